@@ -1,0 +1,113 @@
+//! Bearer tokens are JSON Web Tokens (RFC 7519) signed with HMAC-SHA256, made and read by `jsonwebtoken` over our one
+//! cryptography file.
+
+use habeas_core::crypto::{self, SecretKey};
+use habeas_core::{Error, Id, Result, Timestamp};
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+/// What a bearer token says. `oid` and `tid` are the names under which Azure's tokens carry the person and the tenant.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    /// The person.
+    pub(crate) oid: Id,
+    /// The tenant: one a deployment.
+    pub(crate) tid: Id,
+    /// The token's own id; the token is dead when its resource is.
+    pub(crate) jti: Id,
+    /// Issued at, in seconds since 1970.
+    pub(crate) iat: i64,
+    /// Expires at, in seconds since 1970.
+    pub(crate) exp: i64,
+}
+
+struct Hs256(SecretKey);
+
+impl signature::Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(crypto::mac(&self.0, message).to_vec())
+    }
+}
+
+impl signature::Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        if crypto::constant_time_eq(&crypto::mac(&self.0, message), signature) {
+            Ok(())
+        } else {
+            Err(signature::Error::new())
+        }
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+fn hs256(algorithm: Algorithm, key: &[u8]) -> jsonwebtoken::errors::Result<Hs256> {
+    match (algorithm, <[u8; 32]>::try_from(key)) {
+        (Algorithm::HS256, Ok(key)) => Ok(Hs256(SecretKey::from_bytes(key))),
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    }
+}
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.as_bytes())?) as Box<dyn JwtSigner>),
+    verifier_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.try_get_as_bytes()?)?) as Box<dyn JwtVerifier>),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Makes `jsonwebtoken` use our cryptography. May be called more than once.
+pub(crate) fn install() {
+    // An error says that it was installed before.
+    let _ = PROVIDER.install_default();
+}
+
+pub(crate) fn sign(claims: &Claims, key: &SecretKey) -> Result<String> {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key.expose()))
+        .map_err(|_| Error::internal("a token could not be signed"))
+}
+
+/// The claims of a token that we signed and that has not expired.
+pub(crate) fn read(token: &str, key: &SecretKey, now: Timestamp) -> Result<Claims> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    // The library reads the machine's clock; ours is injected.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key.expose()), &validation)
+        .map_err(|_| Error::unauthenticated("the bearer token was not issued by this server"))?
+        .claims;
+    if claims.exp <= now.seconds() {
+        return Err(Error::unauthenticated("the bearer token has expired").hint("issue a new one: habeas token create"));
+    }
+    Ok(claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_unexpired_tokens_are_read() {
+        install();
+        let key = SecretKey::from_bytes([1; 32]);
+        let id = Id::from_bytes([2; 16]);
+        let claims = Claims { oid: id, tid: id, jti: id, iat: 0, exp: 100 };
+        let token = sign(&claims, &key).unwrap();
+        assert_eq!(read(&token, &key, Timestamp(99_000_000)).unwrap(), claims);
+        assert!(read(&token, &key, Timestamp(100_000_000)).is_err());
+        assert!(read(&token, &SecretKey::from_bytes([3; 32]), Timestamp(0)).is_err());
+        // A header that claims no signature is needed.
+        let forged = format!("eyJhbGciOiJub25lIn0.{}.", token.split('.').nth(1).unwrap());
+        assert!(read(&forged, &key, Timestamp(0)).is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! Persons: made, found, described.
+
+use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::kinds::{Account, AccountDoc, AccountType, KeyPair, Person, PersonDoc};
+use habeas_core::{Error, Id, Node, Result};
+use habeas_store::{New, Tx};
+
+use crate::{Access, keys};
+
+/// A person to be made.
+#[derive(Clone, Debug)]
+pub struct NewPerson {
+    /// E-mail address, as they write it.
+    pub email: String,
+    /// The name they go by; the local part of the address when it is empty.
+    pub name: String,
+    /// Guest, free or standard.
+    pub account_type: AccountType,
+}
+
+/// A person that was made, with the keys of their Custom Vision account.
+#[derive(Clone, Debug)]
+pub struct PersonCreated {
+    /// Their id, which is their object id on every wire.
+    pub id: Id,
+    /// Their Custom Vision account.
+    pub account: Id,
+    /// Keys of the training API.
+    pub training_keys: KeyPair,
+    /// Keys of the prediction API.
+    pub prediction_keys: KeyPair,
+}
+
+/// The longest e-mail address (RFC 5321: 64 + 1 + 255, less the angle brackets' room).
+const EMAIL_LENGTH: usize = 254;
+/// The longest name, in bytes.
+const NAME_LENGTH: usize = 200;
+
+/// An e-mail address in the form under which a person is found: without spaces around it, in lower case. Refuses what cannot be
+/// an address.
+pub fn normalise_email(email: &str) -> Result<String> {
+    let email = email.trim().to_lowercase();
+    let valid = email.len() <= EMAIL_LENGTH
+        && email.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !domain.starts_with('.')
+        })
+        && !email.chars().any(|character| character.is_whitespace() || character.is_control());
+    if valid {
+        Ok(email)
+    } else {
+        Err(Error::invalid("that is not an e-mail address").hint("write it like name@example.org"))
+    }
+}
+
+impl Access {
+    /// Makes a person with a Custom Vision account; a conflict when the address has one already.
+    pub async fn create_person(&self, new: NewPerson) -> Result<PersonCreated> {
+        let email = new.email.trim().to_owned();
+        let alias = self.store.alias("email", &normalise_email(&email)?)?;
+        let mut name = new.name.trim().to_owned();
+        if name.is_empty() {
+            name = email.split('@').next().unwrap_or_default().to_owned();
+        }
+        if name.len() > NAME_LENGTH {
+            return Err(Error::invalid(format!("the name is longer than {NAME_LENGTH} bytes")));
+        }
+        if self.store.find_alias(&alias).is_some() {
+            return Err(Error::conflict("there is a person with this e-mail address already"));
+        }
+        let created = PersonCreated {
+            id: self.ambient().new_id(),
+            account: self.ambient().new_id(),
+            training_keys: keys::new_pair(self.ambient()),
+            prediction_keys: keys::new_pair(self.ambient()),
+        };
+        let profile = PersonDoc { name, email, account_type: new.account_type };
+        let result = created.clone();
+        self.store
+            .write_with_keys(vec![created.id, created.account], vec![(alias, created.id)], move |tx| {
+                tx.create_holder(created.id, HolderKind::Person)?;
+                tx.create::<Person>(New { id: created.id, parent: None, expires_at: None, doc: profile.clone() })?;
+                let account = AccountDoc {
+                    training_keys: created.training_keys.clone(),
+                    prediction_keys: created.prediction_keys.clone(),
+                };
+                tx.create::<Account>(New::under(created.id, created.account, account))?;
+                Ok(())
+            })
+            .await?;
+        Ok(result)
+    }
+
+    /// The person whose address this is. For the staff: callers who are not get the same answer for any address.
+    pub fn find_person(&self, email: &str) -> Result<Id> {
+        let alias = self.store.alias("email", &normalise_email(email)?)?;
+        self.store.find_alias(&alias).ok_or_else(|| Error::not_found("there is no person with this e-mail address"))
+    }
+
+    /// A person by address or object id.
+    pub async fn resolve_person(&self, email_or_id: &str) -> Result<Id> {
+        if let Ok(id) = email_or_id.parse::<Id>() {
+            return self.person(id).await.map(|node| node.id);
+        }
+        self.find_person(email_or_id)
+    }
+
+    /// A person's profile.
+    pub async fn person(&self, id: Id) -> Result<Node<PersonDoc>> {
+        self.store.read(move |tx| tx.get::<Person>(id)?.ok_or_else(no_person)).await
+    }
+
+    /// All persons, oldest first, after `after`.
+    pub async fn persons(&self, after: Id, limit: u32) -> Result<Vec<Node<PersonDoc>>> {
+        self.store
+            .read(move |tx| {
+                let mut persons = Vec::new();
+                for (id, _) in tx.holders(HolderKind::Person, after, limit)? {
+                    persons.extend(tx.get::<Person>(id)?);
+                }
+                Ok(persons)
+            })
+            .await
+    }
+
+    /// Gives a person a role of the staff, or takes it away.
+    pub async fn set_staff_role(&self, person: Id, role: MentionRole, granted: bool) -> Result<()> {
+        if !matches!(role, MentionRole::Administrator | MentionRole::PrivacyOfficer) {
+            return Err(Error::invalid("the staff has two roles: administrator and privacy officer"));
+        }
+        self.store
+            .write(move |tx| {
+                tx.get::<Person>(person)?.ok_or_else(no_person)?;
+                if granted {
+                    return tx.mention(Id::NIL, person, role);
+                }
+                if role == MentionRole::Administrator && is_last_administrator(tx, person)? {
+                    return Err(Error::conflict("this is the last administrator").hint("name a successor first"));
+                }
+                tx.unmention(Id::NIL, person, role).map(|_| ())
+            })
+            .await
+    }
+}
+
+/// Whether nobody but `person` is an administrator.
+fn is_last_administrator(tx: &mut Tx<'_>, person: Id) -> Result<bool> {
+    let administrators: Vec<Id> = tx
+        .mentioned_in(Id::NIL)?
+        .into_iter()
+        .filter(|mention| mention.role == MentionRole::Administrator)
+        .map(|mention| mention.person)
+        .collect();
+    Ok(administrators == [person])
+}
+
+fn no_person() -> Error {
+    Error::not_found("there is no such person")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_however_they_are_written() {
+        assert_eq!(normalise_email(" Ada@Example.ORG ").unwrap(), "ada@example.org");
+        for wrong in ["", "ada", "@example.org", "ada@", "a b@example.org", "ada@x@y", "ada@\n.org"] {
+            assert!(normalise_email(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

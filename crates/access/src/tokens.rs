@@ -1,0 +1,154 @@
+//! Bearer tokens, browser sessions and one-time sign-in links.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use habeas_core::kind::HolderKind;
+use habeas_core::kinds::{Token, TokenDoc, TokenPurpose};
+use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, time};
+use habeas_store::{HolderState, New, Page};
+
+use crate::jwt::{self, Claims};
+use crate::{Access, Actor};
+
+/// How long a browser stays signed in, in hours.
+pub const SESSION_HOURS: i64 = 12;
+/// How long a one-time link can be used, in hours.
+const LINK_HOURS: i64 = 24;
+/// The longest label, in bytes.
+const LABEL_LENGTH: usize = 100;
+/// The longest life of a bearer token, in days.
+const LONGEST_DAYS: u32 = 365;
+
+/// How long a bearer token is to live.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenLifetime {
+    /// In days, 1 to 365.
+    pub days: u32,
+}
+
+impl Default for TokenLifetime {
+    fn default() -> TokenLifetime {
+        TokenLifetime { days: 30 }
+    }
+}
+
+/// A token that was issued; shown this once.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The token's id, by which it can be revoked.
+    pub id: Id,
+    /// What to present.
+    pub secret: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl Access {
+    /// Issues a bearer token for `Authorization: Bearer`.
+    pub async fn issue_bearer(&self, person: Id, label: &str, lifetime: TokenLifetime) -> Result<Issued> {
+        if !(1..=LONGEST_DAYS).contains(&lifetime.days) {
+            return Err(Error::invalid(format!("a token lives 1 to {LONGEST_DAYS} days")));
+        }
+        let issued = self
+            .issue(person, TokenPurpose::Bearer, label, i64::from(lifetime.days) * time::DAY)
+            .await?;
+        let claims = Claims {
+            oid: person,
+            tid: Id::NIL,
+            jti: issued.id,
+            iat: self.ambient().now().seconds(),
+            exp: issued.expires_at.seconds(),
+        };
+        Ok(Issued { secret: jwt::sign(&claims, &self.token_key)?, ..issued })
+    }
+
+    /// Signs a browser in.
+    pub async fn issue_session(&self, person: Id) -> Result<Issued> {
+        self.issue(person, TokenPurpose::Session, "", SESSION_HOURS * time::HOUR).await
+    }
+
+    /// Makes a link that signs in once.
+    pub async fn issue_sign_in_link(&self, person: Id) -> Result<Issued> {
+        self.issue(person, TokenPurpose::SignInLink, "", LINK_HOURS * time::HOUR).await
+    }
+
+    async fn issue(&self, person: Id, purpose: TokenPurpose, label: &str, lifetime: i64) -> Result<Issued> {
+        if label.len() > LABEL_LENGTH {
+            return Err(Error::invalid(format!("the label is longer than {LABEL_LENGTH} bytes")));
+        }
+        let secret = URL_SAFE_NO_PAD.encode(self.ambient().bytes::<32>());
+        let id = self.ambient().new_id();
+        let expires_at = Timestamp(self.ambient().now().0 + lifetime);
+        let doc = TokenDoc { purpose, label: label.to_owned(), secret_hash: hash(&secret) };
+        self.store
+            .write(move |tx| {
+                let new = New { id, parent: Some(person), expires_at: Some(expires_at), doc: doc.clone() };
+                tx.create::<Token>(new)
+            })
+            .await?;
+        Ok(Issued { id, secret, expires_at })
+    }
+
+    /// Who a bearer token belongs to.
+    pub async fn recognise_bearer(&self, token: &str) -> Result<Actor> {
+        let claims = jwt::read(token, &self.token_key, self.ambient().now())?;
+        self.store
+            .read(move |tx| {
+                // The token dies with its resource: revoked, expired, or erased with the person.
+                let alive = tx
+                    .get::<Token>(claims.jti)?
+                    .is_some_and(|node| node.holder == claims.oid && node.doc.purpose == TokenPurpose::Bearer);
+                match tx.holder(claims.oid)? {
+                    Some((HolderKind::Person, HolderState::Active)) if alive => {
+                        Ok(Actor::Person { id: claims.oid, signed_in_at: Timestamp(claims.iat * 1_000_000) })
+                    }
+                    _ => Err(Error::unauthenticated("the bearer token was revoked")),
+                }
+            })
+            .await
+    }
+
+    /// Who a browser session belongs to, and the session's id.
+    pub async fn recognise_session(&self, secret: &str) -> Result<(Actor, Id)> {
+        let node = self.by_secret(secret, TokenPurpose::Session).await?;
+        Ok((Actor::Person { id: node.holder, signed_in_at: node.created_at }, node.id))
+    }
+
+    /// Uses up a one-time link; the person it signs in.
+    pub async fn use_sign_in_link(&self, secret: &str) -> Result<Id> {
+        let node = self.by_secret(secret, TokenPurpose::SignInLink).await.map_err(|_| {
+            Error::gone("this link was used before, or has expired").hint("make a new one: habeas person sign-in-link")
+        })?;
+        self.revoke_token(node.id).await?;
+        Ok(node.holder)
+    }
+
+    async fn by_secret(&self, secret: &str, purpose: TokenPurpose) -> Result<Node<TokenDoc>> {
+        let hash = hash(secret);
+        self.store
+            .read(move |tx| {
+                let denied = || Error::unauthenticated("you are not signed in");
+                let node = tx.by_secret::<Token>(&hash)?.ok_or_else(denied)?;
+                let expired = node.expires_at.is_some_and(|end| end <= tx.now());
+                let frozen = !matches!(tx.holder(node.holder)?, Some((_, HolderState::Active)));
+                if expired || frozen || node.doc.purpose != purpose { Err(denied()) } else { Ok(node) }
+            })
+            .await
+    }
+
+    /// A person's tokens, oldest first.
+    pub async fn tokens(&self, person: Id) -> Result<Vec<Node<TokenDoc>>> {
+        self.store.read(move |tx| tx.children::<Token>(person, Page::ALL)).await
+    }
+
+    /// Ends a token, a session or a link at once; also in a backup restored later. Nothing happens when it is gone already.
+    pub async fn revoke_token(&self, token: Id) -> Result<()> {
+        let removed = self.store.write(move |tx| tx.remove(token)).await?;
+        self.store.finish(&removed).await;
+        Ok(())
+    }
+}
+
+fn hash(secret: &str) -> String {
+    hex::encode(crypto::sha256(secret.as_bytes()))
+}

@@ -1,0 +1,253 @@
+//! A typed client of `/api/privacy/v1`, over HTTP(S) with a bearer token or over the server's own socket.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::Stream;
+use habeas_core::operations::{BackupReport, DoctorReport};
+use habeas_core::report::{
+    ErasureReport, ExportReport, HoldingsReport, IssuedReport, PersonCreatedReport, PersonReport, PlanReport,
+};
+use reqwest::header::RANGE;
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused; `status` says in what way.
+    #[error("{title}{}", detail.as_ref().map(|detail| format!("\nhint: {detail}")).unwrap_or_default())]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What was wrong.
+        title: String,
+        /// What to do about it.
+        detail: Option<String>,
+    },
+    /// The server could not be reached, or its answer broke off.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The answer is not what this version of the client knows.
+    #[error("the server's answer cannot be read: is it a habeas server of the same version?")]
+    Unreadable,
+}
+
+/// The result of a call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the server at `url` (`https://host:port`), as the person whose bearer token is given.
+    pub fn new(url: &str, token: Option<String>) -> Result<Client> {
+        let http = reqwest::Client::builder().build().map_err(unreachable)?;
+        Ok(Client { http, base: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// A client of the server whose socket this is, as its operator.
+    pub fn over_socket(socket: &Path) -> Result<Client> {
+        let http = reqwest::Client::builder().unix_socket(socket).build().map_err(unreachable)?;
+        Ok(Client { http, base: "http://localhost".to_owned(), token: None })
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/privacy/v1{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body: Value = response.json().await.unwrap_or_default();
+        Err(Error::Refused {
+            status: status.as_u16(),
+            title: body["title"].as_str().unwrap_or(status.canonical_reason().unwrap_or("refused")).to_owned(),
+            detail: body["detail"].as_str().map(str::to_owned),
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(self.request(Method::GET, path)).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        self.send(self.request(Method::POST, path).json(body)).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// Whether a server answers.
+    pub async fn is_alive(&self) -> bool {
+        let request = self.http.get(format!("{}/healthz", self.base));
+        request.send().await.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// The person named by e-mail address or object id.
+    pub async fn find_person(&self, email_or_id: &str) -> Result<PersonReport> {
+        if !email_or_id.contains('@') {
+            return self.get(&format!("/persons/{}", encode(email_or_id))).await;
+        }
+        let found: Vec<PersonReport> = self.get(&format!("/persons?email={}", encode(email_or_id))).await?;
+        found.into_iter().next().ok_or(Error::Unreadable)
+    }
+
+    /// Persons in the order of their ids, after `after`.
+    pub async fn persons(&self, after: Option<&str>) -> Result<Vec<PersonReport>> {
+        match after {
+            Some(after) => self.get(&format!("/persons?after={}", encode(after))).await,
+            None => self.get("/persons").await,
+        }
+    }
+
+    /// Makes a person.
+    pub async fn create_person(&self, email: &str, name: &str, account_type: &str) -> Result<PersonCreatedReport> {
+        self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
+    }
+
+    /// Everything held on a person.
+    pub async fn holdings(&self, person: &str) -> Result<HoldingsReport> {
+        self.get(&format!("/persons/{}/holdings", encode(person))).await
+    }
+
+    /// Issues a bearer token.
+    pub async fn create_token(&self, person: &str, label: &str, days: Option<u32>) -> Result<IssuedReport> {
+        self.post(&format!("/persons/{}/tokens", encode(person)), &json!({ "label": label, "days": days })).await
+    }
+
+    /// Makes a link that signs in once; `secret` is the path to open.
+    pub async fn create_sign_in_link(&self, person: &str) -> Result<IssuedReport> {
+        self.post(&format!("/persons/{}/sign-in-links", encode(person)), &json!({})).await
+    }
+
+    /// Sets a person's password.
+    pub async fn set_password(&self, person: &str, password: &str) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("/persons/{}/password", encode(person)));
+        self.send(request.json(&json!({ "password": password }))).await.map(|_| ())
+    }
+
+    /// Gives a person a role of the staff, or takes it away.
+    pub async fn set_role(&self, person: &str, role: &str, granted: bool) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("/persons/{}/role", encode(person)));
+        self.send(request.json(&json!({ "role": role, "granted": granted }))).await.map(|_| ())
+    }
+
+    /// An archive as it is written; nothing is stored on the server.
+    pub async fn stream_export(&self, person: &str) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+        use futures::TryStreamExt as _;
+        let response = self.send(self.request(Method::GET, &format!("/persons/{}/export", encode(person)))).await?;
+        Ok(response.bytes_stream().map_err(unreachable))
+    }
+
+    /// Orders an archive that is kept for a week.
+    pub async fn create_export(&self, person: &str) -> Result<ExportReport> {
+        self.post(&format!("/persons/{}/exports", encode(person)), &json!({})).await
+    }
+
+    /// A person's archives, newest first.
+    pub async fn exports(&self, person: &str) -> Result<Vec<ExportReport>> {
+        self.get(&format!("/persons/{}/exports", encode(person))).await
+    }
+
+    /// How far an archive has come.
+    pub async fn export(&self, id: &str) -> Result<ExportReport> {
+        self.get(&format!("/exports/{}", encode(id))).await
+    }
+
+    /// The bytes of an archive from `from` on.
+    pub async fn export_content(&self, id: &str, from: u64) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+        use futures::TryStreamExt as _;
+        let mut request = self.request(Method::GET, &format!("/exports/{}/content", encode(id)));
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        let response = self.send(request).await?;
+        if from > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(Error::Unreadable);
+        }
+        Ok(response.bytes_stream().map_err(unreachable))
+    }
+
+    /// Plans an erasure.
+    pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
+        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &json!({})).await
+    }
+
+    /// Runs a plan.
+    pub async fn run_erasure(&self, plan: &str, confirm: &str, digest: Option<&str>) -> Result<ErasureReport> {
+        self.post("/erasures", &json!({ "plan": plan, "confirm": confirm, "digest": digest })).await
+    }
+
+    /// How far an erasure has come.
+    pub async fn erasure(&self, plan: &str) -> Result<ErasureReport> {
+        self.get(&format!("/erasures/{}", encode(plan))).await
+    }
+
+    /// Calls an erasure off.
+    pub async fn cancel_erasure(&self, plan: &str) -> Result<()> {
+        self.send(self.request(Method::DELETE, &format!("/erasures/{}", encode(plan)))).await.map(|_| ())
+    }
+
+    /// The receipt of a completed erasure.
+    pub async fn erasure_receipt(&self, plan: &str) -> Result<Value> {
+        self.get(&format!("/erasures/{}/receipt", encode(plan))).await
+    }
+
+    /// The public key that verifies receipts, in hexadecimal.
+    pub async fn public_key(&self) -> Result<String> {
+        let report: Value = self.get("/public-key").await?;
+        report["publicKey"].as_str().map(str::to_owned).ok_or(Error::Unreadable)
+    }
+
+    /// The state of the server.
+    pub async fn doctor(&self, scan: bool) -> Result<DoctorReport> {
+        self.get(&format!("/doctor?scan={scan}")).await
+    }
+
+    /// Backs up into a folder on the server's machine.
+    pub async fn create_backup(&self, destination: &str) -> Result<BackupReport> {
+        self.post("/backups", &json!({ "destination": destination })).await
+    }
+}
+
+fn unreachable(error: reqwest::Error) -> Error {
+    // The address can hold an e-mail address in its query.
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    Error::Unreachable(text)
+}
+
+/// Percent-encodes a path segment or query value.
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn addresses_survive_a_query_string() {
+        assert_eq!(super::encode("ada+x@example.org"), "ada%2Bx%40example.org");
+    }
+}

@@ -1,0 +1,41 @@
+//! Named places where a test may kill the process.
+
+/// Aborts the process when the environment variable `HABEAS_FAULT` names this point: `NAME` at its first passing,
+/// `NAME:N` at its N-th. Only debug builds look; in a release build this is nothing.
+pub fn point(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Fault {
+        name: String,
+        passings_left: AtomicU64,
+    }
+
+    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+
+    pub(super) fn pass(name: &str) {
+        let fault = FAULT.get_or_init(|| {
+            let text = std::env::var("HABEAS_FAULT").ok()?;
+            let (name, nth) = match text.rsplit_once(':') {
+                Some((name, nth)) => (name.to_owned(), nth.parse().ok()?),
+                None => (text, 1),
+            };
+            Some(Fault { name, passings_left: AtomicU64::new(nth) })
+        });
+        if let Some(fault) = fault
+            && fault.name == name
+            && fault.passings_left.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            // Like a power cut: no destructor, no flush.
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The kinds of data and what each of them owes.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{About, Attrs, Bundle, DataMap, Erasure, Error, Fate, Node, Result, View};
+
+macro_rules! numbered {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(i16)]
+        pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The number that stands for it on disk.
+            pub const fn number(self) -> i16 {
+                self as i16
+            }
+
+            /// The one with this number; damaged data when there is none.
+            pub fn from_number(number: i64) -> Result<$name> {
+                match number {
+                    $($number => Ok($name::$variant),)*
+                    _ => Err(Error::damaged(format!("no {} has the number {number}", stringify!($name)))
+                        .hint("the data may come from a newer version of habeas")),
+                }
+            }
+        }
+    };
+}
+pub(crate) use numbered;
+
+numbered! {
+    /// A kind of data. Its number is the on-disk format: never reuse one.
+    Kind {
+        /// The installation itself, the root of what no person holds.
+        Installation = 0,
+        /// A person's profile.
+        Person = 1,
+        /// An organisation.
+        Organisation = 2,
+        /// A password.
+        Credential = 3,
+        /// A bearer token, a browser session or a one-time sign-in link.
+        Token = 4,
+        /// A Custom Vision account with its keys.
+        Account = 10,
+        /// A Custom Vision project.
+        Project = 20,
+        /// A tag of a project.
+        Tag = 21,
+        /// A training image of a project.
+        Image = 22,
+        /// An archive that a person may download.
+        ExportArchive = 40,
+        /// Which operations a person called in one hour.
+        Telemetry = 41,
+        /// Work to be done after a commit.
+        Task = 42,
+        /// A signed proof of what was done.
+        Receipt = 43,
+    }
+}
+
+numbered! {
+    /// What sort of holder a resource belongs to.
+    HolderKind {
+        /// The server itself: tasks, receipts. Its rows hold random ids only.
+        Installation = 0,
+        /// A natural person with an account.
+        Person = 1,
+        /// An organisation with members.
+        Organisation = 2,
+    }
+}
+
+numbered! {
+    /// How a person is tied to a resource that somebody else holds.
+    MentionRole {
+        /// Runs the installation. On the installation's root only.
+        Administrator = 1,
+        /// Answers data-subject requests. On the installation's root only.
+        PrivacyOfficer = 2,
+        /// May read and change what an organisation or a resource holds.
+        Contributor = 3,
+        /// May read it.
+        Reader = 4,
+        /// May do with an organisation what its owner may.
+        Owner = 5,
+        /// A receipt that is about this person.
+        Subject = 6,
+    }
+}
+
+impl Kind {
+    /// Whether resources of this kind have sealing keys of their own.
+    pub const fn is_container(self) -> bool {
+        matches!(self, Kind::Installation | Kind::Person | Kind::Organisation | Kind::Account | Kind::Project)
+    }
+}
+
+/// What a kind of data owes. There are no defaults: a kind that does not say how it is viewed, exported and erased
+/// does not compile, and [`crate::registry::ops`] does not compile without every kind.
+pub trait DataKind: Sized + 'static {
+    /// The kind this is.
+    const KIND: Kind;
+    /// Where in the tree it may stand; empty for the roots.
+    const PARENTS: &'static [Kind];
+    /// Why it is kept, how long and who receives it.
+    const ABOUT: About;
+
+    /// The document that is sealed and stored.
+    type Doc: Serialize + DeserializeOwned;
+
+    /// A document with every field filled in: the data map is generated from it.
+    fn example() -> Self::Doc;
+
+    /// The name that no sibling of this kind may share, for kinds that have one.
+    fn unique_name(doc: &Self::Doc) -> Option<&str>;
+
+    /// What may be searched or sorted by.
+    fn attrs(doc: &Self::Doc, out: &mut Attrs);
+
+    /// Says of each field what it is and why it is kept. Destructures the document without `..`, so that a new field
+    /// breaks the build until it is classified.
+    fn classify(doc: &Self::Doc, map: &mut DataMap);
+
+    /// What a person is shown.
+    fn view(node: &Node<Self::Doc>) -> View;
+
+    /// Writes the portable form: JSON in the shape of its protocol, a table row, the original bytes.
+    fn export(node: &Node<Self::Doc>, out: &mut dyn Bundle) -> Result<()>;
+
+    /// What an erasure does to it.
+    fn erase(node: &Node<Self::Doc>, why: Erasure) -> Fate<Self::Doc>;
+}

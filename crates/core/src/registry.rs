@@ -1,0 +1,106 @@
+//! The registry of kinds: a `match` without a wildcard, so that a kind nobody implements does not compile.
+
+use std::marker::PhantomData;
+
+use crate::kinds;
+use crate::node::RawNode;
+use crate::{About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldEntry, Kind, Result, View};
+
+/// What can be done with a document whose kind is known at run time only.
+pub trait KindOps: Send + Sync {
+    /// See [`DataKind::PARENTS`].
+    fn parents(&self) -> &'static [Kind];
+    /// See [`DataKind::ABOUT`].
+    fn about(&self) -> About;
+    /// The classified fields of the example document.
+    fn fields(&self) -> Vec<FieldEntry>;
+    /// The example document as it would be stored.
+    fn example_json(&self) -> serde_json::Value;
+    /// See [`DataKind::unique_name`].
+    fn unique_name(&self, doc: &[u8]) -> Result<Option<String>>;
+    /// See [`DataKind::attrs`].
+    fn attrs(&self, doc: &[u8]) -> Result<Attrs>;
+    /// See [`DataKind::view`].
+    fn view(&self, node: &RawNode) -> Result<View>;
+    /// See [`DataKind::export`].
+    fn export(&self, node: &RawNode, out: &mut dyn Bundle) -> Result<()>;
+    /// See [`DataKind::erase`].
+    fn erase(&self, node: &RawNode, why: Erasure) -> Result<Fate<Vec<u8>>>;
+}
+
+struct Ops<K>(PhantomData<fn() -> K>);
+
+impl<K: DataKind> Ops<K> {
+    const INSTANCE: &'static Ops<K> = &Ops(PhantomData);
+
+    fn open(node: &RawNode) -> Result<crate::Node<K::Doc>> {
+        Ok(node.with_doc(serde_json::from_slice(&node.doc)?))
+    }
+}
+
+impl<K: DataKind> KindOps for Ops<K> {
+    fn parents(&self) -> &'static [Kind] {
+        K::PARENTS
+    }
+
+    fn about(&self) -> About {
+        K::ABOUT
+    }
+
+    fn fields(&self) -> Vec<FieldEntry> {
+        let mut map = DataMap::default();
+        K::classify(&K::example(), &mut map);
+        map.fields
+    }
+
+    fn example_json(&self) -> serde_json::Value {
+        serde_json::to_value(K::example()).unwrap_or_default()
+    }
+
+    fn unique_name(&self, doc: &[u8]) -> Result<Option<String>> {
+        Ok(K::unique_name(&serde_json::from_slice(doc)?).map(str::to_owned))
+    }
+
+    fn attrs(&self, doc: &[u8]) -> Result<Attrs> {
+        let mut attrs = Attrs::default();
+        K::attrs(&serde_json::from_slice(doc)?, &mut attrs);
+        Ok(attrs)
+    }
+
+    fn view(&self, node: &RawNode) -> Result<View> {
+        Ok(K::view(&Self::open(node)?))
+    }
+
+    fn export(&self, node: &RawNode, out: &mut dyn Bundle) -> Result<()> {
+        K::export(&Self::open(node)?, out)
+    }
+
+    fn erase(&self, node: &RawNode, why: Erasure) -> Result<Fate<Vec<u8>>> {
+        Ok(match K::erase(&Self::open(node)?, why) {
+            Fate::Delete => Fate::Delete,
+            Fate::Redact(doc) => Fate::Redact(serde_json::to_vec(&doc)?),
+            Fate::Keep { legal_basis, until } => Fate::Keep { legal_basis, until },
+        })
+    }
+}
+
+/// What `kind` owes, at run time.
+#[deny(clippy::wildcard_enum_match_arm)]
+pub fn ops(kind: Kind) -> &'static dyn KindOps {
+    match kind {
+        Kind::Installation => Ops::<kinds::Installation>::INSTANCE,
+        Kind::Person => Ops::<kinds::Person>::INSTANCE,
+        Kind::Organisation => Ops::<kinds::Organisation>::INSTANCE,
+        Kind::Credential => Ops::<kinds::Credential>::INSTANCE,
+        Kind::Token => Ops::<kinds::Token>::INSTANCE,
+        Kind::Account => Ops::<kinds::Account>::INSTANCE,
+        Kind::Project => Ops::<kinds::Project>::INSTANCE,
+        Kind::Tag => Ops::<kinds::Tag>::INSTANCE,
+        Kind::Image => Ops::<kinds::Image>::INSTANCE,
+        Kind::ExportArchive => Ops::<kinds::ExportArchive>::INSTANCE,
+        Kind::Telemetry => Ops::<kinds::Telemetry>::INSTANCE,
+        Kind::Task => Ops::<kinds::Task>::INSTANCE,
+        Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
+    }
+}
+

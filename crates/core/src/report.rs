@@ -1,0 +1,286 @@
+//! What the rights engine reports, in the shapes of `/api/privacy/v1`: made by the engine, sent by the server, read by the
+//! client, shown by the portal and the command line.
+//!
+//! Identifiers are GUIDs, times RFC 3339, sizes bytes.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A person, as the staff and the person themselves see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonReport {
+    /// The person's id on every wire.
+    pub object_id: String,
+    /// E-mail address.
+    pub email: String,
+    /// Name.
+    pub name: String,
+    /// `guest`, `free` or `standard`.
+    pub account_type: String,
+    /// When the account was made.
+    pub created: String,
+}
+
+/// A person that was made, with the keys of their Custom Vision account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonCreatedReport {
+    /// The person's id on every wire.
+    pub object_id: String,
+    /// E-mail address.
+    pub email: String,
+    /// Name.
+    pub name: String,
+    /// Keys of the training API: primary, secondary.
+    pub training_keys: Vec<String>,
+    /// Keys of the prediction API: primary, secondary.
+    pub prediction_keys: Vec<String>,
+}
+
+/// Everything held on a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldingsReport {
+    /// Whose.
+    pub person: PersonReport,
+    /// When it was counted.
+    pub counted: String,
+    /// What is held, by kind; every kind is named, also those of which there is nothing.
+    pub items: Vec<HoldingReport>,
+    /// Where the person appears in what others hold.
+    pub mentions: Vec<MentionReport>,
+    /// Sum of the counts.
+    pub total_count: u64,
+    /// Sum of the bytes.
+    pub total_bytes: u64,
+}
+
+/// What is held of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldingReport {
+    /// The service, as a person would name it.
+    pub service: String,
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// The kind in the plural, as a person would name it.
+    pub title: String,
+    /// How many.
+    pub count: u64,
+    /// How many bytes, of documents and files.
+    pub bytes: u64,
+    /// Why it is kept.
+    pub why: String,
+    /// How long it is kept.
+    pub until: String,
+    /// When the next of it is deleted by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_expiry: Option<String>,
+}
+
+/// Where a person appears in what somebody else holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MentionReport {
+    /// The resource's id.
+    pub resource: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
+    /// How the person is tied to it.
+    pub role: String,
+    /// Since when.
+    pub since: String,
+    /// What an erasure of the person does to it.
+    pub on_erasure: String,
+}
+
+/// One resource as a person is shown it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemReport {
+    /// Its id.
+    pub id: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
+    /// One line that tells it apart.
+    pub title: String,
+    /// When it was made.
+    pub created: String,
+    /// Label and value of what else there is to know.
+    pub facts: Vec<FactReport>,
+}
+
+/// A label and a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FactReport {
+    /// What it is.
+    pub label: String,
+    /// What it says.
+    pub value: String,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemPage {
+    /// The items.
+    pub items: Vec<ItemReport>,
+    /// What to ask for as `after` to get the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What an erasure would do, made by the code that does it. Making it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanReport {
+    /// The plan's id.
+    pub plan: String,
+    /// The person to be erased.
+    pub object_id: String,
+    /// SHA-256 over what would be erased, what stays, and who else is affected; telemetry, tokens and archives aside. A plan
+    /// whose digest no longer holds is refused.
+    pub digest: String,
+    /// When it was made.
+    pub created: String,
+    /// Until when it can be run.
+    pub valid_until: String,
+    /// What happens to what is held, by kind.
+    pub items: Vec<PlanItemReport>,
+    /// What stays, and why.
+    pub kept: Vec<KeptReport>,
+    /// Other persons who work in what is erased.
+    pub others_affected: u64,
+    /// Places in what others hold where the person becomes unlinkable.
+    pub unlinked: u64,
+    /// Containers whose keys are destroyed.
+    pub keys: u64,
+    /// What becomes of backups.
+    pub backups: String,
+    /// What has to be settled before it can run; empty when it can.
+    pub blocked: Vec<String>,
+}
+
+/// What happens to one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanItemReport {
+    /// The service, as a person would name it.
+    pub service: String,
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// The kind in the plural, as a person would name it.
+    pub title: String,
+    /// How many.
+    pub count: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// `delete`, `redact` or `keep`.
+    pub action: String,
+}
+
+/// What stays after an erasure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptReport {
+    /// What.
+    pub what: String,
+    /// Why that is lawful.
+    pub why: String,
+}
+
+/// How far an erasure has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErasureReport {
+    /// The plan that is being run.
+    pub plan: String,
+    /// `planned`, `running`, `completed` or `failed`; one that failed goes on by itself.
+    pub status: String,
+    /// The steps, in order.
+    pub steps: Vec<StepReport>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The receipt's id, once it is completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// One step of an erasure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepReport {
+    /// Its name: `freeze`, `shred`, `delete`, `purge`, `verify`, `receipt`.
+    pub name: String,
+    /// What it does, in words for the person.
+    pub title: String,
+    /// `waiting`, `running` or `done`.
+    pub status: String,
+}
+
+/// A stored archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportReport {
+    /// Its id.
+    pub id: String,
+    /// `running`, `ready` or `failed`.
+    pub status: String,
+    /// Resources written so far.
+    pub done: u64,
+    /// Resources to write.
+    pub total: u64,
+    /// Size, once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// SHA-256 in hexadecimal, once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// When it was asked for.
+    pub created: String,
+    /// Until when it can be downloaded.
+    pub expires: String,
+}
+
+/// A receipt in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiptSummary {
+    /// Its id.
+    pub id: String,
+    /// `erasure-receipt/1` or `access-receipt/1`.
+    pub receipt_type: String,
+    /// When it was issued.
+    pub issued: String,
+}
+
+/// What was done in one minute in a person's name, or by staff with their data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActivityReport {
+    /// The start of the minute.
+    pub minute: String,
+    /// The operation, by the name its protocol gives it.
+    pub operation: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// `you` or `staff`.
+    pub by: String,
+    /// How often.
+    pub count: u32,
+}
+
+/// A bearer token or link that was issued; shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedReport {
+    /// Its id, by which it can be revoked.
+    pub id: String,
+    /// The token, or the whole link.
+    pub secret: String,
+    /// When it ends.
+    pub expires: String,
+}

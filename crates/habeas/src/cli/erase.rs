@@ -1,0 +1,175 @@
+//! `habeas erase`: plan, run, follow, call off.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use habeas_client::Client;
+use habeas_core::report::{ErasureReport, PlanReport};
+
+use super::output::{Format, bytes, table};
+use super::{Reach, code, connect};
+
+/// How often the server is asked how far it has come.
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Say what an erasure would do; changes nothing
+    Plan {
+        /// E-mail address or object id
+        #[arg(long)]
+        person: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Run a plan and wait for its end
+    Run {
+        /// The plan's id
+        plan: String,
+        /// The person's e-mail address; asked for when it is not given
+        #[arg(long, value_name = "EMAIL")]
+        confirm: Option<String>,
+        /// The plan's digest, to be sure which plan is approved
+        #[arg(long)]
+        digest: Option<String>,
+        /// File for the receipt
+        #[arg(long, value_name = "FILE")]
+        receipt: Option<PathBuf>,
+        /// Come back at once
+        #[arg(long)]
+        no_wait: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Say how far a run has come; fetch its receipt
+    Status {
+        /// The plan's id
+        plan: String,
+        /// File for the receipt, if it is completed
+        #[arg(long, value_name = "FILE")]
+        receipt: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Call a run off, as long as no key is destroyed
+    Cancel {
+        /// The plan's id
+        plan: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Plan { person, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let found = client.find_person(&person).await?;
+                let plan = client.plan_erasure(&found.object_id).await?;
+                let email = found.email;
+                format.print(&plan, |plan| describe(plan, &email))
+            })
+            .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Run { plan, confirm, digest, receipt, no_wait, reach } => {
+            let confirm = match confirm {
+                Some(confirm) => confirm,
+                None if std::io::stdin().is_terminal() => {
+                    eprint!("This erases a person for good. Type their e-mail address to confirm: ");
+                    let mut line = String::new();
+                    std::io::stdin().read_line(&mut line)?;
+                    line.trim().to_owned()
+                }
+                None => bail!("--confirm EMAIL is needed when nobody can be asked"),
+            };
+            connect::with(reach, file, async |client| {
+                let mut report = client.run_erasure(&plan, &confirm, digest.as_deref()).await?;
+                let mut shown = 0;
+                while report.status == "running" && !no_wait {
+                    show_steps(&report, &mut shown);
+                    tokio::time::sleep(POLL).await;
+                    report = client.erasure(&plan).await?;
+                }
+                show_steps(&report, &mut shown);
+                finish(client, &report, receipt.as_deref()).await
+            })
+            .await
+        }
+        Verb::Status { plan, receipt, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let report = client.erasure(&plan).await?;
+                format.print(&report, |report| {
+                    let rows: Vec<_> =
+                        report.steps.iter().map(|step| vec![step.name.clone(), step.status.clone(), step.title.clone()]).collect();
+                    format!("{}\n{}", report.status, table(&["STEP", "STATUS", "WHAT"], &rows))
+                })?;
+                finish(client, &report, receipt.as_deref()).await
+            })
+            .await
+        }
+        Verb::Cancel { plan, reach } => {
+            connect::with(reach, file, async |client| Ok(client.cancel_erasure(&plan).await?)).await?;
+            eprintln!("called off; nothing was erased");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn show_steps(report: &ErasureReport, shown: &mut usize) {
+    for step in report.steps.iter().skip(*shown).take_while(|step| step.status == "done") {
+        eprintln!("done: {}", step.title);
+        *shown += 1;
+    }
+}
+
+async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    if let Some(error) = &report.error {
+        eprintln!("error: the last attempt failed: {error}");
+        eprintln!("hint: it is tried again by itself; follow it with `habeas erase status {}`", report.plan);
+        return Ok(ExitCode::from(code::FAILED));
+    }
+    if report.status == "completed"
+        && let Some(path) = file
+    {
+        let receipt = client.erasure_receipt(&report.plan).await?;
+        std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&receipt)?))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("receipt: {}", path.display());
+        eprintln!("verify it offline: habeas receipt verify {} --key {}", path.display(), client.public_key().await?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(plan: &PlanReport, email: &str) -> String {
+    let rows: Vec<_> = plan
+        .items
+        .iter()
+        .filter(|item| item.count > 0)
+        .map(|item| vec![item.service.clone(), item.title.clone(), item.count.to_string(), bytes(item.bytes), item.action.clone()])
+        .collect();
+    let mut text = format!("plan    {}\ndigest  {}\nvalid   until {}\n\n", plan.plan, plan.digest, plan.valid_until);
+    text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "ACTION"], &rows));
+    for kept in &plan.kept {
+        text.push_str(&format!("\nkept     {} ({})", kept.what, kept.why));
+    }
+    text.push_str(&format!(
+        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
+        plan.others_affected, plan.unlinked, plan.backups
+    ));
+    for reason in &plan.blocked {
+        text.push_str(&format!("blocked  {reason}\n"));
+    }
+    if plan.blocked.is_empty() {
+        text.push_str(&format!("\nnext: habeas erase run {} --confirm {email} --receipt receipt.json\n", plan.plan));
+    }
+    text
+}

@@ -1,0 +1,178 @@
+//! `habeas export`: a person's archive, with progress, resumed where it broke off.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use futures::{Stream, StreamExt as _};
+use habeas_client::Client;
+use habeas_core::crypto::Sha256;
+use habeas_core::report::ExportReport;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Reach, connect};
+
+/// How often the server is asked how far it has come.
+const POLL: Duration = Duration::from_millis(200);
+/// How often a broken download is taken up again.
+const ATTEMPTS: usize = 5;
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// E-mail address or object id
+    #[arg(long)]
+    person: String,
+    /// File to write; `-` streams to standard output and stores nothing on the server
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+impl Export {
+    pub(crate) async fn run(self, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let Export { person, output, reach } = self;
+        connect::with(reach, file, async |client| {
+            let id = client.find_person(&person).await?.object_id;
+            if output.as_os_str() == "-" {
+                return stream(client, &id).await;
+            }
+            download(client, &id, &output).await
+        })
+        .await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn stream(client: &Client, person: &str) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        bail!("the archive is binary: redirect standard output, or name a file with --output");
+    }
+    let mut pieces = client.stream_export(person).await?;
+    let mut out = std::io::stdout().lock();
+    while let Some(piece) = pieces.next().await {
+        out.write_all(&piece?)?;
+    }
+    Ok(out.flush()?)
+}
+
+async fn download(client: &Client, person: &str, output: &Path) -> anyhow::Result<()> {
+    let partial = partial(output);
+    let mut archive = wanted(client, person, &partial).await?;
+    let bar = bar("writing", "{msg} {wide_bar} {pos}/{len} items");
+    while archive.status == "running" {
+        bar.set_length(archive.total);
+        bar.set_position(archive.done);
+        tokio::time::sleep(POLL).await;
+        archive = client.export(&archive.id).await?;
+    }
+    bar.finish_and_clear();
+    if archive.status != "ready" {
+        bail!("the server could not write the archive; its log says why");
+    }
+    let size = archive.bytes.unwrap_or_default();
+    let bar = self::bar("fetching", "{msg} {wide_bar} {bytes}/{total_bytes}");
+    bar.set_length(size);
+    let mut attempt = 0;
+    loop {
+        let from = std::fs::metadata(&partial.data).map(|data| data.len()).unwrap_or(0);
+        if from >= size {
+            break;
+        }
+        bar.set_position(from);
+        let result = match client.export_content(&archive.id, from).await {
+            Ok(pieces) => append(&partial.data, Box::pin(pieces), &bar).await,
+            Err(error) => Err(error.into()),
+        };
+        attempt += 1;
+        match result {
+            Ok(()) => {}
+            Err(error) if attempt >= ATTEMPTS => {
+                return Err(error.context("the download broke off; run the same command again to go on with it"));
+            }
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+    bar.finish_and_clear();
+    if archive.sha256.as_deref() != Some(digest(&partial.data)?.as_str()) {
+        std::fs::remove_file(&partial.data)?;
+        bail!("the downloaded archive is damaged; it was deleted: run the same command again");
+    }
+    std::fs::rename(&partial.data, output).with_context(|| format!("cannot write {}", output.display()))?;
+    // The note that remembered the archive's id has served.
+    let _ = std::fs::remove_file(&partial.note);
+    eprintln!("{} bytes, sha256 {}", size, archive.sha256.unwrap_or_default());
+    println!("{}", output.display());
+    Ok(())
+}
+
+/// Where an unfinished download lies, and the note that says of which archive it is.
+struct Partial {
+    data: PathBuf,
+    note: PathBuf,
+}
+
+fn partial(output: &Path) -> Partial {
+    let with = |ending: &str| {
+        let mut name = output.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    Partial { data: with(".part"), note: with(".part.id") }
+}
+
+/// The archive that an earlier attempt began to fetch, or a new one.
+async fn wanted(client: &Client, person: &str, partial: &Partial) -> anyhow::Result<ExportReport> {
+    if let Ok(id) = std::fs::read_to_string(&partial.note)
+        && let Some(archive) = client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
+    {
+        eprintln!("going on with archive {}", archive.id);
+        return Ok(archive);
+    }
+    let archive = client.create_export(person).await?;
+    if partial.data.exists() {
+        std::fs::remove_file(&partial.data)?;
+    }
+    std::fs::write(&partial.note, &archive.id).with_context(|| format!("cannot write {}", partial.note.display()))?;
+    Ok(archive)
+}
+
+async fn append(
+    path: &Path,
+    mut pieces: impl Stream<Item = habeas_client::Result<bytes::Bytes>> + Unpin,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        file.write_all(&piece)?;
+        bar.inc(piece.len() as u64);
+    }
+    Ok(file.sync_all()?)
+}
+
+fn digest(path: &Path) -> anyhow::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut digest = Sha256::default();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex::encode(digest.finish())),
+            length => digest.update(&buffer[..length]),
+        }
+    }
+}
+
+/// A progress bar on standard error; nothing when that is no terminal.
+pub(crate) fn bar(message: &'static str, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(message);
+    bar
+}

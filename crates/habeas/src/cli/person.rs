@@ -1,0 +1,222 @@
+//! `habeas person` and `habeas token`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use habeas_core::report::HoldingsReport;
+use zeroize::Zeroizing;
+
+use super::output::{Format, bytes, table};
+use super::{Reach, connect};
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum AccountType {
+    Guest,
+    Free,
+    Standard,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    Administrator,
+    PrivacyOfficer,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make a person with a Custom Vision account; prints the keys
+    Create {
+        /// E-mail address
+        email: String,
+        /// Name
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Account type
+        #[arg(long, value_enum, default_value_t = AccountType::Standard)]
+        account_type: AccountType,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show everything held on a person
+    Show {
+        /// E-mail address or object id
+        person: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// List persons
+    List {
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Make a link that signs the person in once
+    SignInLink {
+        /// E-mail address or object id
+        person: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Set a password; asked for, or taken from HABEAS_PASSWORD
+    Password {
+        /// E-mail address or object id
+        person: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Give a person a role of the staff, or take it away
+    Role {
+        /// E-mail address or object id
+        person: String,
+        /// The role
+        #[arg(value_enum)]
+        role: Role,
+        /// Take it away
+        #[arg(long)]
+        revoke: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Issue a bearer token; printed once
+    Create {
+        /// E-mail address or object id
+        #[arg(long)]
+        person: String,
+        /// A name to tell tokens apart
+        #[arg(long, default_value = "")]
+        label: String,
+        /// Days it lives, 1 to 365
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Create { email, name, account_type, format, reach } => {
+            let account_type = account_type.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            connect::with(reach, file, async |client| {
+                let created = client.create_person(&email, &name, &account_type).await?;
+                format.print(&created, |created| {
+                    format!(
+                        "object id       {}\ntraining keys   {}\nprediction keys {}\n",
+                        created.object_id,
+                        created.training_keys.join(" "),
+                        created.prediction_keys.join(" ")
+                    )
+                })
+            })
+            .await?;
+        }
+        Verb::Show { person, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                format.print(&client.holdings(&id).await?, holdings)
+            })
+            .await?;
+        }
+        Verb::List { format, reach } => {
+            connect::with(reach, file, async |client| {
+                let mut all = Vec::new();
+                loop {
+                    let page = client.persons(all.last().map(|person: &habeas_core::report::PersonReport| person.object_id.as_str())).await?;
+                    if page.is_empty() {
+                        break;
+                    }
+                    all.extend(page);
+                }
+                format.print(&all, |all| {
+                    let rows: Vec<_> = all
+                        .iter()
+                        .map(|person| vec![person.object_id.clone(), person.email.clone(), person.name.clone(), person.account_type.clone()])
+                        .collect();
+                    table(&["OBJECT ID", "E-MAIL", "NAME", "ACCOUNT"], &rows)
+                })
+            })
+            .await?;
+        }
+        Verb::SignInLink { person, reach } => {
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                let link = client.create_sign_in_link(&id).await?;
+                eprintln!("open it once, on the server's address, until {}", link.expires);
+                println!("{}", link.secret);
+                Ok(())
+            })
+            .await?;
+        }
+        Verb::Password { person, reach } => {
+            let password = Zeroizing::new(match std::env::var("HABEAS_PASSWORD") {
+                Ok(password) => password,
+                Err(_) => rpassword::prompt_password("new password: ")?,
+            });
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                Ok(client.set_password(&id, &password).await?)
+            })
+            .await?;
+            eprintln!("the password is set");
+        }
+        Verb::Role { person, role, revoke, reach } => {
+            let name = match role {
+                Role::Administrator => "administrator",
+                Role::PrivacyOfficer => "privacyOfficer",
+            };
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                Ok(client.set_role(&id, name, !revoke).await?)
+            })
+            .await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn run_token(verb: TokenVerb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let TokenVerb::Create { person, label, days, reach } = verb;
+    connect::with(reach, file, async |client| {
+        let id = client.find_person(&person).await?.object_id;
+        let issued = client.create_token(&id, &label, Some(days)).await?;
+        eprintln!("valid until {}; shown this once", issued.expires);
+        println!("{}", issued.secret);
+        Ok(())
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn holdings(report: &HoldingsReport) -> String {
+    let rows: Vec<_> = report
+        .items
+        .iter()
+        .map(|item| {
+            vec![
+                item.service.clone(),
+                item.title.clone(),
+                item.count.to_string(),
+                bytes(item.bytes),
+                item.until.clone(),
+                item.why.clone(),
+            ]
+        })
+        .collect();
+    let mut text = format!("{} <{}>  {}\n\n", report.person.name, report.person.email, report.person.object_id);
+    text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "KEPT", "WHY"], &rows));
+    text.push_str(&format!("\n{} items, {}\n", report.total_count, bytes(report.total_bytes)));
+    for mention in &report.mentions {
+        text.push_str(&format!("also {} of {} {}\n", mention.role, mention.kind, mention.resource));
+    }
+    text
+}

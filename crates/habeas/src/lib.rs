@@ -1,0 +1,12 @@
+//! The binary's parts, as a library so that tests can start a server in their own process.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+pub mod cli;
+pub mod demo;
+mod listen;
+mod logs;
+mod observe;
+pub mod server;
+pub mod settings;
+mod tls;

@@ -1,0 +1,133 @@
+//! What operators watch: health, readiness, version, metrics; and the layers that every request passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use habeas_wire::App;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name under which Azure's clients look for the id of a request.
+const MS_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+
+/// What is counted. Labels are route templates and status classes: nothing of a person.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<Labels, Counter>,
+    seconds: Family<Labels, Histogram, fn() -> Histogram>,
+    disk: DiskReserve,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Labels {
+    route: String,
+    class: u16,
+}
+
+impl EncodeLabelSet for Labels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> std::fmt::Result {
+        use prometheus_client::encoding::EncodeLabel as _;
+        ("route", self.route.as_str()).encode(encoder.encode_label())?;
+        ("status", format!("{}xx", self.class).as_str()).encode(encoder.encode_label())
+    }
+}
+
+fn buckets() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0])
+}
+
+impl Metrics {
+    pub(crate) fn new(disk: DiskReserve) -> Metrics {
+        let mut registry = Registry::with_prefix("habeas");
+        let requests = Family::<Labels, Counter>::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        let seconds = Family::<Labels, Histogram, fn() -> Histogram>::new_with_constructor(buckets);
+        registry.register("request_seconds", "Seconds until the head of the answer", seconds.clone());
+        Metrics { registry: Arc::new(registry), requests, seconds, disk }
+    }
+}
+
+/// The disk that uploads must leave free.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskReserve {
+    pub(crate) folder: Arc<std::path::Path>,
+    pub(crate) bytes: u64,
+}
+
+impl DiskReserve {
+    fn is_reached(&self) -> bool {
+        // When the file system cannot be asked, writing itself will tell.
+        rustix::fs::statvfs(&*self.folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.bytes)
+    }
+}
+
+/// Health, readiness, version and metrics.
+pub(crate) fn routes(app: App, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(app))
+        .route("/version", get(|| async { axum::Json(json!({ "name": "habeas", "version": env!("CARGO_PKG_VERSION") })) }))
+        .route("/metrics", get(show).with_state(metrics))
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    let database = app.store().read(|tx| tx.next_due().map(|_| ())).await;
+    let storage = app.store().blobs().exists(habeas_core::Id::NIL).await;
+    match database.and(storage.map(|_| ())) {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", error.what)).into_response(),
+    }
+}
+
+async fn show(State(metrics): State<Metrics>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &metrics.registry) {
+        Ok(()) => ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Gives every request an id, counts it, and logs it by its route template.
+pub(crate) async fn observe(State((metrics, app)): State<(Metrics, App)>, request: Request, next: Next) -> Response {
+    let id = app.store().ambient().new_id().to_string();
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && metrics.disk.is_reached() {
+        let reserve = metrics.disk.bytes / 1_000_000;
+        tracing::error!(request = %id, "refused a write: less than the reserve of {reserve} MB is free");
+        let text = format!("{{\"code\":\"unavailable\",\"title\":\"the server's disk is nearly full\",\"detail\":\"free space or lower disk-reserve-mb, now {reserve}\"}}");
+        return (StatusCode::INSUFFICIENT_STORAGE, [("content-type", "application/problem+json")], text).into_response();
+    }
+    let begun = app.store().ambient().now();
+    let mut response = next.run(request).await;
+    let microseconds = app.store().ambient().now().0 - begun.0;
+    let status = response.status().as_u16();
+    let labels = Labels { route: route.clone(), class: status / 100 };
+    metrics.requests.get_or_create(&labels).inc();
+    metrics.seconds.get_or_create(&labels).observe(microseconds as f64 / 1e6);
+    tracing::debug!(request = %id, %method, route, status, microseconds, "answered");
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value.clone());
+        response.headers_mut().insert(MS_REQUEST_ID, value);
+    }
+    response
+}
+
+/// How often telemetry is written.
+pub(crate) const FLUSH: Duration = Duration::from_secs(1);

@@ -1,0 +1,230 @@
+//! One set of settings: flags, `HABEAS_...` environment variables, and a TOML file, in that order of precedence.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, CommandFactory as _};
+use habeas_store::{Database, Options, RootKeySource};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+macro_rules! settings {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct $name { $($(#[$attr])* pub $field: Option<$ty>,)* }
+
+        impl $name {
+            /// These settings where they are given, otherwise those of `file`.
+            fn or(self, file: $name) -> $name {
+                $name { $($field: self.$field.or(file.$field),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The settings of a deployment. In a TOML file they have the names of the flags without `--`.
+    Settings {
+        /// Data directory: lock, socket, embedded database, and by default everything else
+        #[arg(long, env = "HABEAS_DATA", value_name = "DIR")]
+        data: PathBuf,
+        /// Address to listen on; port 0 takes any free one
+        #[arg(long, env = "HABEAS_LISTEN", value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// Serve TLS: with a development authority made on first start, or with --tls-certificate and --tls-key
+        #[arg(long, env = "HABEAS_TLS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        tls: bool,
+        /// PEM file of the certificate chain
+        #[arg(long, env = "HABEAS_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+        tls_certificate: PathBuf,
+        /// PEM file of the certificate's private key
+        #[arg(long, env = "HABEAS_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+        tls_key: PathBuf,
+        /// Address under which clients reach the server, for the image addresses it hands out
+        #[arg(long, env = "HABEAS_PUBLIC_ADDRESS", value_name = "URL")]
+        public_address: String,
+        /// Database: `embedded`, or postgres://user:password@host/database
+        #[arg(long, env = "HABEAS_DATABASE", value_name = "URL", hide_env_values = true)]
+        database: String,
+        /// Object store: a directory, or s3://bucket/prefix?endpoint=...&region=...
+        #[arg(long, env = "HABEAS_STORAGE", value_name = "URL")]
+        storage: String,
+        /// Directory of keyring and ledger
+        #[arg(long, env = "HABEAS_KEYRING", value_name = "DIR")]
+        keyring: PathBuf,
+        /// Directories that get a copy of keyring and ledger, separated by commas
+        #[arg(long, env = "HABEAS_KEYRING_MIRRORS", value_name = "DIR,...")]
+        keyring_mirrors: String,
+        /// File of the root key, readable by its owner only; made on first start
+        #[arg(long, env = "HABEAS_ROOT_KEY_FILE", value_name = "FILE")]
+        root_key_file: PathBuf,
+        /// File that holds the passphrase to use in place of a root key file; or set HABEAS_PASSPHRASE
+        #[arg(long, env = "HABEAS_PASSPHRASE_FILE", value_name = "FILE")]
+        passphrase_file: PathBuf,
+        /// Hours after an item's erasure until its project gets a new key and the old one is destroyed
+        #[arg(long, env = "HABEAS_RESEAL_AFTER_HOURS", value_name = "HOURS")]
+        reseal_after_hours: u64,
+        /// Log format: text or json
+        #[arg(long, env = "HABEAS_LOG_FORMAT", value_name = "FORMAT")]
+        log_format: String,
+        /// What to log: error, warn, info, debug, or a filter like habeas_store=debug
+        #[arg(long, env = "HABEAS_LOG", value_name = "FILTER")]
+        log: String,
+        /// Connections served at a time; more wait
+        #[arg(long, env = "HABEAS_MAX_CONNECTIONS", value_name = "COUNT")]
+        max_connections: usize,
+        /// Seconds a client may take for the head of a request, and a connection may be idle
+        #[arg(long, env = "HABEAS_HEADER_TIMEOUT_SECONDS", value_name = "SECONDS")]
+        header_timeout_seconds: u64,
+        /// Seconds an upload may stand still
+        #[arg(long, env = "HABEAS_UPLOAD_TIMEOUT_SECONDS", value_name = "SECONDS")]
+        upload_timeout_seconds: u64,
+        /// Megabytes of disk that uploads leave free
+        #[arg(long, env = "HABEAS_DISK_RESERVE_MB", value_name = "MB")]
+        disk_reserve_mb: u64,
+        /// Bytes of the largest training image
+        #[arg(long, env = "HABEAS_IMAGE_BYTES", value_name = "BYTES")]
+        image_bytes: u64,
+        /// Projects an account may have; unlimited if not given
+        #[arg(long, env = "HABEAS_PROJECTS_PER_ACCOUNT", value_name = "COUNT")]
+        projects_per_account: u64,
+        /// Images a project may have; unlimited if not given
+        #[arg(long, env = "HABEAS_IMAGES_PER_PROJECT", value_name = "COUNT")]
+        images_per_project: u64,
+        /// Tags a project may have; unlimited if not given
+        #[arg(long, env = "HABEAS_TAGS_PER_PROJECT", value_name = "COUNT")]
+        tags_per_project: u64,
+    }
+}
+
+/// Variables that begin with `HABEAS_` and are not settings of the server.
+const OTHER_VARIABLES: &[&str] =
+    &["HABEAS_CONFIG", "HABEAS_PASSPHRASE", "HABEAS_TOKEN", "HABEAS_URL", "HABEAS_PASSWORD", "HABEAS_FAULT", "HABEAS_NEW_PASSPHRASE"];
+
+impl Settings {
+    /// Completes flags and environment with the TOML file, if one is named. Unknown keys and variables are refused.
+    pub fn with_file(self, file: Option<&Path>) -> anyhow::Result<Settings> {
+        refuse_unknown_variables()?;
+        let Some(path) = file else { return Ok(self) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let table: toml::Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+        let known: Vec<String> = names().map(|name| name.replace('_', "-")).collect();
+        for key in table.keys() {
+            if !known.contains(key) {
+                bail!("{}: there is no setting `{key}`{}", path.display(), suggestion(key, &known));
+            }
+        }
+        let file = Settings::deserialize(table).with_context(|| format!("{} has a value of the wrong type", path.display()))?;
+        Ok(self.or(file))
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| PathBuf::from("habeas-data"))
+    }
+
+    /// The address to listen on.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
+    }
+
+    /// Whether the server speaks TLS on its address.
+    pub fn tls(&self) -> bool {
+        self.tls.unwrap_or(false) || self.tls_certificate.is_some()
+    }
+
+    /// What the store is opened with.
+    pub fn store_options(&self) -> anyhow::Result<Options> {
+        let mut options = Options::embedded(self.data());
+        options.database = match self.database.as_deref() {
+            None | Some("embedded") => Database::Embedded,
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Database::Postgres(url.to_owned())
+            }
+            Some(_) => bail!("database is `embedded` or begins with postgres://"),
+        };
+        options.storage.clone_from(&self.storage);
+        options.keyring.clone_from(&self.keyring);
+        options.mirrors = self
+            .keyring_mirrors
+            .as_deref()
+            .map(|list| list.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect())
+            .unwrap_or_default();
+        options.root_key = self.root_key()?;
+        if let Some(hours) = self.reseal_after_hours {
+            options.reseal_after = Duration::from_secs(hours * 3_600);
+        }
+        Ok(options)
+    }
+
+    fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {
+        if let Some(path) = &self.passphrase_file {
+            let text = Zeroizing::new(
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+            );
+            return Ok(Some(RootKeySource::Passphrase(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))));
+        }
+        if let Ok(passphrase) = std::env::var("HABEAS_PASSPHRASE") {
+            return Ok(Some(RootKeySource::Passphrase(Zeroizing::new(passphrase))));
+        }
+        Ok(self.root_key_file.clone().map(RootKeySource::File))
+    }
+}
+
+#[derive(clap::Parser)]
+struct Named {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn names() -> impl Iterator<Item = String> {
+    Named::command().get_arguments().map(|argument| argument.get_id().to_string()).collect::<Vec<_>>().into_iter()
+}
+
+fn refuse_unknown_variables() -> anyhow::Result<()> {
+    let known: Vec<String> = names()
+        .map(|name| format!("HABEAS_{}", name.to_uppercase()))
+        .chain(["HABEAS_LOG".to_owned()])
+        .chain(OTHER_VARIABLES.iter().map(|&name| name.to_owned()))
+        .collect();
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with("HABEAS_") && !name.starts_with("HABEAS_TEST_") && !known.iter().any(|other| other == name) {
+            bail!("there is no setting `{name}`{}", suggestion(name, &known));
+        }
+    }
+    Ok(())
+}
+
+fn suggestion(wrong: &str, known: &[String]) -> String {
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= wrong.len() / 3)
+        .map(|(_, name)| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_completes_flags_and_unknown_keys_are_refused_with_a_suggestion() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("habeas.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:9\"\ndata = \"elsewhere\"\n").unwrap();
+        let flags = Settings { data: Some(PathBuf::from("here")), ..Settings::default() };
+        let settings = flags.clone().with_file(Some(&path)).unwrap();
+        assert_eq!(settings.data(), PathBuf::from("here"));
+        assert_eq!(settings.listen().port(), 9);
+        std::fs::write(&path, "lisen = \"127.0.0.1:9\"\n").unwrap();
+        let error = flags.with_file(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("`lisen`; did you mean `listen`?"), "{error}");
+    }
+}

@@ -1,0 +1,8 @@
+//! What Habeas computes from data: pure functions over bytes.
+//!
+//! **Invariant:** nothing here does I/O, reads a clock or draws random numbers: the same input always gives the
+//! same output, so that what was derived from a person's data can be derived again, or shown not to be.
+//!
+//! [`imaging`] decides whether an uploaded image is accepted and makes the scaled copies that are shown.
+
+pub mod imaging;

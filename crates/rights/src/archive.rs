@@ -1,0 +1,238 @@
+//! Writing an archive: a ZIP that is streamed, hashed and described while it is written.
+//!
+//! The layout is an RO-Crate 1.2 (https://w3id.org/ro/crate/1.2): data files under fixed folders, `ro-crate-metadata.json`,
+//! `ro-crate-preview.html`, a Frictionless `datapackage.json` for the CSV tables, `completeness.json` that names every kind,
+//! `article-15.json`, and a `manifest-sha256.txt` in the form that `sha256sum -c` reads.
+//!
+//! Memory: CSV tables are gathered (about 200 bytes a row), a line is kept of every file for the manifest (about 150 bytes),
+//! everything else passes through.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use futures::StreamExt as _;
+use habeas_core::crypto::Sha256;
+use habeas_core::kinds::Image;
+use habeas_core::node::Relation;
+use habeas_core::{BlobRef, Bundle, Error, Id, Kind, Result, Timestamp, registry};
+use habeas_store::Store;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipWriter};
+
+/// Titles remembered while an archive is written.
+const TITLES: usize = 10_000;
+
+/// How large an archive became.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveSize {
+    /// Resources in it.
+    pub resources: u64,
+    /// Files in it.
+    pub files: u64,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) media_type: String,
+    pub(crate) kind: Option<Kind>,
+}
+
+struct Table {
+    kind: Option<Kind>,
+    columns: Vec<String>,
+    csv: csv::Writer<Vec<u8>>,
+}
+
+/// An archive in the making. Runs on a thread that may block.
+pub(crate) struct Archive<W: Write> {
+    zip: ZipWriter<StreamWriter<W>>,
+    store: Store,
+    runtime: Handle,
+    tables: BTreeMap<String, Table>,
+    pub(crate) entries: Vec<Entry>,
+    titles: HashMap<Id, Option<String>>,
+    /// The kind whose files are being written.
+    pub(crate) kind: Option<Kind>,
+}
+
+impl<W: Write> Archive<W> {
+    pub(crate) fn new(out: W, store: Store, runtime: Handle) -> Archive<W> {
+        Archive {
+            zip: ZipWriter::new_stream(out),
+            store,
+            runtime,
+            tables: BTreeMap::new(),
+            entries: Vec::new(),
+            titles: HashMap::new(),
+            kind: None,
+        }
+    }
+
+    /// Writes a whole file.
+    pub(crate) fn file(&mut self, path: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
+        self.begin(path, CompressionMethod::Deflated, bytes.len() as u64)?;
+        self.zip.write_all(bytes).map_err(stopped)?;
+        self.entries.push(Entry {
+            path: path.to_owned(),
+            size: bytes.len() as u64,
+            sha256: habeas_core::crypto::sha256(bytes),
+            media_type: media_type.to_owned(),
+            kind: self.kind,
+        });
+        Ok(())
+    }
+
+    /// Writes a file piece by piece.
+    pub(crate) fn file_in_pieces(
+        &mut self,
+        path: &str,
+        media_type: &str,
+        write: impl FnOnce(&mut dyn Write, &mut Vec<Entry>) -> io::Result<()>,
+    ) -> Result<()> {
+        self.begin(path, CompressionMethod::Deflated, 0)?;
+        let mut hashing = Hashing { out: &mut self.zip, digest: Sha256::default(), size: 0 };
+        write(&mut hashing, &mut self.entries).map_err(stopped)?;
+        let (sha256, size) = (hashing.digest.finish(), hashing.size);
+        self.entries.push(Entry {
+            path: path.to_owned(),
+            size,
+            sha256,
+            media_type: media_type.to_owned(),
+            kind: self.kind,
+        });
+        Ok(())
+    }
+
+    fn begin(&mut self, path: &str, method: CompressionMethod, size: u64) -> Result<()> {
+        let options = SimpleFileOptions::default()
+            .compression_method(method)
+            .unix_permissions(0o600)
+            .large_file(size >= u64::from(u32::MAX));
+        self.zip.start_file(path, options).map_err(|error| Error::unavailable(format!("the archive cannot be written: {error}")))
+    }
+
+    /// Writes the CSV tables that were gathered, and `datapackage.json` about them (Frictionless Data Package 1.0).
+    pub(crate) fn finish_tables(&mut self) -> Result<()> {
+        let mut resources = Vec::new();
+        for (path, table) in std::mem::take(&mut self.tables) {
+            let fields: Vec<Value> =
+                table.columns.iter().map(|name| serde_json::json!({ "name": name, "type": "string" })).collect();
+            resources.push(serde_json::json!({
+                "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
+                "path": path,
+                "format": "csv",
+                "mediatype": "text/csv",
+                "encoding": "utf-8",
+                "schema": { "fields": fields },
+            }));
+            let bytes = table.csv.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
+            self.kind = table.kind;
+            self.file(&path, "text/csv", &bytes)?;
+        }
+        self.kind = None;
+        let package = serde_json::json!({ "profile": "tabular-data-package", "name": "habeas-export", "resources": resources });
+        self.json("datapackage.json", &package)
+    }
+
+    /// Ends the ZIP and gives back what it was written to.
+    pub(crate) fn finish(self) -> Result<W> {
+        self.zip
+            .finish()
+            .map(StreamWriter::into_inner)
+            .map_err(|error| Error::unavailable(format!("the archive cannot be finished: {error}")))
+    }
+}
+
+impl<W: Write> Bundle for Archive<W> {
+    fn json(&mut self, path: &str, value: &Value) -> Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(value)?;
+        bytes.push(b'\n');
+        self.file(path, "application/json", &bytes)
+    }
+
+    fn row(&mut self, path: &str, columns: &[&str], values: &[String]) -> Result<()> {
+        let kind = self.kind;
+        let table = match self.tables.entry(path.to_owned()) {
+            std::collections::btree_map::Entry::Occupied(table) => table.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let mut csv = csv::Writer::from_writer(Vec::new());
+                csv.write_record(columns).map_err(|_| Error::internal("a table's head could not be written"))?;
+                let columns = columns.iter().map(|&column| column.to_owned()).collect();
+                place.insert(Table { kind, columns, csv })
+            }
+        };
+        table.csv.write_record(values).map_err(|_| Error::internal("a row does not fit its table"))
+    }
+
+    fn blob(&mut self, path: &str, blob: &BlobRef) -> Result<()> {
+        self.begin(path, CompressionMethod::Stored, blob.size)?;
+        let mut digest = Sha256::default();
+        let mut pieces = self.store.blobs().stream(blob, 0..blob.size);
+        while let Some(piece) = self.runtime.block_on(pieces.next()) {
+            let piece = piece?;
+            digest.update(&piece);
+            self.zip.write_all(&piece).map_err(stopped)?;
+        }
+        self.entries.push(Entry {
+            path: path.to_owned(),
+            size: blob.size,
+            sha256: digest.finish(),
+            media_type: blob.media_type.clone(),
+            kind: self.kind,
+        });
+        Ok(())
+    }
+
+    fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {
+        self.runtime.block_on(self.store.read(move |tx| tx.targets(source, relation)))
+    }
+
+    fn title(&mut self, id: Id) -> Result<Option<String>> {
+        if let Some(title) = self.titles.get(&id) {
+            return Ok(title.clone());
+        }
+        let title = self.runtime.block_on(self.store.read(move |tx| {
+            tx.raw(id)?.map(|node| registry::ops(node.kind).view(&node).map(|view| view.title)).transpose()
+        }))?;
+        if self.titles.len() >= TITLES {
+            self.titles.clear();
+        }
+        self.titles.insert(id, title.clone());
+        Ok(title)
+    }
+}
+
+struct Hashing<'a> {
+    out: &'a mut dyn Write,
+    digest: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The far end went away: a download was cancelled, or the object store failed, which reports itself.
+fn stopped(_: io::Error) -> Error {
+    Error::unavailable("the archive was not taken to its end")
+}
+
+/// The extension of a file that holds an image of this media type.
+pub(crate) fn is_image(media_type: &str) -> bool {
+    Image::extension(media_type) != "bin"
+}

@@ -1,0 +1,227 @@
+//! What an archive says about itself.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use habeas_core::report::HoldingsReport;
+use habeas_core::{Id, Kind, Result, Timestamp, registry};
+use serde_json::{Value, json};
+
+use crate::archive::{Archive, Entry, is_image};
+use crate::holdings::kind_name;
+
+/// Items of one kind that the preview shows in full; the tables have all of them.
+const SHOWN: usize = 500;
+
+/// `completeness.json`: every kind of the registry, and how many of it the archive has. Nothing is silently absent.
+pub(crate) fn completeness(found: &[(Kind, u64)]) -> Value {
+    let kinds: Vec<Value> = Kind::ALL
+        .iter()
+        .map(|&kind| {
+            let about = registry::ops(kind).about();
+            let count = found.iter().find(|(other, _)| *other == kind).map_or(0, |(_, count)| *count);
+            let state = match (kind, count) {
+                (Kind::Installation | Kind::Task, _) => "not personal data: random ids only",
+                (_, 0) => "none",
+                _ => "found",
+            };
+            json!({ "kind": kind_name(kind), "title": about.title, "state": state, "count": count })
+        })
+        .collect();
+    json!({ "kinds": kinds })
+}
+
+/// `article-15.json`: what Article 15(1) of the GDPR asks to be told, from the data map.
+pub(crate) fn article_15(holdings: &HoldingsReport) -> Value {
+    let kinds: Vec<Value> = crate::holdings::personal_kinds()
+        .map(|kind| {
+            let ops = registry::ops(kind);
+            let about = ops.about();
+            let fields: Vec<Value> = ops
+                .fields()
+                .iter()
+                .map(|field| json!({ "name": field.name, "class": field.class.name(), "why": field.why }))
+                .collect();
+            json!({
+                "kind": kind_name(kind),
+                "title": about.title,
+                "purpose": about.purpose,
+                "legalBasis": about.legal_basis,
+                "recipients": about.recipients,
+                "retention": about.retention.to_string(),
+                "fields": fields,
+            })
+        })
+        .collect();
+    json!({
+        "person": holdings.person.object_id,
+        "counted": holdings.counted,
+        "purposesAndCategories": kinds,
+        "rights": "You may ask for rectification, erasure or restriction, object to processing, and take this archive elsewhere.",
+        "complaint": "You may complain to a supervisory authority.",
+        "source": "What is in this archive came from you, from programs that used your keys, or from people you share resources with.",
+        "automatedDecisions": "none",
+        "transfers": "none by this server",
+    })
+}
+
+/// Writes `ro-crate-metadata.json` over all files written so far.
+pub(crate) fn write_metadata<W: Write>(archive: &mut Archive<W>, published: Timestamp, holdings: &HoldingsReport) -> Result<()> {
+    let person = holdings.person.object_id.clone();
+    archive.file_in_pieces("ro-crate-metadata.json", "application/ld+json", |out, entries| {
+        let parts: Vec<Value> = entries.iter().map(|entry| json!({ "@id": entry.path })).collect();
+        let head = [
+            json!({
+                "@id": "ro-crate-metadata.json",
+                "@type": "CreativeWork",
+                "conformsTo": { "@id": "https://w3id.org/ro/crate/1.2" },
+                "about": { "@id": "./" },
+            }),
+            json!({
+                "@id": "./",
+                "@type": "Dataset",
+                "name": "Everything held on one person",
+                "description": "An export of everything a Habeas server held on one person (GDPR Articles 15 and 20).",
+                "datePublished": published.rfc3339(),
+                "license": "The person this archive is about may use it as they like. To others it is personal data.",
+                "publisher": { "@id": "#server" },
+                "mentions": { "@id": "#request" },
+                "hasPart": parts,
+            }),
+            json!({ "@id": "#server", "@type": "Organization", "name": "A Habeas server" }),
+            json!({ "@id": format!("#{person}"), "@type": "Person", "name": "The person this archive is about" }),
+            json!({
+                "@id": "#request",
+                "@type": "Action",
+                "name": "Export of personal data",
+                "agent": { "@id": "#server" },
+                "object": { "@id": format!("#{person}") },
+                "result": { "@id": "./" },
+                "endTime": published.rfc3339(),
+            }),
+        ];
+        out.write_all(b"{\"@context\":\"https://w3id.org/ro/crate/1.2/context\",\"@graph\":[\n")?;
+        for (number, entity) in head.iter().enumerate() {
+            out.write_all(if number == 0 { b"" } else { b",\n" })?;
+            serde_json::to_writer(&mut *out, entity).map_err(io::Error::other)?;
+        }
+        for entry in entries.iter() {
+            out.write_all(b",\n")?;
+            serde_json::to_writer(&mut *out, &file_entity(entry)).map_err(io::Error::other)?;
+        }
+        out.write_all(b"\n]}\n")
+    })
+}
+
+fn file_entity(entry: &Entry) -> Value {
+    let about = entry.kind.map(|kind| registry::ops(kind).about());
+    json!({
+        "@id": entry.path,
+        "@type": "File",
+        "name": entry.path.rsplit('/').next().unwrap_or(&entry.path),
+        "description": about.map_or("about this archive", |about| about.title),
+        "contentSize": entry.size.to_string(),
+        "sha256": hex::encode(entry.sha256),
+        "encodingFormat": entry.media_type,
+    })
+}
+
+/// Writes the manifest in the form of `sha256sum`, over all files written so far; returns its digest.
+pub(crate) fn write_manifest<W: Write>(archive: &mut Archive<W>) -> Result<[u8; 32]> {
+    archive.file_in_pieces("manifest-sha256.txt", "text/plain", |out, entries| {
+        entries.iter().try_for_each(|entry| writeln!(out, "{}  {}", hex::encode(entry.sha256), entry.path))
+    })?;
+    Ok(archive.entries.last().map(|entry| entry.sha256).unwrap_or_default())
+}
+
+/// The page a person opens first: works offline, without scripts and without fetching anything.
+pub(crate) struct Preview<'a> {
+    pub(crate) holdings: &'a HoldingsReport,
+    /// Title and facts of what the archive has, by kind, as it was gathered.
+    pub(crate) shown: &'a [(Kind, Vec<Shown>)],
+}
+
+/// One item in the preview.
+pub(crate) struct Shown {
+    pub(crate) id: Id,
+    pub(crate) title: String,
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+impl Preview<'_> {
+    /// How many items of a kind are worth gathering.
+    pub(crate) const MOST: usize = SHOWN;
+
+    pub(crate) fn write<W: Write>(&self, archive: &mut Archive<W>) -> Result<()> {
+        archive.file_in_pieces("ro-crate-preview.html", "text/html", |out, entries| {
+            let person = &self.holdings.person;
+            let images: HashMap<&str, &str> = entries
+                .iter()
+                .filter(|entry| is_image(&entry.media_type))
+                .filter_map(|entry| Some((entry.path.rsplit('/').next()?.split('.').next()?, entry.path.as_str())))
+                .collect();
+            write!(
+                out,
+                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+                 <title>Everything held about you</title><style>{STYLE}</style></head><body><main>\
+                 <h1>Everything held about you</h1><p>Counted {} for {} ({}).</p>\
+                 <table><caption>What this archive has</caption><thead><tr><th scope=\"col\">Service</th><th scope=\"col\">What</th>\
+                 <th scope=\"col\">How many</th><th scope=\"col\">Bytes</th><th scope=\"col\">Why</th><th scope=\"col\">Kept</th></tr></thead><tbody>",
+                escape(&self.holdings.counted),
+                escape(&person.name),
+                escape(&person.email),
+            )?;
+            for item in &self.holdings.items {
+                write!(
+                    out,
+                    "<tr><td>{}</td><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    escape(&item.service),
+                    escape(&item.title),
+                    item.count,
+                    item.bytes,
+                    escape(&item.why),
+                    escape(&item.until)
+                )?;
+            }
+            out.write_all(b"</tbody></table>")?;
+            for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
+                write!(out, "<section><h2>{}</h2>", escape(registry::ops(*kind).about().title))?;
+                if items.len() == SHOWN {
+                    write!(out, "<p>The first {SHOWN}; the tables and files beside this page have all of them.</p>")?;
+                }
+                for item in items {
+                    write_item(out, item, &images)?;
+                }
+                out.write_all(b"</section>")?;
+            }
+            out.write_all(b"<h2>Files</h2><ul>")?;
+            for entry in entries.iter().filter(|entry| !entry.path.contains("/images/")) {
+                write!(out, "<li><a href=\"{0}\">{0}</a></li>", escape(&entry.path))?;
+            }
+            out.write_all(b"</ul></main></body></html>\n")
+        })
+    }
+}
+
+fn write_item(out: &mut dyn Write, item: &Shown, images: &HashMap<&str, &str>) -> io::Result<()> {
+    write!(out, "<article><h3>{}</h3>", escape(&item.title))?;
+    if let Some(path) = images.get(item.id.to_string().as_str()) {
+        write!(out, "<a href=\"{0}\"><img src=\"{0}\" alt=\"\" loading=\"lazy\" width=\"160\"></a>", escape(path))?;
+    }
+    out.write_all(b"<dl>")?;
+    for (label, value) in &item.facts {
+        write!(out, "<dt>{}</dt><dd>{}</dd>", escape(label), escape(value))?;
+    }
+    out.write_all(b"</dl></article>")
+}
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:0;color:#1a2027;background:#f7f8f9}main{max-width:70rem;margin:auto;padding:1.5rem}\
+table{border-collapse:collapse;width:100%;background:#fff}caption{text-align:left;font-weight:600;padding:.5rem 0}\
+td,th{border:1px solid #dfe3e7;padding:.4rem .6rem;text-align:left;vertical-align:top}article{background:#fff;border:1px solid #dfe3e7;border-radius:10px;\
+padding:.8rem 1rem;margin:.8rem 0}dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.1rem 1rem;margin:0}dt{color:#55606b}dd{margin:0;\
+overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#0f1418;color:#e6ebef}table,article{background:#161c22}td,th,article{border-color:#2a343d}\
+dt{color:#a3b0bb}a{color:#4fc3b5}}";
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}

@@ -1,0 +1,334 @@
+//! Running an erasure: durable steps, each repeatable, resumed wherever the last attempt stopped.
+//!
+//! freeze -> shred -> delete -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure can be called
+//! off, after it nothing brings the data back. (Subtracting from models, re-sealing what is kept, and notifying have their
+//! places before `shred` and after `receipt`.)
+
+use habeas_access::Actor;
+use habeas_core::kinds::Person;
+use habeas_core::report::{ErasureReport, PlanReport, StepReport};
+use habeas_core::{Error, Id, Result, Timestamp, fault, time};
+use habeas_store::keyring::Destruction;
+use habeas_store::ledger::Record;
+use habeas_store::{HolderState, TaskKind, TaskRow, TaskState};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::plan::{self, PLAN_HOURS};
+use crate::{Rights, receipts, verify};
+
+/// The steps, in order, and what each does in words for the person.
+pub const STEPS: &[(&str, &str)] = &[
+    ("freeze", "Access ends: tokens, keys and image addresses are dead, nothing can be written"),
+    ("shred", "The keys are destroyed: nothing can be read any more, here or in any backup"),
+    ("delete", "The records are deleted"),
+    ("purge", "The files are deleted"),
+    ("verify", "Everything is checked once more"),
+    ("receipt", "The receipt is signed"),
+];
+
+/// What a caller is told who confirmed with something else than the person's address.
+pub const CONFIRMATION_HINT: &str = "type the person's e-mail address exactly as their profile shows it";
+
+/// Rows deleted in one transaction.
+const ROWS: u32 = 2_000;
+/// Blobs listed at a time.
+const BLOBS: u32 = 2_000;
+
+/// An erasure as its task keeps it: random ids, counts, steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ErasureTask {
+    pub(crate) person: Id,
+    pub(crate) plan: PlanReport,
+    /// Salt of the receipt's commitment to the person; forgotten with the task.
+    pub(crate) salt: String,
+    /// How many steps are done.
+    pub(crate) step: usize,
+    /// Filled in when the run freezes the person.
+    pub(crate) containers: Vec<Id>,
+    pub(crate) frozen_at: Option<Timestamp>,
+    pub(crate) shredded_at: Option<Timestamp>,
+    pub(crate) deleted_rows: u64,
+    pub(crate) purged_blobs: u64,
+    pub(crate) error: Option<String>,
+    pub(crate) receipt: Option<Id>,
+}
+
+impl ErasureTask {
+    pub(crate) fn planned(person: Id, plan: &PlanReport, salt: [u8; 16]) -> ErasureTask {
+        ErasureTask {
+            person,
+            plan: plan.clone(),
+            salt: hex::encode(salt),
+            step: 0,
+            containers: Vec::new(),
+            frozen_at: None,
+            shredded_at: None,
+            deleted_rows: 0,
+            purged_blobs: 0,
+            error: None,
+            receipt: None,
+        }
+    }
+
+    fn report(&self, id: Id, state: TaskState) -> ErasureReport {
+        let status = match state {
+            TaskState::Planned => "planned",
+            TaskState::Done => "completed",
+            TaskState::Failed => "failed",
+            TaskState::Waiting if self.error.is_some() => "failed",
+            TaskState::Waiting | TaskState::Running => "running",
+        };
+        let steps = STEPS
+            .iter()
+            .enumerate()
+            .map(|(number, (name, title))| StepReport {
+                name: (*name).to_owned(),
+                title: (*title).to_owned(),
+                status: match number.cmp(&self.step) {
+                    std::cmp::Ordering::Less => "done",
+                    std::cmp::Ordering::Equal if status == "running" => "running",
+                    _ => "waiting",
+                }
+                .to_owned(),
+            })
+            .collect();
+        ErasureReport {
+            plan: id.to_string(),
+            status: status.to_owned(),
+            steps,
+            error: self.error.clone(),
+            receipt: self.receipt.map(|receipt| receipt.to_string()),
+        }
+    }
+}
+
+impl Rights {
+    /// Whom a plan is about.
+    pub async fn person_of_plan(&self, plan: Id) -> Result<Id> {
+        Ok(self.erasure_task(plan).await?.1.person)
+    }
+
+    /// A plan as it was made.
+    pub async fn plan(&self, plan: Id) -> Result<PlanReport> {
+        let mut report = self.erasure_task(plan).await?.1.plan;
+        report.plan = plan.to_string();
+        Ok(report)
+    }
+
+    /// How far an erasure has come. The plan's id is a secret of 74 random bits: whoever has it may ask, also after the person
+    /// is gone.
+    pub async fn erasure(&self, plan: Id) -> Result<ErasureReport> {
+        let (row, task) = self.erasure_task(plan).await?;
+        Ok(task.report(row.id, row.state))
+    }
+
+    /// The receipt of a completed erasure, with the salt that ties it to the person. Can be fetched until the task is
+    /// forgotten.
+    pub async fn erasure_receipt(&self, plan: Id) -> Result<Value> {
+        let (_, task) = self.erasure_task(plan).await?;
+        let receipt = task.receipt.ok_or_else(|| Error::not_found("the erasure is not completed yet"))?;
+        let mut receipt = self.receipt(receipt).await?;
+        receipt["salt"] = Value::String(task.salt);
+        Ok(receipt)
+    }
+
+    async fn erasure_task(&self, plan: Id) -> Result<(TaskRow, ErasureTask)> {
+        let row = self
+            .store
+            .read(move |tx| tx.task(plan))
+            .await?
+            .filter(|row| row.kind == TaskKind::Erasure)
+            .ok_or_else(|| Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one"))?;
+        let task = serde_json::from_value(row.payload.clone())?;
+        Ok((row, task))
+    }
+
+    /// Starts the run of a plan. `confirmation` is the person's e-mail address; `digest`, if given, must be the plan's. Refused when
+    /// the plan is too old, when it no longer says what would be done, and when something has to be settled first. Starting a
+    /// plan that runs or is done already changes nothing.
+    pub async fn start_erasure(&self, plan: Id, confirmation: &str, digest: Option<&str>) -> Result<ErasureReport> {
+        let (row, task) = self.erasure_task(plan).await?;
+        if row.state != TaskState::Planned {
+            return Ok(task.report(row.id, row.state));
+        }
+        if digest.is_some_and(|digest| digest != task.plan.digest) {
+            return Err(Error::conflict("that is not the digest of this plan").hint("read the plan again before you approve it"));
+        }
+        let confirmation = confirmation.trim().to_owned();
+        self.store
+            .write(move |tx| {
+                let person = task.person;
+                let profile = tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
+                if profile.doc.email != confirmation {
+                    return Err(Error::invalid("the confirmation is not the person's e-mail address").hint(CONFIRMATION_HINT));
+                }
+                if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
+                    return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
+                }
+                let now = plan::make(tx, person)?;
+                if let Some(reason) = now.blocked.first() {
+                    return Err(Error::conflict(reason.clone()));
+                }
+                if now.digest != task.plan.digest {
+                    return Err(Error::conflict("what is held has changed since the plan was made")
+                        .hint("make a new plan and read it again"));
+                }
+                tx.start_planned(plan)?;
+                Ok(())
+            })
+            .await?;
+        self.wake();
+        self.erasure(plan).await
+    }
+
+    /// Calls a run off; possible until the keys are destroyed.
+    pub async fn cancel_erasure(&self, plan: Id, actor: &Actor) -> Result<()> {
+        let (_, task) = self.erasure_task(plan).await?;
+        self.authorise(actor, task.person, "CancelErasure").await?;
+        self.store
+            .write(move |tx| {
+                let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
+                let task: ErasureTask = serde_json::from_value(row.payload)?;
+                if row.state == TaskState::Running || task.step >= SHRED {
+                    return Err(Error::conflict("the keys are being destroyed: it can no longer be called off"));
+                }
+                tx.set_holder_state(task.person, HolderState::Active)?;
+                tx.end_task(plan, TaskState::Failed)
+            })
+            .await
+    }
+
+    /// Runs what is left of an erasure that the worker has claimed.
+    pub(crate) async fn run_erasure(&self, row: &TaskRow) -> Result<()> {
+        let mut task: ErasureTask = serde_json::from_value(row.payload.clone())?;
+        let id = row.id;
+        task.error = None;
+        while task.step < STEPS.len() {
+            let result = match STEPS[task.step].0 {
+                "freeze" => self.freeze(&mut task).await,
+                "shred" => self.shred(&mut task).await,
+                "delete" => self.delete(&mut task).await,
+                "purge" => self.purge(&mut task).await,
+                "verify" => verify::erased(self, &task).await,
+                "receipt" => receipts::issue_for_erasure(self, id, &mut task).await,
+                other => Err(Error::internal(format!("an erasure has no step {other}"))),
+            };
+            if let Err(error) = result {
+                task.error = Some(error.to_string());
+                let payload = serde_json::to_value(&task)?;
+                let attempts = row.attempts;
+                self.store
+                    .write(move |tx| {
+                        tx.progress(id, &payload)?;
+                        tx.retry_task(id, attempts)
+                    })
+                    .await?;
+                return Err(error);
+            }
+            task.step += 1;
+            let payload = serde_json::to_value(&task)?;
+            self.store.write(move |tx| tx.progress(id, &payload)).await?;
+            fault::point("erase.step");
+        }
+        self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await
+    }
+
+    /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
+    async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
+        let person = task.person;
+        let containers = self
+            .store
+            .write(move |tx| {
+                plan::require_deletable(tx, person)?;
+                tx.set_holder_state(person, HolderState::Frozen)?;
+                tx.containers_of(person)
+            })
+            .await?;
+        self.access.telemetry().forget(person);
+        task.containers = containers;
+        task.frozen_at = Some(self.store.ambient().now());
+        Ok(())
+    }
+
+    /// The commit point. The tombstone comes first: after a crash in between, the keys of a person who has one are destroyed
+    /// when the server starts, before it answers anybody.
+    async fn shred(&self, task: &mut ErasureTask) -> Result<()> {
+        let person = task.person;
+        let containers = task.containers.clone();
+        fault::point("erase.before_tombstone");
+        self.store
+            .with_ledger({
+                let containers = containers.clone();
+                move |ledger| {
+                    if ledger.is_erased(person) {
+                        return Ok(());
+                    }
+                    ledger.append(&[Record::PersonErased { person, containers }]).map(|_| ())
+                }
+            })
+            .await?;
+        fault::point("erase.tombstone_written");
+        self.store
+            .with_keyring(move |keyring| {
+                keyring.destroy(&Destruction { containers, aliases_of: vec![person], ..Destruction::default() })
+            })
+            .await?;
+        fault::point("erase.keys_destroyed");
+        task.shredded_at = Some(self.store.ambient().now());
+        Ok(())
+    }
+
+    async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
+        let person = task.person;
+        // The blobs' names go into tasks of their own before the rows that know them are deleted.
+        let mut after = Id::NIL;
+        loop {
+            let last = self
+                .store
+                .write(move |tx| {
+                    let rows = tx.blobs_of(person, after, BLOBS)?;
+                    let ids: Vec<Id> = rows.iter().map(|row| row.id).collect();
+                    if !ids.is_empty() {
+                        let now = tx.now();
+                        tx.enqueue(TaskKind::PurgeBlobs, Some(person), &serde_json::json!({ "blobs": ids }), now)?;
+                    }
+                    Ok((ids.last().copied(), ids.len() as u64))
+                })
+                .await?;
+            task.purged_blobs += last.1;
+            match last.0 {
+                Some(id) if last.1 == u64::from(BLOBS) => after = id,
+                _ => break,
+            }
+        }
+        fault::point("erase.blobs_listed");
+        loop {
+            let removed = self.store.write(move |tx| tx.remove_held(person, ROWS)).await?;
+            task.deleted_rows += removed;
+            fault::point("erase.rows_deleted");
+            if removed == 0 {
+                break;
+            }
+        }
+        self.store.write(move |tx| tx.remove_holder(person)).await
+    }
+
+    async fn purge(&self, task: &mut ErasureTask) -> Result<()> {
+        let person = task.person;
+        let tasks = self.store.read(move |tx| tx.tasks_about(person, TaskKind::PurgeBlobs)).await?;
+        for row in tasks.into_iter().filter(|row| row.state != TaskState::Done) {
+            let id = row.id;
+            if let Some(claimed) = self.store.write(move |tx| tx.claim(Some(id))).await? {
+                self.store.run_own(&claimed).await?;
+            } else {
+                return Err(Error::unavailable("files are being deleted by another worker"));
+            }
+            fault::point("erase.blobs_purged");
+        }
+        Ok(())
+    }
+}
+
+/// The number of the step after which nothing can be called off.
+const SHRED: usize = 1;

@@ -1,0 +1,367 @@
+//! Exports: streamed to whoever asks, or kept sealed for a week.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
+use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
+use habeas_core::report::ExportReport;
+use habeas_core::{BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time};
+use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::archive::{Archive, ArchiveSize};
+use crate::crate_metadata::{self, Preview, Shown};
+use crate::holdings::{self, kind_name, personal_kinds, role_title};
+use crate::Rights;
+
+/// Resources read at a time.
+const PAGE: u32 = 50;
+/// Bytes handed over at a time, and how many such pieces may wait: what a slow reader can make the server hold.
+const PIECE: usize = 256 * 1024;
+const PIECES: usize = 8;
+/// Progress of a stored archive is noted after so many resources.
+const PROGRESS: u64 = 200;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ExportTask {
+    archive: Id,
+    person: Id,
+}
+
+impl Rights {
+    /// Streams an archive of everything held on a person. Nothing is stored. An error in the middle ends the stream with it, so that
+    /// a broken archive is not taken for a whole one.
+    pub fn stream_export(&self, person: Id) -> BoxStream<'static, Result<Bytes>> {
+        let (pieces, stream) = mpsc::channel(PIECES);
+        let rights = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let out = Pieces { out: pieces.clone(), buffer: Vec::with_capacity(PIECE) };
+            if let Err(error) = rights.write_archive(person, out, &runtime, &mut |_| Ok(())) {
+                // Whoever went away wants no error either.
+                let _ = pieces.blocking_send(Err(error));
+            }
+        });
+        futures::stream::unfold(stream, |mut stream| async move { stream.recv().await.map(|piece| (piece, stream)) }).boxed()
+    }
+
+    /// Orders an archive that is kept, sealed, for a week.
+    pub async fn request_export(&self, person: Id) -> Result<ExportReport> {
+        let id = self.store.ambient().new_id();
+        let node = self
+            .store
+            .write(move |tx| {
+                let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
+                let doc = ExportArchiveDoc { state: ExportState::Running, archive: None, done: 0, total, sha256: None };
+                let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
+                let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
+                let now = tx.now();
+                let task = ExportTask { archive: id, person };
+                tx.enqueue(TaskKind::Export, Some(person), &serde_json::to_value(&task)?, now)?;
+                Ok(node)
+            })
+            .await?;
+        self.wake();
+        Ok(report(&node))
+    }
+
+    /// The archives of a person, newest first.
+    pub async fn exports(&self, person: Id) -> Result<Vec<ExportReport>> {
+        let page = Page { order: Order::Newest, skip: 0, take: 100 };
+        let nodes = self.store.read(move |tx| tx.children::<ExportArchive>(person, page)).await?;
+        Ok(nodes.iter().map(report).collect())
+    }
+
+    /// An archive and whose it is.
+    pub async fn export(&self, id: Id) -> Result<(Id, ExportReport)> {
+        let node = self.export_node(id).await?;
+        Ok((node.holder, report(&node)))
+    }
+
+    /// The bytes of a finished archive, for download.
+    pub async fn export_blob(&self, id: Id) -> Result<BlobRef> {
+        let node = self.export_node(id).await?;
+        node.doc.archive.ok_or_else(|| Error::conflict("the archive is not ready yet").hint("ask again in a moment"))
+    }
+
+    /// Deletes an archive, or calls off its making.
+    pub async fn delete_export(&self, id: Id) -> Result<()> {
+        let removed = self.store.write(move |tx| tx.remove(id)).await?;
+        self.store.finish(&removed).await;
+        Ok(())
+    }
+
+    async fn export_node(&self, id: Id) -> Result<Node<ExportArchiveDoc>> {
+        self.store
+            .read(move |tx| {
+                tx.get::<ExportArchive>(id)?
+                    .filter(|node| node.expires_at.is_none_or(|end| end > tx.now()))
+                    .ok_or_else(|| Error::not_found("there is no such archive"))
+            })
+            .await
+    }
+
+    /// Writes an archive that the worker has claimed. Begins again after a crash: what the last attempt wrote is deleted as an
+    /// abandoned upload.
+    pub(crate) async fn run_export(&self, row: &TaskRow) -> Result<()> {
+        let task = ExportTask::deserialize(&row.payload)?;
+        let id = row.id;
+        let result = self.write_stored(&task).await;
+        match result {
+            Ok(()) => self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            Err(error) if row.attempts < 3 && error.kind != habeas_core::ErrorKind::NotFound => {
+                let attempts = row.attempts;
+                self.store.write(move |tx| tx.retry_task(id, attempts)).await?;
+                Err(error)
+            }
+            Err(error) => {
+                let archive = task.archive;
+                self.store
+                    .write(move |tx| {
+                        if let Some(mut node) = tx.get::<ExportArchive>(archive)? {
+                            node.doc.state = ExportState::Failed;
+                            tx.update::<ExportArchive>(&node)?;
+                        }
+                        tx.end_task(id, TaskState::Failed)
+                    })
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_stored(&self, task: &ExportTask) -> Result<()> {
+        let (archive, person) = (task.archive, task.person);
+        let blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
+        let announced = blob.clone();
+        self.store
+            .write(move |tx| {
+                tx.get::<ExportArchive>(archive)?.ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                tx.announce_blobs(archive, &[&announced])
+            })
+            .await?;
+        let mut writer = self.store.blobs().writer(blob);
+        let (pieces, mut stream) = mpsc::channel::<Result<Bytes>>(PIECES);
+        let rights = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let writing = tokio::task::spawn_blocking(move || {
+            let out = Pieces { out: pieces, buffer: Vec::with_capacity(PIECE) };
+            let mut done = 0;
+            rights.write_archive(person, out, &runtime, &mut |count| {
+                done += count;
+                if done % PROGRESS == 0 { runtime.block_on(rights.note_progress(archive, done)) } else { Ok(()) }
+            })
+        });
+        let mut digest = habeas_core::crypto::Sha256::default();
+        while let Some(piece) = stream.recv().await {
+            let piece = piece?;
+            digest.update(&piece);
+            writer.write(&piece).await?;
+        }
+        let size = writing.await.unwrap_or_else(|_| Err(Error::internal("an export panicked")));
+        let size = match size {
+            Ok(size) => size,
+            Err(error) => {
+                writer.abort().await;
+                return Err(error);
+            }
+        };
+        let blob = writer.finish().await?;
+        fault::point("export.blob_written");
+        let sha256 = hex::encode(digest.finish());
+        let (bytes, digest) = (blob.size, sha256.clone());
+        self.store
+            .write(move |tx| {
+                let mut node = tx
+                    .get::<ExportArchive>(archive)?
+                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                node.doc.state = ExportState::Ready;
+                node.doc.done = node.doc.total;
+                node.doc.archive = Some(blob.clone());
+                node.doc.sha256 = Some(sha256.clone());
+                tx.update::<ExportArchive>(&node)?;
+                tx.attach_blobs(archive, &[&blob])
+            })
+            .await?;
+        self.issue_for_archive(person, &digest, bytes, size.resources).await
+    }
+
+    /// Notes how far an archive has come; refuses to go on when nobody wants it any more.
+    async fn note_progress(&self, archive: Id, done: u64) -> Result<()> {
+        self.store
+            .write(move |tx| {
+                let mut node = tx
+                    .get::<ExportArchive>(archive)?
+                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                node.doc.done = done.min(node.doc.total);
+                tx.update::<ExportArchive>(&node).map(|_| ())
+            })
+            .await
+    }
+
+    /// Writes the whole archive to `out`, telling `progress` of every resource. Runs on a thread that may block.
+    fn write_archive(
+        &self,
+        person: Id,
+        out: Pieces,
+        runtime: &tokio::runtime::Handle,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<ArchiveSize> {
+        let now = self.store.ambient().now();
+        let (holdings, mentions) =
+            runtime.block_on(self.store.read(move |tx| Ok((holdings::holdings(tx, person)?, tx.mentions_of(person)?))))?;
+        let mut archive = Archive::new(out, self.store.clone(), runtime.clone());
+        archive.file("README.txt", "text/plain", README.as_bytes())?;
+        let mut found = Vec::new();
+        let mut shown = Vec::new();
+        let mut resources = 0;
+        for kind in personal_kinds() {
+            archive.kind = Some(kind);
+            let mut count = 0;
+            let mut of_kind = Vec::new();
+            let mut after = Id::NIL;
+            loop {
+                let nodes = runtime.block_on(self.store.read(move |tx| tx.held(person, kind, after, PAGE)))?;
+                for node in &nodes {
+                    registry::ops(kind).export(node, &mut archive)?;
+                    if of_kind.len() < Preview::MOST {
+                        let view = registry::ops(kind).view(node)?;
+                        of_kind.push(Shown { id: node.id, title: view.title, facts: view.facts });
+                    }
+                    after = node.id;
+                    count += 1;
+                    progress(1)?;
+                }
+                if (nodes.len() as u32) < PAGE {
+                    break;
+                }
+            }
+            resources += count;
+            found.push((kind, count));
+            shown.push((kind, of_kind));
+        }
+        archive.kind = None;
+        let mut mentioned = 0;
+        for mention in &mentions {
+            if mention.kind == Kind::Receipt {
+                let id = mention.resource;
+                if let Some(node) = runtime.block_on(self.store.read(move |tx| tx.raw(id)))? {
+                    archive.kind = Some(Kind::Receipt);
+                    registry::ops(Kind::Receipt).export(&node, &mut archive)?;
+                    archive.kind = None;
+                }
+                mentioned += 1;
+            }
+            archive.row(
+                "shared/mentions.csv",
+                &["resource", "kind", "role", "since"],
+                &[
+                    mention.resource.to_string(),
+                    kind_name(mention.kind),
+                    role_title(mention.role).to_owned(),
+                    mention.since.rfc3339(),
+                ],
+            )?;
+        }
+        found.push((Kind::Receipt, mentioned));
+        let organisations = mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
+        found.push((Kind::Organisation, organisations));
+        archive.finish_tables()?;
+        archive.json("completeness.json", &crate_metadata::completeness(&found))?;
+        archive.json("article-15.json", &crate_metadata::article_15(&holdings))?;
+        archive.json(
+            "request.json",
+            &json!({
+                "person": person,
+                "scope": "everything held on the person",
+                "legal": "GDPR Articles 15 and 20",
+                "written": now.rfc3339(),
+                "writtenBy": format!("habeas {}", env!("CARGO_PKG_VERSION")),
+            }),
+        )?;
+        Preview { holdings: &holdings, shown: &shown }.write(&mut archive)?;
+        crate_metadata::write_metadata(&mut archive, now, &holdings)?;
+        let manifest = crate_metadata::write_manifest(&mut archive)?;
+        let statement = json!({
+            "type": "export-manifest/1",
+            "issuer": receipt::key_id(&self.public_key()?),
+            "manifestSha256": hex::encode(manifest),
+            "written": now.rfc3339(),
+        });
+        archive.json("signature/manifest.json", &receipt::sign(&statement, &self.store.signing_key()?))?;
+        let files = archive.entries.len() as u64;
+        archive.finish()?.hand_over().map_err(|_| Error::unavailable("the archive was not taken to its end"))?;
+        Ok(ArchiveSize { resources, files })
+    }
+}
+
+fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
+    ExportReport {
+        id: node.id.to_string(),
+        status: match node.doc.state {
+            ExportState::Running => "running",
+            ExportState::Ready => "ready",
+            ExportState::Failed => "failed",
+        }
+        .to_owned(),
+        done: node.doc.done,
+        total: node.doc.total,
+        bytes: node.doc.archive.as_ref().map(|archive| archive.size),
+        sha256: node.doc.sha256.clone(),
+        created: node.created_at.rfc3339(),
+        expires: node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
+    }
+}
+
+/// A writer on a blocking thread whose bytes are read on an async one.
+struct Pieces {
+    out: mpsc::Sender<Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Pieces {
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        self.out.blocking_send(Ok(Bytes::from(piece))).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE {
+            self.hand_over()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const README: &str = "\
+This archive holds everything that a Habeas server held on one person.
+
+Open ro-crate-preview.html in a browser to read it; it works offline.
+
+profile/          the account
+custom-vision/    projects, tags, images as they were uploaded
+activity/         what was called in the person's name, and what staff did
+rights/           earlier exports and receipts
+shared/           where the person appears in what others hold
+completeness.json every kind of data the server knows, and how much of it is here
+article-15.json   purposes, legal bases, recipients, periods (GDPR Article 15(1))
+
+The archive is an RO-Crate 1.2. The tables are described in datapackage.json. To check that nothing was changed:
+    sha256sum -c manifest-sha256.txt
+signature/manifest.json is a signature over that manifest; habeas receipt verify reads it.
+
+It is personal data. Keep it safe, and delete it when you no longer need it.
+";

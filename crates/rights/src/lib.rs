@@ -1,0 +1,110 @@
+//! View, export and erasure of everything held on a person: written once, over the tree, for all kinds.
+//!
+//! **Invariant:** an erasure is completed only after a clean verification.
+//! **Invariant:** plan and run are the same code: what a plan counts is what the run deletes.
+
+mod archive;
+mod crate_metadata;
+mod erasure;
+mod exports;
+mod holdings;
+mod plan;
+mod receipts;
+mod verify;
+mod worker;
+
+use std::sync::Arc;
+
+use habeas_access::{Access, Actor, record_staff, staff_role};
+use habeas_core::kind::MentionRole;
+use habeas_core::{Error, Id, Result};
+use habeas_store::Store;
+use tokio::sync::Notify;
+
+pub use archive::ArchiveSize;
+pub use holdings::kind_name;
+pub use erasure::{CONFIRMATION_HINT, STEPS};
+pub use worker::Worker;
+
+/// The rights engine over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Rights {
+    access: Access,
+    store: Store,
+    wake: Arc<Notify>,
+}
+
+impl Rights {
+    /// Opens it.
+    pub fn new(access: Access) -> Rights {
+        let store = access.store().clone();
+        Rights { access, store, wake: Arc::new(Notify::new()) }
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The store underneath.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Succeeds when `actor` may exercise `person`'s rights: the person themselves, or the staff. What staff do is recorded in
+    /// the person's telemetry before this returns. To everybody else the person does not exist.
+    pub async fn authorise(&self, actor: &Actor, person: Id, operation: &'static str) -> Result<()> {
+        let actor = *actor;
+        if let Actor::Person { id, .. } = actor
+            && id == person
+        {
+            self.access.telemetry().note(person, operation, 200);
+            return Ok(());
+        }
+        self.store
+            .write(move |tx| {
+                let not_found = || Error::not_found("there is no such person");
+                if staff_role(tx, &actor)?.is_none() || tx.holder(person)?.is_none() {
+                    return Err(not_found());
+                }
+                match record_staff(tx, person, actor.reference(), operation) {
+                    // A person who is being erased is still looked after, but no longer written about.
+                    Err(error) if error.kind == habeas_core::ErrorKind::Frozen => Ok(()),
+                    result => result,
+                }
+            })
+            .await
+    }
+
+    /// Succeeds when `actor` is of the staff; to everybody else nothing is there.
+    pub async fn require_staff(&self, actor: &Actor) -> Result<()> {
+        let actor = *actor;
+        self.store
+            .read(move |tx| {
+                staff_role(tx, &actor)?.map(|_| ()).ok_or_else(|| Error::not_found("there is no such resource"))
+            })
+            .await
+    }
+
+    /// Succeeds for administrators and the operator; to everybody else nothing is there.
+    pub async fn require_administrator(&self, actor: &Actor) -> Result<()> {
+        let actor = *actor;
+        self.store
+            .read(move |tx| match staff_role(tx, &actor)? {
+                Some(MentionRole::Administrator) => Ok(()),
+                _ => Err(Error::not_found("there is no such resource")),
+            })
+            .await
+    }
+
+    /// Wakes the worker: a task was enqueued.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Rights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rights")
+    }
+}

@@ -1,0 +1,140 @@
+//! What an erasure would do.
+
+use habeas_core::crypto::Sha256;
+use habeas_core::kind::MentionRole;
+use habeas_core::kinds::Person;
+use habeas_core::report::{KeptReport, PlanItemReport, PlanReport};
+use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
+use habeas_store::{TaskKind, Tx};
+
+use crate::Rights;
+use crate::erasure::ErasureTask;
+use crate::holdings::{kind_name, personal_kinds};
+
+/// How long a plan can be run, in hours.
+pub(crate) const PLAN_HOURS: i64 = 24;
+/// Rows read at a time while the digest is made.
+const PAGE: u32 = 1_000;
+
+impl Rights {
+    /// Plans the erasure of a person and keeps the plan, so that it can be approved and run. Changes nothing of theirs.
+    pub async fn plan_erasure(&self, person: Id) -> Result<PlanReport> {
+        let salt: [u8; 16] = self.store.ambient().bytes();
+        self.store
+            .write(move |tx| {
+                let mut plan = make(tx, person)?;
+                let task = ErasureTask::planned(person, &plan, salt);
+                let id = tx.plan_task(TaskKind::Erasure, Some(person), &serde_json::to_value(&task)?)?;
+                plan.plan = id.to_string();
+                Ok(plan)
+            })
+            .await
+    }
+}
+
+/// Makes a plan, without its id.
+pub(crate) fn make(tx: &mut Tx<'_>, person: Id) -> Result<PlanReport> {
+    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
+    let held = tx.holdings(person)?;
+    let items = personal_kinds()
+        .map(|kind| {
+            let about = registry::ops(kind).about();
+            let holding = held.iter().find(|holding| holding.kind == kind);
+            PlanItemReport {
+                service: about.service.to_owned(),
+                kind: kind_name(kind),
+                title: about.title.to_owned(),
+                count: holding.map_or(0, |holding| holding.count),
+                bytes: holding.map_or(0, |holding| holding.bytes),
+                action: "delete".to_owned(),
+            }
+        })
+        .collect();
+    let mentions = tx.mentions_of(person)?;
+    let now = tx.now();
+    Ok(PlanReport {
+        plan: String::new(),
+        object_id: person.to_string(),
+        digest: digest(tx, person)?,
+        created: now.rfc3339(),
+        valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
+        items,
+        kept: vec![KeptReport {
+            what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
+            why: "proof that the request was answered".into(),
+        }],
+        others_affected: tx.count_others_mentioned(person)?,
+        unlinked: mentions.len() as u64,
+        keys: tx.containers_of(person)?.len() as u64,
+        backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
+        blocked: blocked(tx, person)?,
+    })
+}
+
+/// What has to be settled first.
+fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
+    let mut blocked = Vec::new();
+    for mention in tx.mentions_of(person)? {
+        let role = mention.role;
+        let alone = !tx
+            .mentioned_in(mention.resource)?
+            .iter()
+            .any(|other| other.person != person && other.role == role);
+        if role == MentionRole::Administrator && mention.resource == Id::NIL && alone {
+            blocked.push(
+                "this is the last administrator: name a successor first (habeas person role EMAIL administrator)".to_owned(),
+            );
+        }
+        if role == MentionRole::Owner && mention.kind == Kind::Organisation && alone {
+            blocked.push(format!(
+                "this is the last owner of organisation {}: make somebody else an owner, or delete the organisation, first",
+                mention.resource
+            ));
+        }
+    }
+    Ok(blocked)
+}
+
+/// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what. Telemetry,
+/// tokens and archives are left out: a few more of them do not change what was approved.
+pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
+    let mut digest = Sha256::default();
+    let mut after = Id::NIL;
+    loop {
+        let rows = tx.held_versions(person, after, PAGE)?;
+        for (id, kind, version) in &rows {
+            after = *id;
+            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive) {
+                continue;
+            }
+            digest.update(id.as_bytes());
+            digest.update(&kind.number().to_be_bytes());
+            digest.update(&version.to_be_bytes());
+        }
+        if (rows.len() as u32) < PAGE {
+            break;
+        }
+    }
+    for mention in tx.mentions_of(person)? {
+        if mention.role != MentionRole::Subject {
+            digest.update(mention.resource.as_bytes());
+            digest.update(&mention.role.number().to_be_bytes());
+        }
+    }
+    digest.update(&tx.count_others_mentioned(person)?.to_be_bytes());
+    Ok(hex::encode(digest.finish()))
+}
+
+/// Asks every kind what becomes of its resources. No kind that a person can hold keeps or changes anything in this version, so
+/// a run deletes whole trees; a kind that answers otherwise stops the run here, before anything happened.
+pub(crate) fn require_deletable(tx: &mut Tx<'_>, person: Id) -> Result<()> {
+    for kind in personal_kinds() {
+        let ops = registry::ops(kind);
+        if let Some(node) = tx.held(person, kind, Id::NIL, 1)?.first()
+            && ops.erase(node, Erasure::Holder)? != Fate::Delete
+        {
+            return Err(Error::internal(format!("{kind:?} is not deleted with its holder, and nothing can keep it yet")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Receipts of erasures and of archives.
+
+use habeas_core::kind::MentionRole;
+use habeas_core::kinds::{Receipt, ReceiptDoc};
+use habeas_core::report::ReceiptSummary;
+use habeas_core::{Error, Id, Result, Timestamp, fault, receipt};
+use habeas_store::New;
+use habeas_store::ledger::Record;
+use serde_json::{Value, json};
+
+use crate::Rights;
+use crate::erasure::ErasureTask;
+
+impl Rights {
+    /// A receipt as it is kept: without salt.
+    pub async fn receipt(&self, id: Id) -> Result<Value> {
+        let node = self
+            .store
+            .read(move |tx| tx.get::<Receipt>(id)?.ok_or_else(|| Error::not_found("there is no such receipt")))
+            .await?;
+        Ok(serde_json::from_str(&node.doc.receipt)?)
+    }
+
+    /// The receipts about a person, newest first.
+    pub async fn receipts(&self, person: Id) -> Result<Vec<ReceiptSummary>> {
+        self.store
+            .read(move |tx| {
+                let mut receipts = Vec::new();
+                for mention in tx.mentions_of(person)?.into_iter().filter(|mention| mention.role == MentionRole::Subject) {
+                    if let Some(node) = tx.get::<Receipt>(mention.resource)? {
+                        receipts.push(ReceiptSummary {
+                            id: node.id.to_string(),
+                            receipt_type: node.doc.receipt_type,
+                            issued: node.created_at.rfc3339(),
+                        });
+                    }
+                }
+                receipts.reverse();
+                Ok(receipts)
+            })
+            .await
+    }
+
+    /// Whether a receipt is about this person.
+    pub async fn is_receipt_of(&self, receipt: Id, person: Id) -> Result<bool> {
+        self.store
+            .read(move |tx| {
+                Ok(tx
+                    .mentioned_in(receipt)?
+                    .iter()
+                    .any(|mention| mention.person == person && mention.role == MentionRole::Subject))
+            })
+            .await
+    }
+
+    /// The public half of the key that signs receipts.
+    pub fn public_key(&self) -> Result<[u8; 32]> {
+        Ok(self.store.signing_key()?.public())
+    }
+
+    /// Signs a statement, keeps the receipt, and notes it in the ledger. Giving the same id twice changes nothing.
+    async fn issue(&self, id: Id, receipt_type: &str, statement: Value, subject: Option<Id>) -> Result<()> {
+        let signed = receipt::sign(&statement, &self.store.signing_key()?).to_string();
+        let doc = ReceiptDoc { receipt_type: receipt_type.to_owned(), receipt: signed.clone() };
+        self.store
+            .write(move |tx| {
+                if tx.get::<Receipt>(id)?.is_none() {
+                    tx.create::<Receipt>(New::under(Id::NIL, id, doc.clone()))?;
+                    if let Some(person) = subject {
+                        tx.mention(id, person, MentionRole::Subject)?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        self.store
+            .with_ledger(move |ledger| ledger.append(&[Record::ReceiptIssued { receipt: id, body: signed }]).map(|_| ()))
+            .await
+    }
+
+    /// Issues the receipt of an archive that was handed out.
+    pub(crate) async fn issue_for_archive(&self, person: Id, sha256: &str, bytes: u64, resources: u64) -> Result<()> {
+        let salt: [u8; 16] = self.store.ambient().bytes();
+        let statement = json!({
+            "type": "access-receipt/1",
+            "issuer": receipt::key_id(&self.public_key()?),
+            // The salt is thrown away: the person has the archive itself, and its digest stands here.
+            "subject": receipt::commitment(&salt, person),
+            "legal": "GDPR Articles 15 and 20",
+            "completed": self.store.ambient().now().rfc3339(),
+            "archive": { "sha256": sha256, "bytes": bytes, "resources": resources },
+        });
+        let id = self.store.ambient().new_id();
+        self.issue(id, "access-receipt/1", statement, Some(person)).await
+    }
+}
+
+/// The last step of an erasure: the receipt has the plan's own id, so that a repeated step issues no second one.
+pub(crate) async fn issue_for_erasure(rights: &Rights, plan: Id, task: &mut ErasureTask) -> Result<()> {
+    let salt: [u8; 16] = hex::decode(&task.salt)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| Error::damaged("the salt of an erasure cannot be read"))?;
+    let time = |moment: Option<Timestamp>| moment.unwrap_or(Timestamp(0)).rfc3339();
+    let erased: Vec<Value> = task
+        .plan
+        .items
+        .iter()
+        .filter(|item| item.count > 0)
+        .map(|item| json!({ "kind": item.kind, "planned": item.count, "bytes": item.bytes, "action": item.action }))
+        .collect();
+    let statement = json!({
+        "type": "erasure-receipt/1",
+        "issuer": receipt::key_id(&rights.public_key()?),
+        "subject": receipt::commitment(&salt, task.person),
+        "legal": "GDPR Article 17",
+        "planDigest": task.plan.digest,
+        "planned": task.plan.created,
+        "frozen": time(task.frozen_at),
+        "unreadableEverywhereSince": time(task.shredded_at),
+        "completed": rights.store.ambient().now().rfc3339(),
+        "erased": erased,
+        "deletedRecords": task.deleted_rows,
+        "deletedFiles": task.purged_blobs,
+        "keysDestroyed": task.containers.len(),
+        "kept": task.plan.kept,
+        "unlinked": task.plan.unlinked,
+        "method": "cryptographic erasure (AES-256-GCM keys overwritten in every copy of the keyring), then deletion",
+        "storage": rights.store.describe_database().await?,
+        "backups": "unreadable for what was erased since the time above",
+        "limits": "copies that others downloaded before, and a stolen old copy of the keyring together with its root key, are outside this proof",
+        "verified": { "keySlotsReadBack": task.containers.len() + 1, "rowsLeft": 0, "filesLeft": 0, "version": env!("CARGO_PKG_VERSION") },
+    });
+    fault::point("erase.before_receipt");
+    let id = plan;
+    rights.issue(id, "erasure-receipt/1", statement, None).await?;
+    task.receipt = Some(id);
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The check without which no erasure is completed: in proportion to the person.
+
+use habeas_core::{Error, Result};
+use habeas_store::{TaskKind, TaskState};
+use serde::Deserialize;
+
+use crate::Rights;
+use crate::erasure::ErasureTask;
+
+#[derive(Deserialize)]
+struct Purged {
+    blobs: Vec<habeas_core::Id>,
+}
+
+/// Reads the key slots back from disk, counts every table by holder and mention, and looks for every file that was planned.
+pub(crate) async fn erased(rights: &Rights, task: &ErasureTask) -> Result<()> {
+    let person = task.person;
+    let containers = task.containers.clone();
+    rights
+        .store
+        .with_keyring(move |keyring| {
+            let mut gone = containers;
+            gone.push(person);
+            keyring.read_back(&gone)
+        })
+        .await?;
+    let (traces, purges) = rights
+        .store
+        .read(move |tx| Ok((tx.traces_of(person)?, tx.tasks_about(person, TaskKind::PurgeBlobs)?)))
+        .await?;
+    for (table, rows) in traces {
+        if rows > 0 {
+            return Err(Error::internal(format!("{rows} rows are left in table {table}")));
+        }
+    }
+    for purge in purges {
+        if purge.state != TaskState::Done {
+            return Err(Error::internal("files are left to be deleted"));
+        }
+        for blob in Purged::deserialize(&purge.payload)?.blobs {
+            if rights.store.blobs().exists(blob).await? {
+                return Err(Error::internal(format!("file {blob} is left in the object store")));
+            }
+        }
+    }
+    Ok(())
+}

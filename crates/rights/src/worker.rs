@@ -1,0 +1,121 @@
+//! The worker: runs due tasks, deletes what has expired, clears up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use habeas_core::{Error, Result, Timestamp, time};
+use habeas_store::{TaskKind, TaskRow};
+
+use crate::Rights;
+use crate::plan::PLAN_HOURS;
+
+/// The longest time between two looks for due tasks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Expired resources removed at a time.
+const EXPIRED: u32 = 100;
+/// How long ended tasks are remembered, in days; see the data map.
+const TASK_DAYS: i64 = 30;
+/// After how long an upload that was announced and never finished counts as abandoned, in hours.
+const UPLOAD_HOURS: i64 = 24;
+
+/// Runs what has to be done after commits, one task at a time.
+#[derive(Debug)]
+pub struct Worker {
+    rights: Rights,
+    stopping: AtomicBool,
+}
+
+impl Worker {
+    /// A worker for this engine.
+    pub fn new(rights: Rights) -> Worker {
+        Worker { rights, stopping: AtomicBool::new(false) }
+    }
+
+    /// Works until [`Worker::stop`].
+    pub async fn run(&self) {
+        let mut next_sweep = Timestamp(0);
+        while !self.stopping.load(Ordering::SeqCst) {
+            match self.rights.run_due().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "a task failed and will be tried again"),
+            }
+            let now = self.rights.store.ambient().now();
+            if now >= next_sweep {
+                if let Err(error) = self.rights.sweep().await {
+                    tracing::warn!(%error, "clearing up failed and will be tried again");
+                }
+                next_sweep = Timestamp(now.0 + 60_000_000);
+            }
+            // Whichever comes first: an enqueued task, or the time to look for due ones.
+            let _ = tokio::time::timeout(PAUSE, self.rights.wake.notified()).await;
+        }
+    }
+
+    /// Lets the task in hand finish and takes no other.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.rights.wake.notify_one();
+    }
+}
+
+impl Rights {
+    /// Runs the next due task; false when there is none.
+    pub async fn run_due(&self) -> Result<bool> {
+        let Some(task) = self.store.write(|tx| tx.claim(None)).await? else { return Ok(false) };
+        self.run_task(&task).await.map(|()| true)
+    }
+
+    /// Runs due tasks until none is left: what a command line without a server does, and tests.
+    pub async fn run_all_due(&self) -> Result<()> {
+        while self.run_due().await? {}
+        Ok(())
+    }
+
+    async fn run_task(&self, task: &TaskRow) -> Result<()> {
+        tracing::debug!(task = %task.id, kind = ?task.kind, attempt = task.attempts + 1, "running a task");
+        match task.kind {
+            TaskKind::PurgeBlobs | TaskKind::DestroyKeys | TaskKind::RecordErasure | TaskKind::Reseal => {
+                self.store.run_own(task).await
+            }
+            TaskKind::Erasure => self.run_erasure(task).await,
+            TaskKind::Export => self.run_export(task).await,
+        }
+        .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
+    }
+
+    /// Deletes what has expired, abandoned uploads and old tasks.
+    pub async fn sweep(&self) -> Result<()> {
+        loop {
+            let expired = self.store.read(|tx| tx.expired(EXPIRED)).await?;
+            let mut removed_any = false;
+            for id in &expired {
+                let id = *id;
+                match self.store.write(move |tx| tx.remove(id)).await {
+                    Ok(removed) => {
+                        removed_any |= removed.resources > 0;
+                        self.store.finish(&removed).await;
+                    }
+                    // Its holder is being erased: it goes with them.
+                    Err(error) if error.kind == habeas_core::ErrorKind::Frozen => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if !removed_any || expired.len() < EXPIRED as usize {
+                break;
+            }
+        }
+        self.store
+            .write(|tx| {
+                let now = tx.now();
+                let abandoned = tx.abandoned_blobs(Timestamp(now.0 - UPLOAD_HOURS * time::HOUR), 1_000)?;
+                if !abandoned.is_empty() {
+                    tx.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
+                    tx.forget_blobs(&abandoned)?;
+                }
+                tx.forget_tasks(Timestamp(now.0 - TASK_DAYS * time::DAY), Timestamp(now.0 - PLAN_HOURS * time::HOUR))?;
+                Ok(())
+            })
+            .await
+    }
+}

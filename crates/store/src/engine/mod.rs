@@ -1,0 +1,160 @@
+//! The narrow seam between one SQL text and two engines.
+//!
+//! SQL is written once, with `?1`, `?2` ... for its arguments, in the subset that SQLite and PostgreSQL share. Transactions
+//! are synchronous closures that run on the engine's own threads; they may be run more than once, so they must have no
+//! effect but on the transaction.
+
+mod migrate;
+mod pool;
+mod postgres;
+mod sqlite;
+
+use habeas_core::{Error, Id, Result, Timestamp};
+
+pub(crate) use migrate::{holds_data, migrate};
+pub(crate) use pool::{Job, Pool};
+pub(crate) use postgres::connect as connect_postgres;
+pub(crate) use sqlite::connect as connect_sqlite;
+
+/// The code of an error that a unique index made.
+pub const UNIQUE_VIOLATION: &str = "unique_violation";
+/// The code of an error that a foreign key made.
+pub const FOREIGN_KEY_VIOLATION: &str = "foreign_key_violation";
+/// The code of a transaction that lost a race and may be run again.
+pub(crate) const RETRY: &str = "retry";
+
+/// An argument of a statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arg<'a> {
+    Null,
+    Int(i64),
+    Real(f64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> From<&'a Id> for Arg<'a> {
+    fn from(id: &'a Id) -> Arg<'a> {
+        Arg::Bytes(id.as_bytes())
+    }
+}
+
+impl From<i64> for Arg<'_> {
+    fn from(number: i64) -> Self {
+        Arg::Int(number)
+    }
+}
+
+impl From<i16> for Arg<'_> {
+    fn from(number: i16) -> Self {
+        Arg::Int(i64::from(number))
+    }
+}
+
+impl From<Timestamp> for Arg<'_> {
+    fn from(time: Timestamp) -> Self {
+        Arg::Int(time.0)
+    }
+}
+
+impl<'a, T: Into<Arg<'a>>> From<Option<T>> for Arg<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Arg::Null, Into::into)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Arg::Bytes(bytes)
+    }
+}
+
+/// A value in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Int(i64),
+    Real(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// A row, read by position.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row(pub(crate) Vec<Value>);
+
+impl Row {
+    fn wrong(&self, column: usize, wanted: &str) -> Error {
+        Error::damaged(format!("column {column} of a row is not {wanted}"))
+    }
+
+    pub(crate) fn int(&self, column: usize) -> Result<i64> {
+        match self.0.get(column) {
+            Some(Value::Int(number)) => Ok(*number),
+            _ => Err(self.wrong(column, "a number")),
+        }
+    }
+
+    pub(crate) fn optional_int(&self, column: usize) -> Result<Option<i64>> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.int(column).map(Some),
+        }
+    }
+
+    pub(crate) fn time(&self, column: usize) -> Result<Timestamp> {
+        self.int(column).map(Timestamp)
+    }
+
+    pub(crate) fn bytes(&self, column: usize) -> Result<&[u8]> {
+        match self.0.get(column) {
+            Some(Value::Bytes(bytes)) => Ok(bytes),
+            _ => Err(self.wrong(column, "a byte string")),
+        }
+    }
+
+    pub(crate) fn id(&self, column: usize) -> Result<Id> {
+        Id::from_slice(self.bytes(column)?)
+    }
+
+    pub(crate) fn optional_id(&self, column: usize) -> Result<Option<Id>> {
+        match self.0.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.id(column).map(Some),
+        }
+    }
+
+    pub(crate) fn text(&self, column: usize) -> Result<&str> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(self.wrong(column, "a text")),
+        }
+    }
+}
+
+/// Whether a statement locks the rows it reads. SQLite has one writer and needs no locks; PostgreSQL gets `FOR SHARE` or
+/// `FOR UPDATE` at the end of the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lock {
+    None,
+    Share,
+    Update,
+}
+
+/// A connection within a transaction.
+pub(crate) trait Engine {
+    fn query(&mut self, sql: &'static str, args: &[Arg<'_>], lock: Lock) -> Result<Vec<Row>>;
+    fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64>;
+}
+
+/// A connection on which transactions can be run.
+pub(crate) trait Connection: Send {
+    /// Runs the jobs, each seeing the ones before it, and makes all that succeeded durable together. Returns one result a
+    /// job, in order; a job that failed has left nothing behind.
+    fn run(&mut self, jobs: &mut [Job]) -> Vec<Result<()>>;
+    /// Runs a statement text outside of any job: migrations, maintenance.
+    fn batch(&mut self, sql: &str) -> Result<()>;
+    /// Engine, version and durability settings, for `doctor` and receipts.
+    fn describe(&mut self) -> Result<String>;
+    /// Tables and columns as they are, for the schema test: `(table, column)`.
+    fn columns(&mut self) -> Result<Vec<(String, String)>>;
+}

@@ -1,0 +1,293 @@
+//! The ledger: what was erased, revoked and receipted, appended and never changed. Random ids only.
+//!
+//! It lies beside the keyring and is, like it, never part of a data backup: a restored backup is brought up to date from it.
+//!
+//! A record is `length (4) | sequence (8) | JSON | checksum (16)`, numbers little-endian, the length that of the JSON, the
+//! checksum the first 16 bytes of the SHA-256 of what stands before it. A record cut off at the very end is what a crash left of
+//! an append that nobody was told of, and is removed; anything else that does not match is damage, and the ledger refuses to open.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use habeas_core::{Error, Id, Result, crypto, fault};
+use serde::{Deserialize, Serialize};
+
+const NAME: &str = "ledger";
+const HEAD: usize = 12;
+const CHECKSUM: usize = 16;
+/// The longest record that can be; longer ones are damage.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Record {
+    /// A container was erased; its keys are destroyed.
+    ContainerErased {
+        /// The container.
+        container: Id,
+    },
+    /// A person, or an organisation, was erased with all containers.
+    PersonErased {
+        /// The holder.
+        person: Id,
+        /// Their containers.
+        containers: Vec<Id>,
+    },
+    /// Items were erased from a container that stays.
+    ItemErased {
+        /// The items.
+        items: Vec<Id>,
+        /// The container they were in.
+        container: Id,
+    },
+    /// An old key of a container was destroyed.
+    GenerationDestroyed {
+        /// The container.
+        container: Id,
+        /// The number of the key.
+        generation: u32,
+    },
+    /// A receipt was issued.
+    ReceiptIssued {
+        /// The receipt.
+        receipt: Id,
+        /// The receipt as it is kept, without salt.
+        body: String,
+    },
+}
+
+/// The open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    files: Vec<(PathBuf, File, u64)>,
+    next: u64,
+    erased: HashSet<Id>,
+    /// A write failed: the files must be read again before anything is appended.
+    broken: bool,
+}
+
+impl Ledger {
+    /// Opens the ledger in `directory` and its copies in `mirrors`, making them if they are not there. Copies that are behind are
+    /// brought up to date; copies that contradict each other are refused.
+    pub fn open(directory: &Path, mirrors: &[PathBuf]) -> Result<Ledger> {
+        let mut contents = Vec::new();
+        for folder in std::iter::once(directory).chain(mirrors.iter().map(PathBuf::as_path)) {
+            let path = folder.join(NAME);
+            let (file, bytes) = read(&path)?;
+            let (records, length) = parse(&path, &bytes)?;
+            if (length as usize) < bytes.len() {
+                file.set_len(length).and_then(|()| file.sync_all()).map_err(|error| failed(&path, &error))?;
+            }
+            contents.push((path, file, bytes, records, length));
+        }
+        let longest = contents.iter().map(|(_, _, _, _, length)| *length).max().unwrap_or_default();
+        let whole: Vec<u8> = contents
+            .iter()
+            .find(|(_, _, _, _, length)| *length == longest)
+            .map(|(_, _, bytes, _, length)| bytes[..*length as usize].to_vec())
+            .unwrap_or_default();
+        let mut erased = HashSet::new();
+        let mut next = 0;
+        for (path, file, bytes, records, length) in &mut contents {
+            if bytes[..*length as usize] != whole[..*length as usize] {
+                return Err(Error::damaged(format!("{} contradicts another copy of the ledger", path.display())));
+            }
+            if *length < longest {
+                file.write_all(&whole[*length as usize..])
+                    .and_then(|()| file.sync_all())
+                    .map_err(|error| failed(path, &error))?;
+                *length = longest;
+            } else {
+                next = records.len() as u64;
+                records.iter().for_each(|record| note(record, &mut erased));
+            }
+        }
+        let files = contents.into_iter().map(|(path, file, _, _, length)| (path, file, length)).collect();
+        Ok(Ledger { state: Mutex::new(State { files, next, erased, broken: false }) })
+    }
+
+    /// Appends records, durably in every copy when this returns; the position after them.
+    pub fn append(&self, records: &[Record]) -> Result<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.broken {
+            return Err(Error::unavailable("the ledger could not be written before").hint("start the server again"));
+        }
+        let mut bytes = Vec::new();
+        for (number, record) in records.iter().enumerate() {
+            bytes.extend_from_slice(&encode(state.next + number as u64, record)?);
+        }
+        for (path, file, length) in &mut state.files {
+            let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+            if let Err(error) = written {
+                // Take back what was written of it, so that the end is clean again.
+                let restored = file.set_len(*length).and_then(|()| file.sync_all());
+                let error = failed(path, &error);
+                state.broken = restored.is_err();
+                return Err(error);
+            }
+            *length += bytes.len() as u64;
+        }
+        fault::point("ledger.appended");
+        state.next += records.len() as u64;
+        let State { erased, .. } = &mut *state;
+        records.iter().for_each(|record| note(record, erased));
+        Ok(state.next)
+    }
+
+    /// How many records there are.
+    pub fn position(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).next
+    }
+
+    /// Whether this container or person was erased.
+    pub fn is_erased(&self, id: Id) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).erased.contains(&id)
+    }
+
+    /// The records from `position` on, read from disk.
+    pub fn replay(&self, position: u64) -> Result<Vec<Record>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((path, _, _)) = state.files.first() else { return Ok(Vec::new()) };
+        let (_, bytes) = read(path)?;
+        let (records, _) = parse(path, &bytes)?;
+        Ok(records.into_iter().skip(usize::try_from(position).unwrap_or(usize::MAX)).collect())
+    }
+}
+
+fn note(record: &Record, erased: &mut HashSet<Id>) {
+    match record {
+        Record::ContainerErased { container } => {
+            erased.insert(*container);
+        }
+        Record::PersonErased { person, containers } => {
+            erased.insert(*person);
+            erased.extend(containers);
+        }
+        Record::ItemErased { .. } | Record::GenerationDestroyed { .. } | Record::ReceiptIssued { .. } => {}
+    }
+}
+
+fn encode(sequence: u64, record: &Record) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(record)?;
+    let mut bytes = Vec::with_capacity(HEAD + json.len() + CHECKSUM);
+    bytes.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&sequence.to_le_bytes());
+    bytes.extend_from_slice(&json);
+    let checksum = crypto::sha256(&bytes);
+    bytes.extend_from_slice(&checksum[..CHECKSUM]);
+    Ok(bytes)
+}
+
+/// The records and where the last whole one ends.
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
+    let damaged = |at: usize| {
+        Error::damaged(format!("the ledger {} is damaged at byte {at}", path.display()))
+            .hint("nothing was changed; put an intact copy from a mirror in its place")
+    };
+    let mut records = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize) else { break };
+        if length > LONGEST {
+            return Err(damaged(at));
+        }
+        let whole = HEAD + length + CHECKSUM;
+        if rest.len() < whole {
+            break;
+        }
+        let (signed, checksum) = rest[..whole].split_at(HEAD + length);
+        if crypto::sha256(signed)[..CHECKSUM] != *checksum {
+            // At the very end it is a write that a power cut left half done.
+            if rest.len() == whole {
+                break;
+            }
+            return Err(damaged(at));
+        }
+        let mut sequence = [0; 8];
+        sequence.copy_from_slice(&signed[4..HEAD]);
+        if u64::from_le_bytes(sequence) != records.len() as u64 {
+            return Err(damaged(at));
+        }
+        records.push(serde_json::from_slice(&signed[HEAD..]).map_err(|_| damaged(at))?);
+        at += whole;
+    }
+    Ok((records, at as u64))
+}
+
+fn read(path: &Path) -> Result<(File, Vec<u8>)> {
+    let read = || -> std::io::Result<(File, Vec<u8>)> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok((file, bytes))
+    };
+    read().map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::unavailable(format!("the ledger {} cannot be read or written: {}", path.display(), error.kind()))
+        .hint("check the disk, the owner and the permissions")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> Id {
+        Id::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn records_survive_and_a_torn_end_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = tempfile::tempdir().unwrap();
+        let mirrors = vec![mirror.path().to_owned()];
+        let ledger = Ledger::open(folder.path(), &mirrors).unwrap();
+        ledger.append(&[Record::ContainerErased { container: id(1) }]).unwrap();
+        let records = vec![
+            Record::PersonErased { person: id(2), containers: vec![id(3)] },
+            Record::ItemErased { items: vec![id(4)], container: id(5) },
+        ];
+        assert_eq!(ledger.append(&records).unwrap(), 3);
+        assert!(ledger.is_erased(id(1)) && ledger.is_erased(id(3)) && !ledger.is_erased(id(4)));
+        drop(ledger);
+        let path = folder.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 1..40 {
+            std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            // The mirror still has it all: the shorter copy is brought up to date.
+            let ledger = Ledger::open(folder.path(), &mirrors).unwrap();
+            assert_eq!(ledger.replay(1).unwrap(), records);
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let alone = Ledger::open(folder.path(), &[]).unwrap();
+        assert_eq!(alone.position(), 2);
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path(), &[]).unwrap();
+        for number in 0..3 {
+            ledger.append(&[Record::ContainerErased { container: id(number) }]).unwrap();
+        }
+        drop(ledger);
+        let path = folder.path().join(NAME);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Ledger::open(folder.path(), &[]).unwrap_err().kind, habeas_core::ErrorKind::Damaged);
+    }
+}

@@ -1,0 +1,26 @@
+//! The only room that knows SQL, object stores and keys.
+//!
+//! [`Store`] opens a deployment: a database ([`Database`]), blobs, the keyring and the ledger. [`Store::write`] and
+//! [`Store::read`] run transactions over the tree of resources ([`Tx`]).
+//!
+//! **Invariant:** what [`Store::write`] acknowledged is flushed to disk, on both engines.
+//! **Invariant:** nothing above this crate sees a key, a MAC or a statement.
+
+pub mod blobs;
+mod engine;
+pub mod keyring;
+pub mod ledger;
+mod open;
+mod resealing;
+pub mod root_key;
+mod settle;
+mod store;
+mod tasks;
+mod tree;
+
+pub use blobs::Blobs;
+pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
+pub use open::{Database, Options, RootKeySource};
+pub use store::Store;
+pub use tasks::{LEASE, TaskKind, TaskRow, TaskState};
+pub use tree::{BlobRow, Connected, HolderState, Holding, Mention, New, Order, Page, Removed, Tx};

@@ -1,0 +1,97 @@
+//! Giving a container a new key, so that what was deleted from it cannot be read in old copies of the database.
+
+use habeas_core::{Id, Kind, Result};
+
+use crate::engine::Arg;
+use crate::keyring::Destruction;
+use crate::ledger::Record;
+use crate::tree::{HolderState, Tx};
+use crate::Store;
+
+/// Documents read at a time.
+const PAGE: i64 = 500;
+
+impl Store {
+    /// Seals everything in a container under a new key and destroys the old ones. Nothing happens when the container is gone.
+    /// Repeatable at any point: a key that no document needs is destroyed by the next run.
+    pub async fn reseal(&self, container: Id) -> Result<()> {
+        let Some(present) = self.read(move |tx| tx.generation_of(container)).await? else { return Ok(()) };
+        let next = present + 1;
+        self.with_keyring(move |keyring| {
+            if keyring.key(container, next).is_none() { keyring.create_keys(&[(container, next)]) } else { Ok(()) }
+        })
+        .await?;
+        habeas_core::fault::point("reseal.key_created");
+        let resealed = self.write(move |tx| tx.reseal(container, present, next)).await;
+        habeas_core::fault::point("reseal.committed");
+        let resealed = match resealed {
+            Ok(resealed) => resealed,
+            Err(error) => {
+                self.destroy_generations(container, vec![next]).await?;
+                return Err(error);
+            }
+        };
+        let keep = if resealed { next } else { present };
+        let old = self
+            .with_keyring(move |keyring| {
+                Ok(keyring.generations(container).into_iter().filter(|&generation| generation != keep).collect::<Vec<_>>())
+            })
+            .await?;
+        self.destroy_generations(container, old).await
+    }
+
+    async fn destroy_generations(&self, container: Id, generations: Vec<u32>) -> Result<()> {
+        let records: Vec<Record> =
+            generations.iter().map(|&generation| Record::GenerationDestroyed { container, generation }).collect();
+        let keys = generations.into_iter().map(|generation| (container, generation)).collect();
+        self.with_keyring(move |keyring| keyring.destroy(&Destruction { keys, ..Destruction::default() })).await?;
+        self.with_ledger(move |ledger| ledger.append(&records).map(|_| ())).await
+    }
+}
+
+impl Tx<'_> {
+    pub(crate) fn generation_of(&mut self, container: Id) -> Result<Option<u32>> {
+        self.query_one("SELECT generation FROM resource WHERE id = ?1 AND container = ?1", &[(&container).into()])?
+            .map(|row| Ok(row.int(0)? as u32))
+            .transpose()
+    }
+
+    /// Seals a container's documents, names and attributes under the key of generation `next`, all in this transaction; false
+    /// when the container is gone, is being erased, or has another generation already.
+    fn reseal(&mut self, container: Id, present: u32, next: u32) -> Result<bool> {
+        match self.place(container)? {
+            Some(place) if place.state == HolderState::Active && place.generation == present => {}
+            _ => return Ok(false),
+        }
+        let mut after = Id::NIL;
+        loop {
+            let rows = self.query(
+                "SELECT id, kind, parent, doc FROM resource WHERE container = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+                &[(&container).into(), (&after).into(), Arg::Int(PAGE)],
+            )?;
+            for row in &rows {
+                let id = row.id(0)?;
+                let kind = Kind::from_number(row.int(1)?)?;
+                let parent = row.optional_id(2)?;
+                let plain = self.shared.open(id, kind, container, row.bytes(3)?)?;
+                let doc = self.shared.seal(id, kind, container, next, &plain)?;
+                let name_mac = self.shared.name_mac_of(kind, container, next, parent, &plain)?;
+                self.execute(
+                    "UPDATE resource SET doc = ?2, generation = ?3, name_mac = ?4 WHERE id = ?1",
+                    &[
+                        (&id).into(),
+                        (&doc[..]).into(),
+                        i64::from(next).into(),
+                        name_mac.as_ref().map(|mac| &mac[..]).into(),
+                    ],
+                )?;
+                self.execute("DELETE FROM attr WHERE resource = ?1", &[(&id).into()])?;
+                self.write_attrs(id, kind, container, next, &plain)?;
+                after = id;
+            }
+            if (rows.len() as i64) < PAGE {
+                return Ok(true);
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Finishing what a transaction began: tasks of the store's own.
+
+use habeas_core::{Error, Id, Result};
+use serde::Deserialize;
+
+use crate::keyring::Destruction;
+use crate::ledger::Record;
+use crate::{Removed, Store, TaskKind, TaskRow, TaskState};
+
+#[derive(Deserialize)]
+struct PurgeBlobs {
+    blobs: Vec<Id>,
+}
+
+#[derive(Deserialize)]
+struct DestroyKeys {
+    containers: Vec<Id>,
+}
+
+#[derive(Deserialize)]
+struct RecordErasure {
+    container: Id,
+    items: Vec<Id>,
+}
+
+#[derive(Deserialize)]
+struct Reseal {
+    container: Id,
+}
+
+impl Store {
+    /// Runs the tasks of a removal now. What fails is tried again by the worker, so the removal itself stands.
+    pub async fn finish(&self, removed: &Removed) {
+        for &task in &removed.tasks {
+            match self.run_now(task).await {
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%task, %error, "a task is left for the worker"),
+            }
+        }
+    }
+
+    /// Claims the named task and runs it; false when somebody else has it or it is done.
+    async fn run_now(&self, task: Id) -> Result<bool> {
+        match self.write(move |tx| tx.claim(Some(task))).await? {
+            Some(task) => self.run_own(&task).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Runs a claimed task of one of the store's own kinds and ends it, or puts it back for another try.
+    pub async fn run_own(&self, task: &TaskRow) -> Result<()> {
+        let (id, attempts) = (task.id, task.attempts);
+        match self.perform(task).await {
+            Ok(()) => self.write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            Err(error) => {
+                self.write(move |tx| tx.retry_task(id, attempts)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn perform(&self, task: &TaskRow) -> Result<()> {
+        match task.kind {
+            TaskKind::PurgeBlobs => {
+                let PurgeBlobs { blobs } = payload(task)?;
+                self.purge_blobs(&blobs).await
+            }
+            TaskKind::DestroyKeys => {
+                let DestroyKeys { containers } = payload(task)?;
+                self.destroy_containers(containers).await
+            }
+            TaskKind::RecordErasure => {
+                let RecordErasure { container, items } = payload(task)?;
+                self.with_ledger(move |ledger| ledger.append(&[Record::ItemErased { items, container }]).map(|_| ())).await
+            }
+            TaskKind::Reseal => {
+                let Reseal { container } = payload(task)?;
+                self.reseal(container).await
+            }
+            TaskKind::Erasure | TaskKind::Export => {
+                Err(Error::internal(format!("{:?} is not a task of the store's own", task.kind)))
+            }
+        }
+    }
+
+    /// Deletes blobs from the object store. Idempotent.
+    pub async fn purge_blobs(&self, blobs: &[Id]) -> Result<()> {
+        for &blob in blobs {
+            self.blobs().delete(blob).await?;
+        }
+        Ok(())
+    }
+
+    /// Destroys every key of these containers and says so in the ledger. The ledger comes first: after a crash in between,
+    /// keys that are still there are found to be of erased containers and destroyed.
+    async fn destroy_containers(&self, containers: Vec<Id>) -> Result<()> {
+        let erased = containers.clone();
+        self.with_ledger(move |ledger| {
+            let records: Vec<Record> = erased.into_iter().map(|container| Record::ContainerErased { container }).collect();
+            ledger.append(&records).map(|_| ())
+        })
+        .await?;
+        habeas_core::fault::point("container.recorded");
+        self.with_keyring(move |keyring| keyring.destroy(&Destruction { containers, ..Destruction::default() })).await
+    }
+}
+
+fn payload<T: for<'de> Deserialize<'de>>(task: &TaskRow) -> Result<T> {
+    Ok(T::deserialize(&task.payload)?)
+}

@@ -1,0 +1,268 @@
+//! Connections between resources, and persons mentioned in them.
+
+use habeas_core::kind::MentionRole;
+use habeas_core::node::Relation;
+use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp};
+
+use super::nodes::{Page, typed};
+use super::rows::select_nodes;
+use super::Tx;
+use crate::engine::Arg;
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Newest first.
+    Newest,
+    /// Oldest first.
+    Oldest,
+}
+
+/// Which children a list is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Connected<'a> {
+    /// All.
+    Any,
+    /// Those with at least one connection.
+    ToSomething,
+    /// Those with a connection to at least one of these, at most [`Connected::MOST`].
+    ToOneOf(&'a [Id]),
+    /// Those without any connection.
+    ToNothing,
+}
+
+impl Connected<'_> {
+    /// How many targets a list may be asked for.
+    pub const MOST: usize = 20;
+}
+
+/// A person tied to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The resource.
+    pub resource: Id,
+    /// Its kind.
+    pub kind: Kind,
+    /// Who holds it.
+    pub holder: Id,
+    /// The person.
+    pub person: Id,
+    /// How they are tied to it.
+    pub role: MentionRole,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The three statements of a list of children: count, oldest first, newest first.
+struct ListStatements {
+    count: &'static str,
+    oldest: &'static str,
+    newest: &'static str,
+}
+
+macro_rules! list_statements {
+    ($condition:literal, $limit:literal) => {
+        ListStatements {
+            count: concat!("SELECT COUNT(*) FROM resource r WHERE r.parent = ?1 AND r.kind = ?2 AND ", $condition),
+            oldest: concat!(
+                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND "),
+                $condition,
+                " ORDER BY r.created_at, r.id ",
+                $limit
+            ),
+            newest: concat!(
+                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND "),
+                $condition,
+                " ORDER BY r.created_at DESC, r.id DESC ",
+                $limit
+            ),
+        }
+    };
+}
+
+const TO_SOMETHING: ListStatements = list_statements!(
+    "EXISTS (SELECT 1 FROM edge e WHERE e.source = r.id AND e.relation = ?3)",
+    "LIMIT ?4 OFFSET ?5"
+);
+const TO_NOTHING: ListStatements = list_statements!(
+    "NOT EXISTS (SELECT 1 FROM edge e WHERE e.source = r.id AND e.relation = ?3)",
+    "LIMIT ?4 OFFSET ?5"
+);
+const TO_ONE_OF: ListStatements = list_statements!(
+    "EXISTS (SELECT 1 FROM edge e WHERE e.source = r.id AND e.relation = ?3 AND e.target IN \
+     (?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23))",
+    "LIMIT ?24 OFFSET ?25"
+);
+
+impl Tx<'_> {
+    /// Connects two resources; false when they were connected already.
+    pub fn connect(&mut self, source: Id, target: Id, relation: Relation) -> Result<bool> {
+        let now = self.now;
+        let added = self.execute(
+            "INSERT INTO edge (source, target, relation, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            &[(&source).into(), (&target).into(), relation.number().into(), now.into()],
+        )?;
+        Ok(added > 0)
+    }
+
+    /// Ends a connection; false when there was none.
+    pub fn disconnect(&mut self, source: Id, target: Id, relation: Relation) -> Result<bool> {
+        let removed = self.execute(
+            "DELETE FROM edge WHERE source = ?1 AND target = ?2 AND relation = ?3",
+            &[(&source).into(), (&target).into(), relation.number().into()],
+        )?;
+        Ok(removed > 0)
+    }
+
+    /// What `source` is connected to, and since when, oldest first.
+    pub fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {
+        self.query(
+            "SELECT target, created_at FROM edge WHERE source = ?1 AND relation = ?2 ORDER BY created_at, target",
+            &[(&source).into(), relation.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.id(0)?, row.time(1)?)))
+        .collect()
+    }
+
+    /// What is connected to `target`.
+    pub fn sources(&mut self, target: Id, relation: Relation) -> Result<Vec<Id>> {
+        self.query(
+            "SELECT source FROM edge WHERE target = ?1 AND relation = ?2 ORDER BY source",
+            &[(&target).into(), relation.number().into()],
+        )?
+        .iter()
+        .map(|row| row.id(0))
+        .collect()
+    }
+
+    /// How many resources are connected to `target`.
+    pub fn count_sources(&mut self, target: Id, relation: Relation) -> Result<u64> {
+        let count = self.number(
+            "SELECT COUNT(*) FROM edge WHERE target = ?1 AND relation = ?2",
+            &[(&target).into(), relation.number().into()],
+        )?;
+        Ok(count as u64)
+    }
+
+    /// The children of kind `K` that are connected as asked.
+    pub fn connected_children<K: DataKind>(
+        &mut self,
+        parent: Id,
+        relation: Relation,
+        connected: Connected<'_>,
+        page: Page,
+    ) -> Result<Vec<Node<K::Doc>>> {
+        let Some((statements, mut args)) = list(&parent, K::KIND, relation, connected)? else {
+            return self.children::<K>(parent, page);
+        };
+        args.push((page.take as i64).into());
+        args.push((page.skip as i64).into());
+        let sql = match page.order {
+            Order::Oldest => statements.oldest,
+            Order::Newest => statements.newest,
+        };
+        let rows = self.query(sql, &args)?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
+    /// How many children of kind `K` are connected as asked.
+    pub fn count_connected<K: DataKind>(
+        &mut self,
+        parent: Id,
+        relation: Relation,
+        connected: Connected<'_>,
+    ) -> Result<u64> {
+        match list(&parent, K::KIND, relation, connected)? {
+            None => self.count_children(parent, K::KIND),
+            Some((statements, args)) => Ok(self.number(statements.count, &args)? as u64),
+        }
+    }
+
+    /// Ties a person to a resource; nothing happens when they are tied already.
+    pub fn mention(&mut self, resource: Id, person: Id, role: MentionRole) -> Result<()> {
+        let now = self.now;
+        self.require_active(person)?;
+        self.execute(
+            "INSERT INTO mention (resource, person, role, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            &[(&resource).into(), (&person).into(), role.number().into(), now.into()],
+        )?;
+        Ok(())
+    }
+
+    /// Unties them; false when they were not tied.
+    pub fn unmention(&mut self, resource: Id, person: Id, role: MentionRole) -> Result<bool> {
+        let removed = self.execute(
+            "DELETE FROM mention WHERE resource = ?1 AND person = ?2 AND role = ?3",
+            &[(&resource).into(), (&person).into(), role.number().into()],
+        )?;
+        Ok(removed > 0)
+    }
+
+    /// In what a person is mentioned, oldest first.
+    pub fn mentions_of(&mut self, person: Id) -> Result<Vec<Mention>> {
+        self.query(
+            "SELECT m.resource, r.kind, r.holder, m.person, m.role, m.created_at FROM mention m JOIN resource r ON r.id = m.resource
+             WHERE m.person = ?1 ORDER BY m.created_at, m.resource, m.role",
+            &[(&person).into()],
+        )?
+        .iter()
+        .map(mention)
+        .collect()
+    }
+
+    /// Who is mentioned in a resource, oldest first.
+    pub fn mentioned_in(&mut self, resource: Id) -> Result<Vec<Mention>> {
+        self.query(
+            "SELECT m.resource, r.kind, r.holder, m.person, m.role, m.created_at FROM mention m JOIN resource r ON r.id = m.resource
+             WHERE m.resource = ?1 ORDER BY m.created_at, m.person, m.role",
+            &[(&resource).into()],
+        )?
+        .iter()
+        .map(mention)
+        .collect()
+    }
+
+    /// Persons other than `holder` who are mentioned in something that `holder` holds.
+    pub fn count_others_mentioned(&mut self, holder: Id) -> Result<u64> {
+        let count = self.number(
+            "SELECT COUNT(DISTINCT m.person) FROM mention m JOIN resource r ON r.id = m.resource
+             WHERE r.holder = ?1 AND m.person <> ?1",
+            &[(&holder).into()],
+        )?;
+        Ok(count as u64)
+    }
+}
+
+fn mention(row: &crate::engine::Row) -> Result<Mention> {
+    Ok(Mention {
+        resource: row.id(0)?,
+        kind: Kind::from_number(row.int(1)?)?,
+        holder: row.id(2)?,
+        person: row.id(3)?,
+        role: MentionRole::from_number(row.int(4)?)?,
+        since: row.time(5)?,
+    })
+}
+
+/// The statements and their first arguments; none for a list without a condition.
+fn list<'a>(
+    parent: &'a Id,
+    kind: Kind,
+    relation: Relation,
+    connected: Connected<'a>,
+) -> Result<Option<(ListStatements, Vec<Arg<'a>>)>> {
+    let mut args: Vec<Arg<'a>> = vec![parent.into(), kind.number().into(), relation.number().into()];
+    Ok(Some(match connected {
+        Connected::Any => return Ok(None),
+        Connected::ToSomething => (TO_SOMETHING, args),
+        Connected::ToNothing => (TO_NOTHING, args),
+        Connected::ToOneOf(targets) if targets.len() > Connected::MOST => {
+            return Err(Error::limit(format!("{} targets where at most {} can be asked for", targets.len(), Connected::MOST)));
+        }
+        Connected::ToOneOf(targets) => {
+            args.extend((0..Connected::MOST).map(|number| Arg::from(targets.get(number))));
+            (TO_ONE_OF, args)
+        }
+    }))
+}

@@ -1,0 +1,403 @@
+//! Creating, reading, changing and removing resources.
+
+use habeas_core::node::{AttrKey, AttrValue, RawNode};
+use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
+
+use super::holders::{HolderState, frozen};
+use super::rows::select_nodes;
+use super::{Order, Tx};
+use crate::engine::{Arg, Lock};
+use crate::tasks::TaskKind;
+
+/// A resource to be created.
+#[derive(Clone, Debug)]
+pub struct New<D> {
+    /// Its identifier.
+    pub id: Id,
+    /// The resource it stands under; none for the root of its holder, which has the holder's id.
+    pub parent: Option<Id>,
+    /// When it is to be deleted by itself.
+    pub expires_at: Option<Timestamp>,
+    /// Its document.
+    pub doc: D,
+}
+
+impl<D> New<D> {
+    /// A resource under `parent`, without end.
+    pub fn under(parent: Id, id: Id, doc: D) -> New<D> {
+        New { id, parent: Some(parent), expires_at: None, doc }
+    }
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Newest or oldest first.
+    pub order: Order,
+    /// How many to pass over.
+    pub skip: u64,
+    /// How many to take.
+    pub take: u64,
+}
+
+impl Page {
+    /// Everything, oldest first.
+    pub const ALL: Page = Page { order: Order::Oldest, skip: 0, take: i64::MAX as u64 };
+}
+
+/// What a removal took with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Resources that went.
+    pub resources: u64,
+    /// Blobs that are to be deleted.
+    pub blobs: u64,
+    /// The tasks that finish the removal: deleting blobs, destroying keys, noting it in the ledger. They are committed with
+    /// it; [`crate::Store::finish`] runs them at once, the worker runs them otherwise.
+    pub tasks: Vec<Id>,
+}
+
+/// Blobs that one task deletes.
+const BLOBS_PER_TASK: usize = 500;
+
+impl Tx<'_> {
+    /// Creates a resource. Its holder, container and key follow from its place in the tree. The keys of a new container
+    /// must be in the keyring already: see [`crate::Store::new_keys`].
+    pub fn create<K: DataKind>(&mut self, new: New<K::Doc>) -> Result<Node<K::Doc>> {
+        let json = serde_json::to_vec(&new.doc)?;
+        let node = self.create_raw(
+            K::KIND,
+            K::PARENTS,
+            New { id: new.id, parent: new.parent, expires_at: new.expires_at, doc: json },
+        )?;
+        Ok(node.with_doc(new.doc))
+    }
+
+    fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
+        let (holder, container, generation) = match new.parent {
+            None => {
+                self.require_active(new.id)?;
+                (new.id, new.id, 0)
+            }
+            Some(parent) => {
+                let place = self.place(parent)?.ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
+                if !parents.contains(&place.kind) {
+                    return Err(Error::internal(format!("{kind:?} cannot stand under {:?}", place.kind)));
+                }
+                if place.state == HolderState::Frozen {
+                    return Err(frozen());
+                }
+                if kind.is_container() { (place.holder, new.id, 0) } else { (place.holder, place.container, place.generation) }
+            }
+        };
+        let doc = self.shared.seal(new.id, kind, container, generation, &new.doc)?;
+        let name_mac = self.shared.name_mac_of(kind, container, generation, new.parent, &new.doc)?;
+        let now = self.now;
+        self.execute(
+            "INSERT INTO resource (id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?8, ?9, ?10)",
+            &[
+                (&new.id).into(),
+                kind.number().into(),
+                new.parent.as_ref().into(),
+                (&holder).into(),
+                (&container).into(),
+                i64::from(generation).into(),
+                name_mac.as_ref().map(|mac| &mac[..]).into(),
+                now.into(),
+                new.expires_at.into(),
+                (&doc[..]).into(),
+            ],
+        )?;
+        self.write_attrs(new.id, kind, container, generation, &new.doc)?;
+        Ok(RawNode {
+            id: new.id,
+            kind,
+            parent: new.parent,
+            holder,
+            container,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            expires_at: new.expires_at,
+            doc: new.doc,
+        })
+    }
+
+    /// Writes the searchable attributes that `doc` declares.
+    pub(crate) fn write_attrs(&mut self, id: Id, kind: Kind, container: Id, generation: u32, doc: &[u8]) -> Result<()> {
+        let attrs = registry::ops(kind).attrs(doc)?;
+        for (position, (key, value)) in attrs.0.iter().enumerate() {
+            let (number, mac) = match value {
+                AttrValue::Number(number) => (Arg::Real(*number), None),
+                AttrValue::Text(text) => {
+                    (Arg::Null, Some(self.shared.text_mac(container, generation, key.number(), text)?))
+                }
+                AttrValue::Secret(secret) => (Arg::Null, Some(self.shared.secret_mac(secret))),
+            };
+            self.execute(
+                "INSERT INTO attr (resource, key, position, number, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
+                &[
+                    (&id).into(),
+                    key.number().into(),
+                    (position as i64).into(),
+                    number,
+                    mac.as_ref().map(|mac| &mac[..]).into(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The resource with this id, if it is there and of kind `K`.
+    pub fn get<K: DataKind>(&mut self, id: Id) -> Result<Option<Node<K::Doc>>> {
+        match self.raw(id)? {
+            Some(node) if node.kind == K::KIND => Ok(Some(typed::<K>(node)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The resource with this id, whatever its kind.
+    pub fn raw(&mut self, id: Id) -> Result<Option<RawNode>> {
+        match self.query_one(select_nodes!("WHERE r.id = ?1"), &[(&id).into()])? {
+            Some(row) => self.shared.node(&row).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where a resource stands, without opening it.
+    pub(crate) fn place(&mut self, id: Id) -> Result<Option<Place>> {
+        let rows = self.engine.query(
+            "SELECT r.kind, r.holder, r.container, c.generation, h.state FROM resource r \
+             JOIN resource c ON c.id = r.container JOIN holder h ON h.id = r.holder WHERE r.id = ?1",
+            &[(&id).into()],
+            Lock::Share,
+        )?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(Place {
+            kind: Kind::from_number(row.int(0)?)?,
+            holder: row.id(1)?,
+            container: row.id(2)?,
+            generation: row.int(3)? as u32,
+            state: HolderState::from_number(row.int(4)?)?,
+        }))
+    }
+
+    /// Kind, parent and holder of a resource, without opening it: what authorisation looks at.
+    pub fn position(&mut self, id: Id) -> Result<Option<(Kind, Option<Id>, Id)>> {
+        self.query_one("SELECT kind, parent, holder FROM resource WHERE id = ?1", &[(&id).into()])?
+            .map(|row| Ok((Kind::from_number(row.int(0)?)?, row.optional_id(1)?, row.id(2)?)))
+            .transpose()
+    }
+
+    /// Stores a changed document and expiry under the container's present key; a conflict when somebody else changed it since
+    /// `node` was read.
+    pub fn update<K: DataKind>(&mut self, node: &Node<K::Doc>) -> Result<Node<K::Doc>>
+    where
+        K::Doc: Clone,
+    {
+        let json = serde_json::to_vec(&node.doc)?;
+        let place = self.place(node.id)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
+        if place.state == HolderState::Frozen {
+            return Err(frozen());
+        }
+        let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, &json)?;
+        let name_mac = self.shared.name_mac_of(node.kind, place.container, place.generation, node.parent, &json)?;
+        let now = self.now;
+        let changed = self.execute(
+            "UPDATE resource SET doc = ?3, version = version + 1, updated_at = ?4, expires_at = ?5, name_mac = ?6
+             WHERE id = ?1 AND version = ?2",
+            &[
+                (&node.id).into(),
+                node.version.into(),
+                (&doc[..]).into(),
+                now.into(),
+                node.expires_at.into(),
+                name_mac.as_ref().map(|mac| &mac[..]).into(),
+            ],
+        )?;
+        if changed == 0 {
+            return Err(Error::conflict("somebody else changed it at the same time").hint("read it again and repeat the change"));
+        }
+        self.execute("DELETE FROM attr WHERE resource = ?1", &[(&node.id).into()])?;
+        self.write_attrs(node.id, node.kind, place.container, place.generation, &json)?;
+        let mut updated = node.clone();
+        updated.version += 1;
+        updated.updated_at = now;
+        Ok(updated)
+    }
+
+    /// What stands directly under `parent`, of kind `K`.
+    pub fn children<K: DataKind>(&mut self, parent: Id, page: Page) -> Result<Vec<Node<K::Doc>>> {
+        let sql = match page.order {
+            Order::Oldest => {
+                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at, r.id LIMIT ?3 OFFSET ?4")
+            }
+            Order::Newest => {
+                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at DESC, r.id DESC LIMIT ?3 OFFSET ?4")
+            }
+        };
+        let rows = self.query(
+            sql,
+            &[(&parent).into(), K::KIND.number().into(), (page.take as i64).into(), (page.skip as i64).into()],
+        )?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
+    /// How many of `kind` stand directly under `parent`.
+    pub fn count_children(&mut self, parent: Id, kind: Kind) -> Result<u64> {
+        let count =
+            self.number("SELECT COUNT(*) FROM resource WHERE parent = ?1 AND kind = ?2", &[(&parent).into(), kind.number().into()])?;
+        Ok(count as u64)
+    }
+
+    /// The child of kind `K` that has this unique name.
+    pub fn child_by_name<K: DataKind>(&mut self, parent: Id, name: &str) -> Result<Option<Node<K::Doc>>> {
+        let Some(place) = self.place(parent)? else { return Ok(None) };
+        let mac = self.shared.name_mac(place.container, place.generation, parent, name)?;
+        let row = self.query_one(
+            select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND r.name_mac = ?3"),
+            &[(&parent).into(), K::KIND.number().into(), (&mac[..]).into()],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
+    /// The oldest child of kind `K` that has this text as the attribute `key`.
+    pub fn child_by_text<K: DataKind>(&mut self, parent: Id, key: AttrKey, text: &str) -> Result<Option<Node<K::Doc>>> {
+        let Some(place) = self.place(parent)? else { return Ok(None) };
+        let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
+        let row = self.query_one(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.parent = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 \
+                 ORDER BY r.created_at, r.id LIMIT 1"
+            ),
+            &[(&parent).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
+    /// The oldest child of kind `K` that has this number as the attribute `key`.
+    pub fn child_by_number<K: DataKind>(&mut self, parent: Id, key: AttrKey, number: f64) -> Result<Option<Node<K::Doc>>> {
+        let row = self.query_one(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.parent = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.number = ?4 \
+                 ORDER BY r.created_at, r.id LIMIT 1"
+            ),
+            &[(&parent).into(), K::KIND.number().into(), key.number().into(), Arg::Real(number)],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
+    /// The resource of kind `K` that has this random secret.
+    pub fn by_secret<K: DataKind>(&mut self, secret: &str) -> Result<Option<Node<K::Doc>>> {
+        let mac = self.shared.secret_mac(secret);
+        let row = self.query_one(
+            select_nodes!("JOIN attr a ON a.resource = r.id WHERE a.mac = ?1 AND a.key = ?2 AND r.kind = ?3"),
+            &[(&mac[..]).into(), AttrKey::Secret.number().into(), K::KIND.number().into()],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
+    /// Removes a resource and all that stands under it. Commits with it the tasks that delete its blobs, destroy the keys of
+    /// removed containers, note the removal in the ledger and give the container that lost an item a new key. Refused while
+    /// the holder is frozen; nothing happens when the resource is not there.
+    pub fn remove(&mut self, id: Id) -> Result<Removed> {
+        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        if place.state == HolderState::Frozen {
+            return Err(frozen());
+        }
+        self.remove_at(id, &place)
+    }
+
+    fn remove_at(&mut self, id: Id, place: &Place) -> Result<Removed> {
+        let rows = self.query(
+            "WITH RECURSIVE subtree (id, kind) AS (
+                 SELECT id, kind FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id, r.kind FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT s.id, s.kind, b.id FROM subtree s LEFT JOIN blob b ON b.resource = s.id",
+            &[(&id).into()],
+        )?;
+        let mut resources: Vec<Id> = Vec::new();
+        let mut containers = Vec::new();
+        let mut blobs = Vec::new();
+        for row in &rows {
+            let resource = row.id(0)?;
+            if resources.last() != Some(&resource) {
+                resources.push(resource);
+                if Kind::from_number(row.int(1)?)?.is_container() && !containers.contains(&resource) {
+                    containers.push(resource);
+                }
+            }
+            blobs.extend(row.optional_id(2)?);
+        }
+        resources.sort_unstable();
+        resources.dedup();
+        let mut tasks = Vec::new();
+        for chunk in blobs.chunks(BLOBS_PER_TASK) {
+            tasks.push(self.enqueue(TaskKind::PurgeBlobs, Some(place.holder), &serde_json::json!({ "blobs": chunk }), self.now)?);
+        }
+        if place.kind.is_container() {
+            let payload = serde_json::json!({ "containers": containers });
+            tasks.push(self.enqueue(TaskKind::DestroyKeys, Some(id), &payload, self.now)?);
+        } else {
+            let payload = serde_json::json!({ "container": place.container, "items": resources });
+            tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
+            self.schedule_resealing(place.container)?;
+        }
+        self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
+        Ok(Removed { resources: resources.len() as u64, blobs: blobs.len() as u64, tasks })
+    }
+
+    /// Removes an erased container whose keys are gone, with all that stands under it; with it the holder, when the container was
+    /// the root of what the holder had.
+    pub(crate) fn remove_unreadable(&mut self, container: Id) -> Result<Removed> {
+        let Some(place) = self.place(container)? else { return Ok(Removed::default()) };
+        let removed = self.remove_at(container, &place)?;
+        if place.holder == container {
+            self.execute("DELETE FROM resource WHERE holder = ?1", &[(&container).into()])?;
+            self.remove_holder(container)?;
+        }
+        Ok(removed)
+    }
+
+    /// Sees to it that the container gets a new key, and its old one is destroyed, once the configured time is over. Many
+    /// removals share one such task.
+    pub(crate) fn schedule_resealing(&mut self, container: Id) -> Result<()> {
+        let waiting = self.number(
+            "SELECT COUNT(*) FROM task WHERE subject = ?1 AND kind = ?2 AND state = 0",
+            &[(&container).into(), TaskKind::Reseal.number().into()],
+        )?;
+        if waiting == 0 {
+            let due = Timestamp(self.now.0.saturating_add(self.shared.reseal_after));
+            self.enqueue(TaskKind::Reseal, Some(container), &serde_json::json!({ "container": container }), due)?;
+        }
+        Ok(())
+    }
+
+    /// Ids of resources whose time is over, at most `limit`, oldest expiry first.
+    pub fn expired(&mut self, limit: u32) -> Result<Vec<Id>> {
+        let now = self.now;
+        self.query(
+            "SELECT id FROM resource WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+            &[now.into(), i64::from(limit).into()],
+        )?
+        .iter()
+        .map(|row| row.id(0))
+        .collect()
+    }
+}
+
+/// Where a resource stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) holder: Id,
+    pub(crate) container: Id,
+    pub(crate) generation: u32,
+    pub(crate) state: HolderState,
+}
+
+pub(super) fn typed<K: DataKind>(node: RawNode) -> Result<Node<K::Doc>> {
+    let doc = serde_json::from_slice(&node.doc)?;
+    Ok(node.with_doc(doc))
+}

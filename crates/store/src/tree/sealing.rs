@@ -1,0 +1,93 @@
+//! How documents and searchable texts look in the database.
+//!
+//! A stored document is `format (1 byte) | key generation (4 bytes, big-endian) | nonce (12) | ciphertext | tag (16)`,
+//! AES-256-GCM under the key of its container and generation, with the resource's id, kind and container as associated
+//! data: a document moved to another row does not open.
+
+use habeas_core::crypto::{self, SecretKey};
+use habeas_core::{Error, Id, Kind, Result, registry};
+
+use super::{KEY_GONE, Shared};
+
+/// The only format so far: the plain text is the JSON of the kind's document.
+const FORMAT: u8 = 1;
+
+fn associated(id: Id, kind: Kind, container: Id) -> [u8; 34] {
+    let mut bytes = [0; 34];
+    bytes[..16].copy_from_slice(id.as_bytes());
+    bytes[16..18].copy_from_slice(&kind.number().to_be_bytes());
+    bytes[18..].copy_from_slice(container.as_bytes());
+    bytes
+}
+
+impl Shared {
+    pub(crate) fn key(&self, container: Id, generation: u32) -> Result<SecretKey> {
+        self.keyring.key(container, generation).ok_or_else(|| {
+            Error::damaged(format!("container {container} has no key of generation {generation}")).code(KEY_GONE)
+        })
+    }
+
+    pub(crate) fn seal(&self, id: Id, kind: Kind, container: Id, generation: u32, plain: &[u8]) -> Result<Vec<u8>> {
+        let key = self.key(container, generation)?;
+        let sealed = crypto::seal(&key, &associated(id, kind, container), plain, &*self.ambient.random);
+        let mut doc = Vec::with_capacity(5 + sealed.len());
+        doc.push(FORMAT);
+        doc.extend_from_slice(&generation.to_be_bytes());
+        doc.extend_from_slice(&sealed);
+        Ok(doc)
+    }
+
+    pub(crate) fn open(&self, id: Id, kind: Kind, container: Id, doc: &[u8]) -> Result<Vec<u8>> {
+        let generation = generation(doc)?;
+        crypto::open(&self.key(container, generation)?, &associated(id, kind, container), &doc[5..])
+            .map_err(|error| Error::damaged(format!("resource {id}: {}", error.what)))
+    }
+
+    /// The MAC under which a unique name is stored.
+    pub(crate) fn name_mac(&self, container: Id, generation: u32, parent: Id, name: &str) -> Result<[u8; 32]> {
+        let key = self.key(container, generation)?.derive(b"name");
+        let mut message = parent.as_bytes().to_vec();
+        message.extend_from_slice(name.as_bytes());
+        Ok(crypto::mac(&key, &message))
+    }
+
+    /// The MAC of the unique name that a document declares, if it does.
+    pub(crate) fn name_mac_of(
+        &self,
+        kind: Kind,
+        container: Id,
+        generation: u32,
+        parent: Option<Id>,
+        doc: &[u8],
+    ) -> Result<Option<[u8; 32]>> {
+        match (registry::ops(kind).unique_name(doc)?, parent) {
+            (Some(name), Some(parent)) => self.name_mac(container, generation, parent, &name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The MAC under which a searchable text is stored.
+    pub(crate) fn text_mac(&self, container: Id, generation: u32, attribute: i16, text: &str) -> Result<[u8; 32]> {
+        let key = self.key(container, generation)?.derive(b"attribute");
+        let mut message = attribute.to_be_bytes().to_vec();
+        message.extend_from_slice(text.as_bytes());
+        Ok(crypto::mac(&key, &message))
+    }
+
+    /// The MAC under which a random secret is found.
+    pub(crate) fn secret_mac(&self, secret: &str) -> [u8; 32] {
+        crypto::mac(&self.lookup, secret.as_bytes())
+    }
+}
+
+/// The key generation that a stored document was sealed under.
+pub(crate) fn generation(doc: &[u8]) -> Result<u32> {
+    match doc {
+        [FORMAT, a, b, c, d, ..] => Ok(u32::from_be_bytes([*a, *b, *c, *d])),
+        [format, ..] if *format > FORMAT => {
+            Err(Error::damaged(format!("a document has format {format}, this habeas knows up to {FORMAT}"))
+                .hint("start the newer habeas that wrote it"))
+        }
+        _ => Err(Error::damaged("a stored document is too short")),
+    }
+}

@@ -1,0 +1,32 @@
+//! What every handler needs.
+
+use std::sync::Arc;
+
+use habeas_access::Access;
+use habeas_rights::Rights;
+use habeas_store::Store;
+
+use crate::custom_vision::limits::Limits;
+
+/// The services behind the protocols. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// View, export, erasure.
+    pub rights: Rights,
+    /// Limits of the Custom Vision API.
+    pub limits: Arc<Limits>,
+    /// The address under which clients reach the server, if it is not to be taken from their requests.
+    pub public_address: Option<Arc<str>>,
+}
+
+impl App {
+    /// Who is asking, and what they may do.
+    pub fn access(&self) -> &Access {
+        self.rights.access()
+    }
+
+    /// The tree.
+    pub fn store(&self) -> &Store {
+        self.rights.store()
+    }
+}

@@ -1,0 +1,40 @@
+//! Who a request comes from, by bearer token or by the server's own socket.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use habeas_access::Actor;
+use habeas_core::{Error, Result};
+
+use crate::App;
+
+/// The bearer token of a request.
+pub(crate) fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The caller of a request, recognised: the operator when it came through the socket that only they can open, otherwise
+/// whoever the bearer token was issued to.
+pub(crate) async fn recognise(parts: &Parts, app: &App) -> Result<Actor> {
+    if let Some(actor) = parts.extensions.get::<Actor>() {
+        return Ok(*actor);
+    }
+    let token = bearer(parts).ok_or_else(|| {
+        Error::unauthenticated("this needs a bearer token")
+            .hint("send `Authorization: Bearer TOKEN`; `habeas token create --person EMAIL` issues one")
+    })?;
+    app.access().recognise_bearer(token).await
+}
+
+/// [`recognise`] as an extractor of the privacy API.
+pub(crate) struct Caller(pub(crate) Actor);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = crate::privacy::Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Caller, Self::Rejection> {
+        Ok(Caller(recognise(parts, app).await?))
+    }
+}

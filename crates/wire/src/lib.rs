@@ -1,0 +1,9 @@
+//! The protocols: one module each, thin over the rights engine and the tree. They never import each other.
+
+pub mod app;
+pub mod caller;
+pub mod custom_vision;
+pub mod privacy;
+pub mod stream;
+
+pub use app::App;

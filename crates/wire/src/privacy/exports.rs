@@ -1,0 +1,109 @@
+//! Exports: streamed, or stored and fetched.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use habeas_core::report::ExportReport;
+
+use super::persons::person;
+use super::problem::{Problem, ProblemBody, guid};
+use crate::App;
+use crate::caller::Caller;
+
+/// The name under which a browser saves an archive: without a name of anybody.
+const DISPOSITION: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
+
+/// Streams an archive of everything held on the person, an RO-Crate in a ZIP. Nothing is stored.
+#[utoipa::path(get, path = "/persons/{person}/export", tag = "export",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = ProblemBody)))]
+pub(super) async fn stream(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    let id = person(&app, &caller, &text, "StreamExport").await?;
+    let mut response = Body::from_stream(app.rights.stream_export(id)).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+    response.headers_mut().insert(CONTENT_DISPOSITION, DISPOSITION);
+    Ok(response)
+}
+
+/// Orders an archive that is kept, sealed, for 7 days.
+#[utoipa::path(post, path = "/persons/{person}/exports", tag = "export",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 202, body = ExportReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<(StatusCode, Json<ExportReport>), Problem> {
+    let id = person(&app, &caller, &text, "CreateExport").await?;
+    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id).await?)))
+}
+
+/// The person's archives, newest first.
+#[utoipa::path(get, path = "/persons/{person}/exports", tag = "export",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 200, body = Vec<ExportReport>), (status = 404, body = ProblemBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<Vec<ExportReport>>, Problem> {
+    let id = person(&app, &caller, &text, "GetExports").await?;
+    Ok(Json(app.rights.exports(id).await?))
+}
+
+async fn find(app: &App, caller: &habeas_access::Actor, text: &str, operation: &'static str) -> Result<(habeas_core::Id, ExportReport), Problem> {
+    let id = guid(text)?;
+    let (holder, report) = app.rights.export(id).await?;
+    app.rights
+        .authorise(caller, holder, operation)
+        .await
+        .map_err(|_| habeas_core::Error::not_found("there is no such archive"))?;
+    Ok((id, report))
+}
+
+/// How far an archive has come.
+#[utoipa::path(get, path = "/exports/{export}", tag = "export", params(("export" = String, Path)),
+    responses((status = 200, body = ExportReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<ExportReport>, Problem> {
+    Ok(Json(find(&app, &caller, &text, "GetExport").await?.1))
+}
+
+/// The archive itself; ranges are served, so that a broken download can go on.
+#[utoipa::path(get, path = "/exports/{export}/content", tag = "export", params(("export" = String, Path)),
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 206), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 416)))]
+pub(super) async fn content(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, _) = find(&app, &caller, &text, "DownloadExport").await?;
+    let blob = app.rights.export_blob(id).await?;
+    let mut response = crate::stream::blob(app.store(), &blob, &headers);
+    response.headers_mut().insert(CONTENT_DISPOSITION, DISPOSITION);
+    Ok(response)
+}
+
+/// Deletes an archive, or calls off its making.
+#[utoipa::path(delete, path = "/exports/{export}", tag = "export", params(("export" = String, Path)),
+    responses((status = 204), (status = 404, body = ProblemBody)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let (id, _) = find(&app, &caller, &text, "DeleteExport").await?;
+    app.rights.delete_export(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

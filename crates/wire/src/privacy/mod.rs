@@ -1,0 +1,99 @@
+//! `/api/privacy/v1`: everything held on a person, seen, taken and erased.
+//!
+//! Described by its OpenAPI document at `/api/privacy/v1/openapi.json`. Callers are recognised by bearer token; the server's
+//! own socket is the operator's.
+
+mod erasures;
+mod exports;
+mod organisations;
+mod persons;
+mod problem;
+mod server;
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+
+pub use problem::{Problem, ProblemBody};
+
+/// Where the API lies.
+pub const BASE: &str = "/api/privacy/v1";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Habeas privacy API",
+        description = "See, take and erase everything held on a person, across all services. Errors are problem details (RFC 9457).",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let components = openapi.components.get_or_insert_default();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(persons::list, persons::create))
+        .routes(routes!(persons::show))
+        .routes(routes!(persons::holdings))
+        .routes(routes!(persons::items))
+        .routes(routes!(persons::activity))
+        .routes(routes!(persons::receipts))
+        .routes(routes!(persons::create_token, persons::tokens))
+        .routes(routes!(persons::revoke_token))
+        .routes(routes!(persons::create_sign_in_link))
+        .routes(routes!(persons::set_password))
+        .routes(routes!(persons::set_role))
+        .routes(routes!(persons::keys))
+        .routes(routes!(persons::rotate_key))
+        .routes(routes!(organisations::create))
+        .routes(routes!(organisations::members))
+        .routes(routes!(organisations::set_member, organisations::remove_member))
+        .routes(routes!(exports::stream))
+        .routes(routes!(exports::list, exports::create))
+        .routes(routes!(exports::show, exports::delete))
+        .routes(routes!(exports::content))
+        .routes(routes!(erasures::plan))
+        .routes(routes!(erasures::show_plan))
+        .routes(routes!(erasures::run))
+        .routes(routes!(erasures::show, erasures::cancel))
+        .routes(routes!(erasures::receipt))
+        .routes(routes!(erasures::stored_receipt))
+        .routes(routes!(server::public_key))
+        .routes(routes!(server::kinds))
+        .routes(routes!(server::doctor))
+        .routes(routes!(server::backup))
+}
+
+/// The API's routes, and its OpenAPI document as one of them.
+pub fn router() -> Router<App> {
+    let (router, document) = OpenApiRouter::new().nest(BASE, routes()).split_for_parts();
+    let document = serde_json::to_value(&document).unwrap_or_default();
+    router.route(
+        &format!("{BASE}/openapi.json"),
+        axum::routing::get(move || {
+            let document = document.clone();
+            async move { axum::Json(document) }
+        }),
+    )
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> serde_json::Value {
+    let (_, document) = OpenApiRouter::<App>::new().nest(BASE, routes()).split_for_parts();
+    serde_json::to_value(&document).unwrap_or_default()
+}

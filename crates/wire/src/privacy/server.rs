@@ -1,0 +1,139 @@
+//! What the server says of itself, and what its operator does with it.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use habeas_access::Actor;
+use habeas_core::operations::{BackupReport, DoctorReport};
+use habeas_core::{Error, Kind, receipt, registry};
+use habeas_rights::kind_name;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::{JsonBody, Problem, ProblemBody, QueryString};
+use crate::App;
+use crate::caller::Caller;
+
+/// The key that signs receipts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PublicKeyReport {
+    /// `Ed25519`.
+    algorithm: String,
+    /// The id by which receipts name it.
+    key_id: String,
+    /// 32 bytes in hexadecimal.
+    public_key: String,
+}
+
+/// The public key against which receipts are verified. Pin it: keep a copy where the server's operator cannot change it.
+#[utoipa::path(get, path = "/public-key", tag = "server", security(()), responses((status = 200, body = PublicKeyReport)))]
+pub(super) async fn public_key(State(app): State<App>) -> Result<Json<PublicKeyReport>, Problem> {
+    let public = app.rights.public_key()?;
+    Ok(Json(PublicKeyReport {
+        algorithm: "Ed25519".to_owned(),
+        key_id: receipt::key_id(&public),
+        public_key: public.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }))
+}
+
+/// A kind of data.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KindReport {
+    kind: String,
+    service: String,
+    title: String,
+    purpose: String,
+    legal_basis: String,
+    recipients: String,
+    retention: String,
+    fields: Vec<FieldReport>,
+}
+
+/// A field of a kind.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FieldReport {
+    name: String,
+    /// `personal`, `content`, `secret` or `technical`.
+    class: String,
+    why: String,
+}
+
+/// Every kind of data that the server keeps: the data map. Public.
+#[utoipa::path(get, path = "/kinds", tag = "server", security(()), responses((status = 200, body = Vec<KindReport>)))]
+pub(super) async fn kinds() -> Json<Vec<KindReport>> {
+    Json(
+        Kind::ALL
+            .iter()
+            .map(|&kind| {
+                let ops = registry::ops(kind);
+                let about = ops.about();
+                KindReport {
+                    kind: kind_name(kind),
+                    service: about.service.to_owned(),
+                    title: about.title.to_owned(),
+                    purpose: about.purpose.to_owned(),
+                    legal_basis: about.legal_basis.to_owned(),
+                    recipients: about.recipients.to_owned(),
+                    retention: about.retention.to_string(),
+                    fields: ops
+                        .fields()
+                        .into_iter()
+                        .map(|field| FieldReport {
+                            name: field.name.to_owned(),
+                            class: field.class.name().to_owned(),
+                            why: field.why.to_owned(),
+                        })
+                        .collect(),
+                }
+            })
+            .collect(),
+    )
+}
+
+/// How deep to look.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct DoctorQuery {
+    /// Open everything that can be opened.
+    #[serde(default)]
+    scan: bool,
+}
+
+/// The state of engine, storage, keyring and tasks. For the staff.
+#[utoipa::path(get, path = "/doctor", tag = "server", params(DoctorQuery),
+    responses((status = 200, body = DoctorReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn doctor(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    QueryString(query): QueryString<DoctorQuery>,
+) -> Result<Json<DoctorReport>, Problem> {
+    app.rights.require_staff(&caller).await?;
+    Ok(Json(app.store().doctor(query.scan, |_| ()).await?))
+}
+
+/// Where a backup goes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CreateBackup {
+    /// A folder on the server's machine that does not exist yet.
+    destination: String,
+}
+
+/// Backs up database and blobs, without keys, into a folder on the server's machine. For the operator, through the server's socket.
+#[utoipa::path(post, path = "/backups", request_body = CreateBackup, tag = "server",
+    responses((status = 201, body = BackupReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn backup(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    JsonBody(body): JsonBody<CreateBackup>,
+) -> Result<(StatusCode, Json<BackupReport>), Problem> {
+    if caller != Actor::Operator {
+        return Err(Error::not_found("there is no such resource").into());
+    }
+    let report = app.store().create_backup(&PathBuf::from(body.destination), |_| ()).await?;
+    Ok((StatusCode::CREATED, Json(report)))
+}
