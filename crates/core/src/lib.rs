@@ -18,6 +18,7 @@ pub mod id;
 pub mod kind;
 pub mod kinds;
 pub mod node;
+pub mod operations;
 pub mod receipt;
 pub mod registry;
 pub mod report;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::body::Body;
 use habeas_access::{Access, NewPerson};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::AccountType;
@@ -20,6 +21,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
+use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -30,6 +33,8 @@ use crate::{demo, logs, tls};
 
 /// The e-mail address of the administrator that the first start makes.
 pub const ADMINISTRATOR: &str = "admin@localhost";
+/// Images decoded at a time.
+const DECODING: usize = 2;
 /// Connections to the operator's socket.
 const SOCKET_CONNECTIONS: usize = 64;
 
@@ -62,6 +67,8 @@ impl Server {
             rights: rights.clone(),
             limits: Arc::new(limits),
             public_address: settings.public_address.as_deref().map(|address| address.trim_end_matches('/').into()),
+            tls: settings.tls(),
+            decoding: Arc::new(Semaphore::new(DECODING)),
         };
         let router = router(&app, settings);
         let worker = Arc::new(Worker::new(rights.clone()));
@@ -134,12 +141,13 @@ fn router(app: &App, settings: &Settings) -> Router {
     let metrics = Metrics::new(reserve);
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
-        .merge(habeas_portal::router(app.rights.clone(), settings.tls()))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(settings.upload_timeout_seconds.unwrap_or(60))));
-    observe::routes(app.clone(), metrics.clone())
+    let routes = observe::routes(app.clone(), metrics.clone())
         .merge(protocols)
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::new());
+    // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
+    Router::new().fallback_service(MapRequestLayer::new(habeas_wire::custom_vision::normalise::<Body>).layer(routes))
 }
 
 async fn flush_regularly(rights: Rights, stop: CancellationToken) {

@@ -1,1 +1,11 @@
-//! Habeas.
+//! The portal: pages for the person whose data is held.
+//!
+//! Rendered here, whole and readable without scripts; small modules make custom elements of what is nicer live. Nothing is
+//! fetched from elsewhere, and the policy in [`security`] lets nothing be.
+//!
+//! **Invariant:** a handler calls the same services as the APIs; the portal can do nothing that they cannot.
+
+pub mod assets;
+pub mod format;
+pub mod pages;
+pub mod security;

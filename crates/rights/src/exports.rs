@@ -165,7 +165,8 @@ impl Rights {
         let size = match size {
             Ok(size) => size,
             Err(error) => {
-                writer.abort().await;
+                // What is left of it is deleted as an abandoned upload.
+                let _ = writer.abort().await;
                 return Err(error);
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use habeas_access::Access;
 use habeas_rights::Rights;
 use habeas_store::Store;
+use tokio::sync::Semaphore;
 
 use crate::custom_vision::limits::Limits;
 
@@ -17,6 +18,10 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// The address under which clients reach the server, if it is not to be taken from their requests.
     pub public_address: Option<Arc<str>>,
+    /// Whether clients reach the server over TLS, if neither that address nor a proxy's header says.
+    pub tls: bool,
+    /// How many images are decoded at a time: each may take some 430 MB.
+    pub decoding: Arc<Semaphore>,
 }
 
 impl App {

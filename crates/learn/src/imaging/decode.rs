@@ -1,6 +1,7 @@
 //! Decoding within limits.
 
 use std::io::{self, Cursor};
+use std::panic;
 
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder};
 use image::{DynamicImage, ImageDecoder};
@@ -32,7 +33,10 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageErro
     if container.truncated {
         return Err(ImageError::Truncated);
     }
-    let image = decode_pixels(format, bytes, &container, limits)?;
+    // The JPEG decoder has asserted things of damaged files that do not hold, and may again. What it was working on
+    // is dropped with the panic, so nothing half-done is left.
+    let image = panic::catch_unwind(|| decode_pixels(format, bytes, &container, limits))
+        .unwrap_or(Err(ImageError::Damaged))?;
     let exif = exif::read(container.exif.unwrap_or_default());
     Ok(Decoded { format, image, exif })
 }

@@ -27,6 +27,7 @@ fn examples() -> Vec<Vec<u8>> {
         with_exif(&jpeg, &exif),
         encode(&DynamicImage::ImageLuma8(picture.to_luma8()), ImageFormat::Jpeg),
         progressive_jpeg(33, 17, &[0x22, 0x11, 0x11]),
+        progressive_jpeg(17, 33, &[0x21, 0x11, 0x11]),
         encode(&picture, ImageFormat::Png),
         encode(&DynamicImage::ImageRgba16(picture.to_rgba16()), ImageFormat::Png),
         encode(&picture, ImageFormat::Gif),

@@ -122,13 +122,6 @@ impl Row {
             _ => self.id(column).map(Some),
         }
     }
-
-    pub(crate) fn text(&self, column: usize) -> Result<&str> {
-        match self.0.get(column) {
-            Some(Value::Text(text)) => Ok(text),
-            _ => Err(self.wrong(column, "a text")),
-        }
-    }
 }
 
 /// Whether a statement locks the rows it reads. SQLite has one writer and needs no locks; PostgreSQL gets `FOR SHARE` or

@@ -1,0 +1,146 @@
+//! Erase: the plan, and the confirmation.
+
+use askama::Template;
+use habeas_core::Timestamp;
+use habeas_core::report::{KeptReport, PlanReport};
+
+use super::Shell;
+use crate::format::{Bytes, Count, Moment};
+
+/// `GET /me/erase/{plan}`.
+#[derive(Debug, Template)]
+#[template(path = "erase_plan.html")]
+pub struct PlanPage {
+    /// What surrounds it.
+    pub shell: Shell,
+    /// The plan.
+    pub plan: PlanView,
+    /// What the dialog asks.
+    pub confirmation: Confirmation,
+}
+
+/// `GET /me/erase/{plan}/confirm`: the dialog as a page of its own, for browsers without scripts and for corrections.
+#[derive(Debug, Template)]
+#[template(path = "erase_confirm.html")]
+pub struct ConfirmPage {
+    /// What surrounds it.
+    pub shell: Shell,
+    /// The plan.
+    pub plan: PlanView,
+    /// What is asked.
+    pub confirmation: Confirmation,
+}
+
+/// What has to be typed before an erasure runs.
+#[derive(Clone, Debug, Default)]
+pub struct Confirmation {
+    /// The e-mail address.
+    pub email: String,
+    /// What was wrong with what was typed last.
+    pub error: Option<String>,
+}
+
+/// What an erasure would do.
+#[derive(Clone, Debug)]
+pub struct PlanView {
+    /// The plan's id.
+    pub id: String,
+    /// SHA-256 over what it says.
+    pub digest: String,
+    /// When it was made.
+    pub created: Option<Moment>,
+    /// Until when it can be run.
+    pub valid_until: Option<Moment>,
+    /// What happens, by service.
+    pub groups: Vec<PlanGroup>,
+    /// How many things go or change.
+    pub total_count: Count,
+    /// How large they are together.
+    pub total_bytes: Bytes,
+    /// What stays, and why.
+    pub kept: Vec<KeptReport>,
+    /// Other persons who work in what is erased.
+    pub others_affected: Count,
+    /// Places in what others hold where the person becomes unlinkable.
+    pub unlinked: Count,
+    /// Keys that are destroyed.
+    pub keys: Count,
+    /// What becomes of backups.
+    pub backups: String,
+    /// What has to be settled first; empty when it can run.
+    pub blocked: Vec<String>,
+}
+
+/// What happens in one service.
+#[derive(Clone, Debug)]
+pub struct PlanGroup {
+    /// The service's name.
+    pub title: String,
+    /// What happens, by kind; only kinds of which there is something.
+    pub rows: Vec<PlanRow>,
+}
+
+/// What happens to one kind.
+#[derive(Clone, Debug)]
+pub struct PlanRow {
+    /// The kind's name for a person, in the plural.
+    pub title: String,
+    /// How many.
+    pub count: Count,
+    /// How large together.
+    pub bytes: Bytes,
+    /// What is done, in a word.
+    pub action: &'static str,
+    /// Whether it goes for good.
+    pub deleted: bool,
+}
+
+impl PlanView {
+    /// Makes it of the engine's report.
+    pub fn new(report: &PlanReport, now: Timestamp) -> PlanView {
+        let mut groups: Vec<PlanGroup> = Vec::new();
+        let mut totals = (0, 0);
+        for item in report.items.iter().filter(|item| item.count > 0) {
+            let (action, deleted) = match item.action.as_str() {
+                "delete" => ("Erased", true),
+                "redact" => ("Blanked", false),
+                _ => ("Kept", false),
+            };
+            if item.action != "keep" {
+                totals.0 += item.count;
+                totals.1 += item.bytes;
+            }
+            let row = PlanRow {
+                title: item.title.clone(),
+                count: Count(item.count),
+                bytes: Bytes(item.bytes),
+                action,
+                deleted,
+            };
+            match groups.iter_mut().find(|group| group.title == item.service) {
+                Some(group) => group.rows.push(row),
+                None => groups.push(PlanGroup { title: item.service.clone(), rows: vec![row] }),
+            }
+        }
+        PlanView {
+            id: report.plan.clone(),
+            digest: report.digest.clone(),
+            created: Moment::parse(&report.created, now),
+            valid_until: Moment::parse(&report.valid_until, now),
+            groups,
+            total_count: Count(totals.0),
+            total_bytes: Bytes(totals.1),
+            kept: report.kept.clone(),
+            others_affected: Count(report.others_affected),
+            unlinked: Count(report.unlinked),
+            keys: Count(report.keys),
+            backups: report.backups.clone(),
+            blocked: report.blocked.clone(),
+        }
+    }
+
+    /// Whether it can be run.
+    pub fn can_run(&self) -> bool {
+        self.blocked.is_empty() && self.valid_until.is_none_or(|until| !until.is_past())
+    }
+}

@@ -1,0 +1,61 @@
+//! What is held of one kind, one by one.
+
+use askama::Template;
+use habeas_core::Timestamp;
+use habeas_core::report::ItemPage;
+
+use super::{Fact, Shell};
+use crate::format::{Count, Moment};
+
+/// `GET /me/items/{kind}`.
+#[derive(Debug, Template)]
+#[template(path = "items.html")]
+pub struct ItemsPage {
+    /// What surrounds it.
+    pub shell: Shell,
+    /// The kind's name in addresses.
+    pub kind: String,
+    /// Its name for a person, in the plural.
+    pub title: String,
+    /// How many there are in all.
+    pub total: Count,
+    /// Those on this page.
+    pub items: Vec<Item>,
+    /// After which id the next page begins; none on the last.
+    pub next: Option<String>,
+    /// Whether this is not the first page.
+    pub continued: bool,
+}
+
+/// One thing that is held.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its id.
+    pub id: String,
+    /// One line that tells it apart.
+    pub title: String,
+    /// When it was made.
+    pub created: Option<Moment>,
+    /// What else there is to know.
+    pub facts: Vec<Fact>,
+}
+
+impl ItemsPage {
+    /// Makes the page of a page of items.
+    pub fn new(
+        shell: Shell,
+        (kind, title): (String, String),
+        total: u64,
+        page: ItemPage,
+        continued: bool,
+        now: Timestamp,
+    ) -> ItemsPage {
+        let items = page.items.into_iter().map(|item| Item {
+            id: item.id,
+            title: item.title,
+            created: Moment::parse(&item.created, now),
+            facts: item.facts.into_iter().map(|fact| Fact { label: fact.label, value: fact.value }).collect(),
+        });
+        ItemsPage { shell, kind, title, total: Count(total), items: items.collect(), next: page.next, continued }
+    }
+}

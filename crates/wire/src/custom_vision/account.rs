@@ -1,0 +1,54 @@
+//! Account info: who the keys belong to, the keys, and what is used of which quota.
+
+use axum::Json;
+use habeas_core::kinds::{Account, Image, Organisation, Person, Project};
+use habeas_core::{DataKind as _, Error};
+use habeas_store::{Page, Tx};
+use serde_json::{Value, json};
+
+use super::caller::Call;
+use super::errors::Result;
+use super::limits::Limits;
+use super::projection::Shape;
+
+/// `GetAccountInfo`: Microsoft had it up to 1.2 only; here every version has it, since every person has a right to it.
+pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+    let (account, limits) = (call.account, call.app.limits.clone());
+    let value = call.app.store().read(move |tx| info(tx, account, &limits)).await?;
+    Ok(call.answer(value, Shape::Plain))
+}
+
+fn info(tx: &mut Tx<'_>, account: habeas_core::Id, limits: &Limits) -> habeas_core::Result<Value> {
+    let node = tx.get::<Account>(account)?.ok_or_else(|| Error::not_found("there is no such account"))?;
+    let (name, email) = match tx.get::<Person>(node.holder)? {
+        Some(person) => (person.doc.name, person.doc.email),
+        None => (tx.get::<Organisation>(node.holder)?.map(|organisation| organisation.doc.name).unwrap_or_default(), String::new()),
+    };
+    let projects = tx.children::<Project>(account, Page::ALL)?;
+    let mut per_project = Vec::new();
+    for project in &projects {
+        per_project.push(json!({
+            "projectId": project.id,
+            "iterations": quota(None, 0),
+            "images": quota(limits.images_per_project, tx.count_children(project.id, Image::KIND)?),
+            "tags": quota(limits.tags_per_project, tx.count_children(project.id, habeas_core::kinds::Tag::KIND)?),
+        }));
+    }
+    let pair = |keys: &habeas_core::kinds::KeyPair| json!({ "primaryKey": keys.primary, "secondaryKey": keys.secondary });
+    Ok(json!({
+        "userName": name,
+        "email": email,
+        "keys": { "trainingKeys": pair(&node.doc.training_keys), "predictionKeys": pair(&node.doc.prediction_keys) },
+        "quotas": {
+            "tier": "Self-hosted",
+            "projects": quota(limits.projects_per_account, projects.len() as u64),
+            "predictions": quota(None, 0),
+            "perProject": per_project,
+        },
+    }))
+}
+
+/// A quota; without a limit its total is the largest number that the Python client (0.1.0) reads as a 32-bit integer.
+fn quota(total: Option<u64>, used: u64) -> Value {
+    json!({ "total": total.unwrap_or(i32::MAX as u64), "used": used, "timeUntilReset": null })
+}

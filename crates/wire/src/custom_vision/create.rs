@@ -1,0 +1,340 @@
+//! Creating images: from data and from files.
+//!
+//! Images are decoded, sealed and flushed one after the other as they come by; the whole batch is then committed in one
+//! transaction, so that a broken upload leaves nothing. An image whose bytes are in the project already is not stored again: it
+//! gets the tags and regions of the new one and is answered as `OKDuplicate`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use habeas_access::{Actor, Permission};
+use habeas_core::kinds::{Image, ImageDoc, Region, Tag, TagType};
+use habeas_core::node::{AttrKey, Relation};
+use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp, crypto};
+use habeas_learn::imaging::{self, ImageError, Inspected};
+use habeas_store::{New, Page, Tx};
+use serde_json::{Value, json};
+
+use super::addresses::Signer;
+use super::caller::{Call, find_project};
+use super::change::checked_metadata;
+use super::errors::Result;
+use super::limits::Limits;
+use super::list::shapes;
+use super::projection::Shape;
+use super::query::{guid, require_at_most};
+use super::regions::checked;
+use super::upload::{self, Contents, RegionEntry, feed, files};
+use crate::App;
+
+/// An image of the batch after its bytes were looked at.
+struct Prepared {
+    name: Option<String>,
+    tags: Vec<Id>,
+    regions: Vec<(Id, [f64; 4])>,
+    state: State,
+}
+
+enum State {
+    /// Stored, and to be committed.
+    New(Box<ImageDoc>),
+    /// The same bytes are in the project, or were a moment ago: their digest.
+    Known(String),
+    /// Refused with this status of the protocol.
+    Refused(&'static str),
+}
+
+/// `CreateImagesFromData`: multipart or raw bytes; tags for all of them in the query.
+pub(super) async fn from_data(call: Call, request: Request<Body>) -> Result<Response> {
+    let limits = call.app.limits.clone();
+    let tags = call.query.ids("tagIds", limits.tags_per_request)?;
+    let project = writable(&call).await?;
+    let images = upload::images(request, &limits).await?;
+    let mut prepared = Vec::new();
+    for bytes in images {
+        let state = store(&call.app, project, bytes.to_vec(), None, call.maker()).await?;
+        prepared.push(Prepared { name: None, tags: tags.clone(), regions: Vec::new(), state });
+    }
+    commit(call, project, prepared, Vec::new(), BTreeMap::new()).await
+}
+
+/// `CreateImagesFromFiles`: JSON with base64, read as a stream: one image is in memory at a time.
+pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
+    let project = writable(&call).await?;
+    let (app, maker, limits) = (call.app.clone(), call.maker(), call.app.limits.clone());
+    let reader = feed(body);
+    let runtime = tokio::runtime::Handle::current();
+    let (prepared, batch) = tokio::task::spawn_blocking(move || {
+        let mut prepared = Vec::new();
+        let batch = files(reader, &limits, &mut |entry| {
+            let tags = ids(&entry.tag_ids, limits.tags_per_image, "tagIds")?;
+            let regions = regions(&entry.regions)?;
+            let state = match entry.contents {
+                Contents::Missing => State::Refused("ErrorImageFormat"),
+                Contents::TooLarge => State::Refused("ErrorImageSize"),
+                Contents::Bytes(bytes) => runtime.block_on(store(&app, project, bytes, entry.name.clone(), maker))?,
+            };
+            prepared.push(Prepared { name: entry.name, tags, regions, state });
+            Ok(())
+        })?;
+        Ok::<_, Error>((prepared, batch))
+    })
+    .await
+    .map_err(|_| Error::internal("an upload could not be read"))??;
+    if prepared.is_empty() {
+        return Err(Error::invalid("the batch has no images").code("BadRequestImageBatch").into());
+    }
+    let tags = ids(&batch.tag_ids, call.app.limits.tags_per_request, "tagIds")?;
+    let metadata = checked_metadata(batch.metadata, &call.app.limits)?;
+    commit(call, project, prepared, tags, metadata).await
+}
+
+async fn writable(call: &Call) -> CoreResult<Id> {
+    let (actor, project) = (call.actor, call.project()?);
+    call.app.store().read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id)).await
+}
+
+fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
+    require_at_most(texts.len(), most, name)?;
+    let mut ids = Vec::new();
+    for text in texts {
+        let id = guid(text, name)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
+    entries.iter().map(|entry| Ok((guid(&entry.tag_id, "tagId")?, checked(entry)?))).collect()
+}
+
+/// Looks at an image and stores its bytes, durably, unless the project has them.
+async fn store(app: &App, project: Id, bytes: Vec<u8>, name: Option<String>, maker: Option<Id>) -> CoreResult<State> {
+    if bytes.len() as u64 > app.limits.image_bytes {
+        return Ok(State::Refused("ErrorImageSize"));
+    }
+    let limits = app.limits.decoding.clone();
+    let permit = app.decoding.clone().acquire_owned().await.map_err(|_| Error::unavailable("the server is stopping"))?;
+    let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let inspected = imaging::inspect(&bytes, &limits);
+        let sha256 = crypto::sha256(&bytes);
+        (bytes, inspected, sha256)
+    })
+    .await
+    .map_err(|_| Error::internal("an image could not be looked at"))?;
+    let inspected = match inspected {
+        Ok(inspected) => inspected,
+        Err(error) => return refused(error),
+    };
+    let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256.clone();
+    let known = app
+        .store()
+        .read(move |tx| tx.child_by_text::<Image>(project, AttrKey::ContentHash, &digest).map(|node| node.is_some()))
+        .await?;
+    if known {
+        return Ok(State::Known(sha256));
+    }
+    let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
+    let announced = blob.clone();
+    app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
+    habeas_core::fault::point("upload.announced");
+    app.store().blobs().put(&blob, &bytes).await?;
+    habeas_core::fault::point("upload.stored");
+    Ok(State::New(Box::new(document(blob, sha256, inspected, name, maker))))
+}
+
+fn document(original: BlobRef, sha256: String, inspected: Inspected, name: Option<String>, maker: Option<Id>) -> ImageDoc {
+    ImageDoc {
+        original,
+        resized: None,
+        thumbnail: None,
+        sha256,
+        width: inspected.resized_width,
+        height: inspected.resized_height,
+        file_name: name,
+        exif: inspected.exif,
+        metadata: BTreeMap::new(),
+        regions: Vec::new(),
+        created_by: maker,
+    }
+}
+
+/// The protocol's status for an image that is not accepted.
+fn refused(error: ImageError) -> CoreResult<State> {
+    Ok(State::Refused(match error {
+        ImageError::Format { .. } | ImageError::Truncated | ImageError::Damaged => "ErrorImageFormat",
+        ImageError::Dimensions { .. } | ImageError::AspectRatio { .. } | ImageError::TooManyPixels => "ErrorImageDimensions",
+        ImageError::Scaling => return Err(error.into()),
+    }))
+}
+
+/// Commits the batch in one transaction and answers for every image, in the order sent.
+async fn commit(
+    call: Call,
+    project: Id,
+    prepared: Vec<Prepared>,
+    tags: Vec<Id>,
+    metadata: BTreeMap<String, String>,
+) -> Result<Response> {
+    let actor = call.actor;
+    let limits = call.app.limits.clone();
+    let signer = Signer::new(&call.app, &call.base)?;
+    let (results, unused) = call
+        .app
+        .store()
+        .write(move |tx| {
+            let mut batch = Batch::begin(tx, &actor, project, &tags, &metadata, &limits)?;
+            let mut results = Vec::new();
+            let mut unused = Vec::new();
+            for image in &prepared {
+                let (status, id) = batch.add(tx, image)?;
+                if let (State::New(doc), true) = (&image.state, status != "OK") {
+                    unused.push(doc.original.id);
+                }
+                let node = id.map(|id| tx.get::<Image>(id)).transpose()?.flatten();
+                let shape = match node {
+                    Some(node) => shapes(tx, project, &[node], &signer)?.pop(),
+                    None => None,
+                };
+                results.push(json!({ "sourceUrl": image.name, "status": status, "image": shape }));
+            }
+            tx.forget_blobs(&unused)?;
+            if !unused.is_empty() {
+                let now = tx.now();
+                tx.enqueue(habeas_store::TaskKind::PurgeBlobs, None, &json!({ "blobs": unused }), now)?;
+            }
+            Ok((results, unused.len()))
+        })
+        .await?;
+    tracing::debug!(images = results.len(), unused, "a batch was committed");
+    // Microsoft's service seems to call a batch with duplicates unsuccessful; programs print that as a failure. Here a duplicate is a
+    // success, since the image is there with the tags asked for.
+    let successful = results.iter().all(|result| result["status"].as_str().is_some_and(|status| status.starts_with("OK")));
+    let status =
+        if successful || call.version < super::version::Version::V3_3 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let summary = json!({ "isBatchSuccessful": successful, "images": results });
+    let body: Json<Value> = call.answer(summary, Shape::ImageSummary);
+    Ok((status, body).into_response())
+}
+
+/// A batch being committed.
+struct Batch<'a> {
+    project: Id,
+    detection: bool,
+    tags: &'a [Id],
+    metadata: &'a BTreeMap<String, String>,
+    limits: &'a Limits,
+    kinds: Vec<(Id, TagType)>,
+    count: u64,
+}
+
+impl<'a> Batch<'a> {
+    fn begin(
+        tx: &mut Tx<'_>,
+        actor: &Actor,
+        project: Id,
+        tags: &'a [Id],
+        metadata: &'a BTreeMap<String, String>,
+        limits: &'a Limits,
+    ) -> CoreResult<Batch<'a>> {
+        let node = find_project(tx, actor, project, Permission::Write)?;
+        let kinds: Vec<(Id, TagType)> =
+            tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| (tag.id, tag.doc.tag_type)).collect();
+        let count = if limits.images_per_project.is_some() { tx.count_children(project, habeas_core::Kind::Image)? } else { 0 };
+        Ok(Batch { project, detection: super::projects::is_detection(node.doc.domain), tags, metadata, limits, kinds, count })
+    }
+
+    /// Commits one image; its status, and its id when it is there.
+    fn add(&mut self, tx: &mut Tx<'_>, image: &Prepared) -> CoreResult<(&'static str, Option<Id>)> {
+        let mut tags = image.tags.clone();
+        tags.extend(image.regions.iter().map(|(tag, _)| *tag));
+        tags.extend(self.tags);
+        tags.sort_unstable();
+        tags.dedup();
+        if let Some(status) = self.refusal(&tags, image) {
+            return Ok((status, None));
+        }
+        let digest = match &image.state {
+            State::Refused(status) => return Ok((status, None)),
+            State::Known(digest) => digest,
+            State::New(doc) => &doc.sha256,
+        };
+        let now = tx.now();
+        if let Some(mut node) = tx.child_by_text::<Image>(self.project, AttrKey::ContentHash, digest)? {
+            let already = tx.targets(node.id, Relation::Tagged)?;
+            let all: Vec<Id> = already.iter().map(|(tag, _)| *tag).chain(tags.iter().copied()).collect();
+            if self.mixes_negative(&all) {
+                return Ok(("ErrorNegativeAndRegularTagOnSameImage", None));
+            }
+            let before = (node.doc.regions.len(), node.doc.metadata.clone());
+            add_regions(tx, &mut node.doc.regions, &image.regions, now);
+            node.doc.metadata.extend(self.metadata.clone());
+            if before != (node.doc.regions.len(), node.doc.metadata.clone()) {
+                tx.update::<Image>(&node)?;
+            }
+            for tag in &tags {
+                tx.connect(node.id, *tag, Relation::Tagged)?;
+            }
+            return Ok(("OKDuplicate", Some(node.id)));
+        }
+        let State::New(doc) = &image.state else {
+            // It was deleted between the look and the commit.
+            return Ok(("ErrorStorage", None));
+        };
+        if self.limits.images_per_project.is_some_and(|most| self.count >= most) {
+            return Ok(("ErrorLimitExceed", None));
+        }
+        let mut doc = (**doc).clone();
+        add_regions(tx, &mut doc.regions, &image.regions, now);
+        doc.metadata.clone_from(self.metadata);
+        let id = tx.new_id();
+        let original = doc.original.clone();
+        tx.create::<Image>(New::under(self.project, id, doc))?;
+        tx.attach_blobs(id, &[&original])?;
+        for tag in &tags {
+            tx.connect(id, *tag, Relation::Tagged)?;
+        }
+        self.count += 1;
+        Ok(("OK", Some(id)))
+    }
+
+    fn refusal(&self, tags: &[Id], image: &Prepared) -> Option<&'static str> {
+        if tags.iter().any(|tag| !self.kinds.iter().any(|(known, _)| known == tag)) {
+            return Some("ErrorInvalidTag");
+        }
+        if !self.detection && tags.len() > self.limits.tags_per_image {
+            return Some("ErrorTagLimitExceed");
+        }
+        if image.regions.len() > self.limits.regions_per_image {
+            return Some("ErrorRegionLimitExceed");
+        }
+        self.mixes_negative(tags).then_some("ErrorNegativeAndRegularTagOnSameImage")
+    }
+
+    fn mixes_negative(&self, tags: &[Id]) -> bool {
+        mixes_negative(&self.kinds, tags)
+    }
+}
+
+/// Whether a negative tag would share an image with another one.
+pub(super) fn mixes_negative(kinds: &[(Id, TagType)], tags: &[Id]) -> bool {
+    let is_negative = |tag: &Id| kinds.iter().any(|(known, kind)| known == tag && *kind == TagType::Negative);
+    tags.iter().any(is_negative) && !tags.iter().all(is_negative)
+}
+
+fn add_regions(tx: &Tx<'_>, regions: &mut Vec<Region>, new: &[(Id, [f64; 4])], now: Timestamp) {
+    for (tag, [left, top, width, height]) in new {
+        let region =
+            Region { id: tx.new_id(), tag: *tag, left: *left, top: *top, width: *width, height: *height, created_at: now };
+        if !regions.iter().any(|other| super::regions::same_place(other, &region)) {
+            regions.push(region);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Limits of the API: Microsoft's numbers by default, quotas off. Every refusal names the limit.
+
+/// The limits in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one training image.
+    pub image_bytes: u64,
+    /// Images in one upload.
+    pub images_per_batch: usize,
+    /// Tags that one request may name.
+    pub tags_per_request: usize,
+    /// Images that one request may name.
+    pub images_per_request: usize,
+    /// Images of which one request may remove tags.
+    pub images_per_untagging: usize,
+    /// Regions that one request may name.
+    pub regions_per_request: usize,
+    /// Tags on one image.
+    pub tags_per_image: usize,
+    /// Regions on one image.
+    pub regions_per_image: usize,
+    /// Pairs of metadata on one image.
+    pub metadata_pairs: usize,
+    /// Characters of a metadata key.
+    pub metadata_key: usize,
+    /// Characters of a metadata value.
+    pub metadata_value: usize,
+    /// Characters of the name of a project or tag.
+    pub name: usize,
+    /// Characters of the description of a project or tag.
+    pub description: usize,
+    /// Items on a page.
+    pub page: u64,
+    /// Projects of an account; none for no limit.
+    pub projects_per_account: Option<u64>,
+    /// Images of a project; none for no limit.
+    pub images_per_project: Option<u64>,
+    /// Tags of a project; none for no limit.
+    pub tags_per_project: Option<u64>,
+    /// Limits of decoding.
+    pub decoding: habeas_learn::imaging::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            image_bytes: 6 * 1024 * 1024,
+            images_per_batch: 64,
+            tags_per_request: 20,
+            images_per_request: 256,
+            images_per_untagging: 64,
+            regions_per_request: 64,
+            tags_per_image: 100,
+            regions_per_image: 300,
+            metadata_pairs: 10,
+            metadata_key: 128,
+            metadata_value: 256,
+            name: 256,
+            description: 4096,
+            page: 256,
+            projects_per_account: None,
+            images_per_project: None,
+            tags_per_project: None,
+            decoding: habeas_learn::imaging::Limits::default(),
+        }
+    }
+}

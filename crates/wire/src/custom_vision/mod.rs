@@ -1,0 +1,182 @@
+//! Microsoft's Custom Vision API: training 1.2 to 3.4-preview, data operations.
+//!
+//! Every operation is registered with the name Microsoft gives it; that name stands in the caller's telemetry. Operations that
+//! belong to learning answer 501 in the protocol's envelope.
+
+mod account;
+mod addresses;
+mod caller;
+mod change;
+mod create;
+pub mod domains;
+pub mod errors;
+pub mod filter;
+pub mod limits;
+mod list;
+mod operation;
+mod projection;
+mod projects;
+mod query;
+mod regions;
+mod tags;
+mod upload;
+pub mod version;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Request, Uri};
+use axum::routing::{delete, get, patch, post};
+
+use crate::App;
+use operation::{named, not_served};
+
+/// The largest request: 64 images of 6 MB in base64, and room for the rest.
+const LARGEST_BODY: usize = 560 * 1024 * 1024;
+
+/// The routes. Mind [`normalise`].
+pub fn router(app: App) -> Router {
+    let training = Router::new()
+        .route("/account", named(&app, "GetAccountInfo", get(account::show)))
+        .route("/domains", named(&app, "GetDomains", get(projects::domains)))
+        .route("/domains/{domain}", named(&app, "GetDomain", get(projects::domain)))
+        .route(
+            "/projects",
+            named(&app, "GetProjects", get(projects::list)).merge(named(&app, "CreateProject", post(projects::create))),
+        )
+        .route("/projects/import", not_served(&app, "ImportProject", post))
+        .nest("/projects/{project}", project(&app));
+    Router::new()
+        .nest("/customvision/{version}/training", training)
+        .nest("/customvision/{version}/prediction", prediction(&app))
+        .route("/blobs/{project}/{blob}", get(addresses::serve))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(app)
+}
+
+fn project(app: &App) -> Router<App> {
+    Router::new()
+        .route(
+            "/",
+            named(app, "GetProject", get(projects::show))
+                .merge(named(app, "UpdateProject", patch(projects::update)))
+                .merge(named(app, "DeleteProject", delete(projects::delete))),
+        )
+        .route("/artifacts", named(app, "GetArtifact", get(addresses::artifact)))
+        .route("/export", not_served(app, "ExportProject", get))
+        .route(
+            "/images",
+            named(app, "GetImages", get(list::all))
+                .merge(named(app, "CreateImagesFromData", post(create::from_data)))
+                .merge(named(app, "DeleteImages", delete(change::delete))),
+        )
+        .route("/images/count", named(app, "GetImageCount", get(list::count)))
+        .route("/images/files", named(app, "CreateImagesFromFiles", post(create::from_files)))
+        .route("/images/id", named(app, "GetImagesByIds", get(list::by_ids)))
+        .route("/images/metadata", named(app, "UpdateImageMetadata", post(change::metadata)))
+        .route("/images/predictions", not_served(app, "CreateImagesFromPredictions", post))
+        .route(
+            "/images/regions",
+            named(app, "CreateImageRegions", post(regions::create)).merge(named(app, "DeleteImageRegions", delete(regions::delete))),
+        )
+        .route("/images/suggested", not_served(app, "QuerySuggestedImages", post))
+        .route("/images/suggested/count", not_served(app, "QuerySuggestedImageCount", post))
+        .route("/images/tagged", named(app, "GetTaggedImages", get(list::tagged)))
+        .route("/images/tagged/count", named(app, "GetTaggedImageCount", get(list::tagged_count)))
+        .route(
+            "/images/tags",
+            named(app, "CreateImageTags", post(change::tag)).merge(named(app, "DeleteImageTags", delete(change::untag))),
+        )
+        .route("/images/untagged", named(app, "GetUntaggedImages", get(list::untagged)))
+        .route("/images/untagged/count", named(app, "GetUntaggedImageCount", get(list::untagged_count)))
+        .route("/images/urls", not_served(app, "CreateImagesFromUrls", post))
+        .route("/images/{image}/regionproposals", not_served(app, "GetImageRegionProposals", post))
+        .route("/iterations", not_served(app, "GetIterations", get))
+        .route(
+            "/iterations/{iteration}",
+            not_served(app, "GetIteration", get)
+                .merge(not_served(app, "UpdateIteration", patch))
+                .merge(not_served(app, "DeleteIteration", delete)),
+        )
+        .route(
+            "/iterations/{iteration}/export",
+            not_served(app, "GetExports", get).merge(not_served(app, "ExportIteration", post)),
+        )
+        .route("/iterations/{iteration}/performance", not_served(app, "GetIterationPerformance", get))
+        .route("/iterations/{iteration}/performance/images", not_served(app, "GetImagePerformances", get))
+        .route("/iterations/{iteration}/performance/images/count", not_served(app, "GetImagePerformanceCount", get))
+        .route(
+            "/iterations/{iteration}/publish",
+            not_served(app, "PublishIteration", post).merge(not_served(app, "UnpublishIteration", delete)),
+        )
+        .route("/predictions", not_served(app, "DeletePrediction", delete))
+        .route("/predictions/query", not_served(app, "QueryPredictions", post))
+        .route("/quicktest/image", not_served(app, "QuickTestImage", post))
+        .route("/quicktest/url", not_served(app, "QuickTestImageUrl", post))
+        .route("/tags", named(app, "GetTags", get(tags::list)).merge(named(app, "CreateTag", post(tags::create))))
+        .route(
+            "/tags/{tag}",
+            named(app, "GetTag", get(tags::show))
+                .merge(named(app, "UpdateTag", patch(tags::update)))
+                .merge(named(app, "DeleteTag", delete(tags::delete))),
+        )
+        .route("/tagsandregions/suggestions", not_served(app, "SuggestTagsAndRegions", post))
+        .route("/train", not_served(app, "TrainProject", post))
+}
+
+/// Prediction comes with learning.
+fn prediction(app: &App) -> Router<App> {
+    let mut router = Router::new();
+    for source in ["image", "url"] {
+        for store in ["", "/nostore"] {
+            for task in ["classify", "detect"] {
+                router = router.route(
+                    &format!("/{{project}}/{task}/iterations/{{name}}/{source}{store}"),
+                    not_served(app, "Predict", post),
+                );
+            }
+            router = router.route(&format!("/{{project}}/{source}{store}"), not_served(app, "Predict", post));
+        }
+    }
+    router
+}
+
+/// Brings the fixed first segments of a path into lower case: clients write `Training` and `training`, and Azure matches either.
+pub fn normalise<B>(mut request: Request<B>) -> Request<B> {
+    let path = request.uri().path();
+    let mut segments = path.splitn(5, '/');
+    let (Some(""), Some(first), Some(version), Some(api)) =
+        (segments.next(), segments.next(), segments.next(), segments.next())
+    else {
+        return request;
+    };
+    if !first.eq_ignore_ascii_case("customvision") {
+        return request;
+    }
+    let mut fixed = format!("/customvision/{}/{}", version.to_lowercase(), api.to_lowercase());
+    if let Some(rest) = segments.next() {
+        fixed.push('/');
+        fixed.push_str(rest.trim_end_matches('/'));
+    }
+    if let Some(query) = request.uri().query() {
+        fixed.push('?');
+        fixed.push_str(query);
+    }
+    // What was a valid address is one still; if not, the router says that it does not exist.
+    if let Ok(uri) = fixed.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_the_path_are_one() {
+        let path = |text: &str| normalise(Request::get(text).body(()).unwrap()).uri().to_string();
+        assert_eq!(path("/CustomVision/V3.3/Training/projects/AbC?x=Y"), "/customvision/v3.3/training/projects/AbC?x=Y");
+        assert_eq!(path("/customvision/v1.2/Training/projects/"), "/customvision/v1.2/training/projects");
+        assert_eq!(path("/Other/V3.3/Training"), "/Other/V3.3/Training");
+    }
+}

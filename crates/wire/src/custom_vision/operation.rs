@@ -1,0 +1,91 @@
+//! Registering operations under their names: recognising the caller before, noting the call after.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::MethodRouter;
+use habeas_access::Actor;
+use habeas_core::{Error, Id, Result};
+
+use super::caller::require_training;
+use super::errors::Failure;
+use crate::App;
+
+/// Who was recognised; handed to the handler.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recognised {
+    pub(super) actor: Actor,
+    pub(super) account: Id,
+}
+
+/// Headers that may carry a key: training, prediction, and the one Azure's gateway accepts for any service. Header names match in
+/// any case, as clients write `Training-Key`, `Training-key` and `training-key`.
+const KEY_HEADERS: [&str; 3] = ["training-key", "prediction-key", "ocp-apim-subscription-key"];
+
+/// Registers `route` as the operation `name`.
+pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> MethodRouter<App> {
+    route.layer(from_fn_with_state((app.clone(), name), observe))
+}
+
+/// Registers an operation that comes with learning: it answers 501 in the protocol's envelope to callers who are recognised.
+pub(super) fn not_served(
+    app: &App,
+    name: &'static str,
+    method: fn(NotServed) -> MethodRouter<App>,
+) -> MethodRouter<App> {
+    named(app, name, method(refuse))
+}
+
+/// The handler of an operation that is not served.
+pub(super) type NotServed = fn() -> std::future::Ready<Failure>;
+
+fn refuse() -> std::future::Ready<Failure> {
+    std::future::ready(Failure(Error::not_implemented("training, iterations and predictions are not served by this version").hint(
+        "projects, tags, images and regions are",
+    )))
+}
+
+async fn observe(State((app, name)): State<(App, &'static str)>, mut request: Request, next: Next) -> Response {
+    let recognised = match recognise(&app, request.headers(), request.uri().path()).await {
+        Ok(recognised) => recognised,
+        Err(error) => return Failure(error).into_response(),
+    };
+    request.extensions_mut().insert(recognised);
+    let response = next.run(request).await;
+    if let Some(person) = recognised.actor.person() {
+        app.access().telemetry().note(person, name, response.status().as_u16());
+    }
+    response
+}
+
+async fn recognise(app: &App, headers: &HeaderMap, path: &str) -> Result<Recognised> {
+    let key = KEY_HEADERS.iter().find_map(|name| headers.get(*name)).and_then(|value| value.to_str().ok());
+    let recognised = match key {
+        Some(key) => {
+            let actor = app.access().recognise_key(key.trim()).await?;
+            match actor {
+                Actor::Key { account, .. } => Recognised { actor, account },
+                _ => return Err(Error::internal("a key was recognised as something else")),
+            }
+        }
+        None => {
+            let token = headers
+                .get("authorization")
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.split_once(' '))
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .map(|(_, token)| token.trim())
+                .ok_or_else(|| Error::unauthenticated("no key was sent"))?;
+            let actor = app.access().recognise_bearer(token).await?;
+            let person = actor.person().unwrap_or(Id::NIL);
+            let accounts = app.access().accounts(person).await?;
+            let account = accounts.first().map(|account| account.id).unwrap_or(Id::NIL);
+            Recognised { actor, account }
+        }
+    };
+    if path.contains("/training") {
+        require_training(&recognised.actor)?;
+    }
+    Ok(recognised)
+}
