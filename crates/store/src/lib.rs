@@ -6,8 +6,10 @@
 //! **Invariant:** what [`Store::write`] acknowledged is flushed to disk, on both engines.
 //! **Invariant:** nothing above this crate sees a key, a MAC or a statement.
 
+mod backup;
 pub mod blobs;
 mod engine;
+mod inspect;
 pub mod keyring;
 pub mod ledger;
 mod open;
@@ -18,6 +20,7 @@ mod store;
 mod tasks;
 mod tree;
 
+pub use backup::verify_backup;
 pub use blobs::Blobs;
 pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
 pub use open::{Database, Options, RootKeySource};

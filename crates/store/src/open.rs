@@ -96,6 +96,8 @@ impl Options {
     }
 }
 
+/// File in the data directory that says that a restore is under way.
+pub(crate) const RESTORING: &str = "restoring";
 /// Transactions that the embedded engine commits together at most.
 const BATCH: usize = 256;
 
@@ -104,12 +106,26 @@ impl Store {
     /// collected, rows whose keys were destroyed are deleted, abandoned uploads are removed. Refuses when another process has
     /// it, when the schema is newer, and when keys are missing that nobody destroyed.
     pub async fn open(options: Options, ambient: Ambient) -> Result<Store> {
+        if options.data.join(RESTORING).exists() {
+            return Err(Error::conflict("a restore of this data was interrupted").hint("run `habeas restore` again"));
+        }
         let blobs = Blobs::open(&options.storage_address())?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
         store.write(|tx| tx.release_leases().map(|_| ())).await?;
         store.blobs().remove_unfinished().await?;
         store.ensure_installation().await?;
         store.reconcile().await?;
+        Ok(store)
+    }
+
+    /// Opens a deployment that a backup is to be restored into: as it is, and empty unless a restore was interrupted.
+    pub(crate) async fn open_for_restore(options: Options, ambient: Ambient, again: bool) -> Result<Store> {
+        let blobs = Blobs::open(&options.storage_address())?;
+        let store = blocking(move || open(&options, ambient, blobs)).await?;
+        let holders = store.read(|tx| tx.number("SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()])).await?;
+        if holders > 0 && !again {
+            return Err(Error::conflict("there is data already").hint("restore into an empty data directory and database"));
+        }
         Ok(store)
     }
 

@@ -1,5 +1,6 @@
 //! The command line: data to standard output, notes to standard error, exit codes that scripts can rely on.
 
+mod backup;
 mod connect;
 mod erase;
 mod export;
@@ -80,6 +81,28 @@ enum Verb {
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
+    /// Check database, storage, keyring and tasks
+    Doctor {
+        #[command(flatten)]
+        reach: Reach,
+        /// Open everything that can be opened
+        #[arg(long)]
+        scan: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Make and verify backups
+    #[command(subcommand)]
+    Backup(backup::Verb),
+    /// Restore a backup into an empty deployment
+    Restore {
+        /// The backup's folder
+        backup: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Copy, renew and check the keyring
     #[command(subcommand)]
     Keyring(keyring::Verb),
@@ -124,6 +147,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Export(export) => export.run(file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
+        Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,
+        Verb::Backup(verb) => backup::run(verb, file).await,
+        Verb::Restore { backup, settings, format } => backup::restore(&backup, settings.with_file(file)?, format).await,
         Verb::Keyring(verb) => keyring::run(verb, file).await,
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Format {
     /// How to print the result
-    #[arg(short = 'o', long = "output-format", value_enum, default_value_t = Kind::Table, value_name = "FORMAT")]
+    #[arg(short = 'o', long = "format", value_enum, default_value_t = Kind::Table, value_name = "FORMAT")]
     output: Kind,
 }
 

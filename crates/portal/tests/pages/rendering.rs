@@ -9,7 +9,7 @@ fn select<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
 }
 
 fn text(element: ElementRef<'_>) -> String {
-    element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+    element.text().flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 fn page(name: &str) -> Html {
@@ -145,7 +145,7 @@ fn an_erasure_asks_for_the_address_and_a_blocked_one_cannot_be_run() {
 fn the_page_that_remains_after_an_erasure_names_nobody() {
     for name in ["erasure-running", "erasure-resuming", "erasure-completed"] {
         let html = samples::all().into_iter().find(|(other, _)| *other == name).unwrap().1;
-        assert!(!html.contains("ada") && !html.contains("Ada"), "{name}");
+        assert!(!html.contains("ada@") && !html.contains("Lovelace"), "{name}");
     }
     let running = page("erasure-running");
     assert_eq!(text(select(&running, "li[aria-current=step]")[0]), "The records are deleted Now");

@@ -9,11 +9,11 @@ use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
 use serde_json::json;
 
-pub const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
+pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
 const ID: &str = "019ab000-0000-7000-8000-00000000000a";
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::parse("2026-11-24T08:30:00Z").unwrap()
 }
 
@@ -227,7 +227,7 @@ fn keys(accounts: bool) -> KeysPage {
 }
 
 /// Name and HTML of every page in every state.
-pub fn all() -> Vec<(&'static str, String)> {
+pub(crate) fn all() -> Vec<(&'static str, String)> {
     let my_data = |exports: &[ExportReport]| {
         MyDataPage::new(shell(Section::MyData), &holdings(true), &activity(), exports, now()).render().unwrap()
     };

@@ -342,7 +342,11 @@ impl Tx<'_> {
         } else {
             let payload = serde_json::json!({ "container": place.container, "items": resources });
             tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
-            self.schedule_resealing(place.container)?;
+            // A person's own container loses tokens, telemetry and archives by themselves, all the time: their secrets are dead or their
+            // files gone with them, and a new key each day would make every older backup of the person unreadable.
+            if !matches!(place.kind, Kind::Credential | Kind::Token | Kind::Telemetry | Kind::ExportArchive | Kind::Receipt) {
+                self.schedule_resealing(place.container)?;
+            }
         }
         self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
         Ok(Removed { resources: resources.len() as u64, blobs: blobs.len() as u64, tasks })

@@ -75,6 +75,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::stored_receipt))
         .routes(routes!(server::public_key))
         .routes(routes!(server::kinds))
+        .routes(routes!(server::doctor))
+        .routes(routes!(server::backup))
 }
 
 /// The API's routes, and its OpenAPI document as one of them.

@@ -1,14 +1,20 @@
 //! What the server says of itself, and what its operator does with it.
 
+use std::path::PathBuf;
+
 use axum::Json;
 use axum::extract::State;
-use habeas_core::{Kind, receipt, registry};
+use axum::http::StatusCode;
+use habeas_access::Actor;
+use habeas_core::operations::{BackupReport, DoctorReport};
+use habeas_core::{Error, Kind, receipt, registry};
 use habeas_rights::kind_name;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Problem;
+use super::problem::{JsonBody, Problem, ProblemBody, QueryString};
 use crate::App;
+use crate::caller::Caller;
 
 /// The key that signs receipts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,3 +95,45 @@ pub(super) async fn kinds() -> Json<Vec<KindReport>> {
     )
 }
 
+/// How deep to look.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct DoctorQuery {
+    /// Open everything that can be opened.
+    #[serde(default)]
+    scan: bool,
+}
+
+/// The state of engine, storage, keyring and tasks. For the staff.
+#[utoipa::path(get, path = "/doctor", tag = "server", params(DoctorQuery),
+    responses((status = 200, body = DoctorReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn doctor(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    QueryString(query): QueryString<DoctorQuery>,
+) -> Result<Json<DoctorReport>, Problem> {
+    app.rights.require_staff(&caller).await?;
+    Ok(Json(app.store().doctor(query.scan).await?))
+}
+
+/// Where a backup goes.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CreateBackup {
+    /// A folder on the server's machine that does not exist yet.
+    destination: String,
+}
+
+/// Backs up database and blobs, without keys, into a folder on the server's machine. For the operator, through the server's socket.
+#[utoipa::path(post, path = "/backups", request_body = CreateBackup, tag = "server",
+    responses((status = 201, body = BackupReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn backup(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    JsonBody(body): JsonBody<CreateBackup>,
+) -> Result<(StatusCode, Json<BackupReport>), Problem> {
+    if caller != Actor::Operator {
+        return Err(Error::not_found("there is no such resource").into());
+    }
+    let report = app.store().create_backup(&PathBuf::from(body.destination)).await?;
+    Ok((StatusCode::CREATED, Json(report)))
+}

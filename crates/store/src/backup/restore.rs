@@ -1,0 +1,197 @@
+//! Bringing a backup back, and at once up to date with what was erased since.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use bytes::Bytes;
+use habeas_core::operations::RestoreReport;
+use habeas_core::{Ambient, Error, Id, Result, fault};
+
+use super::tables::{self, TABLES};
+use super::{checked, failed, rows_path};
+use crate::engine::Value;
+use crate::ledger::Record;
+use crate::open::RESTORING;
+use crate::tree::Tx;
+use crate::{Blobs, Options, Store};
+
+/// Rows written in one transaction.
+const BATCH: usize = 500;
+/// Bytes of an object handed over at a time.
+const PIECE: usize = 1 << 20;
+
+impl Store {
+    /// Restores a backup into an empty deployment, on either engine, with today's keyring and ledger, and deletes again what was
+    /// erased since: nothing is served before that. An interrupted restore is begun anew by the next one; until then the data is
+    /// refused.
+    pub async fn restore(options: Options, backup: &Path, ambient: Ambient) -> Result<RestoreReport> {
+        let manifest = checked(backup)?;
+        if !crate::keyring::Keyring::exists(&options.keyring_directory()) {
+            return Err(Error::invalid("there is no keyring to open the backup with")
+                .hint("name its directory with --keyring: a backup never contains it"));
+        }
+        let marker = options.data.join(RESTORING);
+        let again = marker.exists();
+        let storage = Blobs::open(&options.storage_address())?;
+        let store = Store::open_for_restore(options.clone(), ambient.clone(), again).await?;
+        std::fs::write(&marker, b"a restore is under way\n").map_err(|error| failed(&marker, &error))?;
+        if again {
+            store
+                .write(|tx| TABLES.iter().rev().try_for_each(|table| tx.execute(table.clear, &[]).map(|_| ())))
+                .await?;
+        }
+        let mut report = RestoreReport::default();
+        for table in TABLES {
+            report.rows += insert_rows(&store, backup, table).await?;
+            fault::point("restore.rows");
+        }
+        report.blobs = copy_objects(&store, &storage, backup, manifest.objects.keys()).await?;
+        report.unreadable = store.drop_unreadable_containers().await?;
+        std::fs::remove_file(&marker).map_err(|error| failed(&marker, &error))?;
+        drop(store);
+        fault::point("restore.objects");
+        // The normal way in: containers and persons that were erased since are deleted before anything else.
+        let before = report.rows;
+        let store = Store::open(options, ambient).await?;
+        let position = manifest.ledger_position;
+        let records = store.with_ledger(move |ledger| ledger.replay(position)).await?;
+        for record in records {
+            if let Record::ItemErased { items, .. } = record {
+                for item in items {
+                    let removed = store.write(move |tx| tx.remove(item)).await?;
+                    report.erased += removed.resources;
+                    store.finish(&removed).await;
+                }
+            }
+        }
+        fault::point("restore.replayed");
+        let left = store.read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()])).await?;
+        let restored = manifest.rows.get("resource").map_or(0, |part| part.count);
+        report.erased = report.erased.max(restored.saturating_sub(left as u64 + report.unreadable));
+        debug_assert!(before >= report.erased);
+        Ok(report)
+    }
+
+    /// Deletes what is sealed under a key that was replaced since the backup: it cannot be read by anybody.
+    async fn drop_unreadable_containers(&self) -> Result<u64> {
+        let containers = self.read(|tx| tx.containers()).await?;
+        let erased = self
+            .with_ledger({
+                let containers = containers.clone();
+                move |ledger| Ok(containers.iter().filter(|(id, _)| ledger.is_erased(*id)).map(|(id, _)| *id).collect::<Vec<_>>())
+            })
+            .await?;
+        let replaced = self
+            .with_keyring(move |keyring| {
+                Ok(containers
+                    .into_iter()
+                    .filter(|(id, generation)| {
+                        !erased.contains(id) && keyring.key(*id, *generation).is_none() && !keyring.generations(*id).is_empty()
+                    })
+                    .map(|(id, _)| id)
+                    .collect::<Vec<Id>>())
+            })
+            .await?;
+        self.write(move |tx| {
+            let mut count = 0;
+            for id in &replaced {
+                count += tx.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[id.into()])? as u64;
+                tx.execute("DELETE FROM resource WHERE id = ?1", &[id.into()])?;
+            }
+            Ok(count)
+        })
+        .await
+    }
+}
+
+async fn insert_rows(store: &Store, backup: &Path, table: &'static tables::Table) -> Result<u64> {
+    let path = rows_path(backup, table);
+    let lines = BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines();
+    let mut batch: Vec<Vec<Value>> = Vec::new();
+    let mut count = 0;
+    for line in lines {
+        let line = line.map_err(|error| failed(&path, &error))?;
+        batch.push(tables::from_json(&line)?);
+        count += 1;
+        if batch.len() == BATCH {
+            insert(store, table, std::mem::take(&mut batch)).await?;
+        }
+    }
+    insert(store, table, batch).await?;
+    Ok(count)
+}
+
+async fn insert(store: &Store, table: &'static tables::Table, rows: Vec<Vec<Value>>) -> Result<()> {
+    store
+        .write(move |tx| {
+            for row in &rows {
+                let args: Vec<_> = row.iter().map(tables::arg).collect();
+                tx.execute(table.insert, &args)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Copies the objects of what was not erased since.
+async fn copy_objects(store: &Store, storage: &Blobs, backup: &Path, names: impl Iterator<Item = &String>) -> Result<u64> {
+    let mut count = 0;
+    for name in names {
+        let blob: Id = name.parse()?;
+        let Some((holder, container)) = store.read(move |tx| tx.owner_of_blob(blob)).await? else { continue };
+        let erased = store.with_ledger(move |ledger| Ok(ledger.is_erased(holder) || ledger.is_erased(container))).await?;
+        if erased {
+            continue;
+        }
+        if storage.exists(blob).await? {
+            // An earlier attempt brought it.
+            storage.delete(blob).await?;
+        }
+        let path = backup.join("objects").join(name);
+        let file = File::open(&path).map_err(|error| failed(&path, &error))?;
+        let pieces = std::iter::from_fn({
+            let mut file = file;
+            move || {
+                let mut piece = vec![0; PIECE];
+                match file.read(&mut piece) {
+                    Ok(0) => None,
+                    Ok(length) => {
+                        piece.truncate(length);
+                        Some(Ok(Bytes::from(piece)))
+                    }
+                    Err(error) => Some(Err(Error::unavailable(format!("an object of the backup cannot be read: {}", error.kind())))),
+                }
+            }
+        });
+        storage.put_raw(blob, futures::stream::iter(pieces)).await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The containers in a backup and the generation of the key in use.
+pub(super) fn containers_of(backup: &Path) -> Result<Vec<(Id, u32)>> {
+    let table = TABLES.iter().find(|table| table.name == "resource").ok_or_else(|| Error::internal("no such table"))?;
+    let path = rows_path(backup, table);
+    let mut containers = Vec::new();
+    for line in BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines() {
+        let row = crate::engine::Row(tables::from_json(&line.map_err(|error| failed(&path, &error))?)?);
+        if row.id(0)? == row.id(4)? {
+            containers.push((row.id(0)?, row.int(5)? as u32));
+        }
+    }
+    Ok(containers)
+}
+
+impl Tx<'_> {
+    /// Holder and container of the resource that a blob belongs to.
+    fn owner_of_blob(&mut self, blob: Id) -> Result<Option<(Id, Id)>> {
+        self.query_one(
+            "SELECT r.holder, r.container FROM blob b JOIN resource r ON r.id = b.resource WHERE b.id = ?1",
+            &[(&blob).into()],
+        )?
+        .map(|row| Ok((row.id(0)?, row.id(1)?)))
+        .transpose()
+    }
+}
