@@ -232,6 +232,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_is_what_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/DATA-MAP.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        assert!(document == markdown(), "docs/DATA-MAP.md is out of date: cargo xtask data-map");
+    }
+
+    #[test]
     fn every_field_of_every_example_is_classified() {
         for &kind in Kind::ALL {
             let ops = registry::ops(kind);

@@ -1,4 +1,4 @@
-//! Named places where a test may kill the process.
+//! Named places where a test may kill the process, and protections that a test may switch off to see itself fail.
 
 /// Aborts the process when the environment variable `HABEAS_FAULT` names this point: `NAME` at its first passing,
 /// `NAME:N` at its N-th. Only debug builds look; in a release build this is nothing.
@@ -8,6 +8,28 @@ pub fn point(name: &str) {
     #[cfg(not(debug_assertions))]
     let _ = name;
 }
+
+/// Whether a test has switched off the protection of this name. Only debug builds look; in a release build every protection is on.
+pub fn is_switched_off(name: &str) -> bool {
+    #[cfg(debug_assertions)]
+    return SWITCHED_OFF.lock().is_ok_and(|names| names.iter().any(|other| other == name));
+    #[cfg(not(debug_assertions))]
+    {
+        let _ = name;
+        false
+    }
+}
+
+/// Switches protections off, for controls that must fail: the whole process runs without them until the next call.
+#[cfg(debug_assertions)]
+pub fn switch_off(names: &[&str]) {
+    if let Ok(mut switched_off) = SWITCHED_OFF.lock() {
+        *switched_off = names.iter().map(|&name| name.to_owned()).collect();
+    }
+}
+
+#[cfg(debug_assertions)]
+static SWITCHED_OFF: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
 
 #[cfg(debug_assertions)]
 mod armed {

@@ -269,11 +269,13 @@ impl Rights {
             })
             .await?;
         fault::point("erase.tombstone_written");
-        self.store
-            .with_keyring(move |keyring| {
-                keyring.destroy(&Destruction { containers, aliases_of: vec![person], ..Destruction::default() })
-            })
-            .await?;
+        if !fault::is_switched_off("shred") {
+            self.store
+                .with_keyring(move |keyring| {
+                    keyring.destroy(&Destruction { containers, aliases_of: vec![person], ..Destruction::default() })
+                })
+                .await?;
+        }
         fault::point("erase.keys_destroyed");
         task.shredded_at = Some(self.store.ambient().now());
         Ok(())
@@ -303,6 +305,9 @@ impl Rights {
             }
         }
         fault::point("erase.blobs_listed");
+        if fault::is_switched_off("delete") {
+            return Ok(());
+        }
         loop {
             let removed = self.store.write(move |tx| tx.remove_held(person, ROWS)).await?;
             task.deleted_rows += removed;

@@ -210,6 +210,7 @@ fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
     let lock = lock(&options.data)?;
     let directory = options.keyring_directory();
     make_directory(&directory)?;
+    let keyring_lock = lock(&directory)?;
     let first_start = !Keyring::exists(&directory);
     let mut writer = match &options.database {
         Database::Embedded => engine::connect_sqlite(&options.data.join("habeas.db"), true)?,
@@ -256,7 +257,7 @@ fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
             shared,
             ledger: Arc::new(ledger),
             blobs,
-            _lock: lock,
+            _locks: [lock, keyring_lock],
         }),
     })
 }

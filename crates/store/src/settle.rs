@@ -85,7 +85,7 @@ impl Store {
 
     /// Deletes blobs from the object store. Idempotent.
     pub async fn purge_blobs(&self, blobs: &[Id]) -> Result<()> {
-        for &blob in blobs {
+        for &blob in blobs.iter().filter(|_| !habeas_core::fault::is_switched_off("purge")) {
             self.blobs().delete(blob).await?;
         }
         Ok(())

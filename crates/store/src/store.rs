@@ -23,8 +23,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) blobs: Blobs,
-    /// Says to other processes that this one works on the data directory.
-    pub(crate) _lock: std::fs::File,
+    /// Say to other processes that this one works on the data directory and the keyring.
+    pub(crate) _locks: [std::fs::File; 2],
 }
 
 /// How often a reader that met a document whose key was replaced in the meantime looks again.
@@ -165,6 +165,12 @@ impl Store {
     /// The database engine, its version and what makes it durable.
     pub async fn describe_database(&self) -> Result<String> {
         self.inner.writers.errand(|connection| connection.describe()).await
+    }
+
+    /// Rewrites the database file or tables without what was deleted: maintenance, which takes its time and blocks writers. Not
+    /// part of any erasure: keys are.
+    pub async fn vacuum(&self) -> Result<()> {
+        self.inner.writers.errand(|connection| connection.vacuum()).await
     }
 
     /// Tables and columns as they are in the database.

@@ -1,1 +1,1 @@
-//! Habeas.
+//! Tests of the whole: one integration binary, in `tests/it`.

@@ -146,6 +146,8 @@ pub(crate) trait Connection: Send {
     fn run(&mut self, jobs: &mut [Job]) -> Vec<Result<()>>;
     /// Runs a statement text outside of any job: migrations, maintenance.
     fn batch(&mut self, sql: &str) -> Result<()>;
+    /// Rewrites what is stored without what was deleted.
+    fn vacuum(&mut self) -> Result<()>;
     /// Engine, version and durability settings, for `doctor` and receipts.
     fn describe(&mut self) -> Result<String>;
     /// Tables and columns as they are, for the schema test: `(table, column)`.

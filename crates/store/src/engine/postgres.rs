@@ -112,6 +112,10 @@ impl Connection for Postgres {
         self.live()?.client.batch_execute(sql).map_err(translate)
     }
 
+    fn vacuum(&mut self) -> Result<()> {
+        self.batch("VACUUM FULL")
+    }
+
     fn describe(&mut self) -> Result<String> {
         let row = self.live()?.client.query_one("SHOW server_version", &[]).map_err(translate)?;
         let version: String = row.try_get(0).map_err(translate)?;

@@ -60,6 +60,10 @@ impl Connection for Sqlite {
         self.connection.execute_batch(sql).map_err(translate)
     }
 
+    fn vacuum(&mut self) -> Result<()> {
+        self.batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+    }
+
     fn describe(&mut self) -> Result<String> {
         let journal: String =
             self.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(translate)?;

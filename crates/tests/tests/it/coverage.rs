@@ -1,0 +1,134 @@
+//! Every route for every caller: anonymous, another person, the owner, a privacy officer.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::json;
+
+use crate::deployment::{Deployment, TRAINING};
+
+/// Routes of the privacy API that anybody may call.
+const PUBLIC: &[&str] = &["/public-key", "/kinds", "/erasures/{plan}", "/erasures/{plan}/receipt"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_privacy_operation_refuses_strangers() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let other = deployment.person("other@example.org", "Other").await;
+    let officer = deployment.person("officer@example.org", "Officer").await;
+    let role = json!({ "role": "privacyOfficer", "granted": true });
+    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+    let mut tokens = Vec::new();
+    for someone in [&owner, &other, &officer] {
+        let (_, issued) = deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), json!({})).await;
+        tokens.push(issued["secret"].as_str().unwrap().to_owned());
+    }
+    let (_, export) = deployment.operator("POST", &format!("/persons/{}/exports", owner.id), json!({})).await;
+    let (_, plan) = deployment.operator("POST", &format!("/persons/{}/erasure-plans", owner.id), json!({})).await;
+    let document = habeas_wire::privacy::openapi();
+    let mut checked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            let template = path.strip_prefix("/api/privacy/v1").unwrap();
+            let filled = path
+                .replace("{person}", &owner.id)
+                .replace("{export}", export["id"].as_str().unwrap())
+                .replace("{plan}", plan["plan"].as_str().unwrap())
+                .replace("{kind}", "Image")
+                .replace("{organisation}", &owner.id)
+                .replace(['{', '}'], "");
+            let call = |token: Option<&str>| {
+                let mut request = Request::builder().method(method.to_uppercase().as_str()).uri(&filled);
+                if let Some(token) = token {
+                    request = request.header("authorization", format!("Bearer {token}"));
+                }
+                let body = match template {
+                    "/erasures" => json!({ "plan": plan["plan"], "confirm": "wrong" }),
+                    "/persons" => json!({ "email": "new@example.org" }),
+                    "/organisations" => json!({ "name": "x", "owner": owner.id }),
+                    "/backups" => json!({ "destination": "/nowhere" }),
+                    path if path.ends_with("/role") => json!({ "role": "administrator", "granted": true }),
+                    path if path.ends_with("/password") => json!({ "password": "0123456789ab" }),
+                    path if path.contains("/members/") => json!({ "role": "reader" }),
+                    _ => json!({}),
+                };
+                request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
+            };
+            let anonymous = deployment.send(call(None)).await.0;
+            if PUBLIC.contains(&template) && method == "get" {
+                assert!(anonymous != 401, "{method} {template}");
+                continue;
+            }
+            assert_eq!(anonymous, 401, "anonymous {method} {template}");
+            let (stranger, body) = deployment.send(call(Some(&tokens[1]))).await;
+            assert_eq!(stranger, 404, "another person {method} {template}: {}", String::from_utf8_lossy(&body));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "only {checked} operations were checked");
+    for (token, path, expected) in [
+        (0, format!("/persons/{}/holdings", owner.id), 200),
+        (0, "/persons/me/holdings".to_owned(), 200),
+        (0, format!("/persons/{}/keys", owner.id), 200),
+        (0, "/persons".to_owned(), 404),
+        (2, format!("/persons/{}/holdings", owner.id), 200),
+        (2, format!("/persons/{}/keys", owner.id), 403),
+        (2, "/persons".to_owned(), 200),
+        (2, "/doctor".to_owned(), 200),
+    ] {
+        let request = Request::get(format!("/api/privacy/v1{path}"))
+            .header("authorization", format!("Bearer {}", tokens[token]))
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(deployment.send(request).await.0, expected, "token {token} {path}");
+    }
+    // What the officer read stands in the owner's record.
+    let (_, activity) = deployment.operator("GET", &format!("/persons/{}/activity", owner.id), json!(null)).await;
+    assert!(activity.as_array().unwrap().iter().any(|entry| entry["by"] == "staff" && entry["operation"] == "GetHoldings"), "{activity}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_training_operation_refuses_strangers() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let other = deployment.person("other@example.org", "Other").await;
+    let project = deployment.project(&owner, "p").await;
+    let tag = deployment.tag(&owner, &project, "t").await;
+    let id = "0190b3a4-5c6d-7e8f-9012-3456789abcde";
+    for (method, path, body) in [
+        ("GET", String::new(), None),
+        ("PATCH", String::new(), Some(json!({ "name": "x" }))),
+        ("DELETE", String::new(), None),
+        ("GET", "/images".into(), None),
+        ("DELETE", "/images?allImages=true".into(), None),
+        ("GET", "/images/count".into(), None),
+        ("POST", "/images/files".into(), Some(json!({ "images": [{ "contents": "AQID" }] }))),
+        ("GET", format!("/images/id?imageIds={id}"), None),
+        ("POST", format!("/images/metadata?imageIds={id}"), Some(json!({ "a": "b" }))),
+        ("POST", "/images/regions".into(), Some(json!({ "regions": [] }))),
+        ("DELETE", format!("/images/regions?regionIds={id}"), None),
+        ("GET", "/images/tagged".into(), None),
+        ("GET", "/images/tagged/count".into(), None),
+        ("POST", "/images/tags".into(), Some(json!({ "tags": [] }))),
+        ("DELETE", format!("/images/tags?imageIds={id}&tagIds={id}"), None),
+        ("GET", "/images/untagged".into(), None),
+        ("GET", "/images/untagged/count".into(), None),
+        ("GET", "/tags".into(), None),
+        ("POST", "/tags?name=x".into(), None),
+        ("GET", format!("/tags/{tag}"), None),
+        ("PATCH", format!("/tags/{tag}"), Some(json!({ "name": "x" }))),
+        ("DELETE", format!("/tags/{tag}"), None),
+    ] {
+        let path = format!("/projects/{project}{path}");
+        let (status, answer) = deployment.train(method, &other.key, &path, body.clone()).await;
+        assert_eq!((status.as_u16(), answer["code"].as_str()), (404, Some("NotFoundProject")), "{method} {path}: {answer}");
+        let (status, answer) = deployment.train(method, "0123456789abcdef0123456789abcdef", &path, body).await;
+        assert_eq!((status.as_u16(), answer["error"]["code"].as_str()), (401, Some("401")), "{method} {path}");
+    }
+    let request = Request::get(format!("{TRAINING}/projects")).body(Body::empty()).unwrap();
+    assert_eq!(deployment.send(request).await.0, 401);
+    let (status, answer) = deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
+    assert_eq!((status.as_u16(), answer["code"].as_str()), (501, Some("BadRequestOperationNotSupported")));
+    assert_eq!(deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0, 200);
+}

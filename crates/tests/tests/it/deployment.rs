@@ -1,0 +1,206 @@
+//! A server in the test's own process, on either engine, spoken to through its public interfaces.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use habeas::server::Server;
+use habeas::settings::Settings;
+use habeas_core::Ambient;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::postgres;
+
+pub(crate) const TRAINING: &str = "/customvision/v3.4-preview/training";
+
+/// A sample image; the number after its end makes its bytes unique.
+pub(crate) fn image(number: u64) -> Vec<u8> {
+    let mut bytes = include_bytes!("../../../../data/custom-vision/CustomVision/ObjectDetection/Images/fork/fork_1.jpg").to_vec();
+    bytes.extend_from_slice(format!("unique {number}").as_bytes());
+    bytes
+}
+
+/// The engines to test on: the embedded one, and PostgreSQL if it is there.
+pub(crate) fn engines() -> Vec<Option<String>> {
+    let mut engines = vec![None];
+    engines.extend(postgres::database().map(Some));
+    engines
+}
+
+/// A deployment in a folder of its own.
+pub(crate) struct Deployment {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) settings: Settings,
+    server: Option<Server>,
+}
+
+/// A person with a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Someone {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) key: String,
+}
+
+impl Deployment {
+    pub(crate) async fn open(database: Option<String>) -> Deployment {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::Builder::new().prefix("hb").tempdir().unwrap();
+        let data = folder.path().join("data");
+        Deployment::open_at(folder, data, database).await
+    }
+
+    /// Opens a deployment whose data another process has made.
+    pub(crate) async fn open_in(data: PathBuf, database: Option<String>) -> Deployment {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Deployment::open_at(tempfile::tempdir().unwrap(), data, database).await
+    }
+
+    async fn open_at(folder: tempfile::TempDir, data: PathBuf, database: Option<String>) -> Deployment {
+        let settings = Settings {
+            data: Some(data),
+            database,
+            log: Some("off".to_owned()),
+            disk_reserve_mb: Some(0),
+            ..Settings::default()
+        };
+        let mut deployment = Deployment { folder, settings, server: None };
+        deployment.start().await;
+        deployment
+    }
+
+    pub(crate) async fn start(&mut self) {
+        self.server = Some(Server::open(&self.settings, Ambient::system()).await.unwrap());
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sends a request; the status and the bytes of the answer.
+    pub(crate) async fn send(&self, request: Request<Body>) -> (StatusCode, Vec<u8>) {
+        let response = self.server().router().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 30).await.unwrap();
+        (status, bytes.to_vec())
+    }
+
+    /// Calls the privacy API as the operator.
+    pub(crate) async fn operator(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/privacy/v1{path}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        request.extensions_mut().insert(habeas_access::Actor::Operator);
+        let (status, bytes) = self.send(request).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Calls the training API with a key.
+    pub(crate) async fn train(&self, method: &str, key: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{TRAINING}{path}"))
+            .header("training-key", key)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+            .unwrap();
+        let (status, bytes) = self.send(request).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    pub(crate) async fn person(&self, email: &str, name: &str) -> Someone {
+        let (status, made) = self.operator("POST", "/persons", json!({ "email": email, "name": name })).await;
+        assert_eq!(status, 201, "{made}");
+        Someone {
+            id: made["objectId"].as_str().unwrap().to_owned(),
+            email: email.to_owned(),
+            key: made["trainingKeys"][0].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// A project; its id.
+    pub(crate) async fn project(&self, someone: &Someone, name: &str) -> String {
+        let (status, made) = self.train("POST", &someone.key, &format!("/projects?name={name}"), None).await;
+        assert_eq!(status, 200, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A tag; its id.
+    pub(crate) async fn tag(&self, someone: &Someone, project: &str, name: &str) -> String {
+        let (status, made) = self.train("POST", &someone.key, &format!("/projects/{project}/tags?name={name}"), None).await;
+        assert_eq!(status, 200, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// An image; its id.
+    pub(crate) async fn image(&self, someone: &Someone, project: &str, name: &str, bytes: &[u8], tags: &[&str]) -> String {
+        let body = json!({ "images": [{ "name": name, "contents": STANDARD.encode(bytes), "tagIds": tags }] });
+        let (status, made) = self.train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body)).await;
+        assert_eq!(status, 200, "{made}");
+        made["images"][0]["image"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Plans, runs and waits for an erasure; the last report, with the plan's id in it.
+    pub(crate) async fn erase(&self, someone: &Someone) -> Value {
+        let (status, plan) = self.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
+        assert_eq!(status, 201, "{plan}");
+        let body = json!({ "plan": plan["plan"], "confirm": someone.email, "digest": plan["digest"] });
+        let (status, report) = self.operator("POST", "/erasures", body).await;
+        assert_eq!(status, 202, "{report}");
+        self.finished(plan["plan"].as_str().unwrap()).await
+    }
+
+    /// The report of an erasure once it is completed or an attempt has failed.
+    pub(crate) async fn finished(&self, plan: &str) -> Value {
+        loop {
+            let (_, report) = self.operator("GET", &format!("/erasures/{plan}"), Value::Null).await;
+            if report["status"] != "running" {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The archive of a person: path and bytes of every file.
+    pub(crate) async fn export(&self, someone: &Someone) -> Vec<(String, Vec<u8>)> {
+        let mut request = Request::get(format!("/api/privacy/v1/persons/{}/export", someone.id)).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(habeas_access::Actor::Operator);
+        let (status, bytes) = self.send(request).await;
+        assert_eq!(status, 200);
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        (0..archive.len())
+            .map(|index| {
+                let mut file = archive.by_index(index).unwrap();
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+                (file.name().unwrap().into_owned(), bytes)
+            })
+            .collect()
+    }
+
+    /// What a person's archive holds of theirs: without dates of the export itself, telemetry and signatures.
+    pub(crate) async fn content(&self, someone: &Someone) -> Vec<(String, Vec<u8>)> {
+        let about = ["request.json", "ro-crate-", "manifest-", "signature/", "activity/", "article-15", "completeness", "datapackage"];
+        let mut files = self.export(someone).await;
+        files.retain(|(path, _)| !about.iter().any(|prefix| path.starts_with(prefix)));
+        files.sort();
+        files
+    }
+}

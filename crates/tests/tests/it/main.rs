@@ -1,0 +1,14 @@
+//! Tests of the whole through its public interfaces, on both engines.
+
+mod bad_input;
+mod canary;
+mod coverage;
+mod crash;
+mod custom_vision;
+mod deployment;
+mod postgres;
+mod races;
+mod restore;
+mod schema;
+mod scan;
+mod worlds;

@@ -1,0 +1,99 @@
+//! `cargo xtask test`: every check, in the order in which a failure is found soonest.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::bail;
+
+use crate::environment::{self, Environment};
+use crate::{cargo, guard, root, target};
+
+struct Report {
+    rows: Vec<(String, &'static str, f32)>,
+    failed: usize,
+}
+
+impl Report {
+    fn step(&mut self, only: Option<&str>, name: &str, work: impl FnOnce() -> anyhow::Result<()>) {
+        if only.is_some_and(|only| only != name) {
+            return;
+        }
+        println!("=== {name}");
+        #[expect(clippy::disallowed_methods, reason = "a build tool measures its own steps")]
+        let begun = Instant::now();
+        let result = work();
+        let seconds = begun.elapsed().as_secs_f32();
+        let status = match &result {
+            Ok(()) => "passed",
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                self.failed += 1;
+                "FAILED"
+            }
+        };
+        self.rows.push((name.to_owned(), status, seconds));
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        println!("=== {name}: SKIPPED: {why}");
+        self.rows.push((format!("{name} ({why})"), "SKIPPED", 0.0));
+    }
+}
+
+fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
+    let mut report = Report { rows: Vec::new(), failed: 0 };
+    let environment = if quick { Environment::present() } else { Environment::prepare() };
+    report.step(only, "format", || crate::run(cargo().args(["fmt", "--all", "--check"])));
+    report.step(only, "guard rails", guard::check);
+    report.step(only, "clippy", || {
+        crate::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    });
+    report.step(only, "tests", || {
+        let mut command = cargo();
+        command.args(["test", "--workspace", "--locked"]);
+        match &environment.postgres {
+            Some(path) => command.env("HABEAS_TEST_POSTGRES_BIN", path),
+            None => command.env_remove("HABEAS_TEST_POSTGRES_BIN"),
+        };
+        crate::run(&mut command)
+    });
+    report.step(only, "documentation", || {
+        crate::run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    if quick {
+        report.skip("clients", "--quick");
+    } else if environment.python.is_some() {
+        report.step(only, "clients", || {
+            crate::run(cargo().args(["build", "--package", "habeas", "--locked"]))?;
+            let binary: PathBuf = target().join("debug/habeas");
+            environment::clients(&environment, &binary)
+        });
+    } else {
+        report.skip("clients", "the Python clients could not be installed");
+    }
+    if environment.postgres.is_none() {
+        report.skip("PostgreSQL", "no initdb was found, and it could not be installed");
+    }
+    println!("\n{:<60} {:>8} {:>8}", "step", "result", "seconds");
+    for (name, status, seconds) in &report.rows {
+        println!("{name:<60} {status:>8} {seconds:>8.1}");
+    }
+    let passed = report.rows.iter().filter(|(_, status, _)| *status == "passed").count();
+    let skipped = report.rows.iter().filter(|(_, status, _)| *status == "SKIPPED").count();
+    println!("\nsteps: {passed} passed, {} failed, {skipped} skipped", report.failed);
+    if report.failed > 0 {
+        bail!("{} of the steps failed, in {}", report.failed, root().display());
+    }
+    Ok(())
+}
+
+/// Checks what the options ask for.
+pub(crate) fn run(options: &[&str]) -> anyhow::Result<()> {
+    match options {
+        [] => run_all(false, None),
+        ["--quick"] => run_all(true, None),
+        ["--only", step] => run_all(false, Some(step)),
+        ["--quick", "--only", step] => run_all(true, Some(step)),
+        _ => bail!("{}", crate::USAGE),
+    }
+}
