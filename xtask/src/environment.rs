@@ -29,7 +29,9 @@ impl Environment {
         if postgres().is_none() {
             attempt("PostgreSQL", || {
                 run(Command::new("apt-get").args(["update", "-qq"]))?;
-                run(Command::new("apt-get").args(["install", "-y", "-qq", "postgresql"]).env("DEBIAN_FRONTEND", "noninteractive"))
+                run(Command::new("apt-get")
+                    .args(["install", "-y", "-qq", "postgresql"])
+                    .env("DEBIAN_FRONTEND", "noninteractive"))
             });
         }
         let folder = target().join("test-env");
@@ -42,7 +44,8 @@ impl Environment {
         })
         .then(|| (current.join("bin/python"), first.join("bin/python")));
         let modules = folder.join("node");
-        let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node"))).then_some(modules);
+        let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
+            .then_some(modules);
         Environment { postgres: postgres(), python, node }
     }
 }
@@ -69,7 +72,8 @@ fn postgres() -> Option<PathBuf> {
 
 fn virtual_environment(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
     let stamp = folder.join("installed");
-    let wanted = std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted =
+        std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     if std::fs::read(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
@@ -83,12 +87,17 @@ fn virtual_environment(folder: &Path, requirements: &Path) -> anyhow::Result<()>
 fn node_modules(folder: &Path, source: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let lock = std::fs::read(source.join("package-lock.json")).context("cannot read package-lock.json")?;
-    if std::fs::read(folder.join("package-lock.json")).is_ok_and(|found| found == lock) && folder.join("node_modules").exists() {
+    if std::fs::read(folder.join("package-lock.json")).is_ok_and(|found| found == lock)
+        && folder.join("node_modules").exists()
+    {
         return Ok(());
     }
     std::fs::copy(source.join("package.json"), folder.join("package.json"))?;
     std::fs::copy(source.join("package-lock.json"), folder.join("package-lock.json"))?;
-    run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(folder).stdin(Stdio::null()))
+    run(Command::new("npm")
+        .args(["ci", "--silent", "--no-audit", "--no-fund"])
+        .current_dir(folder)
+        .stdin(Stdio::null()))
 }
 
 /// A server for the clients.
@@ -148,11 +157,17 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
         for (number, (interpreter, program)) in programs.iter().enumerate() {
             let person = |name: &str| -> anyhow::Result<serde_json::Value> {
                 let email = format!("{name}{number}@example.org");
-                let text = output(Command::new(binary).args(["person", "create", &email, "--name", name, "-o", "json", "--data"]).arg(&data))?;
+                let text = output(
+                    Command::new(binary)
+                        .args(["person", "create", &email, "--name", name, "-o", "json", "--data"])
+                        .arg(&data),
+                )?;
                 Ok(serde_json::from_str(&text)?)
             };
             let (owner, other) = (person("owner")?, person("other")?);
-            let key = |person: &serde_json::Value| person["trainingKeys"][0].as_str().unwrap_or_default().to_owned();
+            let key = |person: &serde_json::Value| {
+                person["trainingKeys"][0].as_str().unwrap_or_default().to_owned()
+            };
             let authority = server.data.join("tls/authority.pem");
             let mut command = Command::new(interpreter);
             command
@@ -163,9 +178,16 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
                 .env("HABEAS_TEST_EMAIL", owner["email"].as_str().unwrap_or_default())
                 .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"));
             if tls {
-                command.env("REQUESTS_CA_BUNDLE", &authority).env("SSL_CERT_FILE", &authority).env("NODE_EXTRA_CA_CERTS", &authority);
+                command
+                    .env("REQUESTS_CA_BUNDLE", &authority)
+                    .env("SSL_CERT_FILE", &authority)
+                    .env("NODE_EXTRA_CA_CERTS", &authority);
             }
-            println!("--- {} over {}", program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(), if tls { "TLS" } else { "HTTP" });
+            println!(
+                "--- {} over {}",
+                program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                if tls { "TLS" } else { "HTTP" }
+            );
             run(&mut command)?;
         }
     }

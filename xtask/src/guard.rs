@@ -40,11 +40,17 @@ fn dependencies(faults: &mut Vec<String>) -> anyhow::Result<()> {
     };
     let banned = names(&policy["bans"]["deny"]);
     let allowed = names(&policy["licenses"]["allow"]);
-    let resolved: Vec<&str> =
-        metadata["resolve"]["nodes"].as_array().into_iter().flatten().filter_map(|node| node["id"].as_str()).collect();
+    let resolved: Vec<&str> = metadata["resolve"]["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
     let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
-    let used: Vec<&Value> =
-        packages.iter().filter(|package| package["id"].as_str().is_some_and(|id| resolved.contains(&id))).collect();
+    let used: Vec<&Value> = packages
+        .iter()
+        .filter(|package| package["id"].as_str().is_some_and(|id| resolved.contains(&id)))
+        .collect();
     for package in &used {
         let name = package["name"].as_str().unwrap_or_default();
         if banned.iter().any(|other| other == name) {
@@ -56,10 +62,10 @@ fn dependencies(faults: &mut Vec<String>) -> anyhow::Result<()> {
         }
         if source != "path" {
             let license = package["license"].as_str().unwrap_or_default();
-            let acceptable = license
-                .split(" OR ")
-                .flat_map(|part| part.split('/'))
-                .any(|part| part.split(" AND ").all(|term| allowed.iter().any(|other| other == term.trim().trim_matches(['(', ')']))));
+            let acceptable = license.split(" OR ").flat_map(|part| part.split('/')).any(|part| {
+                part.split(" AND ")
+                    .all(|term| allowed.iter().any(|other| other == term.trim().trim_matches(['(', ')'])))
+            });
             if !acceptable {
                 faults.push(format!("{name} has the licence `{license}`, which deny.toml does not allow"));
             }
@@ -95,7 +101,10 @@ fn files(faults: &mut Vec<String>) -> anyhow::Result<()> {
 fn walls(faults: &mut Vec<String>) -> anyhow::Result<()> {
     let protocols = ["custom_vision", "privacy"];
     for file in tracked()? {
-        let Some(home) = protocols.iter().find(|name| file.starts_with(&format!("crates/wire/src/{name}/"))) else { continue };
+        let Some(home) = protocols.iter().find(|name| file.starts_with(&format!("crates/wire/src/{name}/")))
+        else {
+            continue;
+        };
         let text = std::fs::read_to_string(root().join(&file))?;
         for other in protocols.iter().filter(|other| *other != home) {
             if text.contains(&format!("crate::{other}")) {

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", options @ ..] => test::run(options),
         ["dist"] => dist::run(),
-        ["data-map"] => run(cargo().args(["run", "--quiet", "--package", "habeas-core", "--example", "data_map"])),
+        ["data-map"] => {
+            run(cargo().args(["run", "--quiet", "--package", "habeas-core", "--example", "data_map"]))
+        }
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match result {

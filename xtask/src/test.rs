@@ -46,7 +46,15 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     report.step(only, "format", || crate::run(cargo().args(["fmt", "--all", "--check"])));
     report.step(only, "guard rails", guard::check);
     report.step(only, "clippy", || {
-        crate::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+        crate::run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]))
     });
     report.step(only, "tests", || {
         let mut command = cargo();
@@ -58,7 +66,9 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         crate::run(&mut command)
     });
     report.step(only, "documentation", || {
-        crate::run(cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+        crate::run(
+            cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
+        )
     });
     if quick {
         report.skip("clients", "--quick");

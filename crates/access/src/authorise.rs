@@ -25,7 +25,8 @@ const DEPTH: usize = 16;
 pub fn authorise(tx: &mut Tx<'_>, actor: &Actor, resource: Id, permission: Permission) -> Result<()> {
     match granted(tx, actor, resource)? {
         Some(level) if level >= permission => Ok(()),
-        Some(_) => Err(Error::forbidden("you may see this but not change it").hint("ask its owner for the role of contributor")),
+        Some(_) => Err(Error::forbidden("you may see this but not change it")
+            .hint("ask its owner for the role of contributor")),
         None => Err(not_found()),
     }
 }
@@ -67,7 +68,9 @@ fn granted(tx: &mut Tx<'_>, actor: &Actor, resource: Id) -> Result<Option<Permis
                         MentionRole::Owner => Permission::Own,
                         MentionRole::Contributor => Permission::Write,
                         MentionRole::Reader => Permission::Read,
-                        MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => continue,
+                        MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => {
+                            continue;
+                        }
                     };
                     most = most.max(Some(level));
                 }
@@ -84,9 +87,9 @@ pub fn staff_role(tx: &mut Tx<'_>, actor: &Actor) -> Result<Option<MentionRole>>
         Actor::Key { .. } => Ok(None),
         Actor::Person { id, .. } => {
             let roles = tx.mentions_of(*id)?;
-            Ok([MentionRole::Administrator, MentionRole::PrivacyOfficer]
-                .into_iter()
-                .find(|role| roles.iter().any(|mention| mention.resource == Id::NIL && mention.role == *role)))
+            Ok([MentionRole::Administrator, MentionRole::PrivacyOfficer].into_iter().find(|role| {
+                roles.iter().any(|mention| mention.resource == Id::NIL && mention.role == *role)
+            }))
         }
     }
 }

@@ -62,7 +62,9 @@ fn hs256(algorithm: Algorithm, key: &[u8]) -> jsonwebtoken::errors::Result<Hs256
 
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.as_bytes())?) as Box<dyn JwtSigner>),
-    verifier_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.try_get_as_bytes()?)?) as Box<dyn JwtVerifier>),
+    verifier_factory: |algorithm, key| {
+        Ok(Box::new(hs256(*algorithm, key.try_get_as_bytes()?)?) as Box<dyn JwtVerifier>)
+    },
     key_utils: KeyUtils::new_unimplemented(),
 };
 
@@ -87,7 +89,8 @@ pub(crate) fn read(token: &str, key: &SecretKey, now: Timestamp) -> Result<Claim
         .map_err(|_| Error::unauthenticated("the bearer token was not issued by this server"))?
         .claims;
     if claims.exp <= now.seconds() {
-        return Err(Error::unauthenticated("the bearer token has expired").hint("issue a new one: habeas token create"));
+        return Err(Error::unauthenticated("the bearer token has expired")
+            .hint("issue a new one: habeas token create"));
     }
     Ok(claims)
 }

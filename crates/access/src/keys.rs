@@ -37,7 +37,11 @@ impl Access {
                 let node = tx.by_secret::<Account>(&key)?.ok_or_else(denied)?;
                 let is = |other: &String| crypto::constant_time_eq(key.as_bytes(), other.as_bytes());
                 let training = &node.doc.training_keys;
-                let key = if is(&training.primary) || is(&training.secondary) { KeyUse::Training } else { KeyUse::Prediction };
+                let key = if is(&training.primary) || is(&training.secondary) {
+                    KeyUse::Training
+                } else {
+                    KeyUse::Prediction
+                };
                 Ok(Actor::Key { account: node.id, holder: node.holder, key })
             })
             .await
@@ -53,8 +57,9 @@ impl Access {
         let fresh = new_key(self.ambient());
         self.store
             .write(move |tx| {
-                let mut node =
-                    tx.get::<Account>(account)?.ok_or_else(|| Error::not_found("there is no such account"))?;
+                let mut node = tx
+                    .get::<Account>(account)?
+                    .ok_or_else(|| Error::not_found("there is no such account"))?;
                 let pair = match name.pair {
                     KeyUse::Training => &mut node.doc.training_keys,
                     KeyUse::Prediction => &mut node.doc.prediction_keys,

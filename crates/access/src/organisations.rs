@@ -88,7 +88,8 @@ fn keep_an_owner(mentions: &[Mention]) -> Result<()> {
     if mentions.iter().any(|mention| mention.role == MentionRole::Owner) {
         Ok(())
     } else {
-        Err(Error::conflict("an organisation has at least one owner").hint("make somebody else an owner first"))
+        Err(Error::conflict("an organisation has at least one owner")
+            .hint("make somebody else an owner first"))
     }
 }
 

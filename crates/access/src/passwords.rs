@@ -19,7 +19,9 @@ impl Access {
     /// Sets a person's password in place of any they had.
     pub async fn set_password(&self, person: Id, password: Zeroizing<String>) -> Result<()> {
         if password.chars().count() < SHORTEST || password.len() > LONGEST {
-            return Err(Error::invalid(format!("a password has at least {SHORTEST} characters and at most {LONGEST} bytes")));
+            return Err(Error::invalid(format!(
+                "a password has at least {SHORTEST} characters and at most {LONGEST} bytes"
+            )));
         }
         let salt: [u8; 16] = self.ambient().bytes();
         let hash = hashing(move || {
@@ -59,7 +61,8 @@ impl Access {
         let stored = match person {
             None => None,
             Some(person) => {
-                let credentials = self.store.read(move |tx| tx.children::<Credential>(person, Page::ALL)).await?;
+                let credentials =
+                    self.store.read(move |tx| tx.children::<Credential>(person, Page::ALL)).await?;
                 credentials.into_iter().next().map(|credential| credential.doc.password_hash)
             }
         };
@@ -69,7 +72,8 @@ impl Access {
             }
             match &stored {
                 Some(stored) => {
-                    let hash = PasswordHash::new(stored).map_err(|_| Error::damaged("a stored password hash cannot be read"))?;
+                    let hash = PasswordHash::new(stored)
+                        .map_err(|_| Error::damaged("a stored password hash cannot be read"))?;
                     Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
                 }
                 None => {

@@ -78,7 +78,12 @@ impl Access {
         self.store
             .write_with_keys(vec![created.id, created.account], vec![(alias, created.id)], move |tx| {
                 tx.create_holder(created.id, HolderKind::Person)?;
-                tx.create::<Person>(New { id: created.id, parent: None, expires_at: None, doc: profile.clone() })?;
+                tx.create::<Person>(New {
+                    id: created.id,
+                    parent: None,
+                    expires_at: None,
+                    doc: profile.clone(),
+                })?;
                 let account = AccountDoc {
                     training_keys: created.training_keys.clone(),
                     prediction_keys: created.prediction_keys.clone(),
@@ -93,7 +98,9 @@ impl Access {
     /// The person whose address this is. For the staff: callers who are not get the same answer for any address.
     pub fn find_person(&self, email: &str) -> Result<Id> {
         let alias = self.store.alias("email", &normalise_email(email)?)?;
-        self.store.find_alias(&alias).ok_or_else(|| Error::not_found("there is no person with this e-mail address"))
+        self.store
+            .find_alias(&alias)
+            .ok_or_else(|| Error::not_found("there is no person with this e-mail address"))
     }
 
     /// A person by address or object id.
@@ -134,7 +141,9 @@ impl Access {
                     return tx.mention(Id::NIL, person, role);
                 }
                 if role == MentionRole::Administrator && is_last_administrator(tx, person)? {
-                    return Err(Error::conflict("this is the last administrator").hint("name a successor first"));
+                    return Err(
+                        Error::conflict("this is the last administrator").hint("name a successor first")
+                    );
                 }
                 tx.unmention(Id::NIL, person, role).map(|_| ())
             })

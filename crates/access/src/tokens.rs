@@ -49,9 +49,8 @@ impl Access {
         if !(1..=LONGEST_DAYS).contains(&lifetime.days) {
             return Err(Error::invalid(format!("a token lives 1 to {LONGEST_DAYS} days")));
         }
-        let issued = self
-            .issue(person, TokenPurpose::Bearer, label, i64::from(lifetime.days) * time::DAY)
-            .await?;
+        let issued =
+            self.issue(person, TokenPurpose::Bearer, label, i64::from(lifetime.days) * time::DAY).await?;
         let claims = Claims {
             oid: person,
             tid: Id::NIL,
@@ -95,9 +94,9 @@ impl Access {
         self.store
             .read(move |tx| {
                 // The token dies with its resource: revoked, expired, or erased with the person.
-                let alive = tx
-                    .get::<Token>(claims.jti)?
-                    .is_some_and(|node| node.holder == claims.oid && node.doc.purpose == TokenPurpose::Bearer);
+                let alive = tx.get::<Token>(claims.jti)?.is_some_and(|node| {
+                    node.holder == claims.oid && node.doc.purpose == TokenPurpose::Bearer
+                });
                 match tx.holder(claims.oid)? {
                     Some((HolderKind::Person, HolderState::Active)) if alive => {
                         Ok(Actor::Person { id: claims.oid, signed_in_at: Timestamp(claims.iat * 1_000_000) })
@@ -117,7 +116,8 @@ impl Access {
     /// Uses up a one-time link; the person it signs in.
     pub async fn use_sign_in_link(&self, secret: &str) -> Result<Id> {
         let node = self.by_secret(secret, TokenPurpose::SignInLink).await.map_err(|_| {
-            Error::gone("this link was used before, or has expired").hint("make a new one: habeas person sign-in-link")
+            Error::gone("this link was used before, or has expired")
+                .hint("make a new one: habeas person sign-in-link")
         })?;
         self.revoke_token(node.id).await?;
         Ok(node.holder)

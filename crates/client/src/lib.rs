@@ -76,7 +76,10 @@ impl Client {
         let body: Value = response.json().await.unwrap_or_default();
         Err(Error::Refused {
             status: status.as_u16(),
-            title: body["title"].as_str().unwrap_or(status.canonical_reason().unwrap_or("refused")).to_owned(),
+            title: body["title"]
+                .as_str()
+                .unwrap_or(status.canonical_reason().unwrap_or("refused"))
+                .to_owned(),
             detail: body["detail"].as_str().map(str::to_owned),
         })
     }
@@ -86,7 +89,11 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
-        self.send(self.request(Method::POST, path).json(body)).await?.json().await.map_err(|_| Error::Unreadable)
+        self.send(self.request(Method::POST, path).json(body))
+            .await?
+            .json()
+            .await
+            .map_err(|_| Error::Unreadable)
     }
 
     /// Whether a server answers.
@@ -113,7 +120,12 @@ impl Client {
     }
 
     /// Makes a person.
-    pub async fn create_person(&self, email: &str, name: &str, account_type: &str) -> Result<PersonCreatedReport> {
+    pub async fn create_person(
+        &self,
+        email: &str,
+        name: &str,
+        account_type: &str,
+    ) -> Result<PersonCreatedReport> {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
     }
 
@@ -124,7 +136,8 @@ impl Client {
 
     /// Issues a bearer token.
     pub async fn create_token(&self, person: &str, label: &str, days: Option<u32>) -> Result<IssuedReport> {
-        self.post(&format!("/persons/{}/tokens", encode(person)), &json!({ "label": label, "days": days })).await
+        self.post(&format!("/persons/{}/tokens", encode(person)), &json!({ "label": label, "days": days }))
+            .await
     }
 
     /// Makes a link that signs in once; `secret` is the path to open.
@@ -147,7 +160,8 @@ impl Client {
     /// An archive as it is written; nothing is stored on the server.
     pub async fn stream_export(&self, person: &str) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let response = self.send(self.request(Method::GET, &format!("/persons/{}/export", encode(person)))).await?;
+        let response =
+            self.send(self.request(Method::GET, &format!("/persons/{}/export", encode(person)))).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
@@ -167,7 +181,11 @@ impl Client {
     }
 
     /// The bytes of an archive from `from` on.
-    pub async fn export_content(&self, id: &str, from: u64) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+    pub async fn export_content(
+        &self,
+        id: &str,
+        from: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
         let mut request = self.request(Method::GET, &format!("/exports/{}/content", encode(id)));
         if from > 0 {
@@ -186,7 +204,12 @@ impl Client {
     }
 
     /// Runs a plan.
-    pub async fn run_erasure(&self, plan: &str, confirm: &str, digest: Option<&str>) -> Result<ErasureReport> {
+    pub async fn run_erasure(
+        &self,
+        plan: &str,
+        confirm: &str,
+        digest: Option<&str>,
+    ) -> Result<ErasureReport> {
         self.post("/erasures", &json!({ "plan": plan, "confirm": confirm, "digest": digest })).await
     }
 
@@ -238,7 +261,9 @@ fn unreachable(error: reqwest::Error) -> Error {
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

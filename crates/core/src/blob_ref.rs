@@ -46,7 +46,9 @@ fn key_to_text<S: Serializer>(key: &SecretKey, serializer: S) -> Result<S::Ok, S
 
 fn key_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretKey, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-    let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| serde::de::Error::custom("a blob key is not base64"))?;
-    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| serde::de::Error::custom("a blob key is not 32 bytes long"))?;
+    let bytes =
+        STANDARD.decode(text.as_bytes()).map_err(|_| serde::de::Error::custom("a blob key is not base64"))?;
+    let bytes = <[u8; 32]>::try_from(bytes)
+        .map_err(|_| serde::de::Error::custom("a blob key is not 32 bytes long"))?;
     Ok(SecretKey::from_bytes(bytes))
 }

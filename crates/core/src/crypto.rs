@@ -65,7 +65,11 @@ pub fn seal(key: &SecretKey, associated: &[u8], plain: &[u8], random: &dyn Rando
     sealed.extend_from_slice(plain);
     let tag = key
         .aead()
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut sealed[NONCE_LEN..])
+        .seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(associated),
+            &mut sealed[NONCE_LEN..],
+        )
         .expect("AES-256-GCM seals anything below 64 GiB");
     sealed.extend_from_slice(tag.as_ref());
     sealed
@@ -90,7 +94,12 @@ pub fn seal_with_nonce(key: &SecretKey, nonce: [u8; NONCE_LEN], associated: &[u8
 }
 
 /// Opens what [`seal_with_nonce`] made.
-pub fn open_with_nonce(key: &SecretKey, nonce: [u8; NONCE_LEN], associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+pub fn open_with_nonce(
+    key: &SecretKey,
+    nonce: [u8; NONCE_LEN],
+    associated: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>> {
     let mut buffer = sealed.to_vec();
     let length = key
         .aead()
@@ -158,7 +167,8 @@ pub struct SigningKey(signature::Ed25519KeyPair);
 impl SigningKey {
     /// The key that belongs to this 32-byte seed.
     pub fn from_seed(seed: &SecretKey) -> SigningKey {
-        let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose()).expect("an Ed25519 seed has 32 bytes");
+        let pair = signature::Ed25519KeyPair::from_seed_unchecked(seed.expose())
+            .expect("an Ed25519 seed has 32 bytes");
         SigningKey(pair)
     }
 
@@ -210,7 +220,10 @@ mod tests {
         // RFC 8032, section 7.1, test 1: empty message.
         let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
         let key = SigningKey::from_seed(&SecretKey::from_bytes(seed.try_into().unwrap()));
-        assert_eq!(hex::encode(key.public()), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert_eq!(
+            hex::encode(key.public()),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
         assert!(verify(&key.public(), b"", &key.sign(b"")));
         assert!(!verify(&key.public(), b"x", &key.sign(b"")));
     }

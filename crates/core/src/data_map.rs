@@ -250,7 +250,12 @@ mod tests {
             for name in fields.keys() {
                 assert!(classified.contains(&name.as_str()), "{kind:?}.{name} is stored but not classified");
             }
-            assert_eq!(classified.len(), fields.len(), "{kind:?}: classified {classified:?}, stored {:?}", fields.keys());
+            assert_eq!(
+                classified.len(),
+                fields.len(),
+                "{kind:?}: classified {classified:?}, stored {:?}",
+                fields.keys()
+            );
         }
     }
 }

@@ -125,6 +125,10 @@ impl From<serde_json::Error> for Error {
     /// For documents and messages of our own: a client's JSON is reported where it is read. The parser's text is
     /// dropped on purpose, since it can quote the value it failed on.
     fn from(error: serde_json::Error) -> Error {
-        Error::damaged(format!("a stored JSON document cannot be read (line {}, column {})", error.line(), error.column()))
+        Error::damaged(format!(
+            "a stored JSON document cannot be read (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     }
 }

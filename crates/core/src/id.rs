@@ -45,10 +45,9 @@ impl Id {
 
     /// The identifier in a stored column; an error when it is not sixteen bytes long.
     pub fn from_slice(bytes: &[u8]) -> Result<Id> {
-        bytes
-            .try_into()
-            .map(Id)
-            .map_err(|_| Error::damaged(format!("an identifier of {} bytes where 16 are expected", bytes.len())))
+        bytes.try_into().map(Id).map_err(|_| {
+            Error::damaged(format!("an identifier of {} bytes where 16 are expected", bytes.len()))
+        })
     }
 
     /// The sixteen bytes.
@@ -79,9 +78,9 @@ impl FromStr for Id {
 
     /// Accepts the hyphenated and the plain hexadecimal form, in either case.
     fn from_str(text: &str) -> Result<Id> {
-        uuid::Uuid::try_parse(text)
-            .map(|uuid| Id(*uuid.as_bytes()))
-            .map_err(|_| Error::invalid("not a GUID").hint("a GUID looks like 0190b3a4-5c6d-7e8f-9012-3456789abcde"))
+        uuid::Uuid::try_parse(text).map(|uuid| Id(*uuid.as_bytes())).map_err(|_| {
+            Error::invalid("not a GUID").hint("a GUID looks like 0190b3a4-5c6d-7e8f-9012-3456789abcde")
+        })
     }
 }
 

@@ -39,9 +39,12 @@ pub fn key_id(public: &[u8; 32]) -> String {
 pub fn verify(receipt: &[u8], public: &[u8; 32]) -> Result<Value> {
     let receipt: Value =
         serde_json::from_slice(receipt).map_err(|_| Error::invalid("the receipt is not JSON"))?;
-    let signature = receipt["signature"].as_str().ok_or_else(|| Error::invalid("the receipt has no signature"))?;
-    let (input, signed) = signature.rsplit_once('.').ok_or_else(|| Error::invalid("the signature is not a JWS"))?;
-    let (header, payload) = input.split_once('.').ok_or_else(|| Error::invalid("the signature is not a JWS"))?;
+    let signature =
+        receipt["signature"].as_str().ok_or_else(|| Error::invalid("the receipt has no signature"))?;
+    let (input, signed) =
+        signature.rsplit_once('.').ok_or_else(|| Error::invalid("the signature is not a JWS"))?;
+    let (header, payload) =
+        input.split_once('.').ok_or_else(|| Error::invalid("the signature is not a JWS"))?;
     let header: Value = decode(header)?;
     if header["alg"] != "EdDSA" {
         return Err(Error::invalid("the receipt is not signed with Ed25519"));
@@ -50,7 +53,8 @@ pub fn verify(receipt: &[u8], public: &[u8; 32]) -> Result<Value> {
         return Err(Error::invalid("the receipt was signed with another key than the one given")
             .hint("the server that issued it shows its key at /api/privacy/v1/public-key"));
     }
-    let signed = URL_SAFE_NO_PAD.decode(signed).map_err(|_| Error::invalid("the signature is not base64url"))?;
+    let signed =
+        URL_SAFE_NO_PAD.decode(signed).map_err(|_| Error::invalid("the signature is not base64url"))?;
     if !crypto::verify(public, input.as_bytes(), &signed) {
         return Err(Error::invalid("the signature does not belong to this receipt"));
     }

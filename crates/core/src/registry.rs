@@ -103,4 +103,3 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
     }
 }
-

@@ -26,7 +26,8 @@ pub async fn load(router: &Router, access: &Access) -> anyhow::Result<Id> {
     if let Ok(person) = access.find_person(PERSON) {
         return Ok(person);
     }
-    let new = NewPerson { email: PERSON.into(), name: "Sample Person".into(), account_type: AccountType::Free };
+    let new =
+        NewPerson { email: PERSON.into(), name: "Sample Person".into(), account_type: AccountType::Free };
     let person = access.create_person(new).await?;
     let key = person.training_keys.primary;
     for (project, classification, domain) in [
@@ -34,7 +35,9 @@ pub async fn load(router: &Router, access: &Access) -> anyhow::Result<Id> {
         ("Cutlery", false, "da2e3a8a-40a5-4171-82f4-58522f70fbc1"),
     ] {
         let kind = if classification { "&classificationType=Multiclass" } else { "" };
-        let made = call(router, &key, &format!("{TRAINING}/projects?name={project}&domainId={domain}{kind}"), None).await?;
+        let made =
+            call(router, &key, &format!("{TRAINING}/projects?name={project}&domainId={domain}{kind}"), None)
+                .await?;
         let project = made["id"].as_str().context("a project without an id")?.to_owned();
         load_images(router, &key, &project, classification).await?;
     }
@@ -42,11 +45,14 @@ pub async fn load(router: &Router, access: &Access) -> anyhow::Result<Id> {
 }
 
 async fn load_images(router: &Router, key: &str, project: &str, classification: bool) -> anyhow::Result<()> {
-    let samples: Vec<&Sample> = IMAGES.iter().filter(|sample| sample.region.is_none() == classification).collect();
+    let samples: Vec<&Sample> =
+        IMAGES.iter().filter(|sample| sample.region.is_none() == classification).collect();
     let mut tags: Vec<(&str, String)> = Vec::new();
     for sample in &samples {
         if !tags.iter().any(|(name, _)| *name == sample.tag) {
-            let made = call(router, key, &format!("{TRAINING}/projects/{project}/tags?name={}", sample.tag), None).await?;
+            let made =
+                call(router, key, &format!("{TRAINING}/projects/{project}/tags?name={}", sample.tag), None)
+                    .await?;
             tags.push((sample.tag, made["id"].as_str().context("a tag without an id")?.to_owned()));
         }
     }

@@ -108,7 +108,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .keep_alive_interval(gate.header_timeout)
         .keep_alive_timeout(gate.header_timeout);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
     // A client that breaks off or speaks something else is no event worth a log line.
     let _ = watcher.watch(connection).await;
 }

@@ -70,7 +70,8 @@ pub(crate) struct DiskReserve {
 impl DiskReserve {
     fn is_reached(&self) -> bool {
         // When the file system cannot be asked, writing itself will tell.
-        rustix::fs::statvfs(&*self.folder).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.bytes)
+        rustix::fs::statvfs(&*self.folder)
+            .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.bytes)
     }
 }
 
@@ -79,7 +80,10 @@ pub(crate) fn routes(app: App, metrics: Metrics) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(app))
-        .route("/version", get(|| async { axum::Json(json!({ "name": "habeas", "version": env!("CARGO_PKG_VERSION") })) }))
+        .route(
+            "/version",
+            get(|| async { axum::Json(json!({ "name": "habeas", "version": env!("CARGO_PKG_VERSION") })) }),
+        )
         .route("/metrics", get(show).with_state(metrics))
 }
 
@@ -88,20 +92,27 @@ async fn ready(State(app): State<App>) -> Response {
     let storage = app.store().blobs().exists(habeas_core::Id::NIL).await;
     match database.and(storage.map(|_| ())) {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", error.what)).into_response(),
+        Err(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", error.what)).into_response()
+        }
     }
 }
 
 async fn show(State(metrics): State<Metrics>) -> Response {
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
-        Ok(()) => ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Ok(()) => ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 /// Gives every request an id, counts it, and logs it by its route template.
-pub(crate) async fn observe(State((metrics, app)): State<(Metrics, App)>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(
+    State((metrics, app)): State<(Metrics, App)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = app.store().ambient().new_id().to_string();
     let method = request.method().clone();
     let route = request
@@ -111,8 +122,11 @@ pub(crate) async fn observe(State((metrics, app)): State<(Metrics, App)>, reques
     if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && metrics.disk.is_reached() {
         let reserve = metrics.disk.bytes / 1_000_000;
         tracing::error!(request = %id, "refused a write: less than the reserve of {reserve} MB is free");
-        let text = format!("{{\"code\":\"unavailable\",\"title\":\"the server's disk is nearly full\",\"detail\":\"free space or lower disk-reserve-mb, now {reserve}\"}}");
-        return (StatusCode::INSUFFICIENT_STORAGE, [("content-type", "application/problem+json")], text).into_response();
+        let text = format!(
+            "{{\"code\":\"unavailable\",\"title\":\"the server's disk is nearly full\",\"detail\":\"free space or lower disk-reserve-mb, now {reserve}\"}}"
+        );
+        return (StatusCode::INSUFFICIENT_STORAGE, [("content-type", "application/problem+json")], text)
+            .into_response();
     }
     let begun = app.store().ambient().now();
     let mut response = next.run(request).await;

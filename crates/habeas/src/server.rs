@@ -66,7 +66,10 @@ impl Server {
         let app = App {
             rights: rights.clone(),
             limits: Arc::new(limits),
-            public_address: settings.public_address.as_deref().map(|address| address.trim_end_matches('/').into()),
+            public_address: settings
+                .public_address
+                .as_deref()
+                .map(|address| address.trim_end_matches('/').into()),
             tls: settings.tls(),
             decoding: Arc::new(Semaphore::new(DECODING)),
         };
@@ -80,7 +83,11 @@ impl Server {
         });
         work.spawn(flush_regularly(rights, stop.clone()));
         let socket = settings.data().join("habeas.sock");
-        work.spawn(listen::socket(open_socket(&socket)?, router.clone(), gate(settings, SOCKET_CONNECTIONS, &stop)));
+        work.spawn(listen::socket(
+            open_socket(&socket)?,
+            router.clone(),
+            gate(settings, SOCKET_CONNECTIONS, &stop),
+        ));
         Ok(Server { app, router, worker, stop, work, socket, address: None })
     }
 
@@ -108,7 +115,12 @@ impl Server {
         }
         let cap = settings.max_connections.unwrap_or(4_096);
         let acceptor = tls.map(|tls| tls.acceptor);
-        self.work.spawn(listen::tcp(listener, acceptor, self.router.clone(), gate(settings, cap, &self.stop)));
+        self.work.spawn(listen::tcp(
+            listener,
+            acceptor,
+            self.router.clone(),
+            gate(settings, cap, &self.stop),
+        ));
         Ok(format!("{scheme}://{address}"))
     }
 
@@ -141,13 +153,17 @@ fn router(app: &App, settings: &Settings) -> Router {
     let metrics = Metrics::new(reserve);
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
-        .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(settings.upload_timeout_seconds.unwrap_or(60))));
+        .merge(habeas_portal::router(app.rights.clone(), settings.tls()))
+        .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
+            settings.upload_timeout_seconds.unwrap_or(60),
+        )));
     let routes = observe::routes(app.clone(), metrics.clone())
         .merge(protocols)
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
-    Router::new().fallback_service(MapRequestLayer::new(habeas_wire::custom_vision::normalise::<Body>).layer(routes))
+    Router::new()
+        .fallback_service(MapRequestLayer::new(habeas_wire::custom_vision::normalise::<Body>).layer(routes))
 }
 
 async fn flush_regularly(rights: Rights, stop: CancellationToken) {
@@ -168,7 +184,10 @@ fn open_socket(path: &std::path::Path) -> anyhow::Result<UnixListener> {
     let made = path.with_extension("new");
     let _ = std::fs::remove_file(&made);
     let listener = UnixListener::bind(&made).with_context(|| {
-        format!("cannot make the socket {} (its path may be too long: choose a shorter --data)", path.display())
+        format!(
+            "cannot make the socket {} (its path may be too long: choose a shorter --data)",
+            path.display()
+        )
     })?;
     std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&made, path)?;

@@ -102,15 +102,23 @@ settings! {
 }
 
 /// Variables that begin with `HABEAS_` and are not settings of the server.
-const OTHER_VARIABLES: &[&str] =
-    &["HABEAS_CONFIG", "HABEAS_PASSPHRASE", "HABEAS_TOKEN", "HABEAS_URL", "HABEAS_PASSWORD", "HABEAS_FAULT", "HABEAS_NEW_PASSPHRASE"];
+const OTHER_VARIABLES: &[&str] = &[
+    "HABEAS_CONFIG",
+    "HABEAS_PASSPHRASE",
+    "HABEAS_TOKEN",
+    "HABEAS_URL",
+    "HABEAS_PASSWORD",
+    "HABEAS_FAULT",
+    "HABEAS_NEW_PASSPHRASE",
+];
 
 impl Settings {
     /// Completes flags and environment with the TOML file, if one is named. Unknown keys and variables are refused.
     pub fn with_file(self, file: Option<&Path>) -> anyhow::Result<Settings> {
         refuse_unknown_variables()?;
         let Some(path) = file else { return Ok(self) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let table: toml::Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
         let known: Vec<String> = names().map(|name| name.replace('_', "-")).collect();
         for key in table.keys() {
@@ -118,7 +126,8 @@ impl Settings {
                 bail!("{}: there is no setting `{key}`{}", path.display(), suggestion(key, &known));
             }
         }
-        let file = Settings::deserialize(table).with_context(|| format!("{} has a value of the wrong type", path.display()))?;
+        let file = Settings::deserialize(table)
+            .with_context(|| format!("{} has a value of the wrong type", path.display()))?;
         Ok(self.or(file))
     }
 
@@ -166,7 +175,9 @@ impl Settings {
             let text = Zeroizing::new(
                 std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
             );
-            return Ok(Some(RootKeySource::Passphrase(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))));
+            return Ok(Some(RootKeySource::Passphrase(Zeroizing::new(
+                text.trim_end_matches(['\r', '\n']).to_owned(),
+            ))));
         }
         if let Ok(passphrase) = std::env::var("HABEAS_PASSPHRASE") {
             return Ok(Some(RootKeySource::Passphrase(Zeroizing::new(passphrase))));
@@ -182,7 +193,11 @@ struct Named {
 }
 
 fn names() -> impl Iterator<Item = String> {
-    Named::command().get_arguments().map(|argument| argument.get_id().to_string()).collect::<Vec<_>>().into_iter()
+    Named::command()
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn refuse_unknown_variables() -> anyhow::Result<()> {
@@ -193,7 +208,10 @@ fn refuse_unknown_variables() -> anyhow::Result<()> {
         .collect();
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with("HABEAS_") && !name.starts_with("HABEAS_TEST_") && !known.iter().any(|other| other == name) {
+        if name.starts_with("HABEAS_")
+            && !name.starts_with("HABEAS_TEST_")
+            && !known.iter().any(|other| other == name)
+        {
             bail!("there is no setting `{name}`{}", suggestion(name, &known));
         }
     }

@@ -29,8 +29,9 @@ impl Asset {
     }
 }
 
-static STYLE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("portal", "css", "text/css; charset=utf-8", include_str!("../assets/portal.css")));
+static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("portal", "css", "text/css; charset=utf-8", include_str!("../assets/portal.css"))
+});
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("mark", "svg", "image/svg+xml", include_str!("../assets/mark.svg")));
 /// Runs before the first paint; everything else may come later.

@@ -62,7 +62,17 @@ pub struct Moment {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -121,7 +131,8 @@ mod tests {
 
     #[test]
     fn counts_have_commas_and_nouns_their_number() {
-        let texts: Vec<String> = [0, 7, 999, 1_000, 12_345, 1_234_567].map(|count| Count(count).to_string()).into();
+        let texts: Vec<String> =
+            [0, 7, 999, 1_000, 12_345, 1_234_567].map(|count| Count(count).to_string()).into();
         assert_eq!(texts, ["0", "7", "999", "1,000", "12,345", "1,234,567"]);
         assert_eq!(Count(1).of("file", "files"), "1 file");
         assert_eq!(Count(0).of("file", "files"), "0 files");
@@ -129,8 +140,9 @@ mod tests {
 
     #[test]
     fn sizes_are_decimal_and_never_read_1000() {
-        let texts: Vec<String> =
-            [0, 999, 1_000, 1_249, 999_949, 999_950, 45_000_000, u64::MAX].map(|size| Bytes(size).to_string()).into();
+        let texts: Vec<String> = [0, 999, 1_000, 1_249, 999_949, 999_950, 45_000_000, u64::MAX]
+            .map(|size| Bytes(size).to_string())
+            .into();
         assert_eq!(texts, ["0 B", "999 B", "1.0 kB", "1.2 kB", "999.9 kB", "1.0 MB", "45.0 MB", "18.4 EB"]);
     }
 

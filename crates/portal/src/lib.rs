@@ -7,5 +7,11 @@
 
 pub mod assets;
 pub mod format;
+mod handlers;
 pub mod pages;
 pub mod security;
+
+/// The portal's routes over the rights engine. `tls` says whether browsers reach the server over TLS.
+pub fn router(rights: habeas_rights::Rights, tls: bool) -> axum::Router {
+    handlers::router(rights, tls)
+}

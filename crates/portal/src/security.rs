@@ -2,7 +2,8 @@
 
 use axum::extract::Request;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -45,7 +46,9 @@ pub fn is_same_origin(method: &Method, headers: &HeaderMap) -> bool {
         return site == "same-origin";
     }
     match (text(&ORIGIN), text(&HOST)) {
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, authority)| authority == host),
+        (Some(origin), Some(host)) => {
+            origin.split_once("://").is_some_and(|(_, authority)| authority == host)
+        }
         _ => false,
     }
 }
@@ -66,7 +69,10 @@ mod tests {
     fn a_form_is_taken_from_our_own_pages_only() {
         assert!(allowed(Method::GET, &[("sec-fetch-site", "cross-site")]));
         assert!(allowed(Method::POST, &[("sec-fetch-site", "same-origin")]));
-        assert!(allowed(Method::POST, &[("origin", "https://habeas.test:8443"), ("host", "habeas.test:8443")]));
+        assert!(allowed(
+            Method::POST,
+            &[("origin", "https://habeas.test:8443"), ("host", "habeas.test:8443")]
+        ));
         for pairs in [
             &[][..],
             &[("host", "habeas.test")],

@@ -114,15 +114,20 @@ impl<W: Write> Archive<W> {
             .compression_method(method)
             .unix_permissions(0o600)
             .large_file(size >= u64::from(u32::MAX));
-        self.zip.start_file(path, options).map_err(|error| Error::unavailable(format!("the archive cannot be written: {error}")))
+        self.zip
+            .start_file(path, options)
+            .map_err(|error| Error::unavailable(format!("the archive cannot be written: {error}")))
     }
 
     /// Writes the CSV tables that were gathered, and `datapackage.json` about them (Frictionless Data Package 1.0).
     pub(crate) fn finish_tables(&mut self) -> Result<()> {
         let mut resources = Vec::new();
         for (path, table) in std::mem::take(&mut self.tables) {
-            let fields: Vec<Value> =
-                table.columns.iter().map(|name| serde_json::json!({ "name": name, "type": "string" })).collect();
+            let fields: Vec<Value> = table
+                .columns
+                .iter()
+                .map(|name| serde_json::json!({ "name": name, "type": "string" }))
+                .collect();
             resources.push(serde_json::json!({
                 "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
                 "path": path,
@@ -131,7 +136,8 @@ impl<W: Write> Archive<W> {
                 "encoding": "utf-8",
                 "schema": { "fields": fields },
             }));
-            let bytes = table.csv.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
+            let bytes =
+                table.csv.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
             self.kind = table.kind;
             self.file(&path, "text/csv", &bytes)?;
         }
@@ -162,7 +168,8 @@ impl<W: Write> Bundle for Archive<W> {
             std::collections::btree_map::Entry::Occupied(table) => table.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
                 let mut csv = csv::Writer::from_writer(Vec::new());
-                csv.write_record(columns).map_err(|_| Error::internal("a table's head could not be written"))?;
+                csv.write_record(columns)
+                    .map_err(|_| Error::internal("a table's head could not be written"))?;
                 let columns = columns.iter().map(|&column| column.to_owned()).collect();
                 place.insert(Table { kind, columns, csv })
             }

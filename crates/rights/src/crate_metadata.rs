@@ -66,7 +66,11 @@ pub(crate) fn article_15(holdings: &HoldingsReport) -> Value {
 }
 
 /// Writes `ro-crate-metadata.json` over all files written so far.
-pub(crate) fn write_metadata<W: Write>(archive: &mut Archive<W>, published: Timestamp, holdings: &HoldingsReport) -> Result<()> {
+pub(crate) fn write_metadata<W: Write>(
+    archive: &mut Archive<W>,
+    published: Timestamp,
+    holdings: &HoldingsReport,
+) -> Result<()> {
     let person = holdings.person.object_id.clone();
     archive.file_in_pieces("ro-crate-metadata.json", "application/ld+json", |out, entries| {
         let parts: Vec<Value> = entries.iter().map(|entry| json!({ "@id": entry.path })).collect();
@@ -206,7 +210,11 @@ impl Preview<'_> {
 fn write_item(out: &mut dyn Write, item: &Shown, images: &HashMap<&str, &str>) -> io::Result<()> {
     write!(out, "<article><h3>{}</h3>", escape(&item.title))?;
     if let Some(path) = images.get(item.id.to_string().as_str()) {
-        write!(out, "<a href=\"{0}\"><img src=\"{0}\" alt=\"\" loading=\"lazy\" width=\"160\"></a>", escape(path))?;
+        write!(
+            out,
+            "<a href=\"{0}\"><img src=\"{0}\" alt=\"\" loading=\"lazy\" width=\"160\"></a>",
+            escape(path)
+        )?;
     }
     out.write_all(b"<dl>")?;
     for (label, value) in &item.facts {
@@ -223,5 +231,9 @@ overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{background:#0f1418
 dt{color:#a3b0bb}a{color:#4fc3b5}}";
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

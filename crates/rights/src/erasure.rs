@@ -139,7 +139,9 @@ impl Rights {
             .read(move |tx| tx.task(plan))
             .await?
             .filter(|row| row.kind == TaskKind::Erasure)
-            .ok_or_else(|| Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one"))?;
+            .ok_or_else(|| {
+                Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one")
+            })?;
         let task = serde_json::from_value(row.payload.clone())?;
         Ok((row, task))
     }
@@ -147,21 +149,29 @@ impl Rights {
     /// Starts the run of a plan. `confirmation` is the person's e-mail address; `digest`, if given, must be the plan's. Refused when
     /// the plan is too old, when it no longer says what would be done, and when something has to be settled first. Starting a
     /// plan that runs or is done already changes nothing.
-    pub async fn start_erasure(&self, plan: Id, confirmation: &str, digest: Option<&str>) -> Result<ErasureReport> {
+    pub async fn start_erasure(
+        &self,
+        plan: Id,
+        confirmation: &str,
+        digest: Option<&str>,
+    ) -> Result<ErasureReport> {
         let (row, task) = self.erasure_task(plan).await?;
         if row.state != TaskState::Planned {
             return Ok(task.report(row.id, row.state));
         }
         if digest.is_some_and(|digest| digest != task.plan.digest) {
-            return Err(Error::conflict("that is not the digest of this plan").hint("read the plan again before you approve it"));
+            return Err(Error::conflict("that is not the digest of this plan")
+                .hint("read the plan again before you approve it"));
         }
         let confirmation = confirmation.trim().to_owned();
         self.store
             .write(move |tx| {
                 let person = task.person;
-                let profile = tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
+                let profile =
+                    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
                 if profile.doc.email != confirmation {
-                    return Err(Error::invalid("the confirmation is not the person's e-mail address").hint(CONFIRMATION_HINT));
+                    return Err(Error::invalid("the confirmation is not the person's e-mail address")
+                        .hint(CONFIRMATION_HINT));
                 }
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
@@ -191,7 +201,9 @@ impl Rights {
                 let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
                 let task: ErasureTask = serde_json::from_value(row.payload)?;
                 if row.state == TaskState::Running || task.step >= SHRED {
-                    return Err(Error::conflict("the keys are being destroyed: it can no longer be called off"));
+                    return Err(Error::conflict(
+                        "the keys are being destroyed: it can no longer be called off",
+                    ));
                 }
                 tx.set_holder_state(task.person, HolderState::Active)?;
                 tx.end_task(plan, TaskState::Failed)
@@ -272,7 +284,11 @@ impl Rights {
         if !fault::is_switched_off("shred") {
             self.store
                 .with_keyring(move |keyring| {
-                    keyring.destroy(&Destruction { containers, aliases_of: vec![person], ..Destruction::default() })
+                    keyring.destroy(&Destruction {
+                        containers,
+                        aliases_of: vec![person],
+                        ..Destruction::default()
+                    })
                 })
                 .await?;
         }
@@ -293,7 +309,12 @@ impl Rights {
                     let ids: Vec<Id> = rows.iter().map(|row| row.id).collect();
                     if !ids.is_empty() {
                         let now = tx.now();
-                        tx.enqueue(TaskKind::PurgeBlobs, Some(person), &serde_json::json!({ "blobs": ids }), now)?;
+                        tx.enqueue(
+                            TaskKind::PurgeBlobs,
+                            Some(person),
+                            &serde_json::json!({ "blobs": ids }),
+                            now,
+                        )?;
                     }
                     Ok((ids.last().copied(), ids.len() as u64))
                 })

@@ -6,16 +6,18 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
 use habeas_core::report::ExportReport;
-use habeas_core::{BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time};
+use habeas_core::{
+    BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
+};
 use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
 use crate::crate_metadata::{self, Preview, Shown};
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
-use crate::Rights;
 
 /// Resources read at a time.
 const PAGE: u32 = 50;
@@ -45,7 +47,10 @@ impl Rights {
                 let _ = pieces.blocking_send(Err(error));
             }
         });
-        futures::stream::unfold(stream, |mut stream| async move { stream.recv().await.map(|piece| (piece, stream)) }).boxed()
+        futures::stream::unfold(stream, |mut stream| async move {
+            stream.recv().await.map(|piece| (piece, stream))
+        })
+        .boxed()
     }
 
     /// Orders an archive that is kept, sealed, for a week.
@@ -55,7 +60,13 @@ impl Rights {
             .store
             .write(move |tx| {
                 let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
-                let doc = ExportArchiveDoc { state: ExportState::Running, archive: None, done: 0, total, sha256: None };
+                let doc = ExportArchiveDoc {
+                    state: ExportState::Running,
+                    archive: None,
+                    done: 0,
+                    total,
+                    sha256: None,
+                };
                 let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
                 let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
                 let now = tx.now();
@@ -84,7 +95,9 @@ impl Rights {
     /// The bytes of a finished archive, for download.
     pub async fn export_blob(&self, id: Id) -> Result<BlobRef> {
         let node = self.export_node(id).await?;
-        node.doc.archive.ok_or_else(|| Error::conflict("the archive is not ready yet").hint("ask again in a moment"))
+        node.doc
+            .archive
+            .ok_or_else(|| Error::conflict("the archive is not ready yet").hint("ask again in a moment"))
     }
 
     /// Deletes an archive, or calls off its making.
@@ -139,7 +152,8 @@ impl Rights {
         let announced = blob.clone();
         self.store
             .write(move |tx| {
-                tx.get::<ExportArchive>(archive)?.ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                tx.get::<ExportArchive>(archive)?
+                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
                 tx.announce_blobs(archive, &[&announced])
             })
             .await?;
@@ -152,7 +166,11 @@ impl Rights {
             let mut done = 0;
             rights.write_archive(person, out, &runtime, &mut |count| {
                 done += count;
-                if done % PROGRESS == 0 { runtime.block_on(rights.note_progress(archive, done)) } else { Ok(()) }
+                if done % PROGRESS == 0 {
+                    runtime.block_on(rights.note_progress(archive, done))
+                } else {
+                    Ok(())
+                }
             })
         });
         let mut digest = habeas_core::crypto::Sha256::default();
@@ -212,8 +230,9 @@ impl Rights {
         progress: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<ArchiveSize> {
         let now = self.store.ambient().now();
-        let (holdings, mentions) =
-            runtime.block_on(self.store.read(move |tx| Ok((holdings::holdings(tx, person)?, tx.mentions_of(person)?))))?;
+        let (holdings, mentions) = runtime.block_on(
+            self.store.read(move |tx| Ok((holdings::holdings(tx, person)?, tx.mentions_of(person)?))),
+        )?;
         let mut archive = Archive::new(out, self.store.clone(), runtime.clone());
         archive.file("README.txt", "text/plain", README.as_bytes())?;
         let mut found = Vec::new();
@@ -225,7 +244,8 @@ impl Rights {
             let mut of_kind = Vec::new();
             let mut after = Id::NIL;
             loop {
-                let nodes = runtime.block_on(self.store.read(move |tx| tx.held(person, kind, after, PAGE)))?;
+                let nodes =
+                    runtime.block_on(self.store.read(move |tx| tx.held(person, kind, after, PAGE)))?;
                 for node in &nodes {
                     registry::ops(kind).export(node, &mut archive)?;
                     if of_kind.len() < Preview::MOST {
@@ -268,7 +288,8 @@ impl Rights {
             )?;
         }
         found.push((Kind::Receipt, mentioned));
-        let organisations = mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
+        let organisations =
+            mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
         found.push((Kind::Organisation, organisations));
         archive.finish_tables()?;
         archive.json("completeness.json", &crate_metadata::completeness(&found))?;
@@ -294,7 +315,10 @@ impl Rights {
         });
         archive.json("signature/manifest.json", &receipt::sign(&statement, &self.store.signing_key()?))?;
         let files = archive.entries.len() as u64;
-        archive.finish()?.hand_over().map_err(|_| Error::unavailable("the archive was not taken to its end"))?;
+        archive
+            .finish()?
+            .hand_over()
+            .map_err(|_| Error::unavailable("the archive was not taken to its end"))?;
         Ok(ArchiveSize { resources, files })
     }
 }

@@ -3,7 +3,8 @@
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Person, PersonDoc};
 use habeas_core::report::{
-    ActivityReport, FactReport, HoldingReport, HoldingsReport, ItemPage, ItemReport, MentionReport, PersonReport,
+    ActivityReport, FactReport, HoldingReport, HoldingsReport, ItemPage, ItemReport, MentionReport,
+    PersonReport,
 };
 use habeas_core::{Error, Id, Kind, Node, Result, registry};
 use habeas_store::Tx;
@@ -33,12 +34,20 @@ impl Rights {
     }
 
     /// What is held of one kind, in the order of ids.
-    pub async fn items(&self, person: Id, kind: Kind, after: Option<Id>, limit: Option<u32>) -> Result<ItemPage> {
+    pub async fn items(
+        &self,
+        person: Id,
+        kind: Kind,
+        after: Option<Id>,
+        limit: Option<u32>,
+    ) -> Result<ItemPage> {
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         self.store
             .read(move |tx| {
                 let nodes = tx.held(person, kind, after.unwrap_or(Id::NIL), limit)?;
-                let next = (nodes.len() as u32 == limit).then(|| nodes.last().map(|node| node.id.to_string())).flatten();
+                let next = (nodes.len() as u32 == limit)
+                    .then(|| nodes.last().map(|node| node.id.to_string()))
+                    .flatten();
                 let items = nodes
                     .iter()
                     .map(|node| {
@@ -109,7 +118,9 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
                 bytes: holding.map_or(0, |holding| holding.bytes),
                 why: about.purpose.to_owned(),
                 until: about.retention.to_string(),
-                next_expiry: holding.and_then(|holding| holding.next_expiry).map(habeas_core::Timestamp::rfc3339),
+                next_expiry: holding
+                    .and_then(|holding| holding.next_expiry)
+                    .map(habeas_core::Timestamp::rfc3339),
             }
         })
         .collect();

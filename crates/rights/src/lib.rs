@@ -22,8 +22,8 @@ use habeas_store::Store;
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
-pub use holdings::kind_name;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
+pub use holdings::kind_name;
 pub use worker::Worker;
 
 /// The rights engine over one store. Cheap to clone.
@@ -81,7 +81,9 @@ impl Rights {
         let actor = *actor;
         self.store
             .read(move |tx| {
-                staff_role(tx, &actor)?.map(|_| ()).ok_or_else(|| Error::not_found("there is no such resource"))
+                staff_role(tx, &actor)?
+                    .map(|_| ())
+                    .ok_or_else(|| Error::not_found("there is no such resource"))
             })
             .await
     }

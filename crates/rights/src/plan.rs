@@ -133,7 +133,9 @@ pub(crate) fn require_deletable(tx: &mut Tx<'_>, person: Id) -> Result<()> {
         if let Some(node) = tx.held(person, kind, Id::NIL, 1)?.first()
             && ops.erase(node, Erasure::Holder)? != Fate::Delete
         {
-            return Err(Error::internal(format!("{kind:?} is not deleted with its holder, and nothing can keep it yet")));
+            return Err(Error::internal(format!(
+                "{kind:?} is not deleted with its holder, and nothing can keep it yet"
+            )));
         }
     }
     Ok(())

@@ -16,7 +16,9 @@ impl Rights {
     pub async fn receipt(&self, id: Id) -> Result<Value> {
         let node = self
             .store
-            .read(move |tx| tx.get::<Receipt>(id)?.ok_or_else(|| Error::not_found("there is no such receipt")))
+            .read(move |tx| {
+                tx.get::<Receipt>(id)?.ok_or_else(|| Error::not_found("there is no such receipt"))
+            })
             .await?;
         Ok(serde_json::from_str(&node.doc.receipt)?)
     }
@@ -26,7 +28,9 @@ impl Rights {
         self.store
             .read(move |tx| {
                 let mut receipts = Vec::new();
-                for mention in tx.mentions_of(person)?.into_iter().filter(|mention| mention.role == MentionRole::Subject) {
+                for mention in
+                    tx.mentions_of(person)?.into_iter().filter(|mention| mention.role == MentionRole::Subject)
+                {
                     if let Some(node) = tx.get::<Receipt>(mention.resource)? {
                         receipts.push(ReceiptSummary {
                             id: node.id.to_string(),
@@ -74,12 +78,20 @@ impl Rights {
             })
             .await?;
         self.store
-            .with_ledger(move |ledger| ledger.append(&[Record::ReceiptIssued { receipt: id, body: signed }]).map(|_| ()))
+            .with_ledger(move |ledger| {
+                ledger.append(&[Record::ReceiptIssued { receipt: id, body: signed }]).map(|_| ())
+            })
             .await
     }
 
     /// Issues the receipt of an archive that was handed out.
-    pub(crate) async fn issue_for_archive(&self, person: Id, sha256: &str, bytes: u64, resources: u64) -> Result<()> {
+    pub(crate) async fn issue_for_archive(
+        &self,
+        person: Id,
+        sha256: &str,
+        bytes: u64,
+        resources: u64,
+    ) -> Result<()> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         let statement = json!({
             "type": "access-receipt/1",

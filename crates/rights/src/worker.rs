@@ -113,7 +113,10 @@ impl Rights {
                     tx.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
                     tx.forget_blobs(&abandoned)?;
                 }
-                tx.forget_tasks(Timestamp(now.0 - TASK_DAYS * time::DAY), Timestamp(now.0 - PLAN_HOURS * time::HOUR))?;
+                tx.forget_tasks(
+                    Timestamp(now.0 - TASK_DAYS * time::DAY),
+                    Timestamp(now.0 - PLAN_HOURS * time::HOUR),
+                )?;
                 Ok(())
             })
             .await

@@ -21,11 +21,19 @@ impl Store {
                 "keyring",
                 self.with_keyring(|keyring| {
                     let report = keyring.verify()?;
-                    Ok(format!("{} keys, {} aliases, {} copies", report.keys, report.aliases, report.copies.len()))
+                    Ok(format!(
+                        "{} keys, {} aliases, {} copies",
+                        report.keys,
+                        report.aliases,
+                        report.copies.len()
+                    ))
                 })
                 .await,
             ),
-            check("ledger", self.with_ledger(|ledger| Ok(format!("{} records", ledger.replay(0)?.len()))).await),
+            check(
+                "ledger",
+                self.with_ledger(|ledger| Ok(format!("{} records", ledger.replay(0)?.len()))).await,
+            ),
         ];
         checks.push(self.check_tasks().await);
         checks.push(self.check_orphans().await);
@@ -40,12 +48,18 @@ impl Store {
             Ok(counts) => counts,
             Err(error) => return check("tasks", Err(error)),
         };
-        let of = |wanted: TaskState| counts.iter().filter(|(_, state, _)| *state == wanted).map(|(_, _, count)| count).sum::<u64>();
+        let of = |wanted: TaskState| {
+            counts.iter().filter(|(_, state, _)| *state == wanted).map(|(_, _, count)| count).sum::<u64>()
+        };
         let failed = of(TaskState::Failed);
         Check {
             name: "tasks".into(),
             status: if failed > 0 { "warn" } else { "ok" }.into(),
-            detail: format!("{} waiting, {} running, {failed} given up", of(TaskState::Waiting), of(TaskState::Running)),
+            detail: format!(
+                "{} waiting, {} running, {failed} given up",
+                of(TaskState::Waiting),
+                of(TaskState::Running)
+            ),
         }
     }
 
@@ -71,13 +85,22 @@ impl Store {
             }
         };
         let waiting = self.read(|tx| tx.count_tasks()).await.unwrap_or_default();
-        let purging = waiting.iter().any(|(kind, state, _)| *kind == crate::TaskKind::PurgeBlobs && *state != TaskState::Done);
+        let purging = waiting
+            .iter()
+            .any(|(kind, state, _)| *kind == crate::TaskKind::PurgeBlobs && *state != TaskState::Done);
         match found.await {
-            Ok((all, 0)) => Check { name: "orphans".into(), status: "ok".into(), detail: format!("{all} files, every one known") },
+            Ok((all, 0)) => Check {
+                name: "orphans".into(),
+                status: "ok".into(),
+                detail: format!("{all} files, every one known"),
+            },
             Ok((all, orphans)) => Check {
                 name: "orphans".into(),
                 status: if purging { "warn" } else { "fail" }.into(),
-                detail: format!("{orphans} of {all} files belong to nothing{}", if purging { "; their deletion is waiting" } else { "" }),
+                detail: format!(
+                    "{orphans} of {all} files belong to nothing{}",
+                    if purging { "; their deletion is waiting" } else { "" }
+                ),
             },
             Err(error) => check("orphans", Err(error)),
         }
@@ -86,9 +109,11 @@ impl Store {
     /// Opens everything that can be opened.
     async fn check_contents(&self) -> Check {
         match self.scan().await {
-            Ok((detail, unreadable)) => {
-                Check { name: "contents".into(), status: if unreadable == 0 { "ok" } else { "fail" }.into(), detail }
-            }
+            Ok((detail, unreadable)) => Check {
+                name: "contents".into(),
+                status: if unreadable == 0 { "ok" } else { "fail" }.into(),
+                detail,
+            },
             Err(error) => check("contents", Err(error)),
         }
     }
@@ -99,8 +124,12 @@ impl Store {
             let mut after = None;
             loop {
                 let start = after.unwrap_or(Id::NIL);
-                let mut holders: Vec<Id> =
-                    self.read(move |tx| tx.holders(*sort, start, PAGE)).await?.into_iter().map(|(id, _)| id).collect();
+                let mut holders: Vec<Id> = self
+                    .read(move |tx| tx.holders(*sort, start, PAGE))
+                    .await?
+                    .into_iter()
+                    .map(|(id, _)| id)
+                    .collect();
                 if *sort == HolderKind::Installation && after.is_none() {
                     holders.insert(0, Id::NIL);
                 }
@@ -145,7 +174,8 @@ impl Store {
                 }
             }
         }
-        let detail = format!("{documents} documents and {files} files opened, {bytes} bytes, {unreadable} unreadable");
+        let detail =
+            format!("{documents} documents and {files} files opened, {bytes} bytes, {unreadable} unreadable");
         Ok((detail, unreadable))
     }
 }

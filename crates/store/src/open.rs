@@ -107,7 +107,9 @@ impl Store {
     /// it, when the schema is newer, and when keys are missing that nobody destroyed.
     pub async fn open(options: Options, ambient: Ambient) -> Result<Store> {
         if options.data.join(RESTORING).exists() {
-            return Err(Error::conflict("a restore of this data was interrupted").hint("run `habeas restore` again"));
+            return Err(
+                Error::conflict("a restore of this data was interrupted").hint("run `habeas restore` again")
+            );
         }
         let blobs = Blobs::open(&options.storage_address())?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
@@ -122,9 +124,12 @@ impl Store {
     pub(crate) async fn open_for_restore(options: Options, ambient: Ambient, again: bool) -> Result<Store> {
         let blobs = Blobs::open(&options.storage_address())?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
-        let holders = store.read(|tx| tx.number("SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()])).await?;
+        let holders = store
+            .read(|tx| tx.number("SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()]))
+            .await?;
         if holders > 0 && !again {
-            return Err(Error::conflict("there is data already").hint("restore into an empty data directory and database"));
+            return Err(Error::conflict("there is data already")
+                .hint("restore into an empty data directory and database"));
         }
         Ok(store)
     }
@@ -147,7 +152,13 @@ impl Store {
         let erased = self
             .with_ledger({
                 let rows = rows.clone();
-                move |ledger| Ok(rows.into_iter().filter(|(id, _)| ledger.is_erased(*id)).map(|(id, _)| id).collect::<Vec<_>>())
+                move |ledger| {
+                    Ok(rows
+                        .into_iter()
+                        .filter(|(id, _)| ledger.is_erased(*id))
+                        .map(|(id, _)| id)
+                        .collect::<Vec<_>>())
+                }
             })
             .await?;
         // A tombstone whose keys are still there: the destruction was interrupted.
@@ -163,7 +174,9 @@ impl Store {
                 move |keyring| {
                     Ok(rows
                         .into_iter()
-                        .filter(|(id, generation)| !erased.contains(id) && keyring.key(*id, *generation).is_none())
+                        .filter(|(id, generation)| {
+                            !erased.contains(id) && keyring.key(*id, *generation).is_none()
+                        })
                         .map(|(id, _)| id)
                         .collect::<Vec<_>>())
                 }
@@ -188,7 +201,11 @@ impl Store {
             if orphans.is_empty() {
                 return Ok(());
             }
-            keyring.destroy(&Destruction { aliases_of: orphans.clone(), containers: orphans, ..Destruction::default() })
+            keyring.destroy(&Destruction {
+                aliases_of: orphans.clone(),
+                containers: orphans,
+                ..Destruction::default()
+            })
         })
         .await?;
         let now = self.ambient().now();
@@ -207,7 +224,7 @@ impl Store {
 
 fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
     make_directory(&options.data)?;
-    let lock = lock(&options.data)?;
+    let data_lock = lock(&options.data)?;
     let directory = options.keyring_directory();
     make_directory(&directory)?;
     let keyring_lock = lock(&directory)?;
@@ -216,7 +233,8 @@ fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
         Database::Embedded => engine::connect_sqlite(&options.data.join("habeas.db"), true)?,
         Database::Postgres(url) => engine::connect_postgres(url, true, true)?,
     };
-    let copy = matches!(options.database, Database::Embedded).then(|| options.data.join("habeas.db.before-migration"));
+    let copy = matches!(options.database, Database::Embedded)
+        .then(|| options.data.join("habeas.db.before-migration"));
     engine::migrate(&mut *writer, ambient.now(), copy.as_deref())?;
     if first_start && engine::holds_data(&mut *writer)? {
         return Err(Error::damaged("the database holds data, but there is no keyring")
@@ -242,7 +260,8 @@ fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
         keyring.create_keys(&[(Id::NIL, 0)])?;
     }
     let ledger = Ledger::open(&directory, &options.mirrors)?;
-    let installation = keyring.key(Id::NIL, 0).ok_or_else(|| Error::internal("the installation's key was not made"))?;
+    let installation =
+        keyring.key(Id::NIL, 0).ok_or_else(|| Error::internal("the installation's key was not made"))?;
     let shared = Arc::new(Shared {
         keyring: Arc::new(keyring),
         ambient,
@@ -257,7 +276,7 @@ fn open(options: &Options, ambient: Ambient, blobs: Blobs) -> Result<Store> {
             shared,
             ledger: Arc::new(ledger),
             blobs,
-            _locks: [lock, keyring_lock],
+            _locks: [data_lock, keyring_lock],
         }),
     })
 }

@@ -2,11 +2,11 @@
 
 use habeas_core::{Id, Kind, Result};
 
+use crate::Store;
 use crate::engine::Arg;
 use crate::keyring::Destruction;
 use crate::ledger::Record;
 use crate::tree::{HolderState, Tx};
-use crate::Store;
 
 /// Documents read at a time.
 const PAGE: i64 = 500;
@@ -18,7 +18,11 @@ impl Store {
         let Some(present) = self.read(move |tx| tx.generation_of(container)).await? else { return Ok(()) };
         let next = present + 1;
         self.with_keyring(move |keyring| {
-            if keyring.key(container, next).is_none() { keyring.create_keys(&[(container, next)]) } else { Ok(()) }
+            if keyring.key(container, next).is_none() {
+                keyring.create_keys(&[(container, next)])
+            } else {
+                Ok(())
+            }
         })
         .await?;
         habeas_core::fault::point("reseal.key_created");
@@ -34,26 +38,36 @@ impl Store {
         let keep = if resealed { next } else { present };
         let old = self
             .with_keyring(move |keyring| {
-                Ok(keyring.generations(container).into_iter().filter(|&generation| generation != keep).collect::<Vec<_>>())
+                Ok(keyring
+                    .generations(container)
+                    .into_iter()
+                    .filter(|&generation| generation != keep)
+                    .collect::<Vec<_>>())
             })
             .await?;
         self.destroy_generations(container, old).await
     }
 
     async fn destroy_generations(&self, container: Id, generations: Vec<u32>) -> Result<()> {
-        let records: Vec<Record> =
-            generations.iter().map(|&generation| Record::GenerationDestroyed { container, generation }).collect();
+        let records: Vec<Record> = generations
+            .iter()
+            .map(|&generation| Record::GenerationDestroyed { container, generation })
+            .collect();
         let keys = generations.into_iter().map(|generation| (container, generation)).collect();
-        self.with_keyring(move |keyring| keyring.destroy(&Destruction { keys, ..Destruction::default() })).await?;
+        self.with_keyring(move |keyring| keyring.destroy(&Destruction { keys, ..Destruction::default() }))
+            .await?;
         self.with_ledger(move |ledger| ledger.append(&records).map(|_| ())).await
     }
 }
 
 impl Tx<'_> {
     pub(crate) fn generation_of(&mut self, container: Id) -> Result<Option<u32>> {
-        self.query_one("SELECT generation FROM resource WHERE id = ?1 AND container = ?1", &[(&container).into()])?
-            .map(|row| Ok(row.int(0)? as u32))
-            .transpose()
+        self.query_one(
+            "SELECT generation FROM resource WHERE id = ?1 AND container = ?1",
+            &[(&container).into()],
+        )?
+        .map(|row| Ok(row.int(0)? as u32))
+        .transpose()
     }
 
     /// Seals a container's documents, names and attributes under the key of generation `next`, all in this transaction; false

@@ -32,15 +32,19 @@ impl RootKey {
                 .hint("without the root key nothing can be read; put it in its place, or name it with --root-key-file")
         })?;
         if found.permissions().mode() & 0o077 != 0 {
-            return Err(Error::invalid(format!("the root key {shown} can be read by others")).hint(format!("chmod 600 {shown}")));
+            return Err(Error::invalid(format!("the root key {shown} can be read by others"))
+                .hint(format!("chmod 600 {shown}")));
         }
-        let text = std::fs::read_to_string(path)
+        let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+            Error::unavailable(format!("the root key {shown} cannot be read: {}", error.kind()))
+        })?;
+        let bytes = hex::decode(text.trim())
             .map(Zeroizing::new)
-            .map_err(|error| Error::unavailable(format!("the root key {shown} cannot be read: {}", error.kind())))?;
-        let bytes = hex::decode(text.trim()).map(Zeroizing::new).ok().and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
-        bytes
-            .map(|bytes| RootKey(SecretKey::from_bytes(bytes)))
-            .ok_or_else(|| Error::invalid(format!("the root key {shown} does not hold 64 hexadecimal digits")))
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(&bytes[..]).ok());
+        bytes.map(|bytes| RootKey(SecretKey::from_bytes(bytes))).ok_or_else(|| {
+            Error::invalid(format!("the root key {shown} does not hold 64 hexadecimal digits"))
+        })
     }
 
     /// Derives the key from a passphrase (argon2id) and the salt in `directory`, which is made when it is not there.
@@ -60,7 +64,8 @@ impl RootKey {
             .filter(|salt| salt.len() == 16)
             .ok_or_else(|| Error::damaged(format!("{} does not hold a salt", path.display())))?;
         let (memory, passes, lanes) = COST;
-        let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| Error::internal("the argon2 parameters"))?;
+        let params = Params::new(memory, passes, lanes, Some(32))
+            .map_err(|_| Error::internal("the argon2 parameters"))?;
         let mut bytes = [0; 32];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), &salt, &mut bytes)
@@ -81,7 +86,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         }
         Ok(())
     };
-    write().map_err(|error| Error::unavailable(format!("{} cannot be written: {}", path.display(), error.kind())))
+    write().map_err(|error| {
+        Error::unavailable(format!("{} cannot be written: {}", path.display(), error.kind()))
+    })
 }
 
 #[cfg(test)]
@@ -107,7 +114,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let random = SeededRandom::new(1);
         let first = RootKey::from_passphrase(folder.path(), "correct horse battery", &random).unwrap();
-        assert_eq!(RootKey::from_passphrase(folder.path(), "correct horse battery", &random).unwrap().0, first.0);
-        assert_ne!(RootKey::from_passphrase(folder.path(), "correct horse batterz", &random).unwrap().0, first.0);
+        assert_eq!(
+            RootKey::from_passphrase(folder.path(), "correct horse battery", &random).unwrap().0,
+            first.0
+        );
+        assert_ne!(
+            RootKey::from_passphrase(folder.path(), "correct horse batterz", &random).unwrap().0,
+            first.0
+        );
     }
 }

@@ -71,7 +71,10 @@ impl Store {
             }
             TaskKind::RecordErasure => {
                 let RecordErasure { container, items } = payload(task)?;
-                self.with_ledger(move |ledger| ledger.append(&[Record::ItemErased { items, container }]).map(|_| ())).await
+                self.with_ledger(move |ledger| {
+                    ledger.append(&[Record::ItemErased { items, container }]).map(|_| ())
+                })
+                .await
             }
             TaskKind::Reseal => {
                 let Reseal { container } = payload(task)?;
@@ -96,12 +99,16 @@ impl Store {
     async fn destroy_containers(&self, containers: Vec<Id>) -> Result<()> {
         let erased = containers.clone();
         self.with_ledger(move |ledger| {
-            let records: Vec<Record> = erased.into_iter().map(|container| Record::ContainerErased { container }).collect();
+            let records: Vec<Record> =
+                erased.into_iter().map(|container| Record::ContainerErased { container }).collect();
             ledger.append(&records).map(|_| ())
         })
         .await?;
         habeas_core::fault::point("container.recorded");
-        self.with_keyring(move |keyring| keyring.destroy(&Destruction { containers, ..Destruction::default() })).await
+        self.with_keyring(move |keyring| {
+            keyring.destroy(&Destruction { containers, ..Destruction::default() })
+        })
+        .await
     }
 }
 

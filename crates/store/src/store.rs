@@ -194,7 +194,9 @@ fn take<T>(result: &Mutex<Option<T>>) -> Result<T> {
 }
 
 /// Runs blocking work on a thread that may block.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(Error::internal("a piece of blocking work panicked")))

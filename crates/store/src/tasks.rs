@@ -112,7 +112,13 @@ macro_rules! select_tasks {
 
 impl Tx<'_> {
     /// Enqueues a task; it is run when this transaction is committed and `run_after` has come.
-    pub fn enqueue(&mut self, kind: TaskKind, subject: Option<Id>, payload: &Value, run_after: Timestamp) -> Result<Id> {
+    pub fn enqueue(
+        &mut self,
+        kind: TaskKind,
+        subject: Option<Id>,
+        payload: &Value,
+        run_after: Timestamp,
+    ) -> Result<Id> {
         self.insert_task(kind, TaskState::Waiting, subject, payload, run_after)
     }
 
@@ -256,7 +262,10 @@ impl Tx<'_> {
     /// Gives back what a worker that died had taken: at boot there is no other worker.
     pub fn release_leases(&mut self) -> Result<u64> {
         let now = self.now;
-        self.execute("UPDATE task SET state = 0, lease_until = 0, run_after = ?1 WHERE state = 1", &[now.into()])
+        self.execute(
+            "UPDATE task SET state = 0, lease_until = 0, run_after = ?1 WHERE state = 1",
+            &[now.into()],
+        )
     }
 
     /// Forgets tasks that ended, and plans that nobody started, before `before`.
@@ -278,7 +287,11 @@ impl Tx<'_> {
         self.query("SELECT kind, state, COUNT(*) FROM task GROUP BY kind, state ORDER BY kind, state", &[])?
             .iter()
             .map(|row| {
-                Ok((TaskKind::from_number(row.int(0)?)?, TaskState::from_number(row.int(1)?)?, row.int(2)? as u64))
+                Ok((
+                    TaskKind::from_number(row.int(0)?)?,
+                    TaskState::from_number(row.int(1)?)?,
+                    row.int(2)? as u64,
+                ))
             })
             .collect()
     }

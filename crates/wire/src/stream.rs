@@ -10,7 +10,8 @@ use habeas_store::Store;
 /// The answer that carries a blob: 200, or 206 with the range that `Range` asks for (RFC 9110, section 14; one range), or 416.
 pub fn blob(store: &Store, blob: &BlobRef, request: &HeaderMap) -> Response {
     let size = blob.size;
-    let range = request.get(RANGE).and_then(|value| value.to_str().ok()).map(|value| parse_range(value, size));
+    let range =
+        request.get(RANGE).and_then(|value| value.to_str().ok()).map(|value| parse_range(value, size));
     let (status, from, to) = match range {
         None | Some(Range::Ignored) => (StatusCode::OK, 0, size),
         Some(Range::Bytes(from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::node::{AttrKey, Relation};
 use crate::{
-    About, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
-    Retention, Timestamp, View,
+    About, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node,
+    Result, Retention, Timestamp, View,
 };
 
 const SERVICE: &str = "Custom Vision";
@@ -73,8 +73,18 @@ impl DataKind for Account {
 
     fn classify(doc: &AccountDoc, map: &mut DataMap) {
         let AccountDoc { training_keys, prediction_keys } = doc;
-        map.field(training_keys, "training_keys", FieldClass::Secret, "to recognise callers of the training API");
-        map.field(prediction_keys, "prediction_keys", FieldClass::Secret, "to recognise callers of the prediction API");
+        map.field(
+            training_keys,
+            "training_keys",
+            FieldClass::Secret,
+            "to recognise callers of the training API",
+        );
+        map.field(
+            prediction_keys,
+            "prediction_keys",
+            FieldClass::Secret,
+            "to recognise callers of the prediction API",
+        );
     }
 
     fn view(node: &Node<AccountDoc>) -> View {
@@ -171,11 +181,31 @@ impl DataKind for Project {
             created_by,
         } = doc;
         map.field(name, "name", FieldClass::Content, "so that people can tell projects apart");
-        map.field(description, "description", FieldClass::Content, "what the holder wants to remember about it");
+        map.field(
+            description,
+            "description",
+            FieldClass::Content,
+            "what the holder wants to remember about it",
+        );
         map.field(domain, "domain", FieldClass::Technical, "decides how models are trained");
-        map.field(classification_type, "classification_type", FieldClass::Technical, "one tag or several for each image");
-        map.field(target_export_platforms, "target_export_platforms", FieldClass::Technical, "where models should run");
-        map.field(augmentation_methods, "augmentation_methods", FieldClass::Technical, "how training varies images");
+        map.field(
+            classification_type,
+            "classification_type",
+            FieldClass::Technical,
+            "one tag or several for each image",
+        );
+        map.field(
+            target_export_platforms,
+            "target_export_platforms",
+            FieldClass::Technical,
+            "where models should run",
+        );
+        map.field(
+            augmentation_methods,
+            "augmentation_methods",
+            FieldClass::Technical,
+            "how training varies images",
+        );
         map.field(
             export_model_container_uri,
             "export_model_container_uri",
@@ -457,14 +487,34 @@ impl DataKind for Image {
             created_by,
         } = doc;
         map.field(original, "original", FieldClass::Content, "the image itself; may show people");
-        map.field(resized, "resized", FieldClass::Content, "a copy without metadata, for training and display");
+        map.field(
+            resized,
+            "resized",
+            FieldClass::Content,
+            "a copy without metadata, for training and display",
+        );
         map.field(thumbnail, "thumbnail", FieldClass::Content, "a small copy without metadata, for display");
-        map.field(sha256, "sha256", FieldClass::Content, "to recognise the same image when it is uploaded again");
+        map.field(
+            sha256,
+            "sha256",
+            FieldClass::Content,
+            "to recognise the same image when it is uploaded again",
+        );
         map.field(width, "width", FieldClass::Technical, "for display");
         map.field(height, "height", FieldClass::Technical, "for display");
-        map.field(file_name, "file_name", FieldClass::Personal, "so that its uploader recognises it; may name a person");
+        map.field(
+            file_name,
+            "file_name",
+            FieldClass::Personal,
+            "so that its uploader recognises it; may name a person",
+        );
         map.field(exif, "exif", FieldClass::Personal, "what the camera wrote: device, time, sometimes place");
-        map.field(metadata, "metadata", FieldClass::Personal, "what the uploader noted; may name who is shown");
+        map.field(
+            metadata,
+            "metadata",
+            FieldClass::Personal,
+            "what the uploader noted; may name who is shown",
+        );
         map.field(regions, "regions", FieldClass::Content, "where on the image something is");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who uploaded it");
     }

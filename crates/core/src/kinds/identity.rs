@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::node::AttrKey;
 use crate::{
-    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result, Retention,
-    Timestamp, View,
+    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    Retention, Timestamp, View,
 };
 
 const SERVICE: &str = "Your account";
@@ -63,7 +63,11 @@ impl DataKind for Person {
     type Doc = PersonDoc;
 
     fn example() -> PersonDoc {
-        PersonDoc { name: "Sample Person".into(), email: "person@example.org".into(), account_type: AccountType::Free }
+        PersonDoc {
+            name: "Sample Person".into(),
+            email: "person@example.org".into(),
+            account_type: AccountType::Free,
+        }
     }
 
     fn unique_name(_doc: &PersonDoc) -> Option<&str> {
@@ -75,7 +79,12 @@ impl DataKind for Person {
     fn classify(doc: &PersonDoc, map: &mut DataMap) {
         let PersonDoc { name, email, account_type } = doc;
         map.field(name, "name", FieldClass::Personal, "to address the person");
-        map.field(email, "email", FieldClass::Personal, "to sign in, and to find the person when they ask for their data");
+        map.field(
+            email,
+            "email",
+            FieldClass::Personal,
+            "to sign in, and to find the person when they ask for their data",
+        );
         map.field(account_type, "account_type", FieldClass::Technical, "decides which limits apply");
     }
 
@@ -198,7 +207,12 @@ impl DataKind for Credential {
 
     fn classify(doc: &CredentialDoc, map: &mut DataMap) {
         let CredentialDoc { password_hash, set_at } = doc;
-        map.field(password_hash, "password_hash", FieldClass::Secret, "to check the password without keeping it");
+        map.field(
+            password_hash,
+            "password_hash",
+            FieldClass::Secret,
+            "to check the password without keeping it",
+        );
         map.field(set_at, "set_at", FieldClass::Technical, "to tell the person how old the password is");
     }
 
@@ -286,7 +300,12 @@ impl DataKind for Token {
         let TokenDoc { purpose, label, secret_hash } = doc;
         map.field(purpose, "purpose", FieldClass::Technical, "what the token may be used for");
         map.field(label, "label", FieldClass::Content, "so that its owner can tell tokens apart");
-        map.field(secret_hash, "secret_hash", FieldClass::Secret, "to recognise the token when it is presented");
+        map.field(
+            secret_hash,
+            "secret_hash",
+            FieldClass::Secret,
+            "to recognise the token when it is presented",
+        );
     }
 
     fn view(node: &Node<TokenDoc>) -> View {
@@ -314,4 +333,3 @@ impl DataKind for Token {
         Fate::Delete
     }
 }
-

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result, Retention, View};
+use crate::{
+    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result, Retention, View,
+};
 
 /// The root of what no person holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +96,12 @@ impl DataKind for Task {
 
     fn classify(doc: &TaskDoc, map: &mut DataMap) {
         let TaskDoc { payload } = doc;
-        map.field(payload, "payload", FieldClass::Technical, "what is to be done: random ids and counts only");
+        map.field(
+            payload,
+            "payload",
+            FieldClass::Technical,
+            "what is to be done: random ids and counts only",
+        );
     }
 
     fn view(node: &Node<TaskDoc>) -> View {

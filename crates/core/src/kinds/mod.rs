@@ -10,8 +10,8 @@ pub use custom_vision::{
     Account, AccountDoc, Image, ImageDoc, KeyPair, Project, ProjectDoc, Region, Tag, TagDoc, TagType,
 };
 pub use identity::{
-    AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token, TokenDoc,
-    TokenPurpose,
+    AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token,
+    TokenDoc, TokenPurpose,
 };
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result, Retention,
-    Timestamp, View,
+    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    Retention, Timestamp, View,
 };
 
 /// How far an export has come.
@@ -149,7 +149,12 @@ impl DataKind for Receipt {
     fn classify(doc: &ReceiptDoc, map: &mut DataMap) {
         let ReceiptDoc { receipt_type, receipt } = doc;
         map.field(receipt_type, "receipt_type", FieldClass::Technical, "what it proves");
-        map.field(receipt, "receipt", FieldClass::Technical, "the signed statement: random ids, counts, times");
+        map.field(
+            receipt,
+            "receipt",
+            FieldClass::Technical,
+            "the signed statement: random ids, counts, times",
+        );
     }
 
     fn view(node: &Node<ReceiptDoc>) -> View {
@@ -161,6 +166,9 @@ impl DataKind for Receipt {
     }
 
     fn erase(_node: &Node<ReceiptDoc>, _why: Erasure) -> Fate<ReceiptDoc> {
-        Fate::Keep { legal_basis: "proof that the request was answered; it holds no personal data", until: None }
+        Fate::Keep {
+            legal_basis: "proof that the request was answered; it holds no personal data",
+            until: None,
+        }
     }
 }

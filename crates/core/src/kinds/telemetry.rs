@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::AttrKey;
 use crate::{
-    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    Timestamp, View,
+    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
+    Retention, Timestamp, View,
 };
 
 /// How long telemetry is kept, in days.
@@ -77,13 +77,20 @@ impl DataKind for Telemetry {
     fn classify(doc: &TelemetryDoc, map: &mut DataMap) {
         let TelemetryDoc { hour, entries } = doc;
         map.field(hour, "hour", FieldClass::Personal, "when the person was active");
-        map.field(entries, "entries", FieldClass::Personal, "what was called, when, how it ended, and which staff member did it");
+        map.field(
+            entries,
+            "entries",
+            FieldClass::Personal,
+            "what was called, when, how it ended, and which staff member did it",
+        );
     }
 
     fn view(node: &Node<TelemetryDoc>) -> View {
         let calls: u32 = node.doc.entries.iter().map(|entry| entry.count).sum();
         let staff = node.doc.entries.iter().filter(|entry| entry.actor.is_some()).count();
-        View::new(format!("Hour from {}", node.doc.hour)).fact("Calls", calls).fact("Of these by staff", staff)
+        View::new(format!("Hour from {}", node.doc.hour))
+            .fact("Calls", calls)
+            .fact("Of these by staff", staff)
     }
 
     fn export(node: &Node<TelemetryDoc>, out: &mut dyn Bundle) -> Result<()> {

@@ -79,7 +79,12 @@ pub(crate) async fn restore(backup: &Path, settings: Settings, format: Format) -
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn doctor(reach: Reach, scan: bool, format: Format, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(crate) async fn doctor(
+    reach: Reach,
+    scan: bool,
+    format: Format,
+    file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     connect::with(reach, file, async |client| {
         let report = client.doctor(scan).await?;
         format.print(&report, |report: &DoctorReport| {

@@ -108,8 +108,11 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             connect::with(reach, file, async |client| {
                 let report = client.erasure(&plan).await?;
                 format.print(&report, |report| {
-                    let rows: Vec<_> =
-                        report.steps.iter().map(|step| vec![step.name.clone(), step.status.clone(), step.title.clone()]).collect();
+                    let rows: Vec<_> = report
+                        .steps
+                        .iter()
+                        .map(|step| vec![step.name.clone(), step.status.clone(), step.title.clone()])
+                        .collect();
                     format!("{}\n{}", report.status, table(&["STEP", "STATUS", "WHAT"], &rows))
                 })?;
                 finish(client, &report, receipt.as_deref()).await
@@ -144,7 +147,11 @@ async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) ->
         std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&receipt)?))
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("receipt: {}", path.display());
-        eprintln!("verify it offline: habeas receipt verify {} --key {}", path.display(), client.public_key().await?);
+        eprintln!(
+            "verify it offline: habeas receipt verify {} --key {}",
+            path.display(),
+            client.public_key().await?
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -154,9 +161,18 @@ fn describe(plan: &PlanReport, email: &str) -> String {
         .items
         .iter()
         .filter(|item| item.count > 0)
-        .map(|item| vec![item.service.clone(), item.title.clone(), item.count.to_string(), bytes(item.bytes), item.action.clone()])
+        .map(|item| {
+            vec![
+                item.service.clone(),
+                item.title.clone(),
+                item.count.to_string(),
+                bytes(item.bytes),
+                item.action.clone(),
+            ]
+        })
         .collect();
-    let mut text = format!("plan    {}\ndigest  {}\nvalid   until {}\n\n", plan.plan, plan.digest, plan.valid_until);
+    let mut text =
+        format!("plan    {}\ndigest  {}\nvalid   until {}\n\n", plan.plan, plan.digest, plan.valid_until);
     text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "ACTION"], &rows));
     for kept in &plan.kept {
         text.push_str(&format!("\nkept     {} ({})", kept.what, kept.why));
@@ -169,7 +185,10 @@ fn describe(plan: &PlanReport, email: &str) -> String {
         text.push_str(&format!("blocked  {reason}\n"));
     }
     if plan.blocked.is_empty() {
-        text.push_str(&format!("\nnext: habeas erase run {} --confirm {email} --receipt receipt.json\n", plan.plan));
+        text.push_str(&format!(
+            "\nnext: habeas erase run {} --confirm {email} --receipt receipt.json\n",
+            plan.plan
+        ));
     }
     text
 }

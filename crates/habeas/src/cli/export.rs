@@ -91,7 +91,9 @@ async fn download(client: &Client, person: &str, output: &Path) -> anyhow::Resul
         match result {
             Ok(()) => {}
             Err(error) if attempt >= ATTEMPTS => {
-                return Err(error.context("the download broke off; run the same command again to go on with it"));
+                return Err(
+                    error.context("the download broke off; run the same command again to go on with it")
+                );
             }
             Err(_) => tokio::time::sleep(POLL).await,
         }
@@ -127,7 +129,8 @@ fn partial(output: &Path) -> Partial {
 /// The archive that an earlier attempt began to fetch, or a new one.
 async fn wanted(client: &Client, person: &str, partial: &Partial) -> anyhow::Result<ExportReport> {
     if let Ok(id) = std::fs::read_to_string(&partial.note)
-        && let Some(archive) = client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
+        && let Some(archive) =
+            client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
     {
         eprintln!("going on with archive {}", archive.id);
         return Ok(archive);
@@ -136,7 +139,8 @@ async fn wanted(client: &Client, person: &str, partial: &Partial) -> anyhow::Res
     if partial.data.exists() {
         std::fs::remove_file(&partial.data)?;
     }
-    std::fs::write(&partial.note, &archive.id).with_context(|| format!("cannot write {}", partial.note.display()))?;
+    std::fs::write(&partial.note, &archive.id)
+        .with_context(|| format!("cannot write {}", partial.note.display()))?;
     Ok(archive)
 }
 

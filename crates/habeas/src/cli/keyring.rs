@@ -98,7 +98,10 @@ fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
     });
     match checked {
         Ok((report, records)) => {
-            println!("ok  {} keys, {} aliases, {} free slots, {records} ledger records", report.keys, report.aliases, report.free);
+            println!(
+                "ok  {} keys, {} aliases, {} free slots, {records} ledger records",
+                report.keys, report.aliases, report.free
+            );
             for copy in report.copies {
                 println!("ok  {}", copy.display());
             }
@@ -111,7 +114,11 @@ fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn mirror(folder: Option<PathBuf>, restore: Option<PathBuf>, settings: &Settings) -> anyhow::Result<ExitCode> {
+fn mirror(
+    folder: Option<PathBuf>,
+    restore: Option<PathBuf>,
+    settings: &Settings,
+) -> anyhow::Result<ExitCode> {
     if let Some(intact) = restore {
         let _lock = lock(settings)?;
         let options = settings.store_options()?;
@@ -128,7 +135,9 @@ fn mirror(folder: Option<PathBuf>, restore: Option<PathBuf>, settings: &Settings
     // Opening the ledger with the folder as a mirror writes a copy of it there.
     Ledger::open(&opened.directory, &[folder])?;
     println!("{}", path.display());
-    eprintln!("name the folder in keyring-mirrors to keep it up to date; otherwise it still holds keys that are destroyed later");
+    eprintln!(
+        "name the folder in keyring-mirrors to keep it up to date; otherwise it still holds keys that are destroyed later"
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -149,7 +149,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,
         Verb::Backup(verb) => backup::run(verb, file).await,
-        Verb::Restore { backup, settings, format } => backup::restore(&backup, settings.with_file(file)?, format).await,
+        Verb::Restore { backup, settings, format } => {
+            backup::restore(&backup, settings.with_file(file)?, format).await
+        }
         Verb::Keyring(verb) => keyring::run(verb, file).await,
     }
 }

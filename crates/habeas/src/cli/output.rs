@@ -24,7 +24,11 @@ enum Kind {
 
 impl Format {
     /// Prints `value` as JSON, or what `table` makes of it.
-    pub(crate) fn print<T: Serialize>(self, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+    pub(crate) fn print<T: Serialize>(
+        self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         match self.output {
             Kind::Json => {
@@ -52,9 +56,11 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .zip(&right)
-            .map(|((cell, &width), &right)| {
-                if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            })
+            .map(
+                |((cell, &width), &right)| {
+                    if right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                },
+            )
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');

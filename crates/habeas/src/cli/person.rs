@@ -106,7 +106,8 @@ pub(crate) enum TokenVerb {
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Create { email, name, account_type, format, reach } => {
-            let account_type = account_type.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            let account_type =
+                account_type.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
             connect::with(reach, file, async |client| {
                 let created = client.create_person(&email, &name, &account_type).await?;
                 format.print(&created, |created| {
@@ -131,7 +132,12 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             connect::with(reach, file, async |client| {
                 let mut all = Vec::new();
                 loop {
-                    let page = client.persons(all.last().map(|person: &habeas_core::report::PersonReport| person.object_id.as_str())).await?;
+                    let page = client
+                        .persons(
+                            all.last()
+                                .map(|person: &habeas_core::report::PersonReport| person.object_id.as_str()),
+                        )
+                        .await?;
                     if page.is_empty() {
                         break;
                     }
@@ -140,7 +146,14 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                 format.print(&all, |all| {
                     let rows: Vec<_> = all
                         .iter()
-                        .map(|person| vec![person.object_id.clone(), person.email.clone(), person.name.clone(), person.account_type.clone()])
+                        .map(|person| {
+                            vec![
+                                person.object_id.clone(),
+                                person.email.clone(),
+                                person.name.clone(),
+                                person.account_type.clone(),
+                            ]
+                        })
                         .collect();
                     table(&["OBJECT ID", "E-MAIL", "NAME", "ACCOUNT"], &rows)
                 })
@@ -212,7 +225,8 @@ fn holdings(report: &HoldingsReport) -> String {
             ]
         })
         .collect();
-    let mut text = format!("{} <{}>  {}\n\n", report.person.name, report.person.email, report.person.object_id);
+    let mut text =
+        format!("{} <{}>  {}\n\n", report.person.name, report.person.email, report.person.object_id);
     text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "KEPT", "WHY"], &rows));
     text.push_str(&format!("\n{} items, {}\n", report.total_count, bytes(report.total_bytes)));
     for mention in &report.mentions {

@@ -58,9 +58,13 @@ fn verify(path: &Path, key: &str, person: Option<&str>) -> anyhow::Result<ExitCo
     };
     if let Some(person) = person {
         let value: serde_json::Value = serde_json::from_slice(&bytes)?;
-        let salt: Option<[u8; 16]> =
-            value["salt"].as_str().and_then(|salt| hex::decode(salt).ok()).and_then(|salt| salt.try_into().ok());
-        let about = salt.is_some_and(|salt| person.parse().is_ok_and(|id| statement["subject"] == receipt::commitment(&salt, id)));
+        let salt: Option<[u8; 16]> = value["salt"]
+            .as_str()
+            .and_then(|salt| hex::decode(salt).ok())
+            .and_then(|salt| salt.try_into().ok());
+        let about = salt.is_some_and(|salt| {
+            person.parse().is_ok_and(|id| statement["subject"] == receipt::commitment(&salt, id))
+        });
         if !about {
             eprintln!("NOT VERIFIED: the receipt is not about that person, or has no salt");
             return Ok(ExitCode::from(code::NOT_VERIFIED));

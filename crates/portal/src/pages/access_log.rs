@@ -49,7 +49,8 @@ impl AccessRow {
 impl AccessLogPage {
     /// Makes the page of a person's activity.
     pub fn new(shell: Shell, activity: &[ActivityReport], staff_only: bool, now: Timestamp) -> AccessLogPage {
-        let rows = activity.iter().map(|entry| AccessRow::new(entry, now)).filter(|row| row.by_staff || !staff_only);
+        let rows =
+            activity.iter().map(|entry| AccessRow::new(entry, now)).filter(|row| row.by_staff || !staff_only);
         AccessLogPage { shell, staff_only, rows: rows.collect() }
     }
 }

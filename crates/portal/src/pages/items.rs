@@ -56,6 +56,14 @@ impl ItemsPage {
             created: Moment::parse(&item.created, now),
             facts: item.facts.into_iter().map(|fact| Fact { label: fact.label, value: fact.value }).collect(),
         });
-        ItemsPage { shell, kind, title, total: Count(total), items: items.collect(), next: page.next, continued }
+        ItemsPage {
+            shell,
+            kind,
+            title,
+            total: Count(total),
+            items: items.collect(),
+            next: page.next,
+            continued,
+        }
     }
 }

@@ -47,7 +47,8 @@ impl AccountKeys {
             ("prediction-1", "Prediction key 1", prediction[0]),
             ("prediction-2", "Prediction key 2", prediction[1]),
         ];
-        let keys = keys.into_iter().map(|(slug, title, value)| KeyRow { slug, title, value: value.to_owned() });
+        let keys =
+            keys.into_iter().map(|(slug, title, value)| KeyRow { slug, title, value: value.to_owned() });
         AccountKeys { id, name, keys: keys.collect() }
     }
 }

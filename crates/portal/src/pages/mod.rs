@@ -91,7 +91,11 @@ impl Shell {
             (Section::Receipts, "/me/receipts", "Receipts"),
             (Section::Keys, "/me/keys", "Keys"),
         ]
-        .map(|(section, address, title)| NavEntry { address, title, current: section == self.section })
+        .map(|(section, address, title)| NavEntry {
+            address,
+            title,
+            current: section == self.section,
+        })
     }
 }
 

@@ -108,8 +108,11 @@ impl MyDataPage {
             group.bytes.0 += item.bytes;
             group.rows.push(row);
         }
-        let by_staff: Vec<AccessRow> =
-            activity.iter().filter(|entry| entry.by == "staff").map(|entry| AccessRow::new(entry, now)).collect();
+        let by_staff: Vec<AccessRow> = activity
+            .iter()
+            .filter(|entry| entry.by == "staff")
+            .map(|entry| AccessRow::new(entry, now))
+            .collect();
         MyDataPage {
             shell,
             counted: Moment::parse(&holdings.counted, now),

@@ -33,7 +33,11 @@ fn contrast(one: &str, other: &str) -> f64 {
 
 /// Foreground, background, least contrast: every pair that the style sheet lets meet.
 const PAIRS: &[(&str, &[&str], f64)] = &[
-    ("text", &["bg", "surface", "sunken", "accent-soft", "ok-soft", "warn-soft", "danger-soft", "info-soft"], 4.5),
+    (
+        "text",
+        &["bg", "surface", "sunken", "accent-soft", "ok-soft", "warn-soft", "danger-soft", "info-soft"],
+        4.5,
+    ),
     ("muted", &["bg", "surface", "sunken", "info-soft", "ok-soft"], 4.5),
     ("accent", &["bg", "surface", "accent-soft"], 4.5),
     ("accent-hover", &["bg", "surface", "sunken"], 4.5),
@@ -53,7 +57,10 @@ fn every_pair_can_be_read_in_both_themes() {
         for background in *backgrounds {
             for (theme, name) in ["light", "dark"].iter().enumerate() {
                 let ratio = contrast(tokens[foreground][theme], tokens[background][theme]);
-                assert!(ratio >= *least, "{foreground} on {background}, {name}: {ratio:.2} is less than {least}");
+                assert!(
+                    ratio >= *least,
+                    "{foreground} on {background}, {name}: {ratio:.2} is less than {least}"
+                );
             }
         }
     }

@@ -75,7 +75,10 @@ fn everything_that_can_be_operated_has_a_name() {
             assert!(!text(element).is_empty(), "{name}: {}", element.html());
         }
         for region in select(&page, "[role=region], section") {
-            assert!(region.attr("aria-labelledby").or(region.attr("aria-label")).is_some(), "{name}: a region's name");
+            assert!(
+                region.attr("aria-labelledby").or(region.attr("aria-label")).is_some(),
+                "{name}: a region's name"
+            );
         }
         for table in select(&page, "table") {
             let named = table.attr("aria-labelledby").is_some()
@@ -104,15 +107,24 @@ fn my_data_tells_what_is_held_why_and_until_when() {
         rows.contains(&"Images 1,262 48.2 MB The pictures you train with, as you uploaded them. Until it is deleted or erased.".to_owned()),
         "{rows:#?}"
     );
-    assert!(rows.iter().any(|row| row.starts_with("Password 0 0 B")), "kinds of which there is nothing are named too");
+    assert!(
+        rows.iter().any(|row| row.starts_with("Password 0 0 B")),
+        "kinds of which there is nothing are named too"
+    );
     assert!(rows.iter().any(|row| row.contains("contributor")), "mentions");
     assert!(rows.iter().any(|row| row.ends_with("GetHoldings 2")), "the staff's access");
-    let links: Vec<&str> = select(&page, "tbody th a").into_iter().map(|link| link.attr("href").unwrap()).collect();
+    let links: Vec<&str> =
+        select(&page, "tbody th a").into_iter().map(|link| link.attr("href").unwrap()).collect();
     assert!(links.contains(&"/me/items/Image") && !links.contains(&"/me/items/Password"), "{links:?}");
-    assert_eq!(select(&page, "a[aria-current=page]").into_iter().map(text).collect::<HashSet<_>>(), HashSet::from(["My data".into()]));
+    assert_eq!(
+        select(&page, "a[aria-current=page]").into_iter().map(text).collect::<HashSet<_>>(),
+        HashSet::from(["My data".into()])
+    );
 
     let nothing = self::page("my-data-nothing");
-    assert!(select(&nothing, ".empty").iter().any(|empty| text(*empty).starts_with("Nothing is held about you")));
+    assert!(
+        select(&nothing, ".empty").iter().any(|empty| text(*empty).starts_with("Nothing is held about you"))
+    );
 }
 
 #[test]
@@ -153,7 +165,10 @@ fn the_page_that_remains_after_an_erasure_names_nobody() {
     assert!(select(&completed, "sse-progress").is_empty());
     let facts = select(&completed, "dl.facts").into_iter().map(text).collect::<String>();
     assert!(facts.contains("Unreadable everywhere since 24 November 2026, 08:29 UTC (just now)"), "{facts}");
-    assert!(text(select(&completed, ".copyable")[0]).starts_with("habeas receipt verify habeas-receipt.json --key 9f86"));
+    assert!(
+        text(select(&completed, ".copyable")[0])
+            .starts_with("habeas receipt verify habeas-receipt.json --key 9f86")
+    );
 }
 
 #[test]

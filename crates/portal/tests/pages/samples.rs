@@ -2,8 +2,9 @@
 
 use askama::Template;
 use habeas_core::report::{
-    ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage, ItemReport, KeptReport,
-    MentionReport, PersonReport, PlanItemReport, PlanReport, ReceiptSummary, StepReport,
+    ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage,
+    ItemReport, KeptReport, MentionReport, PersonReport, PlanItemReport, PlanReport, ReceiptSummary,
+    StepReport,
 };
 use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
@@ -39,15 +40,64 @@ fn holdings(full: bool) -> HoldingsReport {
     let some = |count: u64| if full { count } else { 0 };
     let erased = "until it is deleted or erased";
     let items = vec![
-        holding("Your account", "Profile", some(1), some(412), "to know whose everything else is, and to reach you", erased),
+        holding(
+            "Your account",
+            "Profile",
+            some(1),
+            some(412),
+            "to know whose everything else is, and to reach you",
+            erased,
+        ),
         holding("Your account", "Password", 0, 0, "to let you in, and nobody else", erased),
-        holding("Your account", "Tokens and sessions", some(3), some(904), "to let your programs and browsers in", "365 days from their issue, at most"),
-        holding("Your account", "Activity", some(26), some(61_224), "to see misuse, and to show you who looked at your data", "90 days from the call"),
-        holding("Custom Vision", "Account and keys", some(1), some(633), "to let your programs use the service", erased),
-        holding("Custom Vision", "Projects", some(2), some(1_830), "the work you do with the service", erased),
+        holding(
+            "Your account",
+            "Tokens and sessions",
+            some(3),
+            some(904),
+            "to let your programs and browsers in",
+            "365 days from their issue, at most",
+        ),
+        holding(
+            "Your account",
+            "Activity",
+            some(26),
+            some(61_224),
+            "to see misuse, and to show you who looked at your data",
+            "90 days from the call",
+        ),
+        holding(
+            "Custom Vision",
+            "Account and keys",
+            some(1),
+            some(633),
+            "to let your programs use the service",
+            erased,
+        ),
+        holding(
+            "Custom Vision",
+            "Projects",
+            some(2),
+            some(1_830),
+            "the work you do with the service",
+            erased,
+        ),
         holding("Custom Vision", "Tags", some(9), some(3_120), "the work you do with the service", erased),
-        holding("Custom Vision", "Images", some(1_262), some(48_211_904), "the pictures you train with, as you uploaded them", erased),
-        holding("Your rights", "Export archives", some(1), some(44_120_331), "so that you can download what you asked for", "7 days from the request"),
+        holding(
+            "Custom Vision",
+            "Images",
+            some(1_262),
+            some(48_211_904),
+            "the pictures you train with, as you uploaded them",
+            erased,
+        ),
+        holding(
+            "Your rights",
+            "Export archives",
+            some(1),
+            some(44_120_331),
+            "so that you can download what you asked for",
+            "7 days from the request",
+        ),
     ];
     HoldingsReport {
         person: PersonReport {
@@ -196,7 +246,11 @@ fn receipt(erasure: bool) -> ReceiptView {
             "archive": { "sha256": DIGEST, "bytes": 44_120_331, "resources": 1305 },
         })
     };
-    let address = if erasure { format!("/erasures/{ID}/receipt.json") } else { format!("/me/receipts/{ID}/receipt.json") };
+    let address = if erasure {
+        format!("/erasures/{ID}/receipt.json")
+    } else {
+        format!("/me/receipts/{ID}/receipt.json")
+    };
     ReceiptView::new(&json!({ "statement": statement, "signature": "a.b.c" }), address, DIGEST.into(), now())
 }
 
@@ -229,26 +283,41 @@ fn keys(accounts: bool) -> KeysPage {
 /// Name and HTML of every page in every state.
 pub(crate) fn all() -> Vec<(&'static str, String)> {
     let my_data = |exports: &[ExportReport]| {
-        MyDataPage::new(shell(Section::MyData), &holdings(true), &activity(), exports, now()).render().unwrap()
+        MyDataPage::new(shell(Section::MyData), &holdings(true), &activity(), exports, now())
+            .render()
+            .unwrap()
     };
     let export_page = |status: &str| {
         let export = ExportView::new(&export(status), now());
         ExportPage { shell: shell(Section::Exports), export }.render().unwrap()
     };
     let plan_page = |blocked| {
-        PlanPage { shell: shell(Section::MyData), plan: plan(blocked), confirmation: confirmation(None) }.render().unwrap()
+        PlanPage { shell: shell(Section::MyData), plan: plan(blocked), confirmation: confirmation(None) }
+            .render()
+            .unwrap()
     };
     let confirm_page = |error| {
-        ConfirmPage { shell: shell(Section::MyData), plan: plan(false), confirmation: confirmation(error) }.render().unwrap()
+        ConfirmPage { shell: shell(Section::MyData), plan: plan(false), confirmation: confirmation(error) }
+            .render()
+            .unwrap()
     };
-    let erasing = |status, running, receipt| ErasurePage::new(&erasure(status, running), receipt).render().unwrap();
-    let exports: Vec<ExportView> =
-        ["running", "ready", "failed", "expired"].iter().map(|status| ExportView::new(&export(status), now())).collect();
-    let summary = |kind: &str| ReceiptSummary { id: ID.into(), receipt_type: kind.into(), issued: "2026-11-24T08:29:58Z".into() };
+    let erasing =
+        |status, running, receipt| ErasurePage::new(&erasure(status, running), receipt).render().unwrap();
+    let exports: Vec<ExportView> = ["running", "ready", "failed", "expired"]
+        .iter()
+        .map(|status| ExportView::new(&export(status), now()))
+        .collect();
+    let summary = |kind: &str| ReceiptSummary {
+        id: ID.into(),
+        receipt_type: kind.into(),
+        issued: "2026-11-24T08:29:58Z".into(),
+    };
     let error = |error: Error| ErrorPage::new(&error, Some("019ab0-17".into())).render().unwrap();
     let log = |staff| AccessLogPage::new(shell(Section::MyData), &activity(), staff, now()).render().unwrap();
     let password = |has_password, error: Option<&str>| {
-        PasswordPage { shell: shell(Section::Account), has_password, error: error.map(str::to_owned) }.render().unwrap()
+        PasswordPage { shell: shell(Section::Account), has_password, error: error.map(str::to_owned) }
+            .render()
+            .unwrap()
     };
     let mut noticed = shell(Section::Keys);
     noticed.notice = Some("Training key 1 was replaced.");
@@ -265,12 +334,12 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("items-hostile", items(HOSTILE).render().unwrap()),
         ("access-log", log(false)),
         ("access-log-staff", log(true)),
-        (
-            "access-log-empty",
-            AccessLogPage::new(shell(Section::MyData), &[], false, now()).render().unwrap(),
-        ),
+        ("access-log-empty", AccessLogPage::new(shell(Section::MyData), &[], false, now()).render().unwrap()),
         ("exports", ExportsPage { shell: shell(Section::Exports), exports }.render().unwrap()),
-        ("exports-empty", ExportsPage { shell: shell(Section::Exports), exports: Vec::new() }.render().unwrap()),
+        (
+            "exports-empty",
+            ExportsPage { shell: shell(Section::Exports), exports: Vec::new() }.render().unwrap(),
+        ),
         ("export-running", export_page("running")),
         ("export-ready", export_page("ready")),
         ("export-failed", export_page("failed")),
@@ -294,8 +363,14 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
             .unwrap(),
         ),
         ("receipts-empty", ReceiptsPage::new(shell(Section::Receipts), &[], now()).render().unwrap()),
-        ("receipt-access", ReceiptPage { shell: shell(Section::Receipts), receipt: receipt(false) }.render().unwrap()),
-        ("receipt-erasure", ReceiptPage { shell: shell(Section::Receipts), receipt: receipt(true) }.render().unwrap()),
+        (
+            "receipt-access",
+            ReceiptPage { shell: shell(Section::Receipts), receipt: receipt(false) }.render().unwrap(),
+        ),
+        (
+            "receipt-erasure",
+            ReceiptPage { shell: shell(Section::Receipts), receipt: receipt(true) }.render().unwrap(),
+        ),
         ("keys", keys(true).render().unwrap()),
         ("keys-replaced", KeysPage { shell: noticed, ..keys(true) }.render().unwrap()),
         ("keys-empty", keys(false).render().unwrap()),
@@ -319,9 +394,18 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ),
         ("sign-in-link", LinkPage { secret: DIGEST.into() }.render().unwrap()),
         ("error-404", error(Error::not_found("there is no such page"))),
-        ("error-403", error(Error::forbidden("you may see this but not change it").hint("ask its owner for the role of contributor"))),
+        (
+            "error-403",
+            error(
+                Error::forbidden("you may see this but not change it")
+                    .hint("ask its owner for the role of contributor"),
+            ),
+        ),
         ("error-500", error(Error::internal("row 17 has two parents"))),
-        ("error-503", error(Error::unavailable("the database cannot be reached").hint("try again in a minute"))),
+        (
+            "error-503",
+            error(Error::unavailable("the database cannot be reached").hint("try again in a minute")),
+        ),
         ("error-link", ErrorPage::expired_link().render().unwrap()),
     ]
 }

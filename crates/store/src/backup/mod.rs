@@ -67,7 +67,8 @@ impl Store {
     /// Writes a backup into a folder that does not exist yet. The server may go on meanwhile.
     pub async fn create_backup(&self, destination: &Path) -> Result<BackupReport> {
         if destination.exists() {
-            return Err(Error::conflict(format!("{} exists already", destination.display())).hint("name a folder that does not"));
+            return Err(Error::conflict(format!("{} exists already", destination.display()))
+                .hint("name a folder that does not"));
         }
         let partial = destination.with_extension("partial");
         if partial.exists() {
@@ -140,7 +141,10 @@ impl Store {
             .with_keyring({
                 let containers = containers.clone();
                 move |keyring| {
-                    Ok(containers.iter().filter(|(id, generation)| keyring.key(*id, *generation).is_some()).count() as u64)
+                    Ok(containers
+                        .iter()
+                        .filter(|(id, generation)| keyring.key(*id, *generation).is_some())
+                        .count() as u64)
                 }
             })
             .await?;
@@ -191,15 +195,21 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport> {
 fn checked(folder: &Path) -> Result<Manifest> {
     let path = folder.join("backup.json");
     let text = std::fs::read(&path).map_err(|error| failed(&path, &error))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|_| Error::damaged(format!("{} is not the manifest of a backup", path.display())))?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|_| Error::damaged(format!("{} is not the manifest of a backup", path.display())))?;
     if manifest.format > FORMAT {
-        return Err(Error::damaged("the backup was written by a newer habeas").hint("restore it with that version"));
+        return Err(
+            Error::damaged("the backup was written by a newer habeas").hint("restore it with that version")
+        );
     }
     for table in TABLES {
-        let part = manifest.rows.get(table.name).ok_or_else(|| Error::damaged(format!("the backup has no rows of {}", table.name)))?;
+        let part = manifest
+            .rows
+            .get(table.name)
+            .ok_or_else(|| Error::damaged(format!("the backup has no rows of {}", table.name)))?;
         let path = rows_path(folder, table);
-        let lines = BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines().count() as u64;
+        let lines =
+            BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines().count() as u64;
         if lines != part.count {
             return Err(changed(&path));
         }
@@ -257,6 +267,7 @@ fn sync_folder(folder: Option<&Path>) -> Result<()> {
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("{} is not there", path.display())),
-        kind => Error::unavailable(format!("{}: {kind}", path.display())).hint("check the disk, the owner and the permissions"),
+        kind => Error::unavailable(format!("{}: {kind}", path.display()))
+            .hint("check the disk, the owner and the permissions"),
     }
 }

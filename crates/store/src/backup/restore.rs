@@ -38,7 +38,9 @@ impl Store {
         std::fs::write(&marker, b"a restore is under way\n").map_err(|error| failed(&marker, &error))?;
         if again {
             store
-                .write(|tx| TABLES.iter().rev().try_for_each(|table| tx.execute(table.clear, &[]).map(|_| ())))
+                .write(|tx| {
+                    TABLES.iter().rev().try_for_each(|table| tx.execute(table.clear, &[]).map(|_| ()))
+                })
                 .await?;
         }
         let mut report = RestoreReport::default();
@@ -66,7 +68,9 @@ impl Store {
             }
         }
         fault::point("restore.replayed");
-        let left = store.read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()])).await?;
+        let left = store
+            .read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()]))
+            .await?;
         let restored = manifest.rows.get("resource").map_or(0, |part| part.count);
         report.erased = report.erased.max(restored.saturating_sub(left as u64 + report.unreadable));
         debug_assert!(before >= report.erased);
@@ -79,7 +83,13 @@ impl Store {
         let erased = self
             .with_ledger({
                 let containers = containers.clone();
-                move |ledger| Ok(containers.iter().filter(|(id, _)| ledger.is_erased(*id)).map(|(id, _)| *id).collect::<Vec<_>>())
+                move |ledger| {
+                    Ok(containers
+                        .iter()
+                        .filter(|(id, _)| ledger.is_erased(*id))
+                        .map(|(id, _)| *id)
+                        .collect::<Vec<_>>())
+                }
             })
             .await?;
         let replaced = self
@@ -87,7 +97,9 @@ impl Store {
                 Ok(containers
                     .into_iter()
                     .filter(|(id, generation)| {
-                        !erased.contains(id) && keyring.key(*id, *generation).is_none() && !keyring.generations(*id).is_empty()
+                        !erased.contains(id)
+                            && keyring.key(*id, *generation).is_none()
+                            && !keyring.generations(*id).is_empty()
                     })
                     .map(|(id, _)| id)
                     .collect::<Vec<Id>>())
@@ -96,7 +108,8 @@ impl Store {
         self.write(move |tx| {
             let mut count = 0;
             for id in &replaced {
-                count += tx.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[id.into()])? as u64;
+                count +=
+                    tx.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[id.into()])? as u64;
                 tx.execute("DELETE FROM resource WHERE id = ?1", &[id.into()])?;
             }
             Ok(count)
@@ -135,12 +148,19 @@ async fn insert(store: &Store, table: &'static tables::Table, rows: Vec<Vec<Valu
 }
 
 /// Copies the objects of what was not erased since.
-async fn copy_objects(store: &Store, storage: &Blobs, backup: &Path, names: impl Iterator<Item = &String>) -> Result<u64> {
+async fn copy_objects(
+    store: &Store,
+    storage: &Blobs,
+    backup: &Path,
+    names: impl Iterator<Item = &String>,
+) -> Result<u64> {
     let mut count = 0;
     for name in names {
         let blob: Id = name.parse()?;
         let Some((holder, container)) = store.read(move |tx| tx.owner_of_blob(blob)).await? else { continue };
-        let erased = store.with_ledger(move |ledger| Ok(ledger.is_erased(holder) || ledger.is_erased(container))).await?;
+        let erased = store
+            .with_ledger(move |ledger| Ok(ledger.is_erased(holder) || ledger.is_erased(container)))
+            .await?;
         if erased {
             continue;
         }
@@ -160,7 +180,10 @@ async fn copy_objects(store: &Store, storage: &Blobs, backup: &Path, names: impl
                         piece.truncate(length);
                         Some(Ok(Bytes::from(piece)))
                     }
-                    Err(error) => Some(Err(Error::unavailable(format!("an object of the backup cannot be read: {}", error.kind())))),
+                    Err(error) => Some(Err(Error::unavailable(format!(
+                        "an object of the backup cannot be read: {}",
+                        error.kind()
+                    )))),
                 }
             }
         });
@@ -172,7 +195,10 @@ async fn copy_objects(store: &Store, storage: &Blobs, backup: &Path, names: impl
 
 /// The containers in a backup and the generation of the key in use.
 pub(super) fn containers_of(backup: &Path) -> Result<Vec<(Id, u32)>> {
-    let table = TABLES.iter().find(|table| table.name == "resource").ok_or_else(|| Error::internal("no such table"))?;
+    let table = TABLES
+        .iter()
+        .find(|table| table.name == "resource")
+        .ok_or_else(|| Error::internal("no such table"))?;
     let path = rows_path(backup, table);
     let mut containers = Vec::new();
     for line in BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines() {

@@ -90,7 +90,10 @@ pub(super) const TABLES: &[Table] = &[
 impl Table {
     /// A key before every row.
     pub(super) fn first_key(&self) -> Vec<Value> {
-        self.numeric.iter().map(|&numeric| if numeric { Value::Int(-1) } else { Value::Bytes(Vec::new()) }).collect()
+        self.numeric
+            .iter()
+            .map(|&numeric| if numeric { Value::Int(-1) } else { Value::Bytes(Vec::new()) })
+            .collect()
     }
 
     pub(super) fn key_of(&self, row: &Row) -> Vec<Value> {
@@ -123,7 +126,9 @@ pub(super) fn to_json(row: &Row) -> Result<Json> {
                 Value::Int(number) => Json::from(*number),
                 Value::Real(number) => Json::from(*number),
                 Value::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
-                Value::Text(_) => return Err(Error::internal("a table has a text column that backups do not know")),
+                Value::Text(_) => {
+                    return Err(Error::internal("a table has a text column that backups do not know"));
+                }
             })
         })
         .collect()

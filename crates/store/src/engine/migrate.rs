@@ -15,8 +15,9 @@ pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 /// PostgreSQL's tables to a schema `habeas_before_N` beside them, where N is the schema version they had. Refuses a schema that
 /// is newer than this program.
 pub(crate) fn migrate(connection: &mut dyn Connection, now: Timestamp, copy_to: Option<&Path>) -> Result<()> {
-    connection
-        .batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")?;
+    connection.batch(
+        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
+    )?;
     let found = version(connection)?;
     if found > SCHEMA_VERSION {
         return Err(Error::conflict(format!(

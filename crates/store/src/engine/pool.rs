@@ -37,7 +37,9 @@ impl Pool {
             let thread = std::thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(move || serve(&mut *connection, &waiting, batch))
-                .map_err(|error| Error::unavailable(format!("a database thread cannot be started: {error}")))?;
+                .map_err(|error| {
+                    Error::unavailable(format!("a database thread cannot be started: {error}"))
+                })?;
             threads.push(thread);
         }
         Ok(Pool { queue: Some(queue), threads })
@@ -79,7 +81,8 @@ impl Drop for Pool {
 }
 
 fn stopped() -> Error {
-    Error::unavailable("the database has stopped").hint("see the server's log for the reason, and start it again")
+    Error::unavailable("the database has stopped")
+        .hint("see the server's log for the reason, and start it again")
 }
 
 fn serve(connection: &mut dyn Connection, waiting: &Mutex<mpsc::Receiver<Request>>, batch: usize) {

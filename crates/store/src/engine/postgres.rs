@@ -56,7 +56,12 @@ impl Postgres {
     fn dial(&self) -> Result<Live> {
         let mut client = match self.config.get_ssl_mode() {
             postgres::config::SslMode::Disable => self.config.connect(NoTls),
-            _ if self.config.get_hosts().iter().all(|host| matches!(host, postgres::config::Host::Unix(_))) => {
+            _ if self
+                .config
+                .get_hosts()
+                .iter()
+                .all(|host| matches!(host, postgres::config::Host::Unix(_))) =>
+            {
                 self.config.connect(NoTls)
             }
             _ => self.config.connect(tls()?),
@@ -68,12 +73,15 @@ impl Postgres {
         };
         for name in ["fsync", "synchronous_commit", "full_page_writes"] {
             if setting(&mut client, name)? == "off" {
-                return Err(Error::invalid(format!("PostgreSQL runs with {name} = off: it would lose what it acknowledged"))
-                    .hint(format!("set {name} = on in postgresql.conf")));
+                return Err(Error::invalid(format!(
+                    "PostgreSQL runs with {name} = off: it would lose what it acknowledged"
+                ))
+                .hint(format!("set {name} = on in postgresql.conf")));
             }
         }
         if self.holds_lock {
-            let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&ADVISORY_LOCK]).map_err(translate)?;
+            let row =
+                client.query_one("SELECT pg_try_advisory_lock($1)", &[&ADVISORY_LOCK]).map_err(translate)?;
             if !row.try_get::<_, bool>(0).map_err(translate)? {
                 return Err(Error::conflict("another habeas process works on this PostgreSQL database")
                     .hint("stop it first: one server process per deployment"));
@@ -90,16 +98,19 @@ fn tls() -> Result<tokio_postgres_rustls::MakeRustlsConnect> {
 
     let mut roots = rustls::RootCertStore::empty();
     if let Ok(path) = std::env::var("PGSSLROOTCERT") {
-        let certificates = CertificateDer::pem_file_iter(&path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|_| Error::invalid("the file named by PGSSLROOTCERT cannot be read as PEM certificates"))?;
+        let certificates =
+            CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(
+                |_| Error::invalid("the file named by PGSSLROOTCERT cannot be read as PEM certificates"),
+            )?;
         roots.add_parsable_certificates(certificates);
     }
-    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Error::internal("no common TLS version"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .map_err(|_| Error::internal("no common TLS version"))?
+    .with_root_certificates(roots)
+    .with_no_client_auth();
     Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
 }
 
@@ -132,7 +143,9 @@ impl Connection for Postgres {
                 &[],
             )
             .map_err(translate)?;
-        rows.iter().map(|row| Ok((row.try_get(0).map_err(translate)?, row.try_get(1).map_err(translate)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.try_get(0).map_err(translate)?, row.try_get(1).map_err(translate)?)))
+            .collect()
     }
 }
 
@@ -239,20 +252,26 @@ fn read_row(row: &postgres::Row) -> Result<Row> {
     let mut values = Vec::with_capacity(row.len());
     for (number, column) in row.columns().iter().enumerate() {
         let ty = column.type_();
-        values.push(if *ty == Type::INT8 {
-            row.try_get::<_, Option<i64>>(number).map_err(translate)?.map(Value::Int)
-        } else if *ty == Type::INT4 {
-            row.try_get::<_, Option<i32>>(number).map_err(translate)?.map(|number| Value::Int(number.into()))
-        } else if *ty == Type::INT2 {
-            row.try_get::<_, Option<i16>>(number).map_err(translate)?.map(|number| Value::Int(number.into()))
-        } else if *ty == Type::FLOAT8 {
-            row.try_get::<_, Option<f64>>(number).map_err(translate)?.map(Value::Real)
-        } else if *ty == Type::BYTEA {
-            row.try_get::<_, Option<Vec<u8>>>(number).map_err(translate)?.map(Value::Bytes)
-        } else {
-            row.try_get::<_, Option<String>>(number).map_err(translate)?.map(Value::Text)
-        }
-        .unwrap_or(Value::Null));
+        values.push(
+            if *ty == Type::INT8 {
+                row.try_get::<_, Option<i64>>(number).map_err(translate)?.map(Value::Int)
+            } else if *ty == Type::INT4 {
+                row.try_get::<_, Option<i32>>(number)
+                    .map_err(translate)?
+                    .map(|number| Value::Int(number.into()))
+            } else if *ty == Type::INT2 {
+                row.try_get::<_, Option<i16>>(number)
+                    .map_err(translate)?
+                    .map(|number| Value::Int(number.into()))
+            } else if *ty == Type::FLOAT8 {
+                row.try_get::<_, Option<f64>>(number).map_err(translate)?.map(Value::Real)
+            } else if *ty == Type::BYTEA {
+                row.try_get::<_, Option<Vec<u8>>>(number).map_err(translate)?.map(Value::Bytes)
+            } else {
+                row.try_get::<_, Option<String>>(number).map_err(translate)?.map(Value::Text)
+            }
+            .unwrap_or(Value::Null),
+        );
     }
     Ok(Row(values))
 }
@@ -261,24 +280,33 @@ fn read_row(row: &postgres::Row) -> Result<Row> {
 fn translate(error: postgres::Error) -> Error {
     let Some(state) = error.code() else {
         return if error.is_closed() {
-            Error::unavailable("the connection to PostgreSQL was lost").hint("it is made again with the next request")
+            Error::unavailable("the connection to PostgreSQL was lost")
+                .hint("it is made again with the next request")
         } else if error.to_string().contains("connecting to server") {
-            Error::unavailable("PostgreSQL cannot be reached").hint("check that it runs and that the address is right")
+            Error::unavailable("PostgreSQL cannot be reached")
+                .hint("check that it runs and that the address is right")
         } else if error.to_string().contains("communicating with the server") {
-            Error::unavailable("the connection to PostgreSQL was lost").hint("it is made again with the next request")
+            Error::unavailable("the connection to PostgreSQL was lost")
+                .hint("it is made again with the next request")
         } else {
             Error::internal(format!("PostgreSQL refused a statement: {error}"))
         };
     };
     match state {
-        state if *state == SqlState::UNIQUE_VIOLATION => Error::conflict("it is there already").code(UNIQUE_VIOLATION),
+        state if *state == SqlState::UNIQUE_VIOLATION => {
+            Error::conflict("it is there already").code(UNIQUE_VIOLATION)
+        }
         state if *state == SqlState::FOREIGN_KEY_VIOLATION => {
             Error::conflict("something it refers to is not there").code(FOREIGN_KEY_VIOLATION)
         }
-        state if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED => {
+        state
+            if *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED =>
+        {
             Error::busy("another transaction was faster").code(RETRY)
         }
-        state if *state == SqlState::DISK_FULL => Error::unavailable("the disk that holds PostgreSQL's data is full"),
+        state if *state == SqlState::DISK_FULL => {
+            Error::unavailable("the disk that holds PostgreSQL's data is full")
+        }
         state
             if *state == SqlState::ADMIN_SHUTDOWN
                 || *state == SqlState::CRASH_SHUTDOWN
@@ -287,12 +315,15 @@ fn translate(error: postgres::Error) -> Error {
             Error::unavailable("PostgreSQL is shutting down or starting up")
         }
         state
-            if *state == SqlState::INVALID_PASSWORD || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+            if *state == SqlState::INVALID_PASSWORD
+                || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
         {
             Error::unavailable("PostgreSQL refused the user or the password")
         }
-        state if *state == SqlState::INVALID_CATALOG_NAME => Error::unavailable("that PostgreSQL database does not exist")
-            .hint("create it first: CREATE DATABASE habeas"),
+        state if *state == SqlState::INVALID_CATALOG_NAME => {
+            Error::unavailable("that PostgreSQL database does not exist")
+                .hint("create it first: CREATE DATABASE habeas")
+        }
         state => Error::internal(format!("PostgreSQL failed with SQLSTATE {}", state.code())),
     }
 }

@@ -98,7 +98,9 @@ impl Sqlite {
             let result = guarded(job, self);
             // SQLite rolls the whole transaction back by itself when the disk is full or broken.
             if self.connection.is_autocommit() {
-                return Err(result.err().unwrap_or_else(|| Error::unavailable("the database gave up a transaction")));
+                return Err(result
+                    .err()
+                    .unwrap_or_else(|| Error::unavailable("the database gave up a transaction")));
             }
             if self.writes {
                 let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
@@ -178,11 +180,14 @@ fn translate(error: rusqlite::Error) -> Error {
             .hint("free some space; nothing that was acknowledged is lost"),
         ErrorCode::ReadOnly => Error::unavailable("the database cannot be written")
             .hint("check the owner and permissions of the data directory"),
-        ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Error::unavailable("the database file cannot be opened")
-            .hint("check that the data directory exists and may be read and written"),
+        ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+            Error::unavailable("the database file cannot be opened")
+                .hint("check that the data directory exists and may be read and written")
+        }
         ErrorCode::SystemIoFailure => Error::unavailable("the disk that holds the database reports an error"),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::damaged("the database file is damaged")
-            .hint("restore a backup: see docs/OPERATING.md"),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            Error::damaged("the database file is damaged").hint("restore a backup: see docs/OPERATING.md")
+        }
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             Error::unavailable("the database is locked by another process")
         }

@@ -18,7 +18,11 @@ pub(super) struct Copy {
 
 impl Copy {
     pub(super) fn open(path: &Path) -> Result<Copy> {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| failed(path, "opened", &error))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|error| failed(path, "opened", &error))?;
         Ok(Copy {
             path: path.to_owned(),
             file,
@@ -99,8 +103,11 @@ pub(super) fn put_in_place(new: &Path, path: &Path) -> Result<()> {
 fn failed(path: &Path, done: &str, error: &std::io::Error) -> Error {
     let hint = match error.kind() {
         std::io::ErrorKind::StorageFull => "free some space on its disk",
-        std::io::ErrorKind::NotFound => "a copy of the keyring is missing; `habeas keyring verify` shows which are there",
+        std::io::ErrorKind::NotFound => {
+            "a copy of the keyring is missing; `habeas keyring verify` shows which are there"
+        }
         _ => "check the disk, the owner and the permissions",
     };
-    Error::unavailable(format!("the keyring copy {} could not be {done}: {}", path.display(), error.kind())).hint(hint)
+    Error::unavailable(format!("the keyring copy {} could not be {done}: {}", path.display(), error.kind()))
+        .hint(hint)
 }

@@ -123,7 +123,8 @@ impl Keyring {
                 None => new.push((*mac, *person)),
             }
         }
-        let at = open.write(new.len(), |number, sequence| Slot::alias(sequence, new[number].1, &new[number].0))?;
+        let at =
+            open.write(new.len(), |number, sequence| Slot::alias(sequence, new[number].1, &new[number].0))?;
         for ((mac, person), index) in new.into_iter().zip(at) {
             open.aliases.insert(mac, (index, person));
             open.persons.entry(person).or_default().push(mac);
@@ -144,8 +145,11 @@ impl Keyring {
     /// Every container and generation of which there is a key.
     pub fn containers(&self) -> Vec<(Id, u32)> {
         let open = self.lock();
-        let mut all: Vec<(Id, u32)> =
-            open.keys.iter().flat_map(|(id, keys)| keys.keys().map(|generation| (*id, *generation))).collect();
+        let mut all: Vec<(Id, u32)> = open
+            .keys
+            .iter()
+            .flat_map(|(id, keys)| keys.keys().map(|generation| (*id, *generation)))
+            .collect();
         all.sort_unstable();
         all
     }
@@ -212,7 +216,10 @@ impl Keyring {
                     Some(State::Free) => {}
                     Some(State::Key | State::Alias) if !gone.contains(&slot.id()) => {}
                     Some(_) => {
-                        return Err(Error::internal(format!("slot {index} of {} was not overwritten", copy.path.display())));
+                        return Err(Error::internal(format!(
+                            "slot {index} of {} was not overwritten",
+                            copy.path.display()
+                        )));
                     }
                     None => return Err(open::damaged(&copy.path, Some(index))),
                 }
@@ -322,7 +329,10 @@ impl Open {
         for &index in &self.doubtful {
             if !slots.iter().any(|(other, _)| *other == index) {
                 let known = self.slots[index];
-                slots.push((index, if known == Slot::NEVER_USED { Slot::free(sequence) } else { known.again(sequence) }));
+                slots.push((
+                    index,
+                    if known == Slot::NEVER_USED { Slot::free(sequence) } else { known.again(sequence) },
+                ));
             }
         }
         self.sequence = sequence;

@@ -12,7 +12,12 @@ use crate::root_key::RootKey;
 
 impl Keyring {
     /// Makes an empty keyring.
-    pub fn create(directory: &Path, mirrors: &[PathBuf], root: &RootKey, random: Arc<dyn Random>) -> Result<Keyring> {
+    pub fn create(
+        directory: &Path,
+        mirrors: &[PathBuf],
+        root: &RootKey,
+        random: Arc<dyn Random>,
+    ) -> Result<Keyring> {
         let header = slot::header(Id::random(&*random), &root.0, &*random);
         // The second copy first: a keyring without its first copy is recognised as never finished.
         for path in paths(directory, mirrors).iter().rev() {
@@ -24,7 +29,12 @@ impl Keyring {
     }
 
     /// Opens a keyring; finishes what a crash interrupted, and refuses whatever is damaged.
-    pub fn open(directory: &Path, mirrors: &[PathBuf], root: &RootKey, random: Arc<dyn Random>) -> Result<Keyring> {
+    pub fn open(
+        directory: &Path,
+        mirrors: &[PathBuf],
+        root: &RootKey,
+        random: Arc<dyn Random>,
+    ) -> Result<Keyring> {
         let paths = paths(directory, mirrors);
         let mut copies = Vec::new();
         let mut contents = Vec::new();
@@ -78,7 +88,8 @@ fn read_copy(path: &Path, root: &RootKey) -> Result<(Copy, Vec<u8>, Id)> {
         Header::Newer => Err(Error::damaged(format!("{} was written by a newer habeas", path.display()))),
         Header::OtherRoot => {
             let new = path.with_extension("new");
-            let rotated = Copy::open(&new).and_then(|copy| copy.read()).map(|bytes| slot::read_header(&bytes, &root.0));
+            let rotated =
+                Copy::open(&new).and_then(|copy| copy.read()).map(|bytes| slot::read_header(&bytes, &root.0));
             if matches!(rotated, Ok(Header::Ours(_))) {
                 copy::put_in_place(&new, path)?;
                 copy.wipe()?;

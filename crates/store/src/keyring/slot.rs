@@ -55,7 +55,15 @@ impl Slot {
         Slot::new(0, 0, sequence, Id::NIL, &[])
     }
 
-    pub(super) fn key(sequence: u64, keyring: Id, id: Id, generation: u32, key: &SecretKey, root: &SecretKey, random: &dyn Random) -> Slot {
+    pub(super) fn key(
+        sequence: u64,
+        keyring: Id,
+        id: Id,
+        generation: u32,
+        key: &SecretKey,
+        root: &SecretKey,
+        random: &dyn Random,
+    ) -> Slot {
         let wrapped = crypto::seal(root, &associated(keyring, id, generation), key.expose(), random);
         Slot::new(1, generation, sequence, id, &wrapped)
     }
@@ -112,7 +120,10 @@ impl Slot {
 
     pub(super) fn open_key(&self, keyring: Id, root: &SecretKey) -> Result<SecretKey> {
         let plain = crypto::open(root, &associated(keyring, self.id(), self.generation()), &self.0[32..92])?;
-        plain.try_into().map(SecretKey::from_bytes).map_err(|_| Error::damaged("a key in the keyring is not 32 bytes long"))
+        plain
+            .try_into()
+            .map(SecretKey::from_bytes)
+            .map_err(|_| Error::damaged("a key in the keyring is not 32 bytes long"))
     }
 }
 

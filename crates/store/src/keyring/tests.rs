@@ -39,7 +39,8 @@ impl World {
     }
 
     fn create(&self) -> Keyring {
-        Keyring::create(self.folder.path(), &self.mirrors(), &self.root, Arc::new(SeededRandom::new(1))).unwrap()
+        Keyring::create(self.folder.path(), &self.mirrors(), &self.root, Arc::new(SeededRandom::new(1)))
+            .unwrap()
     }
 
     fn open(&self) -> Result<Keyring> {
@@ -177,8 +178,11 @@ fn another_root_key_is_refused_and_rotation_makes_the_old_one_useless() {
     let keyring = world.create();
     keyring.create_keys(&[(id(1), 0)]).unwrap();
     let key = keyring.key(id(1), 0);
-    let other = RootKey::from_file(&world.folder.path().join("other.key"), true, &SeededRandom::new(10)).unwrap();
-    let open = |root: &RootKey| Keyring::open(world.folder.path(), &world.mirrors(), root, Arc::new(SeededRandom::new(3)));
+    let other =
+        RootKey::from_file(&world.folder.path().join("other.key"), true, &SeededRandom::new(10)).unwrap();
+    let open = |root: &RootKey| {
+        Keyring::open(world.folder.path(), &world.mirrors(), root, Arc::new(SeededRandom::new(3)))
+    };
     assert!(open(&other).unwrap_err().what.contains("root key"));
     keyring.rotate(&other).unwrap();
     keyring.create_keys(&[(id(2), 0)]).unwrap();

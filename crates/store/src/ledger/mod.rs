@@ -100,7 +100,10 @@ impl Ledger {
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
             if bytes[..*length as usize] != whole[..*length as usize] {
-                return Err(Error::damaged(format!("{} contradicts another copy of the ledger", path.display())));
+                return Err(Error::damaged(format!(
+                    "{} contradicts another copy of the ledger",
+                    path.display()
+                )));
             }
             if *length < longest {
                 file.write_all(&whole[*length as usize..])
@@ -120,7 +123,9 @@ impl Ledger {
     pub fn append(&self, records: &[Record]) -> Result<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.broken {
-            return Err(Error::unavailable("the ledger could not be written before").hint("start the server again"));
+            return Err(
+                Error::unavailable("the ledger could not be written before").hint("start the server again")
+            );
         }
         let mut bytes = Vec::new();
         for (number, record) in records.iter().enumerate() {
@@ -198,7 +203,9 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
-        let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize) else { break };
+        let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize) else {
+            break;
+        };
         if length > LONGEST {
             return Err(damaged(at));
         }

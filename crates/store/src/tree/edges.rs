@@ -4,9 +4,9 @@ use habeas_core::kind::MentionRole;
 use habeas_core::node::Relation;
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp};
 
+use super::Tx;
 use super::nodes::{Page, typed};
 use super::rows::select_nodes;
-use super::Tx;
 use crate::engine::Arg;
 
 /// The order of a list.
@@ -63,7 +63,10 @@ struct ListStatements {
 macro_rules! list_statements {
     ($condition:literal, $limit:literal) => {
         ListStatements {
-            count: concat!("SELECT COUNT(*) FROM resource r WHERE r.parent = ?1 AND r.kind = ?2 AND ", $condition),
+            count: concat!(
+                "SELECT COUNT(*) FROM resource r WHERE r.parent = ?1 AND r.kind = ?2 AND ",
+                $condition
+            ),
             oldest: concat!(
                 select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND "),
                 $condition,
@@ -258,7 +261,11 @@ fn list<'a>(
         Connected::ToSomething => (TO_SOMETHING, args),
         Connected::ToNothing => (TO_NOTHING, args),
         Connected::ToOneOf(targets) if targets.len() > Connected::MOST => {
-            return Err(Error::limit(format!("{} targets where at most {} can be asked for", targets.len(), Connected::MOST)));
+            return Err(Error::limit(format!(
+                "{} targets where at most {} can be asked for",
+                targets.len(),
+                Connected::MOST
+            )));
         }
         Connected::ToOneOf(targets) => {
             args.extend((0..Connected::MOST).map(|number| Arg::from(targets.get(number))));

@@ -75,7 +75,9 @@ impl Tx<'_> {
     /// waited for, those that come after see it.
     pub fn set_holder_state(&mut self, id: Id, state: HolderState) -> Result<()> {
         self.engine.query("SELECT state FROM holder WHERE id = ?1", &[(&id).into()], Lock::Update)?;
-        match self.execute("UPDATE holder SET state = ?2 WHERE id = ?1", &[(&id).into(), state.number().into()])? {
+        match self
+            .execute("UPDATE holder SET state = ?2 WHERE id = ?1", &[(&id).into(), state.number().into()])?
+        {
             0 => Err(Error::not_found("no such person or organisation")),
             _ => Ok(()),
         }
@@ -89,7 +91,8 @@ impl Tx<'_> {
 
     /// Fails when the holder is frozen or gone; otherwise keeps it as it is until the transaction ends.
     pub(crate) fn require_active(&mut self, holder: Id) -> Result<()> {
-        let rows = self.engine.query("SELECT state FROM holder WHERE id = ?1", &[(&holder).into()], Lock::Share)?;
+        let rows =
+            self.engine.query("SELECT state FROM holder WHERE id = ?1", &[(&holder).into()], Lock::Share)?;
         match rows.first() {
             None => Err(Error::not_found("no such person or organisation")),
             Some(row) => match HolderState::from_number(row.int(0)?)? {

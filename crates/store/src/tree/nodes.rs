@@ -80,14 +80,20 @@ impl Tx<'_> {
                 (new.id, new.id, 0)
             }
             Some(parent) => {
-                let place = self.place(parent)?.ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
+                let place = self
+                    .place(parent)?
+                    .ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
                 if !parents.contains(&place.kind) {
                     return Err(Error::internal(format!("{kind:?} cannot stand under {:?}", place.kind)));
                 }
                 if place.state == HolderState::Frozen {
                     return Err(frozen());
                 }
-                if kind.is_container() { (place.holder, new.id, 0) } else { (place.holder, place.container, place.generation) }
+                if kind.is_container() {
+                    (place.holder, new.id, 0)
+                } else {
+                    (place.holder, place.container, place.generation)
+                }
             }
         };
         let doc = self.shared.seal(new.id, kind, container, generation, &new.doc)?;
@@ -125,7 +131,14 @@ impl Tx<'_> {
     }
 
     /// Writes the searchable attributes that `doc` declares.
-    pub(crate) fn write_attrs(&mut self, id: Id, kind: Kind, container: Id, generation: u32, doc: &[u8]) -> Result<()> {
+    pub(crate) fn write_attrs(
+        &mut self,
+        id: Id,
+        kind: Kind,
+        container: Id,
+        generation: u32,
+        doc: &[u8],
+    ) -> Result<()> {
         let attrs = registry::ops(kind).attrs(doc)?;
         for (position, (key, value)) in attrs.0.iter().enumerate() {
             let (number, mac) = match value {
@@ -202,7 +215,8 @@ impl Tx<'_> {
             return Err(frozen());
         }
         let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, &json)?;
-        let name_mac = self.shared.name_mac_of(node.kind, place.container, place.generation, node.parent, &json)?;
+        let name_mac =
+            self.shared.name_mac_of(node.kind, place.container, place.generation, node.parent, &json)?;
         let now = self.now;
         let changed = self.execute(
             "UPDATE resource SET doc = ?3, version = version + 1, updated_at = ?4, expires_at = ?5, name_mac = ?6
@@ -217,7 +231,8 @@ impl Tx<'_> {
             ],
         )?;
         if changed == 0 {
-            return Err(Error::conflict("somebody else changed it at the same time").hint("read it again and repeat the change"));
+            return Err(Error::conflict("somebody else changed it at the same time")
+                .hint("read it again and repeat the change"));
         }
         self.execute("DELETE FROM attr WHERE resource = ?1", &[(&node.id).into()])?;
         self.write_attrs(node.id, node.kind, place.container, place.generation, &json)?;
@@ -231,23 +246,34 @@ impl Tx<'_> {
     pub fn children<K: DataKind>(&mut self, parent: Id, page: Page) -> Result<Vec<Node<K::Doc>>> {
         let sql = match page.order {
             Order::Oldest => {
-                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at, r.id LIMIT ?3 OFFSET ?4")
+                select_nodes!(
+                    "WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at, r.id LIMIT ?3 OFFSET ?4"
+                )
             }
             Order::Newest => {
-                select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at DESC, r.id DESC LIMIT ?3 OFFSET ?4")
+                select_nodes!(
+                    "WHERE r.parent = ?1 AND r.kind = ?2 ORDER BY r.created_at DESC, r.id DESC LIMIT ?3 OFFSET ?4"
+                )
             }
         };
         let rows = self.query(
             sql,
-            &[(&parent).into(), K::KIND.number().into(), (page.take as i64).into(), (page.skip as i64).into()],
+            &[
+                (&parent).into(),
+                K::KIND.number().into(),
+                (page.take as i64).into(),
+                (page.skip as i64).into(),
+            ],
         )?;
         rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
     /// How many of `kind` stand directly under `parent`.
     pub fn count_children(&mut self, parent: Id, kind: Kind) -> Result<u64> {
-        let count =
-            self.number("SELECT COUNT(*) FROM resource WHERE parent = ?1 AND kind = ?2", &[(&parent).into(), kind.number().into()])?;
+        let count = self.number(
+            "SELECT COUNT(*) FROM resource WHERE parent = ?1 AND kind = ?2",
+            &[(&parent).into(), kind.number().into()],
+        )?;
         Ok(count as u64)
     }
 
@@ -263,7 +289,12 @@ impl Tx<'_> {
     }
 
     /// The oldest child of kind `K` that has this text as the attribute `key`.
-    pub fn child_by_text<K: DataKind>(&mut self, parent: Id, key: AttrKey, text: &str) -> Result<Option<Node<K::Doc>>> {
+    pub fn child_by_text<K: DataKind>(
+        &mut self,
+        parent: Id,
+        key: AttrKey,
+        text: &str,
+    ) -> Result<Option<Node<K::Doc>>> {
         let Some(place) = self.place(parent)? else { return Ok(None) };
         let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
         let row = self.query_one(
@@ -277,7 +308,12 @@ impl Tx<'_> {
     }
 
     /// The oldest child of kind `K` that has this number as the attribute `key`.
-    pub fn child_by_number<K: DataKind>(&mut self, parent: Id, key: AttrKey, number: f64) -> Result<Option<Node<K::Doc>>> {
+    pub fn child_by_number<K: DataKind>(
+        &mut self,
+        parent: Id,
+        key: AttrKey,
+        number: f64,
+    ) -> Result<Option<Node<K::Doc>>> {
         let row = self.query_one(
             select_nodes!(
                 "JOIN attr a ON a.resource = r.id WHERE r.parent = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.number = ?4 \
@@ -334,7 +370,12 @@ impl Tx<'_> {
         resources.dedup();
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
-            tasks.push(self.enqueue(TaskKind::PurgeBlobs, Some(place.holder), &serde_json::json!({ "blobs": chunk }), self.now)?);
+            tasks.push(self.enqueue(
+                TaskKind::PurgeBlobs,
+                Some(place.holder),
+                &serde_json::json!({ "blobs": chunk }),
+                self.now,
+            )?);
         }
         if place.kind.is_container() {
             let payload = serde_json::json!({ "containers": containers });
@@ -344,7 +385,10 @@ impl Tx<'_> {
             tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
             // A person's own container loses tokens, telemetry and archives by themselves, all the time: their secrets are dead or their
             // files gone with them, and a new key each day would make every older backup of the person unreadable.
-            if !matches!(place.kind, Kind::Credential | Kind::Token | Kind::Telemetry | Kind::ExportArchive | Kind::Receipt) {
+            if !matches!(
+                place.kind,
+                Kind::Credential | Kind::Token | Kind::Telemetry | Kind::ExportArchive | Kind::Receipt
+            ) {
                 self.schedule_resealing(place.container)?;
             }
         }
@@ -373,7 +417,12 @@ impl Tx<'_> {
         )?;
         if waiting == 0 {
             let due = Timestamp(self.now.0.saturating_add(self.shared.reseal_after));
-            self.enqueue(TaskKind::Reseal, Some(container), &serde_json::json!({ "container": container }), due)?;
+            self.enqueue(
+                TaskKind::Reseal,
+                Some(container),
+                &serde_json::json!({ "container": container }),
+                due,
+            )?;
         }
         Ok(())
     }

@@ -25,11 +25,19 @@ fn associated(id: Id, kind: Kind, container: Id) -> [u8; 34] {
 impl Shared {
     pub(crate) fn key(&self, container: Id, generation: u32) -> Result<SecretKey> {
         self.keyring.key(container, generation).ok_or_else(|| {
-            Error::damaged(format!("container {container} has no key of generation {generation}")).code(KEY_GONE)
+            Error::damaged(format!("container {container} has no key of generation {generation}"))
+                .code(KEY_GONE)
         })
     }
 
-    pub(crate) fn seal(&self, id: Id, kind: Kind, container: Id, generation: u32, plain: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn seal(
+        &self,
+        id: Id,
+        kind: Kind,
+        container: Id,
+        generation: u32,
+        plain: &[u8],
+    ) -> Result<Vec<u8>> {
         let key = self.key(container, generation)?;
         if habeas_core::fault::is_switched_off("sealing") {
             return Ok([&[UNSEALED][..], &generation.to_be_bytes(), plain].concat());
@@ -52,7 +60,13 @@ impl Shared {
     }
 
     /// The MAC under which a unique name is stored.
-    pub(crate) fn name_mac(&self, container: Id, generation: u32, parent: Id, name: &str) -> Result<[u8; 32]> {
+    pub(crate) fn name_mac(
+        &self,
+        container: Id,
+        generation: u32,
+        parent: Id,
+        name: &str,
+    ) -> Result<[u8; 32]> {
         let key = self.key(container, generation)?.derive(b"name");
         let mut message = parent.as_bytes().to_vec();
         message.extend_from_slice(name.as_bytes());
@@ -75,7 +89,13 @@ impl Shared {
     }
 
     /// The MAC under which a searchable text is stored.
-    pub(crate) fn text_mac(&self, container: Id, generation: u32, attribute: i16, text: &str) -> Result<[u8; 32]> {
+    pub(crate) fn text_mac(
+        &self,
+        container: Id,
+        generation: u32,
+        attribute: i16,
+        text: &str,
+    ) -> Result<[u8; 32]> {
         let key = self.key(container, generation)?.derive(b"attribute");
         let mut message = attribute.to_be_bytes().to_vec();
         message.extend_from_slice(text.as_bytes());

@@ -74,10 +74,13 @@ impl Tx<'_> {
 
     /// The containers that `holder` has: the units whose keys are destroyed when it is erased.
     pub fn containers_of(&mut self, holder: Id) -> Result<Vec<Id>> {
-        self.query("SELECT id FROM resource WHERE holder = ?1 AND container = id ORDER BY id", &[(&holder).into()])?
-            .iter()
-            .map(|row| row.id(0))
-            .collect()
+        self.query(
+            "SELECT id FROM resource WHERE holder = ?1 AND container = id ORDER BY id",
+            &[(&holder).into()],
+        )?
+        .iter()
+        .map(|row| row.id(0))
+        .collect()
     }
 
     /// The blobs of `holder`, in the order of ids, after `after`.
@@ -95,7 +98,8 @@ impl Tx<'_> {
     /// Notes blobs that are about to be written, so that they are found again if the server dies before their document is
     /// committed. `under` is the resource that the document will stand under.
     pub fn announce_blobs(&mut self, under: Id, blobs: &[&BlobRef]) -> Result<()> {
-        let place = self.place(under)?.ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
+        let place =
+            self.place(under)?.ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
         self.require_active(place.holder)?;
         let now = self.now;
         for blob in blobs {

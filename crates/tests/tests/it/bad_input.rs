@@ -14,7 +14,11 @@ async fn bad_requests_are_refused_with_code_and_message() {
     let project = deployment.project(&someone, "p").await;
     let id = "0190b3a4-5c6d-7e8f-9012-3456789abcde";
     let many = vec![json!({ "contents": "AQID" }); 65];
-    let ids = vec![id; 21].iter().enumerate().map(|(n, id)| id.replace("abcde", &format!("{n:05}"))).collect::<Vec<_>>();
+    let ids = vec![id; 21]
+        .iter()
+        .enumerate()
+        .map(|(n, id)| id.replace("abcde", &format!("{n:05}")))
+        .collect::<Vec<_>>();
     let cases: Vec<(&str, String, Option<Value>, u16)> = vec![
         ("POST", "/projects".into(), None, 400),
         ("POST", "/projects?name=x&domainId=zz".into(), None, 400),
@@ -24,7 +28,12 @@ async fn bad_requests_are_refused_with_code_and_message() {
         ("POST", format!("/projects/{project}/images/files"), Some(json!({ "images": many })), 400),
         ("POST", format!("/projects/{project}/images/files"), Some(json!({ "images": [] })), 400),
         ("POST", format!("/projects/{project}/images/files"), Some(json!({ "images": 3 })), 400),
-        ("POST", format!("/projects/{project}/images/files"), Some(json!({ "images": [{ "contents": "AQID" }], "tagIds": ids })), 400),
+        (
+            "POST",
+            format!("/projects/{project}/images/files"),
+            Some(json!({ "images": [{ "contents": "AQID" }], "tagIds": ids })),
+            400,
+        ),
         ("POST", format!("/projects/{project}/images/tags"), Some(json!({ "tags": "x" })), 400),
         ("POST", format!("/projects/{project}/images/regions"), Some(json!({ "regions": [{}] })), 400),
         ("POST", format!("/projects/{project}/images/metadata?imageIds={id}"), Some(json!({ "a": 1 })), 400),
@@ -39,7 +48,10 @@ async fn bad_requests_are_refused_with_code_and_message() {
         let (status, answer) = deployment.train(method, &someone.key, &path, body).await;
         assert_eq!(status.as_u16(), expected, "{method} {path}: {answer}");
         for member in ["code", "message"] {
-            assert!(answer[member].as_str().is_some_and(|text| !text.is_empty()), "{method} {path}: {answer}");
+            assert!(
+                answer[member].as_str().is_some_and(|text| !text.is_empty()),
+                "{method} {path}: {answer}"
+            );
             assert_eq!(answer[member], answer["error"][member]);
         }
     }
@@ -53,13 +65,22 @@ async fn bad_requests_are_refused_with_code_and_message() {
         { "name": "not base64", "contents": "***" },
         { "name": "too large", "contents": "A".repeat(9 * 1024 * 1024) },
     ] });
-    let (status, answer) = deployment.train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body)).await;
+    let (status, answer) = deployment
+        .train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body))
+        .await;
     assert_eq!(status, 207, "{answer}");
-    let statuses: Vec<&str> = answer["images"].as_array().unwrap().iter().map(|image| image["status"].as_str().unwrap()).collect();
-    assert_eq!(statuses, ["OK", "ErrorImageFormat", "ErrorImageFormat", "ErrorImageFormat", "ErrorImageSize"]);
+    let statuses: Vec<&str> =
+        answer["images"].as_array().unwrap().iter().map(|image| image["status"].as_str().unwrap()).collect();
+    assert_eq!(
+        statuses,
+        ["OK", "ErrorImageFormat", "ErrorImageFormat", "ErrorImageFormat", "ErrorImageSize"]
+    );
     // Broken bodies.
     for (content_type, body) in [
-        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\"imageData\"\r\n\r\nAB".to_vec()),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; name=\"imageData\"\r\n\r\nAB".to_vec(),
+        ),
         ("multipart/form-data; boundary=x", Vec::new()),
         ("application/octet-stream", Vec::new()),
         ("application/json", b"{\"images\":[{\"contents\":\"AQ".to_vec()),
@@ -73,7 +94,8 @@ async fn bad_requests_are_refused_with_code_and_message() {
         let (status, _) = deployment.send(request).await;
         assert_eq!(status, 400, "{content_type}");
     }
-    let (_, count) = deployment.train("GET", &someone.key, &format!("/projects/{project}/images/count"), None).await;
+    let (_, count) =
+        deployment.train("GET", &someone.key, &format!("/projects/{project}/images/count"), None).await;
     assert_eq!(count, json!(1));
     for (method, path, body) in [
         ("POST", "/persons", json!({ "email": "no address" })),

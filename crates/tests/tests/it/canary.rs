@@ -26,38 +26,58 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let marker = |what: &str| format!("c4n4ry{what}{seed}");
     let email = format!("{}@example.org", marker("email"));
     let someone = deployment.person(&email, &marker("name")).await;
-    let (status, _) = deployment.operator("PUT", &format!("/persons/{}/password", someone.id), json!({ "password": marker("password") })).await;
+    let (status, _) = deployment
+        .operator(
+            "PUT",
+            &format!("/persons/{}/password", someone.id),
+            json!({ "password": marker("password") }),
+        )
+        .await;
     assert_eq!(status, 204);
     let token = json!({ "label": marker("label") });
     assert_eq!(deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), token).await.0, 201);
-    let project = deployment.project(&someone, &format!("{}&description={}", marker("project"), marker("description"))).await;
-    let tag = deployment.tag(&someone, &project, &format!("{}&description={}", marker("tag"), marker("about"))).await;
+    let project = deployment
+        .project(&someone, &format!("{}&description={}", marker("project"), marker("description")))
+        .await;
+    let tag = deployment
+        .tag(&someone, &project, &format!("{}&description={}", marker("tag"), marker("about")))
+        .await;
     let mut bytes = image(1);
     bytes.extend_from_slice(marker("bytes").as_bytes());
     // The camera's name in the sample's EXIF gives way to a marker of the same length.
-    let mut with_exif = include_bytes!("../../../../data/custom-vision/CustomVision/ImageClassification/Images/Hemlock/hemlock_1.jpg").to_vec();
+    let mut with_exif = include_bytes!(
+        "../../../../data/custom-vision/CustomVision/ImageClassification/Images/Hemlock/hemlock_1.jpg"
+    )
+    .to_vec();
     let camera = with_exif.windows(8).position(|window| window == b"SM-G900V").unwrap();
     let exif = format!("x{:0>7}", &seed[..7]);
     with_exif[camera..camera + 8].copy_from_slice(exif.as_bytes());
-    let first = deployment.image(&someone, &project, &format!("{}.jpg", marker("file")), &bytes, &[&tag]).await;
+    let first =
+        deployment.image(&someone, &project, &format!("{}.jpg", marker("file")), &bytes, &[&tag]).await;
     deployment.image(&someone, &project, "plain.jpg", &with_exif, &[]).await;
     let path = format!("/projects/{project}/images/metadata?imageIds={first}");
     let mut metadata = serde_json::Map::new();
     metadata.insert(marker("key"), json!(marker("value")));
     assert_eq!(deployment.train("POST", &someone.key, &path, Some(metadata.into())).await.0, 200);
     // The copies of an image that are made when first asked for, and an archive of it all.
-    let (_, found) = deployment.train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None).await;
+    let (_, found) = deployment
+        .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
+        .await;
     let uri = found[0]["thumbnailUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
     let request = axum::http::Request::get(uri).body(axum::body::Body::empty()).unwrap();
     assert_eq!(deployment.send(request).await.0, 200);
-    let (status, archive) = deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
+    let (status, archive) =
+        deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
     let path = format!("/exports/{}", archive["id"].as_str().unwrap());
     while deployment.operator("GET", &path, json!(null)).await.1["status"] == "running" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let mut markers: Vec<String> =
-        ["email", "name", "label", "project", "description", "tag", "about", "bytes", "file", "key", "value"].iter().map(|what| marker(what)).collect();
+        ["email", "name", "label", "project", "description", "tag", "about", "bytes", "file", "key", "value"]
+            .iter()
+            .map(|what| marker(what))
+            .collect();
     markers.push(exif);
     markers.push(someone.key.clone());
     Canary { someone, markers }
@@ -82,13 +102,23 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         // Controls: the scan finds every marker through the keyring, the archive holds all but the key, and none lies on disk in plain.
         let hits = scan::opened(&store, &canary.markers).await;
         for marker in &canary.markers {
-            assert!(hits.iter().any(|hit| hit.starts_with(marker.as_str())), "{marker} was not found before the erasure");
+            assert!(
+                hits.iter().any(|hit| hit.starts_with(marker.as_str())),
+                "{marker} was not found before the erasure"
+            );
         }
-        let archive: Vec<u8> = deployment.export(&canary.someone).await.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        let archive: Vec<u8> =
+            deployment.export(&canary.someone).await.into_iter().flat_map(|(_, bytes)| bytes).collect();
         for marker in canary.markers.iter().filter(|marker| **marker != canary.someone.key) {
-            assert!(!scan::found(&archive, std::slice::from_ref(marker)).is_empty(), "{marker} is not in the archive");
+            assert!(
+                !scan::found(&archive, std::slice::from_ref(marker)).is_empty(),
+                "{marker} is not in the archive"
+            );
         }
-        assert!(scan::found(&archive, std::slice::from_ref(&canary.someone.key)).is_empty(), "the archive holds a key");
+        assert!(
+            scan::found(&archive, std::slice::from_ref(&canary.someone.key)).is_empty(),
+            "the archive holds a key"
+        );
         assert!(scan::found(&archive, &neighbour.markers).is_empty(), "the archive holds a neighbour's data");
         assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
         let backup = deployment.path("backup");
@@ -98,7 +128,9 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
 
         let report = deployment.erase(&canary.someone).await;
         assert_eq!(report["status"], "completed", "{report}");
-        let (_, receipt) = deployment.operator("GET", &format!("/erasures/{}/receipt", report["plan"].as_str().unwrap()), json!(null)).await;
+        let (_, receipt) = deployment
+            .operator("GET", &format!("/erasures/{}/receipt", report["plan"].as_str().unwrap()), json!(null))
+            .await;
         let public = deployment.server().app().rights.public_key().unwrap();
         habeas_core::receipt::verify(receipt.to_string().as_bytes(), &public).unwrap();
         assert!(scan::found(receipt.to_string().as_bytes(), &canary.markers).is_empty());
@@ -118,11 +150,16 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         let mut options = habeas_store::Options::embedded(deployment.path("restored"));
         options.keyring = Some(deployment.path("data/keyring"));
         options.root_key = Some(habeas_store::RootKeySource::File(deployment.path("data/root.key")));
-        let restored = habeas_store::Store::restore(options.clone(), &backup, habeas_core::Ambient::system()).await.unwrap();
+        let restored = habeas_store::Store::restore(options.clone(), &backup, habeas_core::Ambient::system())
+            .await
+            .unwrap();
         assert!(restored.erased > 0 && restored.unreadable == 0, "{restored:?}");
         let store = habeas_store::Store::open(options, habeas_core::Ambient::system()).await.unwrap();
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());
-        assert!(!scan::opened(&store, &neighbour.markers).await.is_empty(), "the restore brought nothing back at all");
+        assert!(
+            !scan::opened(&store, &neighbour.markers).await.is_empty(),
+            "the restore brought nothing back at all"
+        );
         assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
     }
 }
@@ -132,7 +169,11 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
     let _lock = exclusively().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
-        for (protection, complaint) in [("shred", "was not overwritten"), ("delete", "rows are left"), ("purge", "is left in the object store")] {
+        for (protection, complaint) in [
+            ("shred", "was not overwritten"),
+            ("delete", "rows are left"),
+            ("purge", "is left in the object store"),
+        ] {
             let canary = plant(&deployment, &seed()).await;
             let store = deployment.server().app().store().clone();
             fault::switch_off(&[protection]);
@@ -157,7 +198,8 @@ async fn without_sealing_the_rows_themselves_are_found_and_then_gone() {
     let canary = plant(&deployment, &seed()).await;
     let store = deployment.server().app().store().clone();
     // Image bytes and archives are blobs, which are sealed all the same.
-    let in_rows: Vec<String> = canary.markers.iter().filter(|marker| !marker.contains("bytes")).cloned().collect();
+    let in_rows: Vec<String> =
+        canary.markers.iter().filter(|marker| !marker.contains("bytes")).cloned().collect();
     let hits = scan::on_disk(deployment.folder.path(), &in_rows);
     for marker in &in_rows {
         assert!(hits.iter().any(|hit| hit.starts_with(marker.as_str())), "the control did not find {marker}");

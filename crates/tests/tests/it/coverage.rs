@@ -20,11 +20,13 @@ async fn every_privacy_operation_refuses_strangers() {
     assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
     let mut tokens = Vec::new();
     for someone in [&owner, &other, &officer] {
-        let (_, issued) = deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), json!({})).await;
+        let (_, issued) =
+            deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), json!({})).await;
         tokens.push(issued["secret"].as_str().unwrap().to_owned());
     }
     let (_, export) = deployment.operator("POST", &format!("/persons/{}/exports", owner.id), json!({})).await;
-    let (_, plan) = deployment.operator("POST", &format!("/persons/{}/erasure-plans", owner.id), json!({})).await;
+    let (_, plan) =
+        deployment.operator("POST", &format!("/persons/{}/erasure-plans", owner.id), json!({})).await;
     let document = habeas_wire::privacy::openapi();
     let mut checked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -61,7 +63,12 @@ async fn every_privacy_operation_refuses_strangers() {
             }
             assert_eq!(anonymous, 401, "anonymous {method} {template}");
             let (stranger, body) = deployment.send(call(Some(&tokens[1]))).await;
-            assert_eq!(stranger, 404, "another person {method} {template}: {}", String::from_utf8_lossy(&body));
+            assert_eq!(
+                stranger,
+                404,
+                "another person {method} {template}: {}",
+                String::from_utf8_lossy(&body)
+            );
             checked += 1;
         }
     }
@@ -83,8 +90,16 @@ async fn every_privacy_operation_refuses_strangers() {
         assert_eq!(deployment.send(request).await.0, expected, "token {token} {path}");
     }
     // What the officer read stands in the owner's record.
-    let (_, activity) = deployment.operator("GET", &format!("/persons/{}/activity", owner.id), json!(null)).await;
-    assert!(activity.as_array().unwrap().iter().any(|entry| entry["by"] == "staff" && entry["operation"] == "GetHoldings"), "{activity}");
+    let (_, activity) =
+        deployment.operator("GET", &format!("/persons/{}/activity", owner.id), json!(null)).await;
+    assert!(
+        activity
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["by"] == "staff" && entry["operation"] == "GetHoldings"),
+        "{activity}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,13 +137,26 @@ async fn every_training_operation_refuses_strangers() {
     ] {
         let path = format!("/projects/{project}{path}");
         let (status, answer) = deployment.train(method, &other.key, &path, body.clone()).await;
-        assert_eq!((status.as_u16(), answer["code"].as_str()), (404, Some("NotFoundProject")), "{method} {path}: {answer}");
-        let (status, answer) = deployment.train(method, "0123456789abcdef0123456789abcdef", &path, body).await;
-        assert_eq!((status.as_u16(), answer["error"]["code"].as_str()), (401, Some("401")), "{method} {path}");
+        assert_eq!(
+            (status.as_u16(), answer["code"].as_str()),
+            (404, Some("NotFoundProject")),
+            "{method} {path}: {answer}"
+        );
+        let (status, answer) =
+            deployment.train(method, "0123456789abcdef0123456789abcdef", &path, body).await;
+        assert_eq!(
+            (status.as_u16(), answer["error"]["code"].as_str()),
+            (401, Some("401")),
+            "{method} {path}"
+        );
     }
     let request = Request::get(format!("{TRAINING}/projects")).body(Body::empty()).unwrap();
     assert_eq!(deployment.send(request).await.0, 401);
-    let (status, answer) = deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
+    let (status, answer) =
+        deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
     assert_eq!((status.as_u16(), answer["code"].as_str()), (501, Some("BadRequestOperationNotSupported")));
-    assert_eq!(deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0, 200);
+    assert_eq!(
+        deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0,
+        200
+    );
 }

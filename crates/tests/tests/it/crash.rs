@@ -9,7 +9,9 @@ use crate::deployment::{Deployment, engines, image};
 /// The work of the process that is killed: this same test binary, started again with a folder and a fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
-    let (Ok(data), Ok(work)) = (std::env::var("HABEAS_TEST_DATA"), std::env::var("HABEAS_TEST_WORK")) else { return };
+    let (Ok(data), Ok(work)) = (std::env::var("HABEAS_TEST_DATA"), std::env::var("HABEAS_TEST_WORK")) else {
+        return;
+    };
     let mut deployment = Deployment::open_in(data.into(), std::env::var("HABEAS_TEST_DATABASE").ok()).await;
     let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
     let id = persons[0]["objectId"].as_str().unwrap().to_owned();
@@ -22,7 +24,9 @@ async fn child() {
     let (_, projects) = deployment.train("GET", &someone.key, "/projects", None).await;
     match work.as_str() {
         "upload" => {
-            deployment.image(&someone, projects[0]["id"].as_str().unwrap(), "late.jpg", &image(99), &[]).await;
+            deployment
+                .image(&someone, projects[0]["id"].as_str().unwrap(), "late.jpg", &image(99), &[])
+                .await;
         }
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
@@ -63,7 +67,8 @@ async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment
 }
 
 async fn only_the_neighbour_is_left(deployment: &Deployment) {
-    let gone = || async { deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 };
+    let gone =
+        || async { deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 };
     while gone().await != 404 {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -120,7 +125,13 @@ async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
-        let (_, held) = deployment.operator("GET", &format!("/persons/{}/items/Image", persons[0]["objectId"].as_str().unwrap()), json!(null)).await;
+        let (_, held) = deployment
+            .operator(
+                "GET",
+                &format!("/persons/{}/items/Image", persons[0]["objectId"].as_str().unwrap()),
+                json!(null),
+            )
+            .await;
         assert_eq!(held["items"].as_array().unwrap().len(), 1, "{fault}");
     }
 }

@@ -29,29 +29,58 @@ async fn a_project_from_its_creation_to_its_end() {
         assert_eq!(get("/images?orderBy=Oldest&take=1&skip=1").await[0]["id"], second.as_str());
         assert_eq!(get(&format!("/tags/{red}")).await["imageCount"], json!(1));
         let path = at(&format!("/images/metadata?imageIds={second}"));
-        assert_eq!(deployment.train("POST", &someone.key, &path, Some(json!({ "who": "it's me" }))).await.0, 200);
-        assert_eq!(get("/images?$filter=metadata%3Dwho%20eq%20%27it%27%27s%20me%27").await[0]["id"], second.as_str());
+        assert_eq!(
+            deployment.train("POST", &someone.key, &path, Some(json!({ "who": "it's me" }))).await.0,
+            200
+        );
+        assert_eq!(
+            get("/images?$filter=metadata%3Dwho%20eq%20%27it%27%27s%20me%27").await[0]["id"],
+            second.as_str()
+        );
         let region = json!({ "regions": [{ "imageId": second, "tagId": red, "left": 0.1, "top": 0.1, "width": 0.5, "height": 0.5 }] });
-        let (_, made) = deployment.train("POST", &someone.key, &at("/images/regions"), Some(region.clone())).await;
+        let (_, made) =
+            deployment.train("POST", &someone.key, &at("/images/regions"), Some(region.clone())).await;
         let region_id = made["created"][0]["regionId"].as_str().unwrap().to_owned();
         assert_eq!(deployment.train("POST", &someone.key, &at("/images/regions"), Some(region)).await.1["duplicated"].as_array().unwrap().len(), 1);
-        assert_eq!(deployment.train("DELETE", &someone.key, &at(&format!("/images/regions?regionIds={region_id}")), None).await.0, 204);
+        assert_eq!(
+            deployment
+                .train("DELETE", &someone.key, &at(&format!("/images/regions?regionIds={region_id}")), None)
+                .await
+                .0,
+            204
+        );
         assert_eq!(get("/images/untagged").await[0]["id"], second.as_str());
 
         let shown = get(&format!("/images/id?imageIds={first}")).await;
-        let uri = shown[0]["originalImageUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
+        let uri =
+            shown[0]["originalImageUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
         let fetch = async |uri: &str| deployment.send(Request::get(uri).body(Body::empty()).unwrap()).await;
         assert_eq!(fetch(&uri).await, (axum::http::StatusCode::OK, image(1)));
         assert_eq!(fetch(&uri.replace("sig=", "sig=0")).await.0, 404);
-        assert_eq!(deployment.train("DELETE", &someone.key, &at(&format!("/images?imageIds={first}")), None).await.0, 204);
+        assert_eq!(
+            deployment.train("DELETE", &someone.key, &at(&format!("/images?imageIds={first}")), None).await.0,
+            204
+        );
         assert_eq!(fetch(&uri).await.0, 404);
-        assert_eq!(deployment.train("DELETE", &someone.key, &at("/images?allImages=true&allIterations=true"), None).await.0, 202);
+        assert_eq!(
+            deployment
+                .train("DELETE", &someone.key, &at("/images?allImages=true&allIterations=true"), None)
+                .await
+                .0,
+            202
+        );
         assert_eq!(get("/images/count").await, json!(0));
         assert_eq!(deployment.train("DELETE", &someone.key, &at(&format!("/tags/{red}")), None).await.0, 204);
         assert_eq!(deployment.train("DELETE", &someone.key, &at(""), None).await.0, 204);
         assert_eq!(deployment.train("GET", &someone.key, &at(""), None).await.0, 404);
         let id: habeas_core::Id = project.parse().unwrap();
-        let keys = deployment.server().app().store().with_keyring(move |keyring| Ok(keyring.generations(id))).await.unwrap();
+        let keys = deployment
+            .server()
+            .app()
+            .store()
+            .with_keyring(move |keyring| Ok(keyring.generations(id)))
+            .await
+            .unwrap();
         assert!(keys.is_empty(), "the project's key is still there");
     }
 }
@@ -63,7 +92,10 @@ async fn account_info_in_the_shapes_of_old_and_new_clients() {
     let someone = deployment.person("a@example.org", "Ada").await;
     deployment.project(&someone, "p").await;
     let get = async |version: &str| {
-        let request = Request::get(format!("/CustomVision/{version}/Training/account")).header("Training-Key", &someone.key).body(Body::empty()).unwrap();
+        let request = Request::get(format!("/CustomVision/{version}/Training/account"))
+            .header("Training-Key", &someone.key)
+            .body(Body::empty())
+            .unwrap();
         let (status, bytes) = deployment.send(request).await;
         assert_eq!(status, 200);
         serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()

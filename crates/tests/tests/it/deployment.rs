@@ -19,7 +19,9 @@ pub(crate) const TRAINING: &str = "/customvision/v3.4-preview/training";
 
 /// A sample image; the number after its end makes its bytes unique.
 pub(crate) fn image(number: u64) -> Vec<u8> {
-    let mut bytes = include_bytes!("../../../../data/custom-vision/CustomVision/ObjectDetection/Images/fork/fork_1.jpg").to_vec();
+    let mut bytes =
+        include_bytes!("../../../../data/custom-vision/CustomVision/ObjectDetection/Images/fork/fork_1.jpg")
+            .to_vec();
     bytes.extend_from_slice(format!("unique {number}").as_bytes());
     bytes
 }
@@ -113,7 +115,13 @@ impl Deployment {
     }
 
     /// Calls the training API with a key.
-    pub(crate) async fn train(&self, method: &str, key: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(crate) async fn train(
+        &self,
+        method: &str,
+        key: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri(format!("{TRAINING}{path}"))
@@ -144,22 +152,33 @@ impl Deployment {
 
     /// A tag; its id.
     pub(crate) async fn tag(&self, someone: &Someone, project: &str, name: &str) -> String {
-        let (status, made) = self.train("POST", &someone.key, &format!("/projects/{project}/tags?name={name}"), None).await;
+        let (status, made) =
+            self.train("POST", &someone.key, &format!("/projects/{project}/tags?name={name}"), None).await;
         assert_eq!(status, 200, "{made}");
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// An image; its id.
-    pub(crate) async fn image(&self, someone: &Someone, project: &str, name: &str, bytes: &[u8], tags: &[&str]) -> String {
-        let body = json!({ "images": [{ "name": name, "contents": STANDARD.encode(bytes), "tagIds": tags }] });
-        let (status, made) = self.train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body)).await;
+    pub(crate) async fn image(
+        &self,
+        someone: &Someone,
+        project: &str,
+        name: &str,
+        bytes: &[u8],
+        tags: &[&str],
+    ) -> String {
+        let body =
+            json!({ "images": [{ "name": name, "contents": STANDARD.encode(bytes), "tagIds": tags }] });
+        let (status, made) =
+            self.train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body)).await;
         assert_eq!(status, 200, "{made}");
         made["images"][0]["image"]["id"].as_str().unwrap().to_owned()
     }
 
     /// Plans, runs and waits for an erasure; the last report, with the plan's id in it.
     pub(crate) async fn erase(&self, someone: &Someone) -> Value {
-        let (status, plan) = self.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
+        let (status, plan) =
+            self.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
         assert_eq!(status, 201, "{plan}");
         let body = json!({ "plan": plan["plan"], "confirm": someone.email, "digest": plan["digest"] });
         let (status, report) = self.operator("POST", "/erasures", body).await;
@@ -180,7 +199,9 @@ impl Deployment {
 
     /// The archive of a person: path and bytes of every file.
     pub(crate) async fn export(&self, someone: &Someone) -> Vec<(String, Vec<u8>)> {
-        let mut request = Request::get(format!("/api/privacy/v1/persons/{}/export", someone.id)).body(Body::empty()).unwrap();
+        let mut request = Request::get(format!("/api/privacy/v1/persons/{}/export", someone.id))
+            .body(Body::empty())
+            .unwrap();
         request.extensions_mut().insert(habeas_access::Actor::Operator);
         let (status, bytes) = self.send(request).await;
         assert_eq!(status, 200);
@@ -197,7 +218,16 @@ impl Deployment {
 
     /// What a person's archive holds of theirs: without dates of the export itself, telemetry and signatures.
     pub(crate) async fn content(&self, someone: &Someone) -> Vec<(String, Vec<u8>)> {
-        let about = ["request.json", "ro-crate-", "manifest-", "signature/", "activity/", "article-15", "completeness", "datapackage"];
+        let about = [
+            "request.json",
+            "ro-crate-",
+            "manifest-",
+            "signature/",
+            "activity/",
+            "article-15",
+            "completeness",
+            "datapackage",
+        ];
         let mut files = self.export(someone).await;
         files.retain(|(path, _)| !about.iter().any(|prefix| path.starts_with(prefix)));
         files.sort();

@@ -9,6 +9,6 @@ mod deployment;
 mod postgres;
 mod races;
 mod restore;
-mod schema;
 mod scan;
+mod schema;
 mod worlds;

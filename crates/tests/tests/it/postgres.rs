@@ -25,7 +25,12 @@ pub(crate) fn database() -> Option<String> {
     let cluster = cluster.as_ref()?;
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::SeqCst));
     let folder = cluster.folder.display();
-    run(cluster.command("psql").args(["-q", "-h"]).arg(&cluster.folder).args(["-d", "postgres", "-c", &format!("CREATE DATABASE {name}")]));
+    run(cluster.command("psql").args(["-q", "-h"]).arg(&cluster.folder).args([
+        "-d",
+        "postgres",
+        "-c",
+        &format!("CREATE DATABASE {name}"),
+    ]));
     Some(format!("postgres://postgres@/{name}?host={folder}"))
 }
 
@@ -61,8 +66,15 @@ fn start() -> Option<Cluster> {
         run(Command::new("chown").arg("postgres").arg(&cluster.folder));
     }
     let data = cluster.folder.join("data");
-    run(cluster.command("initdb").args(["--auth=trust", "--username=postgres", "-D"]).arg(&data).stdout(Stdio::null()));
-    let options = format!("-c listen_addresses= -c unix_socket_directories={} -c max_connections=200", cluster.folder.display());
+    run(cluster
+        .command("initdb")
+        .args(["--auth=trust", "--username=postgres", "-D"])
+        .arg(&data)
+        .stdout(Stdio::null()));
+    let options = format!(
+        "-c listen_addresses= -c unix_socket_directories={} -c max_connections=200",
+        cluster.folder.display()
+    );
     run(cluster
         .command("pg_ctl")
         .args(["-w", "-s", "-l"])
@@ -77,7 +89,8 @@ fn start() -> Option<Cluster> {
 
 /// Test binaries run no code of ours at their end: a small watcher waits for the process to go.
 fn stop_when_the_tests_end(cluster: &Cluster, data: &Path) {
-    let script = "while [ -e \"/proc/$1\" ]; do sleep 1; done; \"$2\" -m immediate -s -D \"$3\" stop; rm -rf \"$4\"";
+    let script =
+        "while [ -e \"/proc/$1\" ]; do sleep 1; done; \"$2\" -m immediate -s -D \"$3\" stop; rm -rf \"$4\"";
     let mut command = Command::new(if is_root() { "runuser" } else { "sh" });
     if is_root() {
         command.args(["-u", "postgres", "--", "sh"]);

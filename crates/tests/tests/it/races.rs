@@ -13,18 +13,36 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let deployment = Arc::new(Deployment::open(database).await);
         let someone = deployment.person("busy@example.org", "Busy").await;
         let project = deployment.project(&someone, "p").await;
-        let (_, plan) = deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
+        let (_, plan) =
+            deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..64_u64 {
             let (deployment, someone, project) = (Arc::clone(&deployment), someone.clone(), project.clone());
             writers.spawn(async move {
                 for number in 0..20_u64 {
                     let (status, answer) = if writer % 8 == 0 {
-                        let contents = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, image(writer * 100 + number));
+                        let contents = base64::Engine::encode(
+                            &base64::engine::general_purpose::STANDARD,
+                            image(writer * 100 + number),
+                        );
                         let body = json!({ "images": [{ "contents": contents }] });
-                        deployment.train("POST", &someone.key, &format!("/projects/{project}/images/files"), Some(body)).await
+                        deployment
+                            .train(
+                                "POST",
+                                &someone.key,
+                                &format!("/projects/{project}/images/files"),
+                                Some(body),
+                            )
+                            .await
                     } else {
-                        deployment.train("POST", &someone.key, &format!("/projects/{project}/tags?name=t{writer}-{number}"), None).await
+                        deployment
+                            .train(
+                                "POST",
+                                &someone.key,
+                                &format!("/projects/{project}/tags?name=t{writer}-{number}"),
+                                None,
+                            )
+                            .await
                     };
                     match status.as_u16() {
                         200 => {}
@@ -42,9 +60,14 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let mut status = deployment.operator("POST", "/erasures", body).await.0;
         let mut id = plan["plan"].as_str().unwrap().to_owned();
         while status == 409 {
-            let (_, plan) = deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
+            let (_, plan) = deployment
+                .operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({}))
+                .await;
             id = plan["plan"].as_str().unwrap().to_owned();
-            status = deployment.operator("POST", "/erasures", json!({ "plan": id, "confirm": someone.email })).await.0;
+            status = deployment
+                .operator("POST", "/erasures", json!({ "plan": id, "confirm": someone.email }))
+                .await
+                .0;
         }
         assert_eq!(status, 202);
         while let Some(result) = writers.join_next().await {

@@ -30,7 +30,9 @@ async fn an_image_deleted_after_a_backup_stays_deleted_and_a_resealed_project_is
         };
         let (first, second) = (restore("first"), restore("second"));
         deployment.stop().await;
-        let report = habeas_store::Store::restore(first.clone(), &backup, habeas_core::Ambient::system()).await.unwrap();
+        let report = habeas_store::Store::restore(first.clone(), &backup, habeas_core::Ambient::system())
+            .await
+            .unwrap();
         assert_eq!((report.erased, report.unreadable), (1, 0), "{report:?}");
         deployment.start().await;
         let store = deployment.server().app().store().clone();
@@ -38,13 +40,19 @@ async fn an_image_deleted_after_a_backup_stays_deleted_and_a_resealed_project_is
         assert!(habeas_store::Store::open(first, habeas_core::Ambient::system()).await.is_err());
         // A new key for the project: everything in it is found as before.
         store.reseal(project_id).await.unwrap();
-        let (_, images) = deployment.train("GET", &someone.key, &format!("/projects/{project}/images/tagged"), None).await;
+        let (_, images) =
+            deployment.train("GET", &someone.key, &format!("/projects/{project}/images/tagged"), None).await;
         assert_eq!(images[0]["id"], kept.as_str());
-        assert_eq!(deployment.train("POST", &someone.key, &format!("/projects/{project}/tags?name=t"), None).await.1["code"], "BadRequestTagNameNotUnique");
+        assert_eq!(
+            deployment.train("POST", &someone.key, &format!("/projects/{project}/tags?name=t"), None).await.1
+                ["code"],
+            "BadRequestTagNameNotUnique"
+        );
         assert_eq!(store.readable_in(&backup).await.unwrap().2, 1);
         drop(store);
         deployment.stop().await;
-        let report = habeas_store::Store::restore(second, &backup, habeas_core::Ambient::system()).await.unwrap();
+        let report =
+            habeas_store::Store::restore(second, &backup, habeas_core::Ambient::system()).await.unwrap();
         assert!(report.unreadable >= 3, "{report:?}");
         // A backup that was changed is refused, and so is one without its keyring.
         let rows = backup.join("rows-resource.jsonl");
@@ -52,6 +60,8 @@ async fn an_image_deleted_after_a_backup_stays_deleted_and_a_resealed_project_is
         bytes[40] ^= 1;
         std::fs::write(&rows, bytes).unwrap();
         let options = restore("third");
-        assert!(habeas_store::Store::restore(options, &backup, habeas_core::Ambient::system()).await.is_err());
+        assert!(
+            habeas_store::Store::restore(options, &backup, habeas_core::Ambient::system()).await.is_err()
+        );
     }
 }

@@ -46,13 +46,17 @@ pub(crate) fn on_disk(folder: &Path, markers: &[String]) -> Vec<String> {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        hits.extend(found(name.as_bytes(), markers).into_iter().map(|marker| format!("{marker} in the name {name}")));
+        hits.extend(
+            found(name.as_bytes(), markers).into_iter().map(|marker| format!("{marker} in the name {name}")),
+        );
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
             hits.extend(on_disk(&path, markers));
         } else if kind.is_file() {
             let bytes = std::fs::read(&path).unwrap();
-            hits.extend(found(&bytes, markers).into_iter().map(|marker| format!("{marker} in {}", path.display())));
+            hits.extend(
+                found(&bytes, markers).into_iter().map(|marker| format!("{marker} in {}", path.display())),
+            );
         }
     }
     hits
@@ -63,15 +67,28 @@ pub(crate) async fn opened(store: &Store, markers: &[String]) -> Vec<String> {
     let mut hits = Vec::new();
     let mut holders = vec![Id::NIL];
     for sort in [HolderKind::Person, HolderKind::Organisation] {
-        holders.extend(store.read(move |tx| tx.holders(sort, Id::NIL, 10_000)).await.unwrap().into_iter().map(|(id, _)| id));
+        holders.extend(
+            store
+                .read(move |tx| tx.holders(sort, Id::NIL, 10_000))
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|(id, _)| id),
+        );
     }
     for holder in holders {
         for &kind in Kind::ALL {
             for node in store.read(move |tx| tx.held(holder, kind, Id::NIL, 10_000)).await.unwrap() {
-                hits.extend(found(&node.doc, markers).into_iter().map(|marker| format!("{marker} in {kind:?}")));
+                hits.extend(
+                    found(&node.doc, markers).into_iter().map(|marker| format!("{marker} in {kind:?}")),
+                );
                 for blob in blobs(&serde_json::from_slice(&node.doc).unwrap()) {
                     let bytes = store.blobs().get(&blob).await.unwrap();
-                    hits.extend(found(&bytes, markers).into_iter().map(|marker| format!("{marker} in a file of {kind:?}")));
+                    hits.extend(
+                        found(&bytes, markers)
+                            .into_iter()
+                            .map(|marker| format!("{marker} in a file of {kind:?}")),
+                    );
                 }
             }
         }

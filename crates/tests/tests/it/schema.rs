@@ -11,11 +11,14 @@ async fn every_column_of_a_fresh_database_is_in_the_data_map() {
     let _lock = crate::canary::exclusively().await;
     let claimed: BTreeSet<(String, String)> = COLUMNS
         .iter()
-        .flat_map(|(table, columns)| columns.iter().map(|(column, _)| ((*table).to_owned(), (*column).to_owned())))
+        .flat_map(|(table, columns)| {
+            columns.iter().map(|(column, _)| ((*table).to_owned(), (*column).to_owned()))
+        })
         .collect();
     for database in engines() {
         let deployment = Deployment::open(database).await;
-        let found: BTreeSet<(String, String)> = deployment.server().app().store().columns().await.unwrap().into_iter().collect();
+        let found: BTreeSet<(String, String)> =
+            deployment.server().app().store().columns().await.unwrap().into_iter().collect();
         assert_eq!(found, claimed);
     }
 }

@@ -25,7 +25,8 @@ fn worlds() -> impl Strategy<Value = (Vec<Person>, usize)> {
 async fn build(deployment: &Deployment, world: &[Person], run: usize) -> Vec<Someone> {
     let mut someones = Vec::new();
     for (number, person) in world.iter().enumerate() {
-        let someone = deployment.person(&format!("p{run}-{number}@example.org"), &format!("Person {number}")).await;
+        let someone =
+            deployment.person(&format!("p{run}-{number}@example.org"), &format!("Person {number}")).await;
         for (index, (tags, images)) in person.projects.iter().enumerate() {
             let project = deployment.project(&someone, &format!("project{index}")).await;
             let mut ids = Vec::new();
@@ -38,7 +39,9 @@ async fn build(deployment: &Deployment, world: &[Person], run: usize) -> Vec<Som
             }
         }
         if person.token {
-            deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), json!({ "label": "x" })).await;
+            deployment
+                .operator("POST", &format!("/persons/{}/tokens", someone.id), json!({ "label": "x" }))
+                .await;
         }
         someones.push(someone);
     }
@@ -46,7 +49,11 @@ async fn build(deployment: &Deployment, world: &[Person], run: usize) -> Vec<Som
         deployment.operator("POST", "/organisations", json!({ "name": "Shared", "owner": deployment.person(&format!("founder{run}@example.org"), "F").await.id })).await;
     for (someone, person) in someones.iter().zip(world) {
         if person.member {
-            let path = format!("/organisations/{}/members/{}", organisation["objectId"].as_str().unwrap(), someone.id);
+            let path = format!(
+                "/organisations/{}/members/{}",
+                organisation["objectId"].as_str().unwrap(),
+                someone.id
+            );
             assert_eq!(deployment.operator("PUT", &path, json!({ "role": "contributor" })).await.0, 204);
         }
     }
@@ -67,15 +74,23 @@ fn erasing_one_person_leaves_everybody_else_as_they_were() {
                 let someones = build(&deployment, &world, run.get()).await;
                 let mut before = Vec::new();
                 for (number, someone) in someones.iter().enumerate() {
-                    before.push(if number == chosen { Vec::new() } else { deployment.content(someone).await });
+                    before.push(if number == chosen {
+                        Vec::new()
+                    } else {
+                        deployment.content(someone).await
+                    });
                 }
                 let report = deployment.erase(&someones[chosen]).await;
                 assert_eq!(report["status"], "completed", "{report}");
                 let id: habeas_core::Id = someones[chosen].id.parse().unwrap();
-                let traces = deployment.server().app().store().read(move |tx| tx.traces_of(id)).await.unwrap();
+                let traces =
+                    deployment.server().app().store().read(move |tx| tx.traces_of(id)).await.unwrap();
                 assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
                 for (number, someone) in someones.iter().enumerate().filter(|(number, _)| *number != chosen) {
-                    assert!(deployment.content(someone).await == before[number], "the content of person {number} changed");
+                    assert!(
+                        deployment.content(someone).await == before[number],
+                        "the content of person {number} changed"
+                    );
                 }
             });
             Ok(())

@@ -22,7 +22,12 @@ fn info(tx: &mut Tx<'_>, account: habeas_core::Id, limits: &Limits) -> habeas_co
     let node = tx.get::<Account>(account)?.ok_or_else(|| Error::not_found("there is no such account"))?;
     let (name, email) = match tx.get::<Person>(node.holder)? {
         Some(person) => (person.doc.name, person.doc.email),
-        None => (tx.get::<Organisation>(node.holder)?.map(|organisation| organisation.doc.name).unwrap_or_default(), String::new()),
+        None => (
+            tx.get::<Organisation>(node.holder)?
+                .map(|organisation| organisation.doc.name)
+                .unwrap_or_default(),
+            String::new(),
+        ),
     };
     let projects = tx.children::<Project>(account, Page::ALL)?;
     let mut per_project = Vec::new();

@@ -65,8 +65,8 @@ impl Signer {
     fn sign(&self, path: &str, expires: i64) -> String {
         let mac = crypto::mac(&self.key, format!("{path}?{expires}").as_bytes());
         Id::from_bytes([
-            mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], mac[6], mac[7], mac[8], mac[9], mac[10], mac[11], mac[12], mac[13],
-            mac[14], mac[15],
+            mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], mac[6], mac[7], mac[8], mac[9], mac[10], mac[11],
+            mac[12], mac[13], mac[14], mac[15],
         ])
         .to_hex()
     }
@@ -100,12 +100,16 @@ pub(super) async fn serve(
         return Err(no_image().into());
     }
     if app.store().ambient().now() >= Timestamp(expires.saturating_mul(1_000_000)) {
-        return Err(Error::not_found("this address has expired").hint("ask for the image again to get a new one").code("NotFoundImage").into());
+        return Err(Error::not_found("this address has expired")
+            .hint("ask for the image again to get a new one")
+            .code("NotFoundImage")
+            .into());
     }
     let node = app
         .store()
         .read(move |tx| {
-            let node = tx.get::<Image>(image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
+            let node =
+                tx.get::<Image>(image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
             match tx.holder(node.holder)? {
                 Some((_, HolderState::Active)) => Ok(node),
                 _ => Err(no_image()),
@@ -120,14 +124,17 @@ pub(super) async fn artifact(call: Call, headers: HeaderMap) -> Result<Response>
     let (actor, project) = (call.actor, call.project()?);
     let path = call.query.required("path")?.trim_start_matches('/').to_owned();
     let found = path.split_once('/').and_then(|(folder, blob)| parse(folder, blob));
-    let (in_project, image, copy) = found
-        .ok_or_else(|| Error::invalid("`path` is like i-PROJECT/o-IMAGE").code("BadRequestInvalidArtifactUri"))?;
+    let (in_project, image, copy) = found.ok_or_else(|| {
+        Error::invalid("`path` is like i-PROJECT/o-IMAGE").code("BadRequestInvalidArtifactUri")
+    })?;
     let node = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
-            tx.get::<Image>(image)?.filter(|node| node.parent == Some(project) && in_project == project).ok_or_else(no_image)
+            tx.get::<Image>(image)?
+                .filter(|node| node.parent == Some(project) && in_project == project)
+                .ok_or_else(no_image)
         })
         .await?;
     send(&call.app, node, copy, &headers).await
@@ -157,7 +164,12 @@ async fn make_copies(app: &App, node: Node<ImageDoc>, wanted: Copy) -> Result<Bl
     let (image, original) = (node.id, node.doc.original);
     let bytes = app.store().blobs().get(&original).await?;
     let limits = app.limits.decoding.clone();
-    let permit = app.decoding.clone().acquire_owned().await.map_err(|_| Error::unavailable("the server is stopping"))?;
+    let permit = app
+        .decoding
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(|_| Error::unavailable("the server is stopping"))?;
     let made = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         imaging::derivatives(&bytes, &limits)
@@ -199,7 +211,9 @@ mod tests {
         let text = path(project, image, Copy::Thumbnail);
         let (folder, blob) = text.split_once('/').unwrap();
         assert_eq!(parse(folder, blob), Some((project, image, Copy::Thumbnail)));
-        for (folder, blob) in [("i-", "o-"), ("x", "y"), (folder, "x-00"), (folder, ""), (folder, "ö-"), ("i-zz", blob)] {
+        for (folder, blob) in
+            [("i-", "o-"), ("x", "y"), (folder, "x-00"), (folder, ""), (folder, "ö-"), ("i-zz", blob)]
+        {
             assert_eq!(parse(folder, blob), None);
         }
     }

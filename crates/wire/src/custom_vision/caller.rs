@@ -80,7 +80,12 @@ impl Call {
 }
 
 /// The project, if the actor may do this with it. What they may not see does not exist.
-pub(super) fn find_project(tx: &mut Tx<'_>, actor: &Actor, id: Id, permission: Permission) -> Result<Node<ProjectDoc>> {
+pub(super) fn find_project(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    id: Id,
+    permission: Permission,
+) -> Result<Node<ProjectDoc>> {
     let node = tx.get::<Project>(id)?.ok_or_else(no_project)?;
     authorise(tx, actor, id, permission).map_err(|error| match error.kind {
         habeas_core::ErrorKind::NotFound => no_project(),
@@ -92,7 +97,9 @@ pub(super) fn find_project(tx: &mut Tx<'_>, actor: &Actor, id: Id, permission: P
 /// Refuses a prediction key on the training API, in the gateway's words.
 pub(super) fn require_training(actor: &Actor) -> Result<()> {
     match actor {
-        Actor::Key { key: KeyUse::Prediction, .. } => Err(Error::unauthenticated("a prediction key on the training API")),
+        Actor::Key { key: KeyUse::Prediction, .. } => {
+            Err(Error::unauthenticated("a prediction key on the training API"))
+        }
         _ => Ok(()),
     }
 }

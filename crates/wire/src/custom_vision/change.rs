@@ -51,15 +51,19 @@ pub(super) async fn tag(call: Call, body: Body) -> Result<Json<Value>> {
         .store()
         .write(move |tx| {
             find_project(tx, &actor, project, Permission::Write)?;
-            let kinds: Vec<(Id, TagType)> =
-                tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| (tag.id, tag.doc.tag_type)).collect();
+            let kinds: Vec<(Id, TagType)> = tx
+                .children::<Tag>(project, Page::ALL)?
+                .into_iter()
+                .map(|tag| (tag.id, tag.doc.tag_type))
+                .collect();
             let (mut created, mut duplicated, mut exceeded) = (Vec::new(), Vec::new(), Vec::new());
             for (image, tag) in &wanted {
                 if !kinds.iter().any(|(known, _)| known == tag) {
                     return Err(no_tag());
                 }
                 tx.get::<Image>(*image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
-                let mut tags: Vec<Id> = tx.targets(*image, Relation::Tagged)?.into_iter().map(|(tag, _)| tag).collect();
+                let mut tags: Vec<Id> =
+                    tx.targets(*image, Relation::Tagged)?.into_iter().map(|(tag, _)| tag).collect();
                 let entry = json!({ "imageId": image, "tagId": tag });
                 if tags.contains(tag) {
                     duplicated.push(entry);
@@ -89,14 +93,19 @@ pub(super) async fn untag(call: Call) -> Result<StatusCode> {
     let images = call.query.ids("imageIds", call.app.limits.images_per_untagging)?;
     let tags = call.query.ids("tagIds", call.app.limits.tags_per_request)?;
     if images.is_empty() || tags.is_empty() {
-        return Err(Error::invalid("`imageIds` and `tagIds` are both needed").code("BadRequestRequiredParamIsNull").into());
+        return Err(Error::invalid("`imageIds` and `tagIds` are both needed")
+            .code("BadRequestRequiredParamIsNull")
+            .into());
     }
     call.app
         .store()
         .write(move |tx| {
             find_project(tx, &actor, project, Permission::Write)?;
             for image in &images {
-                let mut node = tx.get::<Image>(*image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
+                let mut node = tx
+                    .get::<Image>(*image)?
+                    .filter(|node| node.parent == Some(project))
+                    .ok_or_else(no_image)?;
                 for tag in &tags {
                     tx.disconnect(*image, *tag, Relation::Tagged)?;
                 }
@@ -113,16 +122,26 @@ pub(super) async fn untag(call: Call) -> Result<StatusCode> {
 }
 
 /// Metadata within the limits.
-pub(super) fn checked_metadata(pairs: Vec<(String, String)>, limits: &Limits) -> CoreResult<BTreeMap<String, String>> {
+pub(super) fn checked_metadata(
+    pairs: Vec<(String, String)>,
+    limits: &Limits,
+) -> CoreResult<BTreeMap<String, String>> {
     require_at_most(pairs.len(), limits.metadata_pairs, "metadata")?;
     for (key, value) in &pairs {
         let length = key.chars().count();
         if length == 0 || length > limits.metadata_key {
-            return Err(Error::invalid(format!("a metadata key has 1 to {} characters", limits.metadata_key)).code("BadRequestImageMetadataKey"));
+            return Err(Error::invalid(format!(
+                "a metadata key has 1 to {} characters",
+                limits.metadata_key
+            ))
+            .code("BadRequestImageMetadataKey"));
         }
         if value.chars().count() > limits.metadata_value {
-            return Err(Error::invalid(format!("a metadata value has at most {} characters", limits.metadata_value))
-                .code("BadRequestImageMetadataValue"));
+            return Err(Error::invalid(format!(
+                "a metadata value has at most {} characters",
+                limits.metadata_value
+            ))
+            .code("BadRequestImageMetadataValue"));
         }
     }
     Ok(pairs.into_iter().collect())
@@ -131,7 +150,9 @@ pub(super) fn checked_metadata(pairs: Vec<(String, String)>, limits: &Limits) ->
 /// `UpdateImageMetadata`: adds or replaces pairs on each image; 207 when not all could be updated.
 pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
     // Keys are the user's own words: only the spelling of the protocol's names differs between versions, and 1.x has no metadata.
-    let body = axum::body::to_bytes(body, 1 << 20).await.map_err(|_| Error::too_large("the body is larger than 1 MB"))?;
+    let body = axum::body::to_bytes(body, 1 << 20)
+        .await
+        .map_err(|_| Error::too_large("the body is larger than 1 MB"))?;
     let wrong = || Error::invalid("the body is an object of strings").code("BadRequestImageMetadataValue");
     let pairs: BTreeMap<String, String> = serde_json::from_slice(&body).map_err(|_| wrong())?;
     let pairs = checked_metadata(pairs.into_iter().collect(), &call.app.limits)?;
@@ -147,8 +168,10 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
             find_project(tx, &actor, project, Permission::Write)?;
             let mut results = Vec::new();
             for image in &images {
-                let Some(mut node) = tx.get::<Image>(*image)?.filter(|node| node.parent == Some(project)) else {
-                    results.push(json!({ "imageId": image, "status": "ErrorImageNotFound", "metadata": null }));
+                let Some(mut node) = tx.get::<Image>(*image)?.filter(|node| node.parent == Some(project))
+                else {
+                    results
+                        .push(json!({ "imageId": image, "status": "ErrorImageNotFound", "metadata": null }));
                     continue;
                 };
                 node.doc.metadata.extend(pairs.clone());
@@ -164,7 +187,8 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
         .await?;
     let successful = results.iter().all(|result| result["status"] == "OK");
     let status = if successful { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-    let body: Json<Value> = call.answer(json!({ "isBatchSuccessful": successful, "images": results }), Shape::Plain);
+    let body: Json<Value> =
+        call.answer(json!({ "isBatchSuccessful": successful, "images": results }), Shape::Plain);
     Ok((status, body).into_response())
 }
 
@@ -176,7 +200,11 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
     let all_images = call.query.flag("allImages")? && call.version >= Version::V3_2;
     let all_iterations = call.query.flag("allIterations")? && call.version >= Version::V3_2;
     if ids.is_empty() != all_images {
-        let what = if all_images { "`imageIds` and `allImages` exclude each other" } else { "`imageIds` is missing" };
+        let what = if all_images {
+            "`imageIds` and `allImages` exclude each other"
+        } else {
+            "`imageIds` is missing"
+        };
         return Err(Error::invalid(what).code("BadRequestRequiredParamIsNull").into());
     }
     loop {

@@ -75,7 +75,9 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
             let state = match entry.contents {
                 Contents::Missing => State::Refused("ErrorImageFormat"),
                 Contents::TooLarge => State::Refused("ErrorImageSize"),
-                Contents::Bytes(bytes) => runtime.block_on(store(&app, project, bytes, entry.name.clone(), maker))?,
+                Contents::Bytes(bytes) => {
+                    runtime.block_on(store(&app, project, bytes, entry.name.clone(), maker))?
+                }
             };
             prepared.push(Prepared { name: entry.name, tags, regions, state });
             Ok(())
@@ -94,7 +96,10 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
 
 async fn writable(call: &Call) -> CoreResult<Id> {
     let (actor, project) = (call.actor, call.project()?);
-    call.app.store().read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id)).await
+    call.app
+        .store()
+        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id))
+        .await
 }
 
 fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
@@ -114,12 +119,23 @@ fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
 }
 
 /// Looks at an image and stores its bytes, durably, unless the project has them.
-async fn store(app: &App, project: Id, bytes: Vec<u8>, name: Option<String>, maker: Option<Id>) -> CoreResult<State> {
+async fn store(
+    app: &App,
+    project: Id,
+    bytes: Vec<u8>,
+    name: Option<String>,
+    maker: Option<Id>,
+) -> CoreResult<State> {
     if bytes.len() as u64 > app.limits.image_bytes {
         return Ok(State::Refused("ErrorImageSize"));
     }
     let limits = app.limits.decoding.clone();
-    let permit = app.decoding.clone().acquire_owned().await.map_err(|_| Error::unavailable("the server is stopping"))?;
+    let permit = app
+        .decoding
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(|_| Error::unavailable("the server is stopping"))?;
     let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let inspected = imaging::inspect(&bytes, &limits);
@@ -136,7 +152,9 @@ async fn store(app: &App, project: Id, bytes: Vec<u8>, name: Option<String>, mak
     let digest = sha256.clone();
     let known = app
         .store()
-        .read(move |tx| tx.child_by_text::<Image>(project, AttrKey::ContentHash, &digest).map(|node| node.is_some()))
+        .read(move |tx| {
+            tx.child_by_text::<Image>(project, AttrKey::ContentHash, &digest).map(|node| node.is_some())
+        })
         .await?;
     if known {
         return Ok(State::Known(sha256));
@@ -150,7 +168,13 @@ async fn store(app: &App, project: Id, bytes: Vec<u8>, name: Option<String>, mak
     Ok(State::New(Box::new(document(blob, sha256, inspected, name, maker))))
 }
 
-fn document(original: BlobRef, sha256: String, inspected: Inspected, name: Option<String>, maker: Option<Id>) -> ImageDoc {
+fn document(
+    original: BlobRef,
+    sha256: String,
+    inspected: Inspected,
+    name: Option<String>,
+    maker: Option<Id>,
+) -> ImageDoc {
     ImageDoc {
         original,
         resized: None,
@@ -170,7 +194,9 @@ fn document(original: BlobRef, sha256: String, inspected: Inspected, name: Optio
 fn refused(error: ImageError) -> CoreResult<State> {
     Ok(State::Refused(match error {
         ImageError::Format { .. } | ImageError::Truncated | ImageError::Damaged => "ErrorImageFormat",
-        ImageError::Dimensions { .. } | ImageError::AspectRatio { .. } | ImageError::TooManyPixels => "ErrorImageDimensions",
+        ImageError::Dimensions { .. } | ImageError::AspectRatio { .. } | ImageError::TooManyPixels => {
+            "ErrorImageDimensions"
+        }
         ImageError::Scaling => return Err(error.into()),
     }))
 }
@@ -216,9 +242,13 @@ async fn commit(
     tracing::debug!(images = results.len(), unused, "a batch was committed");
     // Microsoft's service seems to call a batch with duplicates unsuccessful; programs print that as a failure. Here a duplicate is a
     // success, since the image is there with the tags asked for.
-    let successful = results.iter().all(|result| result["status"].as_str().is_some_and(|status| status.starts_with("OK")));
-    let status =
-        if successful || call.version < super::version::Version::V3_3 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let successful =
+        results.iter().all(|result| result["status"].as_str().is_some_and(|status| status.starts_with("OK")));
+    let status = if successful || call.version < super::version::Version::V3_3 {
+        StatusCode::OK
+    } else {
+        StatusCode::MULTI_STATUS
+    };
     let summary = json!({ "isBatchSuccessful": successful, "images": results });
     let body: Json<Value> = call.answer(summary, Shape::ImageSummary);
     Ok((status, body).into_response())
@@ -245,10 +275,25 @@ impl<'a> Batch<'a> {
         limits: &'a Limits,
     ) -> CoreResult<Batch<'a>> {
         let node = find_project(tx, actor, project, Permission::Write)?;
-        let kinds: Vec<(Id, TagType)> =
-            tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| (tag.id, tag.doc.tag_type)).collect();
-        let count = if limits.images_per_project.is_some() { tx.count_children(project, habeas_core::Kind::Image)? } else { 0 };
-        Ok(Batch { project, detection: super::projects::is_detection(node.doc.domain), tags, metadata, limits, kinds, count })
+        let kinds: Vec<(Id, TagType)> = tx
+            .children::<Tag>(project, Page::ALL)?
+            .into_iter()
+            .map(|tag| (tag.id, tag.doc.tag_type))
+            .collect();
+        let count = if limits.images_per_project.is_some() {
+            tx.count_children(project, habeas_core::Kind::Image)?
+        } else {
+            0
+        };
+        Ok(Batch {
+            project,
+            detection: super::projects::is_detection(node.doc.domain),
+            tags,
+            metadata,
+            limits,
+            kinds,
+            count,
+        })
     }
 
     /// Commits one image; its status, and its id when it is there.
@@ -331,8 +376,15 @@ pub(super) fn mixes_negative(kinds: &[(Id, TagType)], tags: &[Id]) -> bool {
 
 fn add_regions(tx: &Tx<'_>, regions: &mut Vec<Region>, new: &[(Id, [f64; 4])], now: Timestamp) {
     for (tag, [left, top, width, height]) in new {
-        let region =
-            Region { id: tx.new_id(), tag: *tag, left: *left, top: *top, width: *width, height: *height, created_at: now };
+        let region = Region {
+            id: tx.new_id(),
+            tag: *tag,
+            left: *left,
+            top: *top,
+            width: *width,
+            height: *height,
+            created_at: now,
+        };
         if !regions.iter().any(|other| super::regions::same_place(other, &region)) {
             regions.push(region);
         }

@@ -20,7 +20,13 @@ pub struct Domain {
     pub megabytes: u32,
 }
 
-const fn domain(id: &'static str, name: &'static str, detection: bool, compact: bool, megabytes: u32) -> Domain {
+const fn domain(
+    id: &'static str,
+    name: &'static str,
+    detection: bool,
+    compact: bool,
+    megabytes: u32,
+) -> Domain {
     Domain { id, name, detection, compact, enabled: true, megabytes }
 }
 

@@ -24,8 +24,7 @@ impl From<Error> for Failure {
 }
 
 /// The gateway's words to a wrong key: programs match on them.
-pub const ACCESS_DENIED: &str =
-    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.";
+pub const ACCESS_DENIED: &str = "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.";
 
 fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
     let (status, code) = match error.kind {

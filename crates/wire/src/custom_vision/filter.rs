@@ -57,9 +57,12 @@ impl Filter {
         if deepest.max().unwrap_or(0) > DEPTH {
             return Err(wrong(&format!("nests parentheses deeper than {DEPTH}")));
         }
-        preceded((multispace0, opt(("metadata", multispace0, "=")), multispace0), terminated(any_of, multispace0))
-            .parse(text)
-            .map_err(|error| wrong(&format!("cannot be read from character {} on", error.offset() + 1)))
+        preceded(
+            (multispace0, opt(("metadata", multispace0, "=")), multispace0),
+            terminated(any_of, multispace0),
+        )
+        .parse(text)
+        .map_err(|error| wrong(&format!("cannot be read from character {} on", error.offset() + 1)))
     }
 
     /// Whether an image with this metadata passes.
@@ -92,7 +95,8 @@ fn part(input: &mut &str) -> ModalResult<Filter> {
 }
 
 fn comparison(input: &mut &str) -> ModalResult<Filter> {
-    let key: &str = take_while(1.., |letter: char| !letter.is_whitespace() && !"'()".contains(letter)).parse_next(input)?;
+    let key: &str = take_while(1.., |letter: char| !letter.is_whitespace() && !"'()".contains(letter))
+        .parse_next(input)?;
     let equal = preceded(multispace1, alt(("eq".value(true), "ne".value(false)))).parse_next(input)?;
     let value = preceded(multispace1, cut_err(quoted)).parse_next(input)?;
     let key = key.to_owned();
@@ -134,7 +138,8 @@ mod tests {
     #[test]
     fn filters_as_the_clients_document_them() {
         let filter = Filter::parse("metadata=place eq 'park' and kind ne 'it''s' or (a eq 'b')").unwrap();
-        let metadata = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let metadata =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         assert!(filter.matches(&metadata(&[("place", "park")])));
         assert!(!filter.matches(&metadata(&[("place", "park"), ("kind", "it's")])));
         assert!(filter.matches(&metadata(&[("a", "b")])));

@@ -119,7 +119,13 @@ fn scan(
     }
 }
 
-fn filtered(tx: &mut Tx<'_>, project: Id, which: &Which, filter: &Filter, page: Page) -> CoreResult<Vec<Node<ImageDoc>>> {
+fn filtered(
+    tx: &mut Tx<'_>,
+    project: Id,
+    which: &Which,
+    filter: &Filter,
+    page: Page,
+) -> CoreResult<Vec<Node<ImageDoc>>> {
     let mut nodes = Vec::new();
     let mut skip = page.skip;
     scan(tx, project, which, filter, page.order, |node| {
@@ -198,7 +204,12 @@ async fn counted(call: Call, which: Which) -> Result<Json<Value>> {
 }
 
 /// Images in the newest shape.
-pub(super) fn shapes(tx: &mut Tx<'_>, project: Id, nodes: &[Node<ImageDoc>], signer: &Signer) -> CoreResult<Vec<Value>> {
+pub(super) fn shapes(
+    tx: &mut Tx<'_>,
+    project: Id,
+    nodes: &[Node<ImageDoc>],
+    signer: &Signer,
+) -> CoreResult<Vec<Value>> {
     let names: HashMap<Id, String> = if nodes.is_empty() {
         HashMap::new()
     } else {

@@ -41,7 +41,11 @@ pub fn router(app: App) -> Router {
         .route("/domains/{domain}", named(&app, "GetDomain", get(projects::domain)))
         .route(
             "/projects",
-            named(&app, "GetProjects", get(projects::list)).merge(named(&app, "CreateProject", post(projects::create))),
+            named(&app, "GetProjects", get(projects::list)).merge(named(
+                &app,
+                "CreateProject",
+                post(projects::create),
+            )),
         )
         .route("/projects/import", not_served(&app, "ImportProject", post))
         .nest("/projects/{project}", project(&app));
@@ -76,7 +80,11 @@ fn project(app: &App) -> Router<App> {
         .route("/images/predictions", not_served(app, "CreateImagesFromPredictions", post))
         .route(
             "/images/regions",
-            named(app, "CreateImageRegions", post(regions::create)).merge(named(app, "DeleteImageRegions", delete(regions::delete))),
+            named(app, "CreateImageRegions", post(regions::create)).merge(named(
+                app,
+                "DeleteImageRegions",
+                delete(regions::delete),
+            )),
         )
         .route("/images/suggested", not_served(app, "QuerySuggestedImages", post))
         .route("/images/suggested/count", not_served(app, "QuerySuggestedImageCount", post))
@@ -84,7 +92,11 @@ fn project(app: &App) -> Router<App> {
         .route("/images/tagged/count", named(app, "GetTaggedImageCount", get(list::tagged_count)))
         .route(
             "/images/tags",
-            named(app, "CreateImageTags", post(change::tag)).merge(named(app, "DeleteImageTags", delete(change::untag))),
+            named(app, "CreateImageTags", post(change::tag)).merge(named(
+                app,
+                "DeleteImageTags",
+                delete(change::untag),
+            )),
         )
         .route("/images/untagged", named(app, "GetUntaggedImages", get(list::untagged)))
         .route("/images/untagged/count", named(app, "GetUntaggedImageCount", get(list::untagged_count)))
@@ -103,7 +115,10 @@ fn project(app: &App) -> Router<App> {
         )
         .route("/iterations/{iteration}/performance", not_served(app, "GetIterationPerformance", get))
         .route("/iterations/{iteration}/performance/images", not_served(app, "GetImagePerformances", get))
-        .route("/iterations/{iteration}/performance/images/count", not_served(app, "GetImagePerformanceCount", get))
+        .route(
+            "/iterations/{iteration}/performance/images/count",
+            not_served(app, "GetImagePerformanceCount", get),
+        )
         .route(
             "/iterations/{iteration}/publish",
             not_served(app, "PublishIteration", post).merge(not_served(app, "UnpublishIteration", delete)),
@@ -112,7 +127,10 @@ fn project(app: &App) -> Router<App> {
         .route("/predictions/query", not_served(app, "QueryPredictions", post))
         .route("/quicktest/image", not_served(app, "QuickTestImage", post))
         .route("/quicktest/url", not_served(app, "QuickTestImageUrl", post))
-        .route("/tags", named(app, "GetTags", get(tags::list)).merge(named(app, "CreateTag", post(tags::create))))
+        .route(
+            "/tags",
+            named(app, "GetTags", get(tags::list)).merge(named(app, "CreateTag", post(tags::create))),
+        )
         .route(
             "/tags/{tag}",
             named(app, "GetTag", get(tags::show))
@@ -175,7 +193,10 @@ mod tests {
     #[test]
     fn spellings_of_the_path_are_one() {
         let path = |text: &str| normalise(Request::get(text).body(()).unwrap()).uri().to_string();
-        assert_eq!(path("/CustomVision/V3.3/Training/projects/AbC?x=Y"), "/customvision/v3.3/training/projects/AbC?x=Y");
+        assert_eq!(
+            path("/CustomVision/V3.3/Training/projects/AbC?x=Y"),
+            "/customvision/v3.3/training/projects/AbC?x=Y"
+        );
         assert_eq!(path("/customvision/v1.2/Training/projects/"), "/customvision/v1.2/training/projects");
         assert_eq!(path("/Other/V3.3/Training"), "/Other/V3.3/Training");
     }

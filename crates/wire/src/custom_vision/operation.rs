@@ -41,12 +41,17 @@ pub(super) fn not_served(
 pub(super) type NotServed = fn() -> std::future::Ready<Failure>;
 
 fn refuse() -> std::future::Ready<Failure> {
-    std::future::ready(Failure(Error::not_implemented("training, iterations and predictions are not served by this version").hint(
-        "projects, tags, images and regions are",
-    )))
+    std::future::ready(Failure(
+        Error::not_implemented("training, iterations and predictions are not served by this version")
+            .hint("projects, tags, images and regions are"),
+    ))
 }
 
-async fn observe(State((app, name)): State<(App, &'static str)>, mut request: Request, next: Next) -> Response {
+async fn observe(
+    State((app, name)): State<(App, &'static str)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let recognised = match recognise(&app, request.headers(), request.uri().path()).await {
         Ok(recognised) => recognised,
         Err(error) => return Failure(error).into_response(),

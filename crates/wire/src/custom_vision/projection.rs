@@ -25,7 +25,9 @@ pub(super) fn project(value: Value, shape: Shape, version: Version) -> Value {
 
 fn fit(value: Value, shape: Shape, version: Version) -> Value {
     match value {
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| fit(item, shape, version)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| fit(item, shape, version)).collect())
+        }
         Value::Object(mut members) => {
             match shape {
                 Shape::Domain => domain(&mut members, version),
@@ -37,7 +39,9 @@ fn fit(value: Value, shape: Shape, version: Version) -> Value {
                 }
                 Shape::Image => image(&mut members, version),
                 Shape::ImageSummary => {
-                    for result in members.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
+                    for result in
+                        members.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten()
+                    {
                         if let Some(Value::Object(members)) = result.get_mut("image") {
                             image(members, version);
                         }
@@ -122,9 +126,9 @@ fn pascal(value: Value) -> Value {
                 .into_iter()
                 .map(|(name, value)| {
                     let mut letters = name.chars();
-                    let name = letters.next().map_or_else(String::new, |first| {
-                        first.to_uppercase().chain(letters).collect()
-                    });
+                    let name = letters
+                        .next()
+                        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
                     (name, pascal(value))
                 })
                 .collect(),
@@ -142,9 +146,9 @@ pub(super) fn camel(value: Value) -> Value {
                 .into_iter()
                 .map(|(name, value)| {
                     let mut letters = name.chars();
-                    let name = letters.next().map_or_else(String::new, |first| {
-                        first.to_lowercase().chain(letters).collect()
-                    });
+                    let name = letters
+                        .next()
+                        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect());
                     (name, camel(value))
                 })
                 .collect(),

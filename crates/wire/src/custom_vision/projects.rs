@@ -45,7 +45,10 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| {
             let page = Page { order: Order::Newest, ..Page::ALL };
-            tx.children::<Project>(account, page)?.iter().map(|node| shape(tx, node, &signer)).collect::<Result<Vec<_>, _>>()
+            tx.children::<Project>(account, page)?
+                .iter()
+                .map(|node| shape(tx, node, &signer))
+                .collect::<Result<Vec<_>, _>>()
         })
         .await?;
     Ok(call.answer(Value::Array(projects), Shape::Project))
@@ -71,7 +74,11 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
     let body = small_json(body).await?;
     let limits = &call.app.limits;
     let option = |name: &str| {
-        body[name].as_str().or_else(|| call.query.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
+        body[name]
+            .as_str()
+            .or_else(|| call.query.text(name))
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
     };
     let name = checked_name(call.query.required("name")?, limits)?;
     let description = checked_description(call.query.text("description").unwrap_or_default(), limits)?;
@@ -83,7 +90,8 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         (true, _) => None,
         (false, given) => Some(checked_classification(given.unwrap_or("Multilabel"))?),
     };
-    let platforms = call.query.list("targetExportPlatforms").into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let platforms =
+        call.query.list("targetExportPlatforms").into_iter().map(str::to_owned).collect::<Vec<_>>();
     let doc = ProjectDoc {
         name,
         description,
@@ -102,9 +110,14 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         .app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
-            if quota.is_some_and(|quota| tx.count_children(account, habeas_core::Kind::Project).is_ok_and(|count| count >= quota)) {
-                return Err(Error::limit(format!("the account has {} projects, the most it may have", quota.unwrap_or(0)))
-                    .code("BadRequestExceedProjectLimit"));
+            if quota.is_some_and(|quota| {
+                tx.count_children(account, habeas_core::Kind::Project).is_ok_and(|count| count >= quota)
+            }) {
+                return Err(Error::limit(format!(
+                    "the account has {} projects, the most it may have",
+                    quota.unwrap_or(0)
+                ))
+                .code("BadRequestExceedProjectLimit"));
             }
             let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
             shape(tx, &node, &signer)
@@ -143,10 +156,14 @@ fn merge(doc: &mut ProjectDoc, body: &Value, limits: &Limits) -> habeas_core::Re
     let settings = &body["settings"];
     if let Some(domain) = settings["domainId"].as_str() {
         let id = guid(domain, "domainId")?;
-        let new = find(id).ok_or_else(|| Error::invalid("there is no such domain").code("BadRequestProjectUnknownDomain"))?;
+        let new = find(id).ok_or_else(|| {
+            Error::invalid("there is no such domain").code("BadRequestProjectUnknownDomain")
+        })?;
         if find(doc.domain).is_some_and(|old| old.detection != new.detection) {
-            return Err(Error::invalid("a project cannot change between classification and object detection")
-                .code("BadRequestProjectUnsupportedDomainTypeChange"));
+            return Err(Error::invalid(
+                "a project cannot change between classification and object detection",
+            )
+            .code("BadRequestProjectUnsupportedDomainTypeChange"));
         }
         doc.domain = id;
     }
@@ -211,7 +228,8 @@ fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_co
 fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
     let length = name.chars().count();
     if name.trim().is_empty() || length > limits.name {
-        return Err(Error::invalid(format!("a project name has 1 to {} characters", limits.name)).code("BadRequestProjectName"));
+        return Err(Error::invalid(format!("a project name has 1 to {} characters", limits.name))
+            .code("BadRequestProjectName"));
     }
     Ok(name.to_owned())
 }
@@ -229,7 +247,10 @@ fn checked_classification(kind: &str) -> habeas_core::Result<String> {
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(kind))
         .map(str::to_owned)
-        .ok_or_else(|| Error::invalid("classificationType is `Multiclass` or `Multilabel`").code("BadRequestProjectUnknownClassification"))
+        .ok_or_else(|| {
+            Error::invalid("classificationType is `Multiclass` or `Multilabel`")
+                .code("BadRequestProjectUnknownClassification")
+        })
 }
 
 fn checked_platforms(names: Vec<String>) -> habeas_core::Result<Vec<String>> {

@@ -31,12 +31,16 @@ impl Query {
     /// The value of a parameter; an empty one counts as absent. Names are matched in either case.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
-        self.pairs.iter().find(|(other, value)| *other == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .find(|(other, value)| *other == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn required(&self, name: &str) -> Result<&str> {
         self.text(name).ok_or_else(|| {
-            Error::invalid(format!("the query parameter `{name}` is missing")).code("BadRequestRequiredParamIsNull")
+            Error::invalid(format!("the query parameter `{name}` is missing"))
+                .code("BadRequestRequiredParamIsNull")
         })
     }
 
@@ -50,7 +54,9 @@ impl Query {
 
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
         self.text(name)
-            .map(|value| value.parse().map_err(|_| Error::invalid(format!("`{name}` is a whole number, 0 or more"))))
+            .map(|value| {
+                value.parse().map_err(|_| Error::invalid(format!("`{name}` is a whole number, 0 or more")))
+            })
             .transpose()
     }
 
@@ -86,7 +92,8 @@ impl Query {
     pub(super) fn page(&self, limits: &Limits) -> Result<Page> {
         let take = self.number("take")?.unwrap_or(50);
         if take > limits.page {
-            return Err(Error::limit(format!("`take` is {take}, at most {} can be taken", limits.page)).code("BadRequestImageExceededCount"));
+            return Err(Error::limit(format!("`take` is {take}, at most {} can be taken", limits.page))
+                .code("BadRequestImageExceededCount"));
         }
         let order = match self.text("orderBy").map(str::to_lowercase).as_deref() {
             None | Some("newest" | "suggested") => Order::Newest,
@@ -109,8 +116,14 @@ pub(super) fn guid(text: &str, name: &str) -> Result<Id> {
 /// Refuses more of something than the limit, naming it.
 pub(super) fn require_at_most(count: usize, most: usize, name: &str) -> Result<()> {
     if count > most {
-        let code = if name.contains("image") { "BadRequestImageExceededCount" } else { "BadRequestExceededBatchSize" };
-        return Err(Error::limit(format!("`{name}` has {count} entries, at most {most} are allowed")).code(code));
+        let code = if name.contains("image") {
+            "BadRequestImageExceededCount"
+        } else {
+            "BadRequestExceededBatchSize"
+        };
+        return Err(
+            Error::limit(format!("`{name}` has {count} entries, at most {most} are allowed")).code(code)
+        );
     }
     Ok(())
 }
@@ -144,7 +157,8 @@ mod tests {
 
     #[test]
     fn lists_flags_and_spaces_as_clients_send_them() {
-        let query = Query::parse(Some("tagIds=a,b&tagIds=c%2Cd&forceTrain=True&name=two%20words+more&empty="));
+        let query =
+            Query::parse(Some("tagIds=a,b&tagIds=c%2Cd&forceTrain=True&name=two%20words+more&empty="));
         assert_eq!(query.list("tagIds"), ["a", "b", "c", "d"]);
         assert!(query.flag("forceTrain").unwrap());
         assert_eq!(query.text("name"), Some("two words more"));

@@ -42,8 +42,10 @@ pub(super) fn checked(entry: &RegionEntry) -> CoreResult<[f64; 4]> {
         || entry.width <= 0.0
         || entry.height <= 0.0
     {
-        return Err(Error::invalid("a region does not lie on the image: left, top, width and height are fractions of it, 0 to 1")
-            .code("BadRequestImageRegions"));
+        return Err(Error::invalid(
+            "a region does not lie on the image: left, top, width and height are fractions of it, 0 to 1",
+        )
+        .code("BadRequestImageRegions"));
     }
     Ok(numbers.map(|value| value.clamp(0.0, 1.0)))
 }
@@ -61,12 +63,20 @@ pub(super) fn same_place(left: &Region, right: &Region) -> bool {
 /// `CreateImageRegions`: also tags the images. Answers what was created, what was there, and what is too much.
 pub(super) async fn create(call: Call, body: Body) -> Result<Response> {
     let body = small_json(body).await?;
-    let entries = Vec::<Entry>::deserialize(&body["regions"])
-        .map_err(|_| Error::invalid("`regions` is a list of imageId, tagId, left, top, width, height").code("BadRequestImageRegions"))?;
+    let entries = Vec::<Entry>::deserialize(&body["regions"]).map_err(|_| {
+        Error::invalid("`regions` is a list of imageId, tagId, left, top, width, height")
+            .code("BadRequestImageRegions")
+    })?;
     require_at_most(entries.len(), call.app.limits.regions_per_request, "regions")?;
     let wanted = entries
         .iter()
-        .map(|entry| Ok((guid(&entry.image_id, "imageId")?, guid(&entry.region.tag_id, "tagId")?, checked(&entry.region)?)))
+        .map(|entry| {
+            Ok((
+                guid(&entry.image_id, "imageId")?,
+                guid(&entry.region.tag_id, "tagId")?,
+                checked(&entry.region)?,
+            ))
+        })
         .collect::<CoreResult<Vec<_>>>()?;
     let (actor, project, most) = (call.actor, call.project()?, call.app.limits.regions_per_image);
     let (created, duplicated, exceeded) = call
@@ -108,7 +118,11 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Response> {
             Ok((created, duplicated, exceeded))
         })
         .await?;
-    let status = if exceeded.is_empty() || call.version < Version::V3_3 { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    let status = if exceeded.is_empty() || call.version < Version::V3_3 {
+        StatusCode::OK
+    } else {
+        StatusCode::MULTI_STATUS
+    };
     let summary = json!({ "created": created, "duplicated": duplicated, "exceeded": exceeded });
     let body: Json<Value> = call.answer(summary, Shape::Plain);
     Ok((status, body).into_response())

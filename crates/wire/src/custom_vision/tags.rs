@@ -89,7 +89,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             if let Some(quota) = quota
                 && tx.count_children(project, habeas_core::Kind::Tag)? >= quota
             {
-                return Err(Error::limit(format!("the project has {quota} tags, the most it may have")).code("BadRequestExceedTagPerProjectLimit"));
+                return Err(Error::limit(format!("the project has {quota} tags, the most it may have"))
+                    .code("BadRequestExceedTagPerProjectLimit"));
             }
             require_one_negative(tx, project, id, doc.tag_type)?;
             let node = tx.create::<Tag>(New::under(project, id, doc.clone())).map_err(name_taken)?;
@@ -102,7 +103,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 /// `UpdateTag`: what is present is merged.
 pub(super) async fn update(call: Call, body: Body) -> Result<Json<Value>> {
     let body = small_json(body).await?;
-    let (actor, project, tag, limits) = (call.actor, call.project()?, tag_id(&call)?, call.app.limits.clone());
+    let (actor, project, tag, limits) =
+        (call.actor, call.project()?, tag_id(&call)?, call.app.limits.clone());
     let tag = call
         .app
         .store()
@@ -155,7 +157,13 @@ fn tag_id(call: &Call) -> habeas_core::Result<Id> {
     call.item.as_deref().and_then(|text| text.parse().ok()).ok_or_else(no_tag)
 }
 
-fn find(tx: &mut Tx<'_>, actor: &Actor, project: Id, tag: Id, permission: Permission) -> habeas_core::Result<Node<TagDoc>> {
+fn find(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    project: Id,
+    tag: Id,
+    permission: Permission,
+) -> habeas_core::Result<Node<TagDoc>> {
     find_project(tx, actor, project, permission)?;
     tx.get::<Tag>(tag)?.filter(|node| node.parent == Some(project)).ok_or_else(no_tag)
 }
@@ -174,13 +182,18 @@ fn require_one_negative(tx: &mut Tx<'_>, project: Id, this: Id, kind: TagType) -
     if kind == TagType::Regular {
         return Ok(());
     }
-    let other = tx.children::<Tag>(project, Page::ALL)?.iter().any(|node| node.id != this && node.doc.tag_type == kind);
+    let other = tx
+        .children::<Tag>(project, Page::ALL)?
+        .iter()
+        .any(|node| node.id != this && node.doc.tag_type == kind);
     match (other, kind) {
         (false, _) => Ok(()),
         (true, TagType::Negative) => {
-            Err(Error::invalid("a project has at most one negative tag").code("BadRequestMultipleNegativeTag"))
+            Err(Error::invalid("a project has at most one negative tag")
+                .code("BadRequestMultipleNegativeTag"))
         }
-        (true, _) => Err(Error::invalid("a project has at most one general product tag").code("BadRequestMultipleGeneralProductTag")),
+        (true, _) => Err(Error::invalid("a project has at most one general product tag")
+            .code("BadRequestMultipleGeneralProductTag")),
     }
 }
 
@@ -194,14 +207,16 @@ fn name_taken(error: Error) -> Error {
 
 fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
     if name.trim().is_empty() || name.chars().count() > limits.name {
-        return Err(Error::invalid(format!("a tag name has 1 to {} characters", limits.name)).code("BadRequestTagName"));
+        return Err(Error::invalid(format!("a tag name has 1 to {} characters", limits.name))
+            .code("BadRequestTagName"));
     }
     Ok(name.to_owned())
 }
 
 fn checked_description(text: &str, limits: &Limits) -> habeas_core::Result<String> {
     if text.chars().count() > limits.description {
-        return Err(Error::invalid(format!("a description has at most {} characters", limits.description)).code("BadRequestTagDescription"));
+        return Err(Error::invalid(format!("a description has at most {} characters", limits.description))
+            .code("BadRequestTagDescription"));
     }
     Ok(text.to_owned())
 }
@@ -210,5 +225,7 @@ fn tag_type(text: &str) -> habeas_core::Result<TagType> {
     [TagType::Regular, TagType::Negative, TagType::GeneralProduct]
         .into_iter()
         .find(|kind| kind.name().eq_ignore_ascii_case(text))
-        .ok_or_else(|| Error::invalid("type is `Regular`, `Negative` or `GeneralProduct`").code("BadRequestTagType"))
+        .ok_or_else(|| {
+            Error::invalid("type is `Regular`, `Negative` or `GeneralProduct`").code("BadRequestTagType")
+        })
 }

@@ -33,21 +33,28 @@ pub(super) async fn small_json(body: Body) -> Result<Value> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&bytes)
-        .map(camel)
-        .map_err(|error| Error::invalid(format!("the body is not JSON (line {}, column {})", error.line(), error.column())))
+    serde_json::from_slice(&bytes).map(camel).map_err(|error| {
+        Error::invalid(format!("the body is not JSON (line {}, column {})", error.line(), error.column()))
+    })
 }
 
 /// The images of a multipart or raw body.
 pub(super) async fn images(request: Request<Body>, limits: &Limits) -> Result<Vec<Bytes>> {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_lowercase();
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_lowercase();
     if content_type.starts_with("multipart/") && content_type.contains("boundary=") {
         return multipart(request, limits).await;
     }
     // Raw bytes; also under a multipart content type without a boundary, as the curl quickstart sends them.
     let bytes = limited(request.into_body(), limits.image_bytes).await?;
     if content_type.starts_with("multipart/") && imaging::sniff(&bytes).is_none() {
-        return Err(Error::invalid("the multipart body has no boundary").hint("send it as application/octet-stream"));
+        return Err(
+            Error::invalid("the multipart body has no boundary").hint("send it as application/octet-stream")
+        );
     }
     if bytes.is_empty() {
         return Err(no_image_in_body());
@@ -56,13 +63,12 @@ pub(super) async fn images(request: Request<Body>, limits: &Limits) -> Result<Ve
 }
 
 async fn limited(body: Body, most: u64) -> Result<Bytes> {
-    axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX))
-        .await
-        .map_err(|_| too_large(most))
+    axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX)).await.map_err(|_| too_large(most))
 }
 
 fn too_large(most: u64) -> Error {
-    Error::too_large(format!("an image is larger than {most} bytes, or the upload was cut off")).code("BadRequestImageSizeBytes")
+    Error::too_large(format!("an image is larger than {most} bytes, or the upload was cut off"))
+        .code("BadRequestImageSizeBytes")
 }
 
 fn no_image_in_body() -> Error {
@@ -91,7 +97,8 @@ async fn multipart(request: Request<Body>, limits: &Limits) -> Result<Vec<Bytes>
 }
 
 pub(super) fn too_many_images(limits: &Limits) -> Error {
-    Error::limit(format!("the batch has more than {} images", limits.images_per_batch)).code("BadRequestImageExceededCount")
+    Error::limit(format!("the batch has more than {} images", limits.images_per_batch))
+        .code("BadRequestImageExceededCount")
 }
 
 /// One entry of `images/files`, as it came by.
@@ -207,10 +214,15 @@ impl<R: Read> Read for ShortStrings<R> {
 }
 
 /// Parses the body of `images/files` on a blocking thread, handing over every image as it comes by: one is in memory at a time.
-pub(super) fn files(reader: impl Read, limits: &Limits, take: &mut dyn FnMut(FileEntry) -> Result<()>) -> Result<Batch> {
+pub(super) fn files(
+    reader: impl Read,
+    limits: &Limits,
+    take: &mut dyn FnMut(FileEntry) -> Result<()>,
+) -> Result<Batch> {
     let image_bytes = usize::try_from(limits.image_bytes).unwrap_or(usize::MAX);
     let longest = image_bytes / 3 * 4 + 16;
-    let reader = io::BufReader::with_capacity(64 * 1024, ShortStrings { inner: reader, run: 0, most: longest });
+    let reader =
+        io::BufReader::with_capacity(64 * 1024, ShortStrings { inner: reader, run: 0, most: longest });
     let mut failure = None;
     let mut parser = serde_json::Deserializer::from_reader(reader);
     let seed = BatchSeed { take, failure: &mut failure, image_bytes, left: limits.images_per_batch };
@@ -228,7 +240,8 @@ fn wrong(error: &serde_json::Error) -> Error {
         serde_json::error::Category::Syntax => "the body is not JSON",
         serde_json::error::Category::Data => "the body does not have the members of an image batch",
     };
-    Error::invalid(format!("{what} (line {}, column {})", error.line(), error.column())).code("BadRequestImageBatch")
+    Error::invalid(format!("{what} (line {}, column {})", error.line(), error.column()))
+        .code("BadRequestImageBatch")
 }
 
 struct BatchSeed<'a> {
@@ -260,7 +273,8 @@ impl<'de> Visitor<'de> for BatchSeed<'_> {
                 "images" => map.next_value_seed(ImagesSeed(&mut self))?,
                 "tagids" => batch.tag_ids = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default(),
                 "metadata" => {
-                    let metadata = map.next_value::<Option<serde_json::Map<String, Value>>>()?.unwrap_or_default();
+                    let metadata =
+                        map.next_value::<Option<serde_json::Map<String, Value>>>()?.unwrap_or_default();
                     batch.metadata = metadata
                         .into_iter()
                         .map(|(key, value)| match value {
@@ -299,7 +313,8 @@ impl<'de> Visitor<'de> for ImagesSeed<'_, '_> {
         let batch = self.0;
         while let Some(entry) = entries.next_element_seed(EntrySeed { image_bytes: batch.image_bytes })? {
             let taken = if batch.left == 0 {
-                Err(Error::limit("the batch has more images than are allowed").code("BadRequestImageExceededCount"))
+                Err(Error::limit("the batch has more images than are allowed")
+                    .code("BadRequestImageExceededCount"))
             } else {
                 batch.left -= 1;
                 (batch.take)(entry)
@@ -333,13 +348,18 @@ impl<'de> Visitor<'de> for EntrySeed {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FileEntry, A::Error> {
-        let mut entry = FileEntry { name: None, contents: Contents::Missing, tag_ids: Vec::new(), regions: Vec::new() };
+        let mut entry =
+            FileEntry { name: None, contents: Contents::Missing, tag_ids: Vec::new(), regions: Vec::new() };
         while let Some(name) = map.next_key::<String>()? {
             match name.to_lowercase().as_str() {
                 "name" => entry.name = map.next_value()?,
-                "contents" => entry.contents = map.next_value_seed(ContentsSeed { most: self.image_bytes })?,
+                "contents" => {
+                    entry.contents = map.next_value_seed(ContentsSeed { most: self.image_bytes })?
+                }
                 "tagids" => entry.tag_ids = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default(),
-                "regions" => entry.regions = map.next_value::<Option<Vec<RegionEntry>>>()?.unwrap_or_default(),
+                "regions" => {
+                    entry.regions = map.next_value::<Option<Vec<RegionEntry>>>()?.unwrap_or_default()
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -389,7 +409,12 @@ pub(super) fn base_address(headers: &HeaderMap, configured: Option<&str>, tls: b
     if let Some(address) = configured {
         return address.to_owned();
     }
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(|value| value.split(',').next().unwrap_or(value).trim());
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(|value| value.split(',').next().unwrap_or(value).trim())
+    };
     let host = header("x-forwarded-host").or_else(|| header("host")).unwrap_or("localhost");
     let scheme = header("x-forwarded-proto").unwrap_or(if tls { "https" } else { "http" });
     let prefix = header("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
@@ -426,7 +451,8 @@ mod tests {
     #[test]
     fn oversized_contents_are_cut_and_recognised() {
         let limits = Limits { image_bytes: 300, ..Limits::default() };
-        let json = format!(r#"{{"images":[{{"contents":"{}"}},{{"contents":"AQID"}}]}}"#, "A".repeat(100_000));
+        let json =
+            format!(r#"{{"images":[{{"contents":"{}"}},{{"contents":"AQID"}}]}}"#, "A".repeat(100_000));
         let (entries, _) = read(json.as_bytes(), &limits).unwrap();
         assert_eq!(entries[0].contents, Contents::TooLarge);
         assert_eq!(entries[1].contents, Contents::Bytes(vec![1, 2, 3]));
@@ -435,7 +461,10 @@ mod tests {
     #[test]
     fn a_batch_that_is_too_long_or_broken_says_so() {
         let many = format!(r#"{{"images":[{}]}}"#, vec!["{}"; 65].join(","));
-        assert_eq!(read(many.as_bytes(), &Limits::default()).unwrap_err().code, Some("BadRequestImageExceededCount"));
+        assert_eq!(
+            read(many.as_bytes(), &Limits::default()).unwrap_err().code,
+            Some("BadRequestImageExceededCount")
+        );
         for wrong in [&b"{\"images\":["[..], b"[]", b"{\"images\":3}", b"{} x", b""] {
             assert!(read(wrong, &Limits::default()).is_err());
         }

@@ -31,11 +31,14 @@ impl FromStr for Version {
     /// Reads `v3.3` or `v3.4-preview`. Versions 1.0 and 1.1 are answered like 1.2, unknown ones of 3 and above like the newest: a
     /// client that pins a version nobody knows is better served than refused.
     fn from_str(text: &str) -> Result<Version, Error> {
-        let unknown = || Error::not_found("there is no such version of the API").hint("versions are v1.2 to v3.4-preview");
+        let unknown = || {
+            Error::not_found("there is no such version of the API").hint("versions are v1.2 to v3.4-preview")
+        };
         let digits = text.strip_prefix(['v', 'V']).ok_or_else(unknown)?;
         let digits = digits.split('-').next().unwrap_or_default();
         let (major, minor) = digits.split_once('.').unwrap_or((digits, "0"));
-        let (major, minor): (u8, u8) = (major.parse().map_err(|_| unknown())?, minor.parse().map_err(|_| unknown())?);
+        let (major, minor): (u8, u8) =
+            (major.parse().map_err(|_| unknown())?, minor.parse().map_err(|_| unknown())?);
         match (major, minor) {
             (1, _) => Ok(Version::V1_2),
             (2, 0..=2) | (3, 0..=3) => Ok(Version(major, minor)),

@@ -39,8 +39,15 @@ pub(super) async fn show_plan(
     Ok(Json(app.rights.plan(plan).await?))
 }
 
-async fn authorised(app: &App, caller: &habeas_access::Actor, text: &str, operation: &'static str) -> Result<habeas_core::Id, Problem> {
-    let no_plan = || Problem(Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one"));
+async fn authorised(
+    app: &App,
+    caller: &habeas_access::Actor,
+    text: &str,
+    operation: &'static str,
+) -> Result<habeas_core::Id, Problem> {
+    let no_plan = || {
+        Problem(Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one"))
+    };
     let plan = guid(text).map_err(|_| no_plan())?;
     let person = app.rights.person_of_plan(plan).await?;
     app.rights.authorise(caller, person, operation).await.map_err(|_| no_plan())?;
@@ -75,7 +82,10 @@ pub(super) async fn run(
 /// How far an erasure has come. Whoever has the plan's id may ask, since the person can no longer sign in.
 #[utoipa::path(get, path = "/erasures/{plan}", tag = "erase", params(("plan" = String, Path)), security(()),
     responses((status = 200, body = ErasureReport), (status = 404, body = ProblemBody)))]
-pub(super) async fn show(State(app): State<App>, Path(text): Path<String>) -> Result<Json<ErasureReport>, Problem> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(text): Path<String>,
+) -> Result<Json<ErasureReport>, Problem> {
     Ok(Json(app.rights.erasure(guid(&text)?).await?))
 }
 
@@ -94,7 +104,10 @@ pub(super) async fn cancel(
 /// The receipt of a completed erasure, with the salt that ties it to the person; for 30 days.
 #[utoipa::path(get, path = "/erasures/{plan}/receipt", tag = "erase", params(("plan" = String, Path)), security(()),
     responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
-pub(super) async fn receipt(State(app): State<App>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn receipt(
+    State(app): State<App>,
+    Path(text): Path<String>,
+) -> Result<Json<Value>, Problem> {
     Ok(Json(app.rights.erasure_receipt(guid(&text)?).await?))
 }
 

@@ -58,7 +58,12 @@ pub(super) async fn list(
     Ok(Json(app.rights.exports(id).await?))
 }
 
-async fn find(app: &App, caller: &habeas_access::Actor, text: &str, operation: &'static str) -> Result<(habeas_core::Id, ExportReport), Problem> {
+async fn find(
+    app: &App,
+    caller: &habeas_access::Actor,
+    text: &str,
+    operation: &'static str,
+) -> Result<(habeas_core::Id, ExportReport), Problem> {
     let id = guid(text)?;
     let (holder, report) = app.rights.export(id).await?;
     app.rights

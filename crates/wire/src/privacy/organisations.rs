@@ -38,7 +38,9 @@ pub(super) async fn create(
             app.rights.authorise(&caller, owner, "CreateOrganisation").await?;
             owner
         }
-        None => caller.person().ok_or_else(|| Error::invalid("name the owner: the operator of the machine is not a person"))?,
+        None => caller
+            .person()
+            .ok_or_else(|| Error::invalid("name the owner: the operator of the machine is not a person"))?,
     };
     let created = app.access().create_organisation(&body.name, owner).await?;
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
@@ -72,7 +74,12 @@ fn role_name(role: MentionRole) -> &'static str {
     }
 }
 
-async fn permitted(app: &App, caller: habeas_access::Actor, organisation: Id, permission: Permission) -> Result<(), Problem> {
+async fn permitted(
+    app: &App,
+    caller: habeas_access::Actor,
+    organisation: Id,
+    permission: Permission,
+) -> Result<(), Problem> {
     app.store().read(move |tx| authorise(tx, &caller, organisation, permission)).await.map_err(Problem)
 }
 

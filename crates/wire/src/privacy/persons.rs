@@ -46,10 +46,18 @@ pub(super) struct FindPersons {
 }
 
 /// The person that `me` or an object id in a path stands for, once the caller may exercise their rights.
-pub(super) async fn person(app: &App, caller: &Actor, text: &str, operation: &'static str) -> Result<Id, Problem> {
+pub(super) async fn person(
+    app: &App,
+    caller: &Actor,
+    text: &str,
+    operation: &'static str,
+) -> Result<Id, Problem> {
     let person = match text {
         "me" => caller.person().ok_or_else(|| {
-            Problem(Error::invalid("the operator of the machine is not a person").hint("name the person by object id"))
+            Problem(
+                Error::invalid("the operator of the machine is not a person")
+                    .hint("name the person by object id"),
+            )
         })?,
         _ => guid(text)?,
     };
@@ -149,11 +157,10 @@ pub(super) async fn items(
     QueryString(query): QueryString<ItemsQuery>,
 ) -> Result<Json<ItemPage>, Problem> {
     let id = person(&app, &caller, &text, "GetItems").await?;
-    let kind = Kind::ALL
-        .iter()
-        .copied()
-        .find(|other| kind_name(*other).eq_ignore_ascii_case(&kind))
-        .ok_or_else(|| Error::not_found("there is no such kind of data").hint("see /api/privacy/v1/kinds"))?;
+    let kind =
+        Kind::ALL.iter().copied().find(|other| kind_name(*other).eq_ignore_ascii_case(&kind)).ok_or_else(
+            || Error::not_found("there is no such kind of data").hint("see /api/privacy/v1/kinds"),
+        )?;
     let after = query.after.as_deref().map(guid).transpose()?;
     Ok(Json(app.rights.items(id, kind, after, query.limit).await?))
 }
@@ -210,7 +217,11 @@ pub(super) async fn create_token(
     let issued = app.access().issue_bearer(id, &body.label, lifetime).await?;
     Ok((
         StatusCode::CREATED,
-        Json(IssuedReport { id: issued.id.to_string(), secret: issued.secret, expires: issued.expires_at.rfc3339() }),
+        Json(IssuedReport {
+            id: issued.id.to_string(),
+            secret: issued.secret,
+            expires: issued.expires_at.rfc3339(),
+        }),
     ))
 }
 

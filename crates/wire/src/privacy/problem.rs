@@ -58,8 +58,12 @@ impl IntoResponse for Problem {
         if status.is_server_error() {
             tracing::error!(error = %self.0, "a request failed");
         }
-        let body =
-            ProblemBody { code: code.to_owned(), status: status.as_u16(), title: self.0.what, detail: self.0.hint };
+        let body = ProblemBody {
+            code: code.to_owned(),
+            status: status.as_u16(),
+            title: self.0.what,
+            detail: self.0.hint,
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -88,7 +92,9 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
             .map_err(|_| Problem(Error::too_large("the body is too large or was cut off")))?;
         serde_json::from_slice(&bytes).map(JsonBody).map_err(|error| {
             let what = match error.classify() {
-                serde_json::error::Category::Data => "the JSON body does not have the members that this operation needs",
+                serde_json::error::Category::Data => {
+                    "the JSON body does not have the members that this operation needs"
+                }
                 _ => "the body is not JSON",
             };
             Problem(
@@ -109,7 +115,12 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequestP
         axum_extra::extract::Query::<T>::from_request_parts(parts, state)
             .await
             .map(|query| QueryString(query.0))
-            .map_err(|_| Problem(Error::invalid("the query string cannot be read").hint("see /api/privacy/v1/openapi.json")))
+            .map_err(|_| {
+                Problem(
+                    Error::invalid("the query string cannot be read")
+                        .hint("see /api/privacy/v1/openapi.json"),
+                )
+            })
     }
 }
 

@@ -1,0 +1,84 @@
+//! Archives: ordered, followed, downloaded, deleted.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::HeaderValue;
+use axum::response::sse::{KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use futures::stream;
+use habeas_core::report::ExportReport;
+use habeas_core::{Error, Id};
+use serde_json::json;
+
+use super::session::SignedIn;
+use super::{Failure, PROGRESS, Portal, event, render};
+use crate::pages::{ExportPage, ExportView, ExportsPage, Section};
+
+/// `GET /me/exports`.
+pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+    portal.rights.authorise(&who.actor, who.person, "GetExports").await?;
+    let now = portal.now();
+    let exports = portal.rights.exports(who.person).await?.iter().map(|report| ExportView::new(report, now)).collect();
+    Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
+}
+
+/// `POST /me/exports`.
+pub(super) async fn create(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+    portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
+    let export = portal.rights.request_export(who.person).await?;
+    Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
+}
+
+async fn own(portal: &Portal, who: &SignedIn, text: &str) -> Result<(Id, ExportReport), Failure> {
+    let no_archive = || Error::not_found("there is no such archive");
+    let id: Id = text.parse().map_err(|_| no_archive())?;
+    let (holder, report) = portal.rights.export(id).await?;
+    if holder == who.person { Ok((id, report)) } else { Err(no_archive().into()) }
+}
+
+/// `GET /me/exports/{export}`.
+pub(super) async fn show(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+    let (_, report) = own(&portal, &who, &text).await?;
+    let export = ExportView::new(&report, portal.now());
+    Ok(render(&ExportPage { shell: who.shell(Section::Exports), export }))
+}
+
+/// `GET /me/exports/{export}/events`: live progress.
+pub(super) async fn events(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+    let (id, _) = own(&portal, &who, &text).await?;
+    let events = stream::unfold((portal, false), move |(portal, over)| async move {
+        if over {
+            return None;
+        }
+        tokio::time::sleep(PROGRESS).await;
+        match portal.rights.export(id).await {
+            Ok((_, report)) if report.status == "running" => {
+                Some((event("progress", &json!({ "done": report.done, "total": report.total })), (portal, false)))
+            }
+            _ => Some((event("done", &json!({})), (portal, true))),
+        }
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// `GET /me/exports/{export}/archive.zip`.
+pub(super) async fn download(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+    let (id, _) = own(&portal, &who, &text).await?;
+    portal.rights.authorise(&who.actor, who.person, "DownloadExport").await?;
+    let blob = portal.rights.export_blob(id).await?;
+    let mut response = Body::from_stream(portal.rights.store().blobs().stream(&blob, 0..blob.size)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"habeas-export.zip\""));
+    Ok(response)
+}
+
+/// `POST /me/exports/{export}/delete`.
+pub(super) async fn delete(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+    let (id, _) = own(&portal, &who, &text).await?;
+    portal.rights.authorise(&who.actor, who.person, "DeleteExport").await?;
+    portal.rights.delete_export(id).await?;
+    Ok(Redirect::to("/me/exports").into_response())
+}

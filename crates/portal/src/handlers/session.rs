@@ -1,0 +1,157 @@
+//! Signing in and out.
+
+use axum::Form;
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use habeas_access::{Actor, SESSION_HOURS};
+use habeas_core::{Error, ErrorKind, Id};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Failure, Portal, render, text_header};
+use crate::pages::{ErrorPage, LinkPage, PasswordPage, PersonBadge, Section, Shell, SignInPage};
+
+/// The session cookie. `Lax` lets a link from a mail arrive signed in; forms are checked by their origin.
+const COOKIE_NAME: &str = "habeas-session";
+
+/// The person who is signed in; a page that needs one sends everybody else to sign in.
+pub(crate) struct SignedIn {
+    pub(crate) person: Id,
+    pub(crate) actor: Actor,
+    session: Id,
+    badge: PersonBadge,
+}
+
+impl SignedIn {
+    pub(crate) fn shell(&self, section: Section) -> Shell {
+        Shell { person: self.badge.clone(), section, notice: None }
+    }
+
+    pub(crate) fn email(&self) -> String {
+        self.badge.email.clone()
+    }
+}
+
+impl FromRequestParts<Portal> for SignedIn {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<SignedIn, Response> {
+        let to_sign_in = || Redirect::to("/sign-in").into_response();
+        let secret = cookie(&parts.headers).ok_or_else(to_sign_in)?;
+        let access = portal.rights.access();
+        let (actor, session) = access.recognise_session(&secret).await.map_err(|_| to_sign_in())?;
+        let person = actor.person().ok_or_else(to_sign_in)?;
+        let profile = access.person(person).await.map_err(|error| Failure(error).into_response())?;
+        let badge = PersonBadge { name: profile.doc.name, email: profile.doc.email };
+        Ok(SignedIn { person, actor, session, badge })
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    text_header(headers, COOKIE)?
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE_NAME)
+        .map(|(_, value)| value.to_owned())
+}
+
+fn with_cookie(portal: &Portal, value: &str, seconds: i64, mut response: Response) -> Response {
+    let secure = if portal.tls { "; Secure" } else { "" };
+    let text = format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
+}
+
+async fn begin(portal: &Portal, person: Id, next: &str) -> Result<Response, Failure> {
+    let session = portal.rights.access().issue_session(person).await?;
+    Ok(with_cookie(portal, &session.secret, SESSION_HOURS * 3_600, Redirect::to(next).into_response()))
+}
+
+/// `GET /sign-in`.
+pub(super) async fn form(RawQuery(query): RawQuery) -> Response {
+    let notice = (query.as_deref() == Some("signed-out")).then_some("You are signed out.");
+    render(&SignInPage { notice, ..SignInPage::default() })
+}
+
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /sign-in`.
+pub(super) async fn sign_in(State(portal): State<Portal>, Form(form): Form<Credentials>) -> Result<Response, Failure> {
+    match portal.rights.access().sign_in(&form.email, Zeroizing::new(form.password)).await {
+        Ok(person) => begin(&portal, person, "/me").await,
+        Err(error) if matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Busy) => {
+            let status = if error.kind == ErrorKind::Busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNAUTHORIZED };
+            let page = SignInPage { email: form.email, error: Some(error.to_string()), ..SignInPage::default() };
+            Ok((status, render(&page)).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `GET /sign-in/{secret}`.
+pub(super) async fn link(Path(secret): Path<String>) -> Response {
+    render(&LinkPage { secret })
+}
+
+/// `POST /sign-in/{secret}`: uses the link up.
+pub(super) async fn use_link(State(portal): State<Portal>, Path(secret): Path<String>) -> Result<Response, Failure> {
+    match portal.rights.access().use_sign_in_link(&secret).await {
+        Ok(person) => begin(&portal, person, "/me").await,
+        Err(error) if error.kind == ErrorKind::Gone => {
+            Ok((StatusCode::GONE, render(&ErrorPage::expired_link())).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /sign-out`.
+pub(super) async fn sign_out(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+    portal.rights.access().revoke_token(who.session).await?;
+    Ok(with_cookie(&portal, "", 0, Redirect::to("/sign-in?signed-out").into_response()))
+}
+
+/// `GET /me/password`.
+pub(super) async fn password_form(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+    let has_password = portal.rights.access().has_password(who.person).await?;
+    Ok(render(&PasswordPage { shell: who.shell(Section::Account), has_password, error: None }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewPassword {
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /me/password`.
+pub(super) async fn set_password(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Form(form): Form<NewPassword>,
+) -> Result<Response, Failure> {
+    let access = portal.rights.access();
+    portal.rights.authorise(&who.actor, who.person, "SetPassword").await?;
+    match access.set_password(who.person, Zeroizing::new(form.password)).await {
+        Ok(()) => {
+            let mut shell = who.shell(Section::Account);
+            shell.notice = Some("Your password is set.");
+            Ok(render(&PasswordPage { shell, has_password: true, error: None }))
+        }
+        Err(Error { kind: ErrorKind::Invalid, what, .. }) => {
+            let has_password = access.has_password(who.person).await?;
+            let page = PasswordPage { shell: who.shell(Section::Account), has_password, error: Some(what) };
+            Ok((StatusCode::BAD_REQUEST, render(&page)).into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
