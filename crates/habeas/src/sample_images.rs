@@ -25,6 +25,7 @@ macro_rules! sample {
 
 /// All 62.
 #[rustfmt::skip]
+#[expect(clippy::unreadable_literal, reason = "boxes as they were published")]
 pub(crate) const IMAGES: &[Sample] = &[
     sample!("CustomVision/ImageClassification/Images/Hemlock/hemlock_1.jpg", "hemlock_1.jpg", "Hemlock", None),
     sample!("CustomVision/ImageClassification/Images/Hemlock/hemlock_10.jpg", "hemlock_10.jpg", "Hemlock", None),

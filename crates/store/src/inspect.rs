@@ -139,12 +139,10 @@ impl Store {
                     for &kind in Kind::ALL {
                         let mut from = Id::NIL;
                         loop {
-                            let nodes = match self.read(move |tx| tx.held(holder, kind, from, PAGE)).await {
-                                Ok(nodes) => nodes,
-                                Err(_) => {
-                                    unreadable += 1;
-                                    break;
-                                }
+                            let Ok(nodes) = self.read(move |tx| tx.held(holder, kind, from, PAGE)).await
+                            else {
+                                unreadable += 1;
+                                break;
                             };
                             for node in &nodes {
                                 documents += 1;

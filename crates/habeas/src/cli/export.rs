@@ -78,7 +78,7 @@ async fn download(client: &Client, person: &str, output: &Path) -> anyhow::Resul
     bar.set_length(size);
     let mut attempt = 0;
     loop {
-        let from = std::fs::metadata(&partial.data).map(|data| data.len()).unwrap_or(0);
+        let from = std::fs::metadata(&partial.data).map_or(0, |data| data.len());
         if from >= size {
             break;
         }

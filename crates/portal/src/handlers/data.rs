@@ -10,7 +10,10 @@ use habeas_rights::kind_name;
 
 use super::session::SignedIn;
 use super::{Failure, Portal, render, text_header};
-use crate::pages::{AccessLogPage, AccountKeys, ItemsPage, KeysPage, MyDataPage, ReceiptPage, ReceiptView, ReceiptsPage, Section};
+use crate::pages::{
+    AccessLogPage, AccountKeys, ItemsPage, KeysPage, MyDataPage, ReceiptPage, ReceiptView, ReceiptsPage,
+    Section,
+};
 
 /// `GET /me`.
 pub(super) async fn overview(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
@@ -62,7 +65,11 @@ pub(super) async fn access_log(
 }
 
 /// `GET /me/keys`.
-pub(super) async fn keys(State(portal): State<Portal>, who: SignedIn, headers: HeaderMap) -> Result<Response, Failure> {
+pub(super) async fn keys(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "GetKeys").await?;
     let accounts = portal.rights.access().accounts(who.person).await?;
     let scheme = if portal.tls { "https" } else { "http" };
@@ -112,7 +119,11 @@ pub(super) async fn receipts(State(portal): State<Portal>, who: SignedIn) -> Res
 }
 
 /// `GET /me/receipts/{receipt}` as a page, or `/me/receipts/{receipt}.json` as it is signed.
-pub(super) async fn receipt(State(portal): State<Portal>, who: SignedIn, Path(name): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn receipt(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
     let (text, as_json) = name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
     let no_receipt = || Error::not_found("there is no such receipt");
     let id: Id = text.parse().map_err(|_| no_receipt())?;
@@ -128,7 +139,11 @@ pub(super) async fn receipt(State(portal): State<Portal>, who: SignedIn, Path(na
 }
 
 /// A receipt for people.
-pub(super) fn receipt_view(portal: &Portal, receipt: &serde_json::Value, address: String) -> Result<ReceiptView, Failure> {
+pub(super) fn receipt_view(
+    portal: &Portal,
+    receipt: &serde_json::Value,
+    address: String,
+) -> Result<ReceiptView, Failure> {
     let public: String = portal.rights.public_key()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(ReceiptView::new(receipt, address, public, portal.now()))
 }

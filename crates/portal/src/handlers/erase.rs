@@ -36,14 +36,22 @@ async fn own(portal: &Portal, who: &SignedIn, text: &str) -> Result<(Id, PlanVie
 }
 
 /// `GET /me/erase/{plan}`.
-pub(super) async fn show(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn show(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (_, plan) = own(&portal, &who, &text).await?;
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&PlanPage { shell: who.shell(Section::MyData), plan, confirmation }))
 }
 
 /// `GET /me/erase/{plan}/confirm`: the confirmation for browsers without scripts.
-pub(super) async fn confirm(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn confirm(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (_, plan) = own(&portal, &who, &text).await?;
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&ConfirmPage { shell: who.shell(Section::MyData), plan, confirmation }))
@@ -81,7 +89,10 @@ fn plan_id(text: &str) -> Result<Id, Failure> {
 }
 
 /// `GET /erasures/{plan}`: the steps, then the receipt. Needs no session: the person can no longer have one.
-pub(super) async fn follow(State(portal): State<Portal>, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn follow(
+    State(portal): State<Portal>,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let id = plan_id(&text)?;
     let report = portal.rights.erasure(id).await?;
     let receipt = match report.receipt {
@@ -95,7 +106,10 @@ pub(super) async fn follow(State(portal): State<Portal>, Path(text): Path<String
 }
 
 /// `GET /erasures/{plan}/events`: live steps.
-pub(super) async fn events(State(portal): State<Portal>, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn events(
+    State(portal): State<Portal>,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let id = plan_id(&text)?;
     portal.rights.erasure(id).await?;
     let events = stream::unfold((portal, false), move |(portal, over)| async move {
@@ -108,7 +122,12 @@ pub(super) async fn events(State(portal): State<Portal>, Path(text): Path<String
         };
         let done = report.steps.iter().filter(|step| step.status == "done").count();
         let mut events = vec![event("progress", &json!({ "done": done, "total": report.steps.len() }))];
-        events.extend(report.steps.iter().map(|step| event("step", &json!({ "name": step.name, "state": step.status }))));
+        events.extend(
+            report
+                .steps
+                .iter()
+                .map(|step| event("step", &json!({ "name": step.name, "state": step.status }))),
+        );
         let over = report.status != "running";
         if over {
             events.push(event("done", &json!({})));
@@ -120,7 +139,11 @@ pub(super) async fn events(State(portal): State<Portal>, Path(text): Path<String
 }
 
 /// `GET /erasures/{plan}/receipt.json`.
-pub(super) async fn receipt(State(portal): State<Portal>, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn receipt(
+    State(portal): State<Portal>,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let receipt = portal.rights.erasure_receipt(plan_id(&text)?).await?;
-    Ok(([(CONTENT_DISPOSITION, "attachment; filename=\"receipt.json\"")], axum::Json(receipt)).into_response())
+    Ok(([(CONTENT_DISPOSITION, "attachment; filename=\"receipt.json\"")], axum::Json(receipt))
+        .into_response())
 }

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
@@ -19,7 +19,8 @@ use crate::pages::{ExportPage, ExportView, ExportsPage, Section};
 pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "GetExports").await?;
     let now = portal.now();
-    let exports = portal.rights.exports(who.person).await?.iter().map(|report| ExportView::new(report, now)).collect();
+    let exports =
+        portal.rights.exports(who.person).await?.iter().map(|report| ExportView::new(report, now)).collect();
     Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
 }
 
@@ -38,14 +39,22 @@ async fn own(portal: &Portal, who: &SignedIn, text: &str) -> Result<(Id, ExportR
 }
 
 /// `GET /me/exports/{export}`.
-pub(super) async fn show(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn show(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (_, report) = own(&portal, &who, &text).await?;
     let export = ExportView::new(&report, portal.now());
     Ok(render(&ExportPage { shell: who.shell(Section::Exports), export }))
 }
 
 /// `GET /me/exports/{export}/events`: live progress.
-pub(super) async fn events(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn events(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (id, _) = own(&portal, &who, &text).await?;
     let events = stream::unfold((portal, false), move |(portal, over)| async move {
         if over {
@@ -53,9 +62,10 @@ pub(super) async fn events(State(portal): State<Portal>, who: SignedIn, Path(tex
         }
         tokio::time::sleep(PROGRESS).await;
         match portal.rights.export(id).await {
-            Ok((_, report)) if report.status == "running" => {
-                Some((event("progress", &json!({ "done": report.done, "total": report.total })), (portal, false)))
-            }
+            Ok((_, report)) if report.status == "running" => Some((
+                event("progress", &json!({ "done": report.done, "total": report.total })),
+                (portal, false),
+            )),
             _ => Some((event("done", &json!({})), (portal, true))),
         }
     });
@@ -63,20 +73,30 @@ pub(super) async fn events(State(portal): State<Portal>, who: SignedIn, Path(tex
 }
 
 /// `GET /me/exports/{export}/archive.zip`.
-pub(super) async fn download(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn download(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (id, _) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "DownloadExport").await?;
     let blob = portal.rights.export_blob(id).await?;
-    let mut response = Body::from_stream(portal.rights.store().blobs().stream(&blob, 0..blob.size)).into_response();
+    let mut response =
+        Body::from_stream(portal.rights.store().blobs().stream(&blob, 0..blob.size)).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
-    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"habeas-export.zip\""));
+    headers
+        .insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"habeas-export.zip\""));
     Ok(response)
 }
 
 /// `POST /me/exports/{export}/delete`.
-pub(super) async fn delete(State(portal): State<Portal>, who: SignedIn, Path(text): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn delete(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+) -> Result<Response, Failure> {
     let (id, _) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "DeleteExport").await?;
     portal.rights.delete_export(id).await?;

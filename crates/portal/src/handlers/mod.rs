@@ -104,7 +104,11 @@ async fn refuse_foreign_forms(State(_): State<Portal>, request: Request, next: N
     if security::is_same_origin(request.method(), request.headers()) {
         return next.run(request).await;
     }
-    Failure(Error::forbidden("this form was not sent from a page of this server").hint("open the page again and repeat it")).into_response()
+    Failure(
+        Error::forbidden("this form was not sent from a page of this server")
+            .hint("open the page again and repeat it"),
+    )
+    .into_response()
 }
 
 /// One server-sent event.

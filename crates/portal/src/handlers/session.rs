@@ -87,12 +87,20 @@ pub(super) struct Credentials {
 }
 
 /// `POST /sign-in`.
-pub(super) async fn sign_in(State(portal): State<Portal>, Form(form): Form<Credentials>) -> Result<Response, Failure> {
+pub(super) async fn sign_in(
+    State(portal): State<Portal>,
+    Form(form): Form<Credentials>,
+) -> Result<Response, Failure> {
     match portal.rights.access().sign_in(&form.email, Zeroizing::new(form.password)).await {
         Ok(person) => begin(&portal, person, "/me").await,
         Err(error) if matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Busy) => {
-            let status = if error.kind == ErrorKind::Busy { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::UNAUTHORIZED };
-            let page = SignInPage { email: form.email, error: Some(error.to_string()), ..SignInPage::default() };
+            let status = if error.kind == ErrorKind::Busy {
+                StatusCode::TOO_MANY_REQUESTS
+            } else {
+                StatusCode::UNAUTHORIZED
+            };
+            let page =
+                SignInPage { email: form.email, error: Some(error.to_string()), ..SignInPage::default() };
             Ok((status, render(&page)).into_response())
         }
         Err(error) => Err(error.into()),
@@ -105,7 +113,10 @@ pub(super) async fn link(Path(secret): Path<String>) -> Response {
 }
 
 /// `POST /sign-in/{secret}`: uses the link up.
-pub(super) async fn use_link(State(portal): State<Portal>, Path(secret): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn use_link(
+    State(portal): State<Portal>,
+    Path(secret): Path<String>,
+) -> Result<Response, Failure> {
     match portal.rights.access().use_sign_in_link(&secret).await {
         Ok(person) => begin(&portal, person, "/me").await,
         Err(error) if error.kind == ErrorKind::Gone => {

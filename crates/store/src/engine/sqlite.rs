@@ -89,11 +89,11 @@ impl Sqlite {
         self.batch(if self.writes { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
-            if self.writes {
-                if let Err(error) = self.batch("SAVEPOINT job") {
-                    self.abandon();
-                    return Err(error);
-                }
+            if self.writes
+                && let Err(error) = self.batch("SAVEPOINT job")
+            {
+                self.abandon();
+                return Err(error);
             }
             let result = guarded(job, self);
             // SQLite rolls the whole transaction back by itself when the disk is full or broken.

@@ -1,5 +1,7 @@
 //! Tests of the whole through its public interfaces, on both engines.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
+
 mod bad_input;
 mod canary;
 mod coverage;

@@ -88,6 +88,7 @@ fn start() -> Option<Cluster> {
 }
 
 /// Test binaries run no code of ours at their end: a small watcher waits for the process to go.
+#[expect(clippy::zombie_processes, reason = "it outlives this process on purpose")]
 fn stop_when_the_tests_end(cluster: &Cluster, data: &Path) {
     let script =
         "while [ -e \"/proc/$1\" ]; do sleep 1; done; \"$2\" -m immediate -s -D \"$3\" stop; rm -rf \"$4\"";

@@ -85,7 +85,7 @@ async fn recognise(app: &App, headers: &HeaderMap, path: &str) -> Result<Recogni
             let actor = app.access().recognise_bearer(token).await?;
             let person = actor.person().unwrap_or(Id::NIL);
             let accounts = app.access().accounts(person).await?;
-            let account = accounts.first().map(|account| account.id).unwrap_or(Id::NIL);
+            let account = accounts.first().map_or(Id::NIL, |account| account.id);
             Recognised { actor, account }
         }
     };

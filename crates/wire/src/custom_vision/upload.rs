@@ -354,11 +354,11 @@ impl<'de> Visitor<'de> for EntrySeed {
             match name.to_lowercase().as_str() {
                 "name" => entry.name = map.next_value()?,
                 "contents" => {
-                    entry.contents = map.next_value_seed(ContentsSeed { most: self.image_bytes })?
+                    entry.contents = map.next_value_seed(ContentsSeed { most: self.image_bytes })?;
                 }
                 "tagids" => entry.tag_ids = map.next_value::<Option<Vec<String>>>()?.unwrap_or_default(),
                 "regions" => {
-                    entry.regions = map.next_value::<Option<Vec<RegionEntry>>>()?.unwrap_or_default()
+                    entry.regions = map.next_value::<Option<Vec<RegionEntry>>>()?.unwrap_or_default();
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
