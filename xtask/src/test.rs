@@ -74,7 +74,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         report.skip("clients", "--quick");
     } else if environment.python.is_some() {
         report.step(only, "clients", || {
-            crate::run(cargo().args(["build", "--package", "habeas", "--locked"]))?;
+            crate::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
             let binary: PathBuf = target().join("debug/habeas");
             environment::clients(&environment, &binary)
         });
