@@ -31,6 +31,14 @@ use crate::observe::{self, DiskReserve, FLUSH, Metrics};
 use crate::settings::Settings;
 use crate::{demo, logs, tls};
 
+/// Prints a line to whoever still reads: a server must not end because nobody does.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, $($part)*).and_then(|()| out.flush());
+    }};
+}
+
 /// The e-mail address of the administrator that the first start makes.
 pub const ADMINISTRATOR: &str = "admin@localhost";
 /// Images decoded at a time.
@@ -197,9 +205,9 @@ fn open_socket(path: &std::path::Path) -> anyhow::Result<UnixListener> {
 fn print_environment(authority: &std::path::Path) {
     let path = std::path::absolute(authority).unwrap_or_else(|_| authority.to_owned());
     let path = path.display();
-    println!("development certificate authority: {path}");
-    println!("clients trust it with:");
-    println!("  export REQUESTS_CA_BUNDLE={path} SSL_CERT_FILE={path} NODE_EXTRA_CA_CERTS={path}");
+    say!("development certificate authority: {path}");
+    say!("clients trust it with:");
+    say!("  export REQUESTS_CA_BUNDLE={path} SSL_CERT_FILE={path} NODE_EXTRA_CA_CERTS={path}");
 }
 
 /// `habeas serve`: runs until SIGTERM or SIGINT.
@@ -219,17 +227,16 @@ pub async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result<()> {
         signs_in = Some(("administrator", administrator));
     }
     let base = server.listen(&settings).await?;
-    println!("listening on {base}");
+    say!("listening on {base}");
     if with_demo {
         let person = demo::load(&server.router(), &access).await?;
         signs_in = Some(("sample person", person));
     }
     match signs_in {
         Some((who, person)) => print_link(&access, &base, who, person).await?,
-        None => println!("sign-in link: habeas person sign-in-link EMAIL"),
+        None => say!("sign-in link: habeas person sign-in-link EMAIL"),
     }
-    println!("next: habeas person create EMAIL --name NAME    (keys for the Custom Vision client)");
-    std::io::stdout().flush()?;
+    say!("next: habeas person create EMAIL --name NAME    (keys for the Custom Vision client)");
     wait_for_signal().await?;
     eprintln!("stopping");
     server.stop().await;
@@ -238,7 +245,7 @@ pub async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result<()> {
 
 async fn print_link(access: &Access, base: &str, who: &str, person: Id) -> anyhow::Result<()> {
     let link = access.issue_sign_in_link(person).await?;
-    println!("open once, as {who}: {base}/sign-in/{}", link.secret);
+    say!("open once, as {who}: {base}/sign-in/{}", link.secret);
     Ok(())
 }
 

@@ -12,9 +12,7 @@ from azure.cognitiveservices.vision.customvision.training.models import (
     CustomVisionErrorException,
     ImageFileCreateBatch,
     ImageFileCreateEntry,
-    ImageRegionCreateBatch,
     ImageRegionCreateEntry,
-    ImageTagCreateBatch,
     ImageTagCreateEntry,
     Region,
 )
@@ -112,9 +110,9 @@ trainer.delete_image_tags(project.id, [one.id], [one.tags[0].tag_id])
 check("untagged", [image.id for image in trainer.get_untagged_images(project.id)] == [one.id])
 check("untagged count", trainer.get_untagged_image_count(project.id) == 1)
 entry = ImageTagCreateEntry(image_id=one.id, tag_id=cherry.id)
-check("tagging", len(trainer.create_image_tags(project.id, ImageTagCreateBatch(tags=[entry])).created) == 1)
-check("tagging again", len(trainer.create_image_tags(project.id, ImageTagCreateBatch(tags=[entry])).duplicated) == 1)
-mix = ImageTagCreateBatch(tags=[ImageTagCreateEntry(image_id=one.id, tag_id=negative.id)])
+check("tagging", len(trainer.create_image_tags(project.id, [entry]).created) == 1)
+check("tagging again", len(trainer.create_image_tags(project.id, [entry]).duplicated) == 1)
+mix = [ImageTagCreateEntry(image_id=one.id, tag_id=negative.id)]
 refused("negative with regular", 400, "BadRequestNegativeAndRegularTagOnSameImage", lambda: trainer.create_image_tags(project.id, mix))
 
 original = next(path for path, _ in files if path.read_bytes() == urlopen(one.original_image_uri).read())
@@ -154,7 +152,7 @@ summary = trainer.create_images_from_files(project.id, ImageFileCreateBatch(imag
 check("41 images with regions", summary.is_batch_successful and len(summary.images) == 41)
 check("drawn", len(summary.images[0].image.regions) == 1 and trainer.get_tag(project.id, tags["fork"].id).image_count == 20)
 box = {"image_id": summary.images[40].image.id, "tag_id": tags["fork"].id, "left": 0.1, "top": 0.26, "width": 0.64, "height": 0.54}
-made = trainer.create_image_regions(project.id, ImageRegionCreateBatch(regions=[ImageRegionCreateEntry(**box)]))
+made = trainer.create_image_regions(project.id, [ImageRegionCreateEntry(**box)])
 check("a region", len(made.created) == 1 and made.created[0].tag_name == "fork")
 trainer.delete_image_regions(project.id, [made.created[0].region_id])
 check("without it", trainer.get_untagged_image_count(project.id) == 1)

@@ -31,13 +31,27 @@ fn forms(marker: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-fn holds(bytes: &[u8], marker: &str) -> bool {
-    forms(marker).iter().any(|form| bytes.windows(form.len()).any(|window| window == form))
-}
-
-/// Which markers are in these bytes.
+/// Which markers are in these bytes. One pass for all of them: a table of first byte pairs says where it is worth looking.
 pub(crate) fn found<'a>(bytes: &[u8], markers: &'a [String]) -> Vec<&'a str> {
-    markers.iter().map(String::as_str).filter(|marker| holds(bytes, marker)).collect()
+    let pair = |bytes: &[u8]| usize::from(bytes[0]) << 8 | usize::from(bytes[1]);
+    let forms: Vec<(usize, Vec<u8>)> = markers
+        .iter()
+        .enumerate()
+        .flat_map(|(number, marker)| forms(marker).into_iter().map(move |form| (number, form)))
+        .collect();
+    let mut worth = vec![false; 1 << 16];
+    for (_, form) in &forms {
+        worth[pair(form)] = true;
+    }
+    let mut hit = vec![false; markers.len()];
+    for at in 0..bytes.len().saturating_sub(1) {
+        if worth[pair(&bytes[at..])] {
+            for (number, form) in &forms {
+                hit[*number] |= bytes[at..].starts_with(form);
+            }
+        }
+    }
+    markers.iter().zip(hit).filter(|(_, hit)| *hit).map(|(marker, _)| marker.as_str()).collect()
 }
 
 /// Which markers are in the files below `folder`, as they lie on disk, and in their names.
