@@ -1,6 +1,6 @@
 //! Writing an archive: a ZIP that is streamed, hashed and described while it is written.
 //!
-//! The layout is an RO-Crate 1.2 (https://w3id.org/ro/crate/1.2): data files under fixed folders, `ro-crate-metadata.json`,
+//! The layout is an RO-Crate 1.2 (<https://w3id.org/ro/crate/1.2>): data files under fixed folders, `ro-crate-metadata.json`,
 //! `ro-crate-preview.html`, a Frictionless `datapackage.json` for the CSV tables, `completeness.json` that names every kind,
 //! `article-15.json`, and a `manifest-sha256.txt` in the form that `sha256sum -c` reads.
 //!

@@ -62,7 +62,7 @@ const BLOBS_PER_TASK: usize = 500;
 
 impl Tx<'_> {
     /// Creates a resource. Its holder, container and key follow from its place in the tree. The keys of a new container
-    /// must be in the keyring already: see [`crate::Store::new_keys`].
+    /// must be in the keyring already: see [`crate::Store::write_with_keys`].
     pub fn create<K: DataKind>(&mut self, new: New<K::Doc>) -> Result<Node<K::Doc>> {
         let json = serde_json::to_vec(&new.doc)?;
         let node = self.create_raw(
