@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask test [--quick] [--only STEP]   check everything; installs what is missing
-       cargo xtask bench                          measure, and write docs/BENCHMARKS.md; wants a quiet machine
+       cargo xtask bench [PART...]                measure, and write docs/BENCHMARKS.md; wants a quiet machine
        cargo xtask dist                           build an archive to install from, with checksums
        cargo xtask data-map                       write docs/DATA-MAP.md anew";
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["test", options @ ..] => test::run(options),
-        ["bench"] => bench(),
+        ["bench", parts @ ..] => bench(parts),
         ["dist"] => dist::run(),
         ["data-map"] => {
             run(cargo().args(["run", "--quiet", "--package", "habeas-core", "--example", "data_map"]))
@@ -40,13 +40,14 @@ fn main() -> ExitCode {
 }
 
 /// Builds the server and what measures it, and measures.
-fn bench() -> anyhow::Result<()> {
+fn bench(parts: &[&str]) -> anyhow::Result<()> {
     run(cargo().args(["build", "--release", "--workspace", "--bins", "--locked"]))?;
     let built = target().join("release");
     run(Command::new(built.join("habeas-bench"))
         .arg(built.join("habeas"))
         .arg(root().join("data/custom-vision"))
-        .arg(root().join("docs/BENCHMARKS.md")))
+        .arg(root().join("docs/BENCHMARKS.md"))
+        .args(parts))
 }
 
 /// The root of the workspace.

@@ -50,7 +50,9 @@ pub(crate) fn samples(folder: &Path) -> anyhow::Result<Arc<Vec<Bytes>>> {
     let mut folders = vec![folder.to_owned()];
     let mut paths = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        for entry in
+            std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
+        {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);

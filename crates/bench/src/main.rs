@@ -1,10 +1,14 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
-//! Takes the path of the `habeas` program and the file to write the results to. Everything is measured three times, in
+//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
+//! parts after them (`start`, `tags`, `upload`, `export`, `person`) measure only those and write nothing. Everything is measured three times, in
 //! turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
-#![expect(clippy::disallowed_methods, reason = "measuring needs the clock and the working directory of the machine")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "measuring needs the clock and the working directory of the machine"
+)]
 
 mod export;
 mod load;
@@ -38,18 +42,34 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let usage = "usage: habeas-bench PROGRAM IMAGES RESULTS";
+    let usage = "usage: habeas-bench PROGRAM IMAGES RESULTS [PART...]";
     let program = arguments.next().context(usage)?;
     let images = arguments.next().context(usage)?;
     let results = arguments.next().context(usage)?;
+    let parts: Vec<PathBuf> = arguments.collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|name| name.as_os_str() == part);
     // The HTTP client asks the process which cryptography to use; installing it twice is no harm.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let samples = load::samples(&images)?;
     let mut report = Report::default();
-    start::measure(&program, &mut report).await?;
-    tags::measure(&program, &mut report).await?;
-    upload::measure(&program, &samples, &mut report).await?;
-    export::measure(&program, &samples, &mut report).await?;
-    person::measure(&program, &mut report).await?;
-    std::fs::write(&results, report.markdown()).with_context(|| format!("cannot write {}", results.display()))
+    if wanted("start") {
+        start::measure(&program, &mut report).await?;
+    }
+    if wanted("tags") {
+        tags::measure(&program, &mut report).await?;
+    }
+    if wanted("upload") {
+        upload::measure(&program, &samples, &mut report).await?;
+    }
+    if wanted("export") {
+        export::measure(&program, &samples, &mut report).await?;
+    }
+    if wanted("person") {
+        person::measure(&program, &mut report).await?;
+    }
+    if parts.is_empty() {
+        std::fs::write(&results, report.markdown())
+            .with_context(|| format!("cannot write {}", results.display()))?;
+    }
+    Ok(())
 }

@@ -40,7 +40,11 @@ impl Report {
         let _ = writeln!(text, "Machine: {}.\n", machine());
         text.push_str("| what | measured | wanted | |\n|---|---|---|---|\n");
         for Line { what, measured, wanted, met } in &self.lines {
-            let _ = writeln!(text, "| {what} | {measured} | {wanted} | {} |", if *met { "met" } else { "missed" });
+            let _ = writeln!(
+                text,
+                "| {what} | {measured} | {wanted} | {} |",
+                if *met { "met" } else { "missed" }
+            );
         }
         text
     }

@@ -38,6 +38,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let out = child.stdout.take().context("the server has no output")?;
@@ -74,7 +75,10 @@ impl Server {
     pub(crate) fn memory(&self) -> anyhow::Result<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let field = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("the system does not tell")?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .context("the system does not tell")?;
             let kilobytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
             Ok(kilobytes * 1024)
         };

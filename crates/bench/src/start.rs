@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::ROUNDS;
 use crate::report::{Report, middle};
 use crate::server::Server;
-use crate::ROUNDS;
 
 pub(crate) async fn measure(program: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut times = Vec::new();
@@ -24,7 +24,12 @@ pub(crate) async fn measure(program: &Path, report: &mut Report) -> anyhow::Resu
         server.stop()?;
     }
     let seconds = middle(times, |seconds| *seconds)?;
-    report.add("first answer after a start on an empty folder", format!("{seconds:.2} s"), "0.5 s", seconds <= 0.5);
+    report.add(
+        "first answer after a start on an empty folder",
+        format!("{seconds:.2} s"),
+        "0.5 s",
+        seconds <= 0.5,
+    );
     let megabytes = idle as f64 / 1e6;
     report.add("resident when idle", format!("{megabytes:.0} MB"), "60 MB", megabytes <= 60.0);
     Ok(())

@@ -163,7 +163,10 @@ fn copy_what_was_there(source: &Sqlite, target: &Sqlite) -> anyhow::Result<()> {
     let made = i64::try_from(TAGS)?;
     for (query, insert) in [
         ("SELECT * FROM holder WHERE ?1 > 0", "INSERT INTO holder VALUES (?1, ?2, ?3, ?4)"),
-        ("SELECT * FROM resource WHERE rowid <= (SELECT MAX(rowid) FROM resource) - ?1 ORDER BY rowid", INSERT),
+        (
+            "SELECT * FROM resource WHERE rowid <= (SELECT MAX(rowid) FROM resource) - ?1 ORDER BY rowid",
+            INSERT,
+        ),
     ] {
         for values in rows(source, query, made)? {
             target.execute(insert, rusqlite::params_from_iter(values))?;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use habeas_core::crypto::{self, SecretKey};
 use habeas_core::SystemRandom;
+use habeas_core::crypto::{self, SecretKey};
 use habeas_learn::imaging;
 
 use crate::report::{Report, middle};
@@ -89,7 +89,8 @@ async fn in_a_loop(folder: &Path, samples: &Arc<Vec<Bytes>>, clients: usize) -> 
                 tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
                     imaging::inspect(&image, &imaging::Limits::default())?;
                     let random = SystemRandom::default();
-                    let sealed = crypto::seal(&SecretKey::random(&random), &number.to_le_bytes(), &image, &random);
+                    let sealed =
+                        crypto::seal(&SecretKey::random(&random), &number.to_le_bytes(), &image, &random);
                     let mut file = std::fs::File::create(folder.join(number.to_string()))?;
                     std::io::Write::write_all(&mut file, &sealed)?;
                     file.sync_all()?;

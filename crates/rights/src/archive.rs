@@ -4,13 +4,15 @@
 //! `ro-crate-preview.html`, a Frictionless `datapackage.json` for the CSV tables, `completeness.json` that names every kind,
 //! `article-15.json`, and a `manifest-sha256.txt` in the form that `sha256sum -c` reads.
 //!
-//! Memory: CSV tables are gathered (about 200 bytes a row), a line is kept of every file for the manifest (about 150 bytes),
-//! everything else passes through.
+//! Memory: CSV tables are gathered (about 200 bytes a row), a line is kept of every file for the manifest (about 150 bytes), of at most
+//! [`AHEAD`] blobs the first MiB is read ahead, everything else passes through.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::Image;
 use habeas_core::node::Relation;
@@ -18,11 +20,15 @@ use habeas_core::{BlobRef, Bundle, Error, Id, Kind, Result, Timestamp, registry}
 use habeas_store::Store;
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
 /// Titles remembered while an archive is written.
 const TITLES: usize = 10_000;
+
+/// Blobs that are read while the ones before them are written: what opening one costs is waiting, on the disk or on a remote store.
+const AHEAD: usize = 8;
 
 /// How large an archive became.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +55,18 @@ struct Table {
     csv: csv::Writer<Vec<u8>>,
 }
 
+/// A blob's first piece, and the rest.
+type Started = (Option<Result<Bytes>>, BoxStream<'static, Result<Bytes>>);
+
+/// A blob that is being read ahead.
+struct Coming {
+    path: String,
+    size: u64,
+    media_type: String,
+    kind: Option<Kind>,
+    content: JoinHandle<Started>,
+}
+
 /// An archive in the making. Runs on a thread that may block.
 pub(crate) struct Archive<W: Write> {
     zip: ZipWriter<StreamWriter<W>>,
@@ -57,6 +75,7 @@ pub(crate) struct Archive<W: Write> {
     tables: BTreeMap<String, Table>,
     pub(crate) entries: Vec<Entry>,
     titles: HashMap<Id, Option<String>>,
+    coming: VecDeque<Coming>,
     /// The kind whose files are being written.
     pub(crate) kind: Option<Kind>,
 }
@@ -70,6 +89,7 @@ impl<W: Write> Archive<W> {
             tables: BTreeMap::new(),
             entries: Vec::new(),
             titles: HashMap::new(),
+            coming: VecDeque::new(),
             kind: None,
         }
     }
@@ -119,8 +139,35 @@ impl<W: Write> Archive<W> {
             .map_err(|error| Error::unavailable(format!("the archive cannot be written: {error}")))
     }
 
-    /// Writes the CSV tables that were gathered, and `datapackage.json` about them (Frictionless Data Package 1.0).
+    /// Writes blobs that were read ahead, in their order, until at most `left` of them are waiting.
+    fn write_blobs(&mut self, left: usize) -> Result<()> {
+        while self.coming.len() > left {
+            let Some(blob) = self.coming.pop_front() else { break };
+            let read = self.runtime.block_on(blob.content);
+            let (mut next, mut rest) = read.map_err(|_| Error::internal("reading a blob panicked"))?;
+            self.begin(&blob.path, CompressionMethod::Stored, blob.size)?;
+            let mut digest = Sha256::default();
+            while let Some(piece) = next {
+                let piece = piece?;
+                digest.update(&piece);
+                self.zip.write_all(&piece).map_err(stopped)?;
+                next = self.runtime.block_on(rest.next());
+            }
+            self.entries.push(Entry {
+                path: blob.path,
+                size: blob.size,
+                sha256: digest.finish(),
+                media_type: blob.media_type,
+                kind: blob.kind,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes what is still being read ahead, the CSV tables that were gathered, and `datapackage.json` about them (Frictionless Data
+    /// Package 1.0).
     pub(crate) fn finish_tables(&mut self) -> Result<()> {
+        self.write_blobs(0)?;
         let mut resources = Vec::new();
         for (path, table) in std::mem::take(&mut self.tables) {
             let fields: Vec<Value> = table
@@ -178,22 +225,15 @@ impl<W: Write> Bundle for Archive<W> {
     }
 
     fn blob(&mut self, path: &str, blob: &BlobRef) -> Result<()> {
-        self.begin(path, CompressionMethod::Stored, blob.size)?;
-        let mut digest = Sha256::default();
         let mut pieces = self.store.blobs().stream(blob, 0..blob.size);
-        while let Some(piece) = self.runtime.block_on(pieces.next()) {
-            let piece = piece?;
-            digest.update(&piece);
-            self.zip.write_all(&piece).map_err(stopped)?;
-        }
-        self.entries.push(Entry {
+        self.coming.push_back(Coming {
             path: path.to_owned(),
             size: blob.size,
-            sha256: digest.finish(),
             media_type: blob.media_type.clone(),
             kind: self.kind,
+            content: self.runtime.spawn(async move { (pieces.next().await, pieces) }),
         });
-        Ok(())
+        self.write_blobs(AHEAD)
     }
 
     fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use habeas_core::{Error, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
@@ -28,6 +29,9 @@ pub(crate) fn connect(path: &Path, writes: bool) -> Result<Box<dyn Connection>> 
     let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(translate)?;
     connection.busy_timeout(Duration::from_secs(10)).map_err(translate)?;
     connection.set_prepared_statement_cache_capacity(256);
+    // Otherwise a prepared statement whose parameter was compared with a partial index's condition is compiled again each time another
+    // value is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(translate)?;
     let pragmas = if writes {
         // `secure_delete` alone does not erase (copies stay in the gaps of rebalanced pages): sealing does. It costs next to
         // nothing and keeps less lying about.
@@ -86,11 +90,11 @@ impl Connection for Sqlite {
 impl Sqlite {
     /// All jobs in one transaction; an error means that nothing of any of them is left.
     fn run_together(&mut self, jobs: &mut [Job]) -> Result<Vec<Result<()>>> {
-        self.batch(if self.writes { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
+        self.control(if self.writes { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
             if self.writes
-                && let Err(error) = self.batch("SAVEPOINT job")
+                && let Err(error) = self.control("SAVEPOINT job")
             {
                 self.abandon();
                 return Err(error);
@@ -103,19 +107,31 @@ impl Sqlite {
                     .unwrap_or_else(|| Error::unavailable("the database gave up a transaction")));
             }
             if self.writes {
-                let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-                if let Err(error) = self.batch(end) {
+                let ended = match result {
+                    Ok(()) => self.control("RELEASE job"),
+                    Err(_) => self.control("ROLLBACK TO job").and_then(|()| self.control("RELEASE job")),
+                };
+                if let Err(error) = ended {
                     self.abandon();
                     return Err(error);
                 }
             }
             results.push(result);
         }
-        if let Err(error) = self.batch("COMMIT") {
+        if let Err(error) = self.control("COMMIT") {
             self.abandon();
             return Err(error);
         }
         Ok(results)
+    }
+
+    /// Runs one statement of the transaction's frame; prepared once, since every job has two of them.
+    fn control(&mut self, sql: &'static str) -> Result<()> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map_err(translate)?;
+        Ok(())
     }
 
     fn abandon(&mut self) {

@@ -38,6 +38,14 @@ impl Copy {
         Ok(bytes)
     }
 
+    pub(super) fn read_slot(&self, index: usize) -> Result<Slot> {
+        let mut slot = Slot::NEVER_USED;
+        self.file
+            .read_exact_at(&mut slot.0, (HEADER + index * SLOT) as u64)
+            .map_err(|error| failed(&self.path, "read", &error))?;
+        Ok(slot)
+    }
+
     /// Writes slots in place and flushes them. The file grows by zeros, which are slots never used.
     pub(super) fn write(&self, slots: &[(usize, Slot)], total: usize) -> Result<()> {
         #[cfg(test)]

@@ -77,6 +77,8 @@ struct Open {
     keys: HashMap<Id, BTreeMap<u32, (usize, SecretKey)>>,
     aliases: HashMap<[u8; 32], (usize, Id)>,
     persons: HashMap<Id, Vec<[u8; 32]>>,
+    /// Slots of containers and persons whose keys were destroyed since the start, until they are read back.
+    destroyed: HashMap<Id, Vec<usize>>,
 }
 
 impl Keyring {
@@ -163,8 +165,11 @@ impl Keyring {
     pub fn destroy(&self, what: &Destruction) -> Result<()> {
         let mut open = self.lock();
         let mut gone = BTreeSet::new();
+        let mut of_whom: Vec<(Id, usize)> = Vec::new();
         for id in &what.containers {
-            gone.extend(open.keys.get(id).into_iter().flat_map(BTreeMap::values).map(|(index, _)| *index));
+            let slots =
+                open.keys.get(id).into_iter().flat_map(BTreeMap::values).map(|(index, _)| (*id, *index));
+            of_whom.extend(slots);
         }
         for (id, generation) in &what.keys {
             gone.extend(open.keys.get(id).and_then(|keys| keys.get(generation)).map(|(index, _)| *index));
@@ -177,7 +182,8 @@ impl Keyring {
             .chain(&what.aliases)
             .copied()
             .collect();
-        gone.extend(macs.iter().filter_map(|mac| open.aliases.get(mac)).map(|(index, _)| *index));
+        of_whom.extend(macs.iter().filter_map(|mac| open.aliases.get(mac)).map(|(index, id)| (*id, *index)));
+        gone.extend(of_whom.iter().map(|(_, index)| *index));
         if gone.is_empty() && open.doubtful.is_empty() {
             return Ok(());
         }
@@ -190,31 +196,50 @@ impl Keyring {
         for (id, generation) in &what.keys {
             if let Some(keys) = open.keys.get_mut(id) {
                 keys.remove(generation);
+                if keys.is_empty() {
+                    open.keys.remove(id);
+                }
             }
         }
-        open.keys.retain(|_, keys| !keys.is_empty());
         for mac in &macs {
             if let Some((_, person)) = open.aliases.remove(mac)
                 && let Some(of_person) = open.persons.get_mut(&person)
             {
                 of_person.retain(|other| other != mac);
+                if of_person.is_empty() {
+                    open.persons.remove(&person);
+                }
             }
         }
-        open.persons.retain(|_, macs| !macs.is_empty());
+        for (id, index) in of_whom {
+            open.destroyed.entry(id).or_default().push(index);
+        }
         open.free.extend(gone);
         Ok(())
     }
 
-    /// Reads every copy back from disk and fails unless none of them has a key or an alias of any of these containers and persons.
+    /// Reads the slots of these containers and persons back from every copy on disk and fails when one of them still has a key or an
+    /// alias of theirs. Where it is not known which slots those were, since they were destroyed before the last start or never, every
+    /// slot is read.
     pub fn read_back(&self, gone: &[Id]) -> Result<()> {
-        let open = self.lock();
-        let gone: HashSet<Id> = gone.iter().copied().collect();
+        let mut open = self.lock();
+        let known: Option<Vec<usize>> = gone
+            .iter()
+            .map(|id| open.destroyed.get(id))
+            .collect::<Option<Vec<_>>>()
+            .map(|slots| slots.into_iter().flatten().copied().collect());
+        let wanted: HashSet<Id> = gone.iter().copied().collect();
         for copy in &open.copies {
-            let bytes = copy.read()?;
-            for (index, slot) in open::slots_of(&bytes).enumerate() {
+            let slots: Vec<(usize, Slot)> = match &known {
+                Some(known) => {
+                    known.iter().map(|&index| Ok((index, copy.read_slot(index)?))).collect::<Result<_>>()?
+                }
+                None => open::slots_of(&copy.read()?).enumerate().collect(),
+            };
+            for (index, slot) in slots {
                 match slot.state() {
                     Some(State::Free) => {}
-                    Some(State::Key | State::Alias) if !gone.contains(&slot.id()) => {}
+                    Some(State::Key | State::Alias) if !wanted.contains(&slot.id()) => {}
                     Some(_) => {
                         return Err(Error::internal(format!(
                             "slot {index} of {} was not overwritten",
@@ -224,6 +249,9 @@ impl Keyring {
                     None => return Err(open::damaged(&copy.path, Some(index))),
                 }
             }
+        }
+        for id in gone {
+            open.destroyed.remove(id);
         }
         Ok(())
     }

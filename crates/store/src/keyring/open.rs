@@ -151,6 +151,7 @@ fn index(id: Id, root: &RootKey, copies: Vec<Copy>, slots: Vec<Slot>) -> Result<
         keys: std::collections::HashMap::new(),
         aliases: std::collections::HashMap::new(),
         persons: std::collections::HashMap::new(),
+        destroyed: std::collections::HashMap::new(),
         slots: Vec::new(),
     };
     for (number, slot) in slots.iter().enumerate().rev() {
