@@ -1,12 +1,11 @@
-//! What tests need beside cargo: PostgreSQL, and Microsoft's clients. What is missing is installed by the ordinary package managers.
+//! What tests need beside cargo: PostgreSQL, Chromium, Microsoft's clients. What is missing is installed by the ordinary package managers.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use crate::{output, root, run, target};
+use crate::{cargo, output, root, run, target};
 
 /// What there is.
 pub(crate) struct Environment {
@@ -16,23 +15,25 @@ pub(crate) struct Environment {
     pub(crate) python: Option<(PathBuf, PathBuf)>,
     /// The directory that has `node_modules`.
     pub(crate) node: Option<PathBuf>,
+    /// The browser.
+    pub(crate) chromium: Option<PathBuf>,
+    /// `cargo-deny`.
+    pub(crate) deny: Option<PathBuf>,
 }
 
 impl Environment {
     /// What is there, without installing anything.
     pub(crate) fn present() -> Environment {
-        Environment { postgres: postgres(), python: None, node: None }
+        Environment { postgres: postgres(), python: None, node: None, chromium: None, deny: None }
     }
 
     /// What is there after installing what is missing. Says loudly what could not be had.
     pub(crate) fn prepare() -> Environment {
         if postgres().is_none() {
-            attempt("PostgreSQL", || {
-                run(Command::new("apt-get").args(["update", "-qq"]))?;
-                run(Command::new("apt-get")
-                    .args(["install", "-y", "-qq", "postgresql"])
-                    .env("DEBIAN_FRONTEND", "noninteractive"))
-            });
+            attempt("PostgreSQL", || package("postgresql"));
+        }
+        if chromium().is_none() {
+            attempt("Chromium", || package("chromium"));
         }
         let folder = target().join("test-env");
         let current = folder.join("python-3.1.1");
@@ -46,8 +47,25 @@ impl Environment {
         let modules = folder.join("node");
         let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
             .then_some(modules);
-        Environment { postgres: postgres(), python, node }
+        let deny = folder.join("cargo-deny/bin/cargo-deny");
+        let deny = attempt("cargo-deny", || cargo_deny(&deny, &folder)).then_some(deny);
+        Environment { postgres: postgres(), python, node, chromium: chromium(), deny }
     }
+}
+
+/// The release of `cargo-deny` that is installed.
+const CARGO_DENY: &str = "0.20.2";
+
+fn cargo_deny(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    if output(Command::new(program).arg("--version")).is_ok_and(|found| found.trim().ends_with(CARGO_DENY)) {
+        return Ok(());
+    }
+    let built = folder.join("cargo-deny-build");
+    run(cargo()
+        .args(["install", "cargo-deny", "--locked", "--quiet", "--version", CARGO_DENY, "--root"])
+        .arg(folder.join("cargo-deny"))
+        .env("CARGO_TARGET_DIR", &built))?;
+    Ok(std::fs::remove_dir_all(built)?)
 }
 
 fn attempt(what: &str, install: impl FnOnce() -> anyhow::Result<()>) -> bool {
@@ -58,6 +76,18 @@ fn attempt(what: &str, install: impl FnOnce() -> anyhow::Result<()>) -> bool {
             false
         }
     }
+}
+
+fn package(name: &str) -> anyhow::Result<()> {
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    run(Command::new("apt-get").args(["install", "-y", "-qq", name]).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn chromium() -> Option<PathBuf> {
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())
 }
 
 fn postgres() -> Option<PathBuf> {
@@ -98,98 +128,4 @@ fn node_modules(folder: &Path, source: &Path) -> anyhow::Result<()> {
         .args(["ci", "--silent", "--no-audit", "--no-fund"])
         .current_dir(folder)
         .stdin(Stdio::null()))
-}
-
-/// A server for the clients.
-struct Server {
-    child: Child,
-    address: String,
-    data: PathBuf,
-}
-
-impl Server {
-    fn start(binary: &Path, data: &Path, tls: bool) -> anyhow::Result<Server> {
-        let mut command = Command::new(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"]).arg(data);
-        if tls {
-            command.arg("--tls");
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the server")?;
-        let out = child.stdout.take().context("the server has no output")?;
-        for line in BufReader::new(out).lines() {
-            if let Some(address) = line?.strip_prefix("listening on ") {
-                return Ok(Server { child, address: address.to_owned(), data: data.to_owned() });
-            }
-        }
-        bail!("the server ended before it listened")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It is a test's server: how it ends does not matter, only that it does.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Drives Microsoft's own client packages against the binary, over plain HTTP and over TLS.
-pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Result<()> {
-    let clients = root().join("crates/tests/clients");
-    let Some((current, first)) = &environment.python else { bail!("the Python clients are not installed") };
-    for tls in [false, true] {
-        let data = target().join(if tls { "clients-tls" } else { "clients-http" });
-        if data.exists() {
-            std::fs::remove_dir_all(&data)?;
-        }
-        let server = Server::start(binary, &data, tls)?;
-        let mut programs = vec![
-            (current.clone(), clients.join("python/custom_vision_311.py")),
-            (first.clone(), clients.join("python/custom_vision_010.py")),
-        ];
-        if let Some(modules) = &environment.node {
-            let program = modules.join("custom_vision_520.mjs");
-            std::fs::copy(clients.join("node/custom_vision_520.mjs"), &program)?;
-            programs.push((PathBuf::from("node"), program));
-        } else {
-            println!("!!! SKIPPED: the JavaScript client is not installed");
-        }
-        for (number, (interpreter, program)) in programs.iter().enumerate() {
-            let person = |name: &str| -> anyhow::Result<serde_json::Value> {
-                let email = format!("{name}{number}@example.org");
-                let text = output(
-                    Command::new(binary)
-                        .args(["person", "create", &email, "--name", name, "-o", "json", "--data"])
-                        .arg(&data),
-                )?;
-                Ok(serde_json::from_str(&text)?)
-            };
-            let (owner, other) = (person("owner")?, person("other")?);
-            let key = |person: &serde_json::Value| {
-                person["trainingKeys"][0].as_str().unwrap_or_default().to_owned()
-            };
-            let authority = server.data.join("tls/authority.pem");
-            let mut command = Command::new(interpreter);
-            command
-                .arg(program)
-                .env("HABEAS_TEST_ENDPOINT", &server.address)
-                .env("HABEAS_TEST_KEY", key(&owner))
-                .env("HABEAS_TEST_OTHER_KEY", key(&other))
-                .env("HABEAS_TEST_EMAIL", owner["email"].as_str().unwrap_or_default())
-                .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"));
-            if tls {
-                command
-                    .env("REQUESTS_CA_BUNDLE", &authority)
-                    .env("SSL_CERT_FILE", &authority)
-                    .env("NODE_EXTRA_CA_CERTS", &authority);
-            }
-            println!(
-                "--- {} over {}",
-                program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-                if tls { "TLS" } else { "HTTP" }
-            );
-            run(&mut command)?;
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod dist;
+mod drive;
 mod environment;
 mod guard;
 mod test;

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every check, in the order in which a failure is found soonest.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::bail;
 
-use crate::environment::{self, Environment};
-use crate::{cargo, guard, root, target};
+use crate::environment::Environment;
+use crate::{cargo, drive, guard, root, target};
 
 struct Report {
     rows: Vec<(String, &'static str, f32)>,
@@ -45,6 +46,17 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let environment = if quick { Environment::present() } else { Environment::prepare() };
     report.step(only, "format", || crate::run(cargo().args(["fmt", "--all", "--check"])));
     report.step(only, "guard rails", guard::check);
+    match &environment.deny {
+        Some(deny) => report.step(only, "dependencies", || {
+            crate::run(
+                Command::new(deny)
+                    .args(["--locked", "--log-level", "error", "check", "bans", "licenses", "sources"])
+                    .current_dir(root()),
+            )
+        }),
+        None if quick => report.skip("dependencies", "--quick"),
+        None => report.skip("dependencies", "cargo-deny could not be installed"),
+    }
     report.step(only, "clippy", || {
         crate::run(cargo().args([
             "clippy",
@@ -70,16 +82,26 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
         )
     });
+    let binary = || -> anyhow::Result<PathBuf> {
+        crate::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+        Ok(target().join("debug/habeas"))
+    };
     if quick {
         report.skip("clients", "--quick");
-    } else if environment.python.is_some() {
-        report.step(only, "clients", || {
-            crate::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
-            let binary: PathBuf = target().join("debug/habeas");
-            environment::clients(&environment, &binary)
-        });
+        report.skip("portal", "--quick");
     } else {
-        report.skip("clients", "the Python clients could not be installed");
+        if environment.python.is_some() {
+            report.step(only, "clients", || drive::clients(&environment, &binary()?));
+        } else {
+            report.skip("clients", "the Python clients could not be installed");
+        }
+        match (&environment.node, &environment.chromium) {
+            (Some(modules), Some(chromium)) => {
+                report.step(only, "portal", || drive::portal(modules, chromium, &binary()?));
+            }
+            (None, _) => report.skip("portal", "the JavaScript packages could not be installed"),
+            (_, None) => report.skip("portal", "Chromium could not be installed"),
+        }
     }
     if environment.postgres.is_none() {
         report.skip("PostgreSQL", "no initdb was found, and it could not be installed");
