@@ -112,6 +112,7 @@ impl Store {
             );
         }
         let blobs = Blobs::open(&options.storage_address())?;
+        blobs.reach().await?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
         store.write(|tx| tx.release_leases().map(|_| ())).await?;
         store.blobs().remove_unfinished().await?;
@@ -123,6 +124,7 @@ impl Store {
     /// Opens a deployment that a backup is to be restored into: as it is, and empty unless a restore was interrupted.
     pub(crate) async fn open_for_restore(options: Options, ambient: Ambient, again: bool) -> Result<Store> {
         let blobs = Blobs::open(&options.storage_address())?;
+        blobs.reach().await?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
         let holders = store
             .read(|tx| tx.number("SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()]))

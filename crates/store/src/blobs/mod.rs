@@ -218,6 +218,18 @@ impl Blobs {
         Ok(())
     }
 
+    /// Fails when a remote store is not there, or does not let us in: whoever starts with a wrong address hears it at once, not at the
+    /// first upload. Local directories were made when they were opened.
+    pub async fn reach(&self) -> Result<()> {
+        if self.0.root.is_none() {
+            self.objects()
+                .try_next()
+                .await
+                .map_err(|error| failure::unavailable(&error, "the blob store cannot be reached"))?;
+        }
+        Ok(())
+    }
+
     /// Whether a blob of this name is stored.
     pub async fn exists(&self, id: Id) -> Result<bool> {
         match self.0.store.head(&self.path(id)).await {

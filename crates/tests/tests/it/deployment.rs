@@ -50,33 +50,49 @@ pub(crate) struct Someone {
 
 impl Deployment {
     pub(crate) async fn open(database: Option<String>) -> Deployment {
+        Deployment::open_with(|settings| settings.database = database).await.unwrap()
+    }
+
+    /// Opens a deployment with other settings; what the start says when they do not work.
+    pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> Result<Deployment, String> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new().prefix("hb").tempdir().unwrap();
         let data = folder.path().join("data");
-        Deployment::open_at(folder, data, database).await
+        let mut deployment = Deployment::closed(folder, data);
+        change(&mut deployment.settings);
+        deployment.try_start().await?;
+        Ok(deployment)
     }
 
     /// Opens a deployment whose data another process has made.
     pub(crate) async fn open_in(data: PathBuf, database: Option<String>) -> Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Deployment::open_at(tempfile::tempdir().unwrap(), data, database).await
-    }
-
-    async fn open_at(folder: tempfile::TempDir, data: PathBuf, database: Option<String>) -> Deployment {
-        let settings = Settings {
-            data: Some(data),
-            database,
-            log: Some("off".to_owned()),
-            disk_reserve_mb: Some(0),
-            ..Settings::default()
-        };
-        let mut deployment = Deployment { folder, settings, server: None };
+        let mut deployment = Deployment::closed(tempfile::tempdir().unwrap(), data);
+        deployment.settings.database = database;
         deployment.start().await;
         deployment
     }
 
+    fn closed(folder: tempfile::TempDir, data: PathBuf) -> Deployment {
+        let settings = Settings {
+            data: Some(data),
+            log: Some("off".to_owned()),
+            disk_reserve_mb: Some(0),
+            ..Settings::default()
+        };
+        Deployment { folder, settings, server: None }
+    }
+
     pub(crate) async fn start(&mut self) {
-        self.server = Some(Server::open(&self.settings, Ambient::system()).await.unwrap());
+        self.try_start().await.unwrap();
+    }
+
+    /// Starts it; what it says, with its hint, when it cannot.
+    pub(crate) async fn try_start(&mut self) -> Result<(), String> {
+        let server =
+            Server::open(&self.settings, Ambient::system()).await.map_err(|error| format!("{error:#}"))?;
+        self.server = Some(server);
+        Ok(())
     }
 
     pub(crate) async fn stop(&mut self) {

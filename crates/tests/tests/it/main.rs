@@ -11,6 +11,7 @@ mod deployment;
 mod postgres;
 mod races;
 mod restore;
+mod s3;
 mod scan;
 mod schema;
 mod worlds;
