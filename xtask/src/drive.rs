@@ -127,3 +127,22 @@ pub(crate) fn portal(modules: &Path, chromium: &Path, binary: &Path) -> anyhow::
         .env("HABEAS_TEST_FOLDER", &folder)
         .env("HABEAS_TEST_SNAPSHOT", source.join("my_data.aria.yml")))
 }
+
+/// Takes the sample person's archive and holds it against the standards it claims to follow.
+pub(crate) fn archive(validators: &Path, modules: &Path, binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("archive");
+    let data = folder.join("data");
+    let _server = Server::start(binary, &data, &["--demo"])?;
+    let archive = folder.join("archive.zip");
+    output(
+        Command::new(binary)
+            .args(["export", "--person", "sample.person@example.org", "--output"])
+            .arg(&archive)
+            .arg("--data")
+            .arg(&data),
+    )?;
+    run(Command::new(validators)
+        .arg(root().join("crates/tests/clients/python/archive.py"))
+        .arg(&archive)
+        .arg(modules.join("node_modules/ro-crate/lib/context.json")))
+}

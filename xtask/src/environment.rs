@@ -13,6 +13,8 @@ pub(crate) struct Environment {
     pub(crate) postgres: Option<PathBuf>,
     /// The Python that has the clients: 3.1.1, then 0.1.0.
     pub(crate) python: Option<(PathBuf, PathBuf)>,
+    /// The Python that has the validators of archives.
+    pub(crate) validators: Option<PathBuf>,
     /// The directory that has `node_modules`.
     pub(crate) node: Option<PathBuf>,
     /// The browser.
@@ -24,7 +26,14 @@ pub(crate) struct Environment {
 impl Environment {
     /// What is there, without installing anything.
     pub(crate) fn present() -> Environment {
-        Environment { postgres: postgres(), python: None, node: None, chromium: None, deny: None }
+        Environment {
+            postgres: postgres(),
+            python: None,
+            validators: None,
+            node: None,
+            chromium: None,
+            deny: None,
+        }
     }
 
     /// What is there after installing what is missing. Says loudly what could not be had.
@@ -44,12 +53,17 @@ impl Environment {
             virtual_environment(&first, &clients.join("python/requirements-0.1.0.txt"))
         })
         .then(|| (current.join("bin/python"), first.join("bin/python")));
+        let validators = folder.join("python-archive");
+        let validators = attempt("the validators of archives", || {
+            virtual_environment(&validators, &clients.join("python/requirements-archive.txt"))
+        })
+        .then(|| validators.join("bin/python"));
         let modules = folder.join("node");
         let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
             .then_some(modules);
         let deny = folder.join("cargo-deny/bin/cargo-deny");
         let deny = attempt("cargo-deny", || cargo_deny(&deny, &folder)).then_some(deny);
-        Environment { postgres: postgres(), python, node, chromium: chromium(), deny }
+        Environment { postgres: postgres(), python, validators, node, chromium: chromium(), deny }
     }
 }
 

@@ -88,12 +88,19 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     };
     if quick {
         report.skip("clients", "--quick");
+        report.skip("archive", "--quick");
         report.skip("portal", "--quick");
     } else {
         if environment.python.is_some() {
             report.step(only, "clients", || drive::clients(&environment, &binary()?));
         } else {
             report.skip("clients", "the Python clients could not be installed");
+        }
+        match (&environment.node, &environment.validators) {
+            (Some(modules), Some(validators)) => {
+                report.step(only, "archive", || drive::archive(validators, modules, &binary()?));
+            }
+            _ => report.skip("archive", "the validators of archives could not be installed"),
         }
         match (&environment.node, &environment.chromium) {
             (Some(modules), Some(chromium)) => {

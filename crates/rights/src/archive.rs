@@ -178,6 +178,7 @@ impl<W: Write> Archive<W> {
             resources.push(serde_json::json!({
                 "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
                 "path": path,
+                "profile": "tabular-data-resource",
                 "format": "csv",
                 "mediatype": "text/csv",
                 "encoding": "utf-8",
