@@ -1,4 +1,4 @@
-//! What tests need beside cargo: PostgreSQL, Chromium, Microsoft's clients. What is missing is installed by the ordinary package managers.
+//! What tests need beside cargo: PostgreSQL, strace, Chromium, Microsoft's clients. What is missing is installed by the ordinary package managers.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,8 @@ use crate::{cargo, output, root, run, target};
 pub(crate) struct Environment {
     /// The directory of `initdb` and `pg_ctl`.
     pub(crate) postgres: Option<PathBuf>,
+    /// By which tests watch what reaches the disk.
+    pub(crate) strace: Option<PathBuf>,
     /// The Python that has the clients: 3.1.1, then 0.1.0.
     pub(crate) python: Option<(PathBuf, PathBuf)>,
     /// The Python that has the validators of archives.
@@ -28,6 +30,7 @@ impl Environment {
     pub(crate) fn present() -> Environment {
         Environment {
             postgres: postgres(),
+            strace: program("strace"),
             python: None,
             validators: None,
             node: None,
@@ -40,6 +43,9 @@ impl Environment {
     pub(crate) fn prepare() -> Environment {
         if postgres().is_none() {
             attempt("PostgreSQL", || package("postgresql"));
+        }
+        if program("strace").is_none() {
+            attempt("strace", || package("strace"));
         }
         if chromium().is_none() {
             attempt("Chromium", || package("chromium"));
@@ -63,7 +69,15 @@ impl Environment {
             .then_some(modules);
         let deny = folder.join("cargo-deny/bin/cargo-deny");
         let deny = attempt("cargo-deny", || cargo_deny(&deny, &folder)).then_some(deny);
-        Environment { postgres: postgres(), python, validators, node, chromium: chromium(), deny }
+        Environment {
+            postgres: postgres(),
+            strace: program("strace"),
+            python,
+            validators,
+            node,
+            chromium: chromium(),
+            deny,
+        }
     }
 }
 
@@ -98,10 +112,11 @@ fn package(name: &str) -> anyhow::Result<()> {
 }
 
 fn chromium() -> Option<PathBuf> {
-    ["/usr/bin/chromium", "/usr/bin/chromium-browser"]
-        .map(PathBuf::from)
-        .into_iter()
-        .find(|path| path.exists())
+    program("chromium").or_else(|| program("chromium-browser"))
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    Some(Path::new("/usr/bin").join(name)).filter(|path| path.exists())
 }
 
 fn postgres() -> Option<PathBuf> {

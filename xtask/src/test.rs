@@ -75,6 +75,10 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             Some(path) => command.env("HABEAS_TEST_POSTGRES_BIN", path),
             None => command.env_remove("HABEAS_TEST_POSTGRES_BIN"),
         };
+        match &environment.strace {
+            Some(path) => command.env("HABEAS_TEST_STRACE", path),
+            None => command.env_remove("HABEAS_TEST_STRACE"),
+        };
         crate::run(&mut command)
     });
     report.step(only, "documentation", || {
@@ -109,6 +113,9 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             (None, _) => report.skip("portal", "the JavaScript packages could not be installed"),
             (_, None) => report.skip("portal", "Chromium could not be installed"),
         }
+    }
+    if environment.strace.is_none() {
+        report.skip("what reaches the disk", "strace could not be installed");
     }
     if environment.postgres.is_none() {
         report.skip("PostgreSQL", "no initdb was found, and it could not be installed");

@@ -115,9 +115,11 @@ impl Access {
 
     /// Uses up a one-time link; the person it signs in.
     pub async fn use_sign_in_link(&self, secret: &str) -> Result<Id> {
-        let node = self.by_secret(secret, TokenPurpose::SignInLink).await.map_err(|_| {
-            Error::gone("this link was used before, or has expired")
-                .hint("make a new one: habeas person sign-in-link")
+        let node = self.by_secret(secret, TokenPurpose::SignInLink).await.map_err(|error| {
+            error.conceal(|| {
+                Error::gone("this link was used before, or has expired")
+                    .hint("make a new one: habeas person sign-in-link")
+            })
         })?;
         self.revoke_token(node.id).await?;
         Ok(node.holder)

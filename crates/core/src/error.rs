@@ -94,6 +94,16 @@ impl Error {
         internal => Internal;
     }
 
+    /// Another error in the place of one that says that something is not there or not permitted: what one may not read does not
+    /// exist. That something cannot be looked at just now stays as it is.
+    #[must_use]
+    pub fn conceal(self, with: impl FnOnce() -> Error) -> Error {
+        match self.kind {
+            ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Unauthenticated => with(),
+            _ => self,
+        }
+    }
+
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {

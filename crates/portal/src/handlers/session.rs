@@ -42,7 +42,10 @@ impl FromRequestParts<Portal> for SignedIn {
         let to_sign_in = || Redirect::to("/sign-in").into_response();
         let secret = cookie(&parts.headers).ok_or_else(to_sign_in)?;
         let access = portal.rights.access();
-        let (actor, session) = access.recognise_session(&secret).await.map_err(|_| to_sign_in())?;
+        let (actor, session) = access.recognise_session(&secret).await.map_err(|error| match error.kind {
+            ErrorKind::Unauthenticated => to_sign_in(),
+            _ => Failure(error).into_response(),
+        })?;
         let person = actor.person().ok_or_else(to_sign_in)?;
         let profile = access.person(person).await.map_err(|error| Failure(error).into_response())?;
         let badge = PersonBadge { name: profile.doc.name, email: profile.doc.email };

@@ -8,6 +8,7 @@ mod coverage;
 mod crash;
 mod custom_vision;
 mod deployment;
+mod disk;
 mod postgres;
 mod races;
 mod restore;

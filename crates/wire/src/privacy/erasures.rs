@@ -45,12 +45,11 @@ async fn authorised(
     text: &str,
     operation: &'static str,
 ) -> Result<habeas_core::Id, Problem> {
-    let no_plan = || {
-        Problem(Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one"))
-    };
+    let no_plan =
+        || Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one");
     let plan = guid(text).map_err(|_| no_plan())?;
     let person = app.rights.person_of_plan(plan).await?;
-    app.rights.authorise(caller, person, operation).await.map_err(|_| no_plan())?;
+    app.rights.authorise(caller, person, operation).await.map_err(|error| error.conceal(no_plan))?;
     Ok(plan)
 }
 

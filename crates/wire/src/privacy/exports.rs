@@ -69,7 +69,7 @@ async fn find(
     app.rights
         .authorise(caller, holder, operation)
         .await
-        .map_err(|_| habeas_core::Error::not_found("there is no such archive"))?;
+        .map_err(|error| error.conceal(|| habeas_core::Error::not_found("there is no such archive")))?;
     Ok((id, report))
 }
 
