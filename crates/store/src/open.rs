@@ -111,6 +111,13 @@ impl Store {
                 Error::conflict("a restore of this data was interrupted").hint("run `habeas restore` again")
             );
         }
+        Store::open_restored(options, ambient).await
+    }
+
+    /// Opens a deployment of which a restore has brought everything back, but not yet deleted what was erased since.
+    pub(crate) async fn open_restored(options: Options, ambient: Ambient) -> Result<Store> {
+        // Before the directory of the blobs in it, whose error would tell less.
+        make_directory(&options.data)?;
         let blobs = Blobs::open(&options.storage_address())?;
         blobs.reach().await?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;

@@ -1,7 +1,7 @@
 //! Bringing a backup back, and at once up to date with what was erased since.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -21,6 +21,14 @@ const BATCH: usize = 500;
 /// Bytes of an object handed over at a time.
 const PIECE: usize = 1 << 20;
 
+/// Says that the data is not whole, durably and before any of it is there.
+fn mark(marker: &Path) -> std::io::Result<()> {
+    let mut file = File::create(marker)?;
+    file.write_all(b"a restore is under way\n")?;
+    file.sync_all()?;
+    marker.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 impl Store {
     /// Restores a backup into an empty deployment, on either engine, with today's keyring and ledger, and deletes again what was
     /// erased since: nothing is served before that. An interrupted restore is begun anew by the next one; until then the data is
@@ -35,7 +43,7 @@ impl Store {
         let again = marker.exists();
         let storage = Blobs::open(&options.storage_address())?;
         let store = Store::open_for_restore(options.clone(), ambient.clone(), again).await?;
-        std::fs::write(&marker, b"a restore is under way\n").map_err(|error| failed(&marker, &error))?;
+        mark(&marker).map_err(|error| failed(&marker, &error))?;
         if again {
             store
                 .write(|tx| {
@@ -50,12 +58,11 @@ impl Store {
         }
         report.blobs = copy_objects(&store, &storage, backup, manifest.objects.keys()).await?;
         report.unreadable = store.drop_unreadable_containers().await?;
-        std::fs::remove_file(&marker).map_err(|error| failed(&marker, &error))?;
         drop(store);
         fault::point("restore.objects");
         // The normal way in: containers and persons that were erased since are deleted before anything else.
         let before = report.rows;
-        let store = Store::open(options, ambient).await?;
+        let store = Store::open_restored(options, ambient).await?;
         let position = manifest.ledger_position;
         let records = store.with_ledger(move |ledger| ledger.replay(position)).await?;
         for record in records {
@@ -68,6 +75,8 @@ impl Store {
             }
         }
         fault::point("restore.replayed");
+        // Only now: a server that started before would show what was erased.
+        std::fs::remove_file(&marker).map_err(|error| failed(&marker, &error))?;
         let left = store
             .read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()]))
             .await?;

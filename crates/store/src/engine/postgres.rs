@@ -29,6 +29,9 @@ struct Live {
 /// The advisory lock that says: a habeas server works on this database.
 const ADVISORY_LOCK: i64 = 0x6861_6265_6173;
 
+/// How long the lock is waited for: PostgreSQL takes a moment to notice that a process that was killed is gone.
+const LOCK_TIMEOUT: &str = "5s";
+
 /// Connects to the database named by `url` (`postgres://user@host/database?sslmode=require`). With `lock`, refuses when another process
 /// has the database.
 pub(crate) fn connect(url: &str, writes: bool, lock: bool) -> Result<Box<dyn Connection>> {
@@ -80,12 +83,16 @@ impl Postgres {
             }
         }
         if self.holds_lock {
-            let row =
-                client.query_one("SELECT pg_try_advisory_lock($1)", &[&ADVISORY_LOCK]).map_err(translate)?;
-            if !row.try_get::<_, bool>(0).map_err(translate)? {
-                return Err(Error::conflict("another habeas process works on this PostgreSQL database")
-                    .hint("stop it first: one server process per deployment"));
-            }
+            client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT}'")).map_err(translate)?;
+            client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).map_err(|error| {
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                    Error::conflict("another habeas process works on this PostgreSQL database")
+                        .hint("stop it first: one server process per deployment")
+                } else {
+                    translate(error)
+                }
+            })?;
+            client.batch_execute("RESET lock_timeout").map_err(translate)?;
         }
         Ok(Live { client, statements: HashMap::new() })
     }
@@ -160,7 +167,17 @@ impl Postgres {
         Err(Error::busy("too many writers want the same rows").hint("try again"))
     }
 
+    /// Runs a transaction. A connection that the server has closed meanwhile shows it when the transaction is to begin, before anything
+    /// was done: then it is run on a new one.
     fn attempt(&mut self, job: &mut Job) -> Result<()> {
+        self.attempt_if_begun(job).unwrap_or_else(|_| {
+            self.live = None;
+            self.attempt_if_begun(job)?
+        })
+    }
+
+    /// What came of a transaction; the error when it could not be begun.
+    fn attempt_if_begun(&mut self, job: &mut Job) -> Result<Result<()>> {
         let writes = self.writes;
         let live = self.live()?;
         let transaction = live
@@ -173,14 +190,14 @@ impl Postgres {
         let mut engine = InTransaction { writes, transaction, statements: &mut live.statements };
         let result = guarded(job, &mut engine);
         let transaction = engine.transaction;
-        match result {
+        Ok(match result {
             Ok(()) => transaction.commit().map_err(translate),
             Err(error) => {
                 // The error that ended the job matters more than one of the rollback.
                 let _ = transaction.rollback();
                 Err(error)
             }
-        }
+        })
     }
 }
 
@@ -323,6 +340,14 @@ fn translate(error: postgres::Error) -> Error {
         state if *state == SqlState::INVALID_CATALOG_NAME => {
             Error::unavailable("that PostgreSQL database does not exist")
                 .hint("create it first: CREATE DATABASE habeas")
+        }
+        state if *state == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+            Error::unavailable("PostgreSQL does not accept connections to that database at the moment")
+        }
+        // Connections, resources, an operator's intervention, the system: nothing that the statement has done.
+        state if ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class)) => {
+            Error::unavailable(format!("PostgreSQL cannot work at the moment (SQLSTATE {})", state.code()))
+                .hint("look into its log")
         }
         state => Error::internal(format!("PostgreSQL failed with SQLSTATE {}", state.code())),
     }

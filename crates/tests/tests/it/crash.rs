@@ -1,5 +1,6 @@
 //! A process killed at any step of an upload, an export or an erasure, and started again.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -12,6 +13,11 @@ async fn child() {
     let (Ok(data), Ok(work)) = (std::env::var("HABEAS_TEST_DATA"), std::env::var("HABEAS_TEST_WORK")) else {
         return;
     };
+    if work == "restore" {
+        let (base, database) = (std::path::PathBuf::from(data), std::env::var("HABEAS_TEST_DATABASE").ok());
+        restore(&base, database).await.unwrap();
+        return;
+    }
     let mut deployment = Deployment::open_in(data.into(), std::env::var("HABEAS_TEST_DATABASE").ok()).await;
     let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
     let id = persons[0]["objectId"].as_str().unwrap().to_owned();
@@ -49,10 +55,17 @@ async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment
     let theirs = deployment.project(&neighbour, "n").await;
     deployment.image(&neighbour, &theirs, "n.jpg", &image(2), &[]).await;
     deployment.stop().await;
+    die(&deployment.path("data"), database, work, fault).await;
+    deployment.start().await;
+    deployment
+}
+
+/// A process that does this work on this data until it passes the fault point.
+async fn die(data: &Path, database: Option<String>, work: &str, fault: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
-        .env("HABEAS_TEST_DATA", deployment.path("data"))
+        .env("HABEAS_TEST_DATA", data)
         .env("HABEAS_TEST_WORK", work)
         .env("HABEAS_FAULT", fault)
         .stdout(Stdio::null())
@@ -62,8 +75,60 @@ async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment
     }
     let status = tokio::task::spawn_blocking(move || child.status()).await.unwrap().unwrap();
     assert!(!status.success(), "{work} passed no fault point {fault}");
-    deployment.start().await;
-    deployment
+}
+
+/// Restores the backup in the folder `base` into the folder `restored` beside it, with the keyring of `data`.
+async fn restore(base: &Path, database: Option<String>) -> habeas_core::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut options = habeas_store::Options::embedded(base.join("restored"));
+    options.keyring = Some(base.join("data/keyring"));
+    options.root_key = Some(habeas_store::RootKeySource::File(base.join("data/root.key")));
+    if let Some(database) = database {
+        options.database = habeas_store::Database::Postgres(database);
+    }
+    habeas_store::Store::restore(options, &base.join("backup"), habeas_core::Ambient::system()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_killed_at_any_step_is_refused_until_it_is_run_again_and_brings_nothing_erased_back() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        for fault in ["restore.rows:1", "restore.rows:3", "restore.objects", "restore.replayed"] {
+            let database = || if number == 0 { None } else { crate::postgres::database() };
+            let mut deployment = Deployment::open(database()).await;
+            let someone = deployment.person("canary@example.org", "Canary").await;
+            let project = deployment.project(&someone, "p").await;
+            let erased = deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+            let kept = deployment.image(&someone, &project, "b.jpg", &image(2), &[]).await;
+            let other = deployment.person("other@example.org", "Other").await;
+            let backup = deployment.path("backup");
+            let body = json!({ "destination": backup.to_str().unwrap() });
+            assert_eq!(deployment.operator("POST", "/backups", body).await.0, 201);
+            let path = format!("/projects/{project}/images?imageIds={erased}");
+            assert_eq!(deployment.train("DELETE", &someone.key, &path, None).await.0, 204);
+            assert_eq!(deployment.erase(&other).await["status"], "completed");
+            deployment.stop().await;
+
+            let into = database();
+            die(deployment.folder.path(), into.clone(), "restore", fault).await;
+            deployment.settings.data = Some(deployment.path("restored"));
+            deployment.settings.keyring = Some(deployment.path("data/keyring"));
+            deployment.settings.root_key_file = Some(deployment.path("data/root.key"));
+            deployment.settings.database = into.clone();
+            let said = deployment.try_start().await.unwrap_err();
+            assert!(said.contains("interrupted") && said.contains("habeas restore"), "{fault}: {said}");
+            restore(deployment.folder.path(), into).await.unwrap();
+            deployment.start().await;
+            let path = format!("/projects/{project}/images");
+            let (_, images) = deployment.train("GET", &someone.key, &path, None).await;
+            let ids: Vec<&str> =
+                images.as_array().unwrap().iter().map(|image| image["id"].as_str().unwrap()).collect();
+            assert_eq!(ids, [kept], "{fault}");
+            let gone = deployment.operator("GET", "/persons?email=other@example.org", json!(null)).await;
+            assert_eq!(gone.0, 404, "{fault}");
+        }
+    }
 }
 
 async fn only_the_neighbour_is_left(deployment: &Deployment) {
@@ -106,8 +171,7 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
         "ledger.appended:2",
     ];
     for number in 0..engines().len() {
-        // PostgreSQL starts slowly in a child; a few points show that it resumes like the embedded engine.
-        for fault in faults.iter().step_by(if number == 0 { 1 } else { 4 }) {
+        for fault in faults {
             let database = if number == 0 { None } else { crate::postgres::database() };
             let deployment = killed(database, "erase", fault).await;
             only_the_neighbour_is_left(&deployment).await;
@@ -118,8 +182,10 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
     let _lock = crate::canary::exclusively().await;
-    for fault in ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"] {
-        let deployment = killed(None, "upload", fault).await;
+    let faults = ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"];
+    for (number, fault) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault))) {
+        let database = if number == 0 { None } else { crate::postgres::database() };
+        let deployment = killed(database, "upload", fault).await;
         let store = deployment.server().app().store();
         while futures::StreamExt::count(store.blobs().list()).await != 2 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -139,15 +205,21 @@ async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_killed_before_it_is_ready_is_written_again() {
     let _lock = crate::canary::exclusively().await;
-    let deployment = killed(None, "export", "export.blob_written").await;
-    let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
-    let path = format!("/persons/{}/exports", persons[0]["objectId"].as_str().unwrap());
-    loop {
-        let (_, exports) = deployment.operator("GET", &path, json!(null)).await;
-        assert_ne!(exports[0]["status"], "failed", "{exports}");
-        if exports[0]["status"] == "ready" {
-            break;
+    for number in 0..engines().len() {
+        for fault in ["blob.put.before", "blob.put.after", "export.blob_written"] {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let deployment = killed(database, "export", fault).await;
+            let (_, persons) =
+                deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
+            let path = format!("/persons/{}/exports", persons[0]["objectId"].as_str().unwrap());
+            loop {
+                let (_, exports) = deployment.operator("GET", &path, json!(null)).await;
+                assert_ne!(exports[0]["status"], "failed", "{exports}");
+                if exports[0]["status"] == "ready" {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

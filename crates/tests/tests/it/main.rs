@@ -15,4 +15,5 @@ mod restore;
 mod s3;
 mod scan;
 mod schema;
+mod starting;
 mod worlds;

@@ -24,14 +24,33 @@ pub(crate) fn database() -> Option<String> {
     });
     let cluster = cluster.as_ref()?;
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::SeqCst));
-    let folder = cluster.folder.display();
-    run(cluster.command("psql").args(["-q", "-h"]).arg(&cluster.folder).args([
-        "-d",
-        "postgres",
-        "-c",
-        &format!("CREATE DATABASE {name}"),
-    ]));
-    Some(format!("postgres://postgres@/{name}?host={folder}"))
+    administer(&format!("CREATE DATABASE {name}"));
+    Some(format!("postgres://postgres@/{name}?host={}", cluster.folder.display()))
+}
+
+/// The name of the database at an address that [`database`] gave.
+pub(crate) fn name(address: &str) -> &str {
+    address.split(['/', '?']).nth(3).unwrap()
+}
+
+/// Runs a statement in a database.
+pub(crate) fn execute(address: &str, sql: &str) {
+    statement(name(address), sql);
+}
+
+/// Runs a statement about databases.
+pub(crate) fn administer(sql: &str) {
+    statement("postgres", sql);
+}
+
+fn statement(database: &str, sql: &str) {
+    let cluster = CLUSTER.get().and_then(Option::as_ref).unwrap();
+    run(cluster
+        .command("psql")
+        .args(["-q", "-h"])
+        .arg(&cluster.folder)
+        .args(["-d", database, "-c", sql])
+        .stdout(Stdio::null()));
 }
 
 impl Cluster {
