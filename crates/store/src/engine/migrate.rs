@@ -8,27 +8,34 @@ use super::{Arg, Connection, Engine, Lock};
 
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_tree.sql")];
 
-/// The newest schema this program knows.
-pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
-
 /// Brings the schema up to date. A database that holds data is copied first: the embedded one to the file that `copy_to` names,
 /// PostgreSQL's tables to a schema `habeas_before_N` beside them, where N is the schema version they had. Refuses a schema that
 /// is newer than this program.
 pub(crate) fn migrate(connection: &mut dyn Connection, now: Timestamp, copy_to: Option<&Path>) -> Result<()> {
+    migrate_by(MIGRATIONS, connection, now, copy_to)
+}
+
+fn migrate_by(
+    migrations: &[&str],
+    connection: &mut dyn Connection,
+    now: Timestamp,
+    copy_to: Option<&Path>,
+) -> Result<()> {
+    let newest = migrations.len() as i64;
     connection.batch(
         "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)",
     )?;
     let found = version(connection)?;
-    if found > SCHEMA_VERSION {
+    if found > newest {
         return Err(Error::conflict(format!(
-            "the data has schema version {found}, this habeas knows up to {SCHEMA_VERSION}"
+            "the data has schema version {found}, this habeas knows up to {newest}"
         ))
         .hint("start the newer habeas that wrote it, or restore a backup made before the upgrade"));
     }
-    if found > 0 && found < SCHEMA_VERSION {
+    if found > 0 && found < newest {
         copy(connection, found, copy_to)?;
     }
-    for (number, text) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or_default()) {
+    for (number, text) in migrations.iter().enumerate().skip(usize::try_from(found).unwrap_or_default()) {
         let version = number as i64 + 1;
         connection.batch(&format!(
             "BEGIN; {text} INSERT INTO schema_version (version, applied_at) VALUES ({version}, {}); COMMIT;",
@@ -41,8 +48,23 @@ pub(crate) fn migrate(connection: &mut dyn Connection, now: Timestamp, copy_to: 
 fn copy(connection: &mut dyn Connection, version: i64, copy_to: Option<&Path>) -> Result<()> {
     match copy_to {
         Some(path) => {
-            let path = path.to_string_lossy().replace('\'', "''");
-            connection.batch(&format!("VACUUM INTO '{path}.{version}'"))
+            let path = path.to_string_lossy();
+            let (copy, new) = (format!("{path}.{version}"), format!("{path}.{version}.new"));
+            let failed = |error: &std::io::Error| {
+                Error::unavailable(format!("the copy {copy} cannot be made: {}", error.kind()))
+                    .hint("nothing was changed; check the disk and the permissions of the data directory")
+            };
+            // What an attempt that failed has left.
+            match std::fs::remove_file(&new) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
+                _ => {}
+            }
+            connection.batch(&format!("VACUUM INTO '{}'", new.replace('\'', "''")))?;
+            let place = || {
+                std::fs::File::open(&new)?.sync_all()?;
+                std::fs::rename(&new, &copy)
+            };
+            place().map_err(|error| failed(&error))
         }
         None => {
             let mut tables: Vec<String> = connection.columns()?.into_iter().map(|(table, _)| table).collect();
@@ -51,7 +73,9 @@ fn copy(connection: &mut dyn Connection, version: i64, copy_to: Option<&Path>) -
                 .iter()
                 .map(|table| format!("CREATE TABLE habeas_before_{version}.{table} AS TABLE {table};"))
                 .collect();
-            connection.batch(&format!("BEGIN; CREATE SCHEMA habeas_before_{version}; {copies} COMMIT;"))
+            connection.batch(&format!(
+                "BEGIN; DROP SCHEMA IF EXISTS habeas_before_{version} CASCADE; CREATE SCHEMA habeas_before_{version}; {copies} COMMIT;"
+            ))
         }
     }
 }
@@ -76,4 +100,47 @@ fn number(connection: &mut dyn Connection, sql: &'static str, arg: i64) -> Resul
     };
     connection.run(&mut [Box::new(read)]).into_iter().collect::<Result<()>>()?;
     receiver.recv().map_err(|_| Error::internal("a number was not read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::connect_sqlite;
+
+    const OLD: &[&str] = &["CREATE TABLE thing (id BIGINT PRIMARY KEY); INSERT INTO thing VALUES (7);"];
+    const NEW: &[&str] = &[OLD[0], "ALTER TABLE thing ADD COLUMN name BIGINT; UPDATE thing SET name = 70;"];
+    const BROKEN: &[&str] =
+        &[OLD[0], "ALTER TABLE thing ADD COLUMN name BIGINT; UPDATE nothing SET name = 70;"];
+
+    fn database(path: &Path) -> Box<dyn Connection> {
+        connect_sqlite(path, true).unwrap()
+    }
+
+    #[test]
+    fn data_is_copied_before_it_is_changed_and_a_migration_that_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("a.db"), folder.path().join("a.db.before"));
+        let now = Timestamp(1);
+        migrate_by(OLD, &mut *database(&path), now, Some(&copy)).unwrap();
+        assert!(!folder.path().join("a.db.before.0").exists(), "there was nothing to copy");
+
+        assert!(migrate_by(BROKEN, &mut *database(&path), now, Some(&copy)).is_err());
+        let mut connection = database(&path);
+        assert_eq!(version(&mut *connection).unwrap(), 1);
+        assert!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).is_err());
+
+        // The copy that the failed attempt has made is in nobody's way.
+        migrate_by(NEW, &mut *connection, now, Some(&copy)).unwrap();
+        assert_eq!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).unwrap(), 70);
+        assert_eq!(version(&mut *connection).unwrap(), 2);
+        let mut before = database(&folder.path().join("a.db.before.1"));
+        assert_eq!(version(&mut *before).unwrap(), 1);
+        assert_eq!(number(&mut *before, "SELECT id FROM thing WHERE id = ?1", 7).unwrap(), 7);
+
+        // What is newer is refused and left as it is; what is current is left as it is.
+        let refused = migrate_by(OLD, &mut *connection, now, Some(&copy)).unwrap_err();
+        assert!(refused.to_string().contains("newer habeas"), "{refused}");
+        migrate_by(NEW, &mut *connection, now, Some(&copy)).unwrap();
+        assert_eq!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).unwrap(), 70);
+    }
 }
