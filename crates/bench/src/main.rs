@@ -1,7 +1,7 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
 //! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
-//! parts after them (`start`, `tags`, `upload`, `export`, `person`) measure only those and write nothing. Everything is measured three times, in
+//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`) measure only those and write nothing. Everything is measured three times, in
 //! turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
@@ -11,6 +11,7 @@
 )]
 
 mod export;
+mod large;
 mod load;
 mod person;
 mod report;
@@ -60,6 +61,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if wanted("upload") {
         upload::measure(&program, &samples, &mut report).await?;
+    }
+    if wanted("large") {
+        large::measure(&program, &samples, &mut report).await?;
     }
     if wanted("export") {
         export::measure(&program, &samples, &mut report).await?;

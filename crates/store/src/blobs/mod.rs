@@ -323,7 +323,7 @@ impl Blobs {
     }
 
     fn uploader(&self, id: Id) -> Uploader {
-        Uploader::new(self.0.store.clone(), self.path(id), id)
+        Uploader::new(self.0.store.clone(), self.path(id), id, self.0.root.is_some())
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const PART: usize = 128 * SEALED_FRAME;
 
 /// S3's limit on parts, which makes the largest blob about 78 GiB.
 const MAX_PARTS: usize = 10_000;
+/// Bytes of a part of a local file, of which there may be any number: the less waits in memory, the better.
+const LOCAL_PART: usize = 16 * SEALED_FRAME;
 
 /// Writes one blob piece by piece, with memory for one part however large it becomes. Nothing is visible in the
 /// store before [`finish`](Self::finish) returns; a writer that is dropped leaves nothing behind (on a remote store
@@ -85,6 +87,8 @@ pub(super) struct Uploader {
     waiting: BytesMut,
     stored: u64,
     stage: Stage,
+    part: usize,
+    max_parts: usize,
 }
 
 enum Stage {
@@ -97,17 +101,27 @@ enum Stage {
 }
 
 impl Uploader {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path, id: Id) -> Uploader {
-        Uploader { store, path, id, waiting: BytesMut::new(), stored: 0, stage: Stage::Small }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path, id: Id, local: bool) -> Uploader {
+        let (part, max_parts) = if local { (LOCAL_PART, usize::MAX) } else { (PART, MAX_PARTS) };
+        Uploader {
+            store,
+            path,
+            id,
+            waiting: BytesMut::new(),
+            stored: 0,
+            stage: Stage::Small,
+            part,
+            max_parts,
+        }
     }
 
     /// Adds bytes of the object.
     pub(super) async fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            if self.waiting.len() == PART {
+            if self.waiting.len() == self.part {
                 self.send_part().await?;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(PART - self.waiting.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(self.part - self.waiting.len()));
             self.waiting.extend_from_slice(now);
             bytes = later;
         }
@@ -165,9 +179,9 @@ impl Uploader {
             Stage::Closed => return Err(closed()),
         };
         // One part is left for `finish`.
-        if count + 1 >= MAX_PARTS {
+        if count + 1 >= self.max_parts {
             return Err(Error::too_large("a blob is larger than an object store takes")
-                .hint(format!("keep it below {} GiB", ((MAX_PARTS - 1) * PART) >> 30)));
+                .hint(format!("keep it below {} GiB", ((self.max_parts - 1) * self.part) >> 30)));
         }
         let part = self.waiting.split().freeze();
         let size = part.len() as u64;

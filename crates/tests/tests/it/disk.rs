@@ -41,6 +41,13 @@ async fn child() {
                 deployment.image(&someone, &project, "a.jpg", &image(number + 10), &[]).await;
                 say("acknowledged upload");
             }
+            "upload in parts" => {
+                let mut bytes = image(number + 10);
+                bytes.resize(3_000_000, 7);
+                say("begin upload in parts");
+                deployment.image(&someone, &project, "a.jpg", &bytes, &[]).await;
+                say("acknowledged upload in parts");
+            }
             "erase" => {
                 let other = deployment.person(&format!("{name}@example.org"), "N").await;
                 say("begin erase");
@@ -252,7 +259,7 @@ fn faults(events: &[Event], work: &str) -> Vec<String> {
     // The order in which docs/ARCHITECTURE.md says that things become durable.
     let order: &[&str] = match work {
         "person" => &["keyring-a", "keyring-b", ".db-wal"],
-        "upload" => &["objects/blobs/", ".db-wal"],
+        "upload" | "upload in parts" => &["objects/blobs/", ".db-wal"],
         _ => &["ledger", "keyring-a", "keyring-b", ".db-wal"],
     };
     let places: Vec<Option<usize>> = order.iter().map(|name| flushed(name)).collect();
@@ -300,13 +307,13 @@ fn what_is_acknowledged_was_flushed_before_in_the_order_that_is_promised() {
     let mut strace = vec![program];
     strace.extend(arguments.map(str::to_owned));
     let mut watched = Watched::start(&data, &strace);
-    for work in ["person", "upload", "erase"] {
+    for work in ["person", "upload", "upload in parts", "erase"] {
         watched.order(work);
         watched.wait_for(&format!("acknowledged {work}"));
     }
     watched.end();
     let events = events(&std::fs::read_to_string(&trace).unwrap(), &data);
-    for work in ["person", "upload", "erase"] {
+    for work in ["person", "upload", "upload in parts", "erase"] {
         assert_eq!(faults(&events, work), Vec::<String>::new());
         // The check can fail: a trace without one of the files' flushes does not pass.
         for name in ["keyring-a", "keyring-b", "ledger", "objects/blobs", ".db-wal"] {
@@ -314,7 +321,7 @@ fn what_is_acknowledged_was_flushed_before_in_the_order_that_is_promised() {
             let without: Vec<Event> = events.iter().filter(|event| !is_of(event)).cloned().collect();
             let matters = match work {
                 "person" => !matches!(name, "ledger" | "objects/blobs"),
-                "upload" => matches!(name, "objects/blobs" | ".db-wal"),
+                "upload" | "upload in parts" => matches!(name, "objects/blobs" | ".db-wal"),
                 _ => name != "objects/blobs",
             };
             assert_eq!(!faults(&without, work).is_empty(), matters, "{work} without flushes of {name}");
