@@ -7,6 +7,7 @@
 use habeas_core::crypto::{self, SecretKey};
 use habeas_core::{Error, Id, Kind, Result, registry};
 
+use super::holders::frozen;
 use super::{KEY_GONE, Shared};
 
 /// The only format so far: the plain text is the JSON of the kind's document.
@@ -25,8 +26,14 @@ fn associated(id: Id, kind: Kind, container: Id) -> [u8; 34] {
 impl Shared {
     pub(crate) fn key(&self, container: Id, generation: u32) -> Result<SecretKey> {
         self.keyring.key(container, generation).ok_or_else(|| {
-            Error::damaged(format!("container {container} has no key of generation {generation}"))
-                .code(KEY_GONE)
+            // A container that lacked its key at the start would not have been served: its keys were destroyed since, by an erasure
+            // whose rows are still there, or were still there when this transaction began.
+            let error = if self.keyring.generations(container).is_empty() {
+                frozen()
+            } else {
+                Error::damaged(format!("container {container} has no key of generation {generation}"))
+            };
+            error.code(KEY_GONE)
         })
     }
 

@@ -55,7 +55,7 @@ async fn child() {
                 say("acknowledged erase");
             }
             "try everything" => {
-                say(&attempts(&deployment, &someone, &project, &name, &plan).await.to_string())
+                say(&attempts(&deployment, &someone, &project, &name, &plan).await.to_string());
             }
             _ => break,
         }
