@@ -302,6 +302,10 @@ fn translate(error: postgres::Error) -> Error {
         } else if error.to_string().contains("connecting to server") {
             Error::unavailable("PostgreSQL cannot be reached")
                 .hint("check that it runs and that the address is right")
+        } else if error.to_string().contains("TLS handshake") {
+            Error::unavailable("PostgreSQL's TLS certificate is not one that is trusted").hint(
+                "name the PEM file of its authority in PGSSLROOTCERT, and the host as its certificate does",
+            )
         } else if error.to_string().contains("communicating with the server") {
             Error::unavailable("the connection to PostgreSQL was lost")
                 .hint("it is made again with the next request")
