@@ -164,7 +164,6 @@ impl Keyring {
     /// Destroys keys and aliases: durable in every copy when this returns. May be repeated.
     pub fn destroy(&self, what: &Destruction) -> Result<()> {
         let mut open = self.lock();
-        let mut gone = BTreeSet::new();
         let mut of_whom: Vec<(Id, usize)> = Vec::new();
         for id in &what.containers {
             let slots =
@@ -172,7 +171,8 @@ impl Keyring {
             of_whom.extend(slots);
         }
         for (id, generation) in &what.keys {
-            gone.extend(open.keys.get(id).and_then(|keys| keys.get(generation)).map(|(index, _)| *index));
+            let slot = open.keys.get(id).and_then(|keys| keys.get(generation));
+            of_whom.extend(slot.map(|(index, _)| (*id, *index)));
         }
         let macs: HashSet<[u8; 32]> = what
             .aliases_of
@@ -183,7 +183,7 @@ impl Keyring {
             .copied()
             .collect();
         of_whom.extend(macs.iter().filter_map(|mac| open.aliases.get(mac)).map(|(index, id)| (*id, *index)));
-        gone.extend(of_whom.iter().map(|(_, index)| *index));
+        let gone: BTreeSet<usize> = of_whom.iter().map(|(_, index)| *index).collect();
         if gone.is_empty() && open.doubtful.is_empty() {
             return Ok(());
         }
@@ -219,8 +219,8 @@ impl Keyring {
     }
 
     /// Reads the slots of these containers and persons back from every copy on disk and fails when one of them still has a key or an
-    /// alias of theirs. Where it is not known which slots those were, since they were destroyed before the last start or never, every
-    /// slot is read.
+    /// alias of theirs: every slot of theirs that was destroyed since the start, when all were read. Where there is none, every slot is
+    /// read.
     pub fn read_back(&self, gone: &[Id]) -> Result<()> {
         let mut open = self.lock();
         let known: Option<Vec<usize>> = gone
