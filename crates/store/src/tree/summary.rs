@@ -5,6 +5,7 @@ use habeas_core::{BlobRef, Error, Id, Kind, Result, Timestamp};
 
 use super::Tx;
 use super::rows::select_nodes;
+use crate::TaskKind;
 
 /// How much of one kind a holder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,17 @@ impl Tx<'_> {
             }
         }
         Ok(unknown)
+    }
+
+    /// Gives up blobs that no document points at any more: forgets them and enqueues the deletion of their bytes.
+    pub fn release_blobs(&mut self, ids: &[Id]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.forget_blobs(ids)?;
+        let now = self.now;
+        self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": ids }), now)?;
+        Ok(())
     }
 
     /// Forgets blobs whose bytes are gone.

@@ -187,6 +187,7 @@ fn document(
         metadata: BTreeMap::new(),
         regions: Vec::new(),
         created_by: maker,
+        features: BTreeMap::new(),
     }
 }
 
