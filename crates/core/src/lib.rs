@@ -15,6 +15,7 @@ pub mod data_map;
 pub mod error;
 pub mod fault;
 pub mod id;
+pub mod import;
 pub mod kind;
 pub mod kinds;
 pub mod node;

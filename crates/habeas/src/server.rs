@@ -177,6 +177,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     let metrics = Metrics::new(reserve);
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
+        .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_portal::router(app.rights.clone(), settings.tls()))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
             settings.upload_timeout_seconds.unwrap_or(60),

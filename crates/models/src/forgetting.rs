@@ -2,7 +2,8 @@
 //!
 //! The order is: what is removed leaves the tree in one transaction, and with it, where a model keeps exact sums, the weights that knew it:
 //! the removed rows are subtracted and the weights solved before. Other models are solved at once afterwards; until then they answer nobody.
-//! Penalty, calibration and metrics follow in a task, and make the weights final.
+//! Penalty, calibration and metrics follow in a task, and make the weights final. Models that were trained elsewhere have no weights here:
+//! [`Models::taint`](crate::Models) marks them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +18,7 @@ use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
 use crate::compute::{Computed, Extractor, Input};
+use crate::importing::remove_exports;
 use crate::iterations::find_image;
 use crate::training::{IterationTask, Known, gone, known};
 use crate::{Models, TrainingSet};
@@ -85,7 +87,8 @@ impl Models {
     /// Weights of an iteration with exact sums, solved without `images`; none for one without sums.
     async fn solve_ahead(&self, iteration: Id, images: &[Id]) -> Result<Option<Ahead>> {
         let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
-        let Some(model) = known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
+        let Some(model) =
+            known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
         else {
             return Ok(None);
         };
@@ -117,10 +120,12 @@ impl Models {
         let _turn = self.inner.forgetting.lock().await;
         loop {
             let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(()) };
-            match &known.node.doc.model {
-                Some(model) if model.images != known.learned.len() as u64 => {
+            let learned = known.learned.len() as u64;
+            match (&known.node.doc.model, &known.node.doc.imported) {
+                (Some(model), _) if model.images != learned => {
                     self.solve_again(known, Precision::Quick).await?;
                 }
+                (None, Some(imported)) if imported.images != learned => self.taint(known).await?,
                 _ => return Ok(()),
             }
         }
@@ -131,7 +136,9 @@ impl Models {
         self.bring_up_to_date(iteration).await?;
         let _turn = self.inner.forgetting.lock().await;
         loop {
-            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
+            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else {
+                return Ok(None);
+            };
             let images = known.learned.len() as u64;
             match &known.node.doc.model {
                 Some(model) if model.state == ModelState::Final && model.images == images => {
@@ -190,15 +197,12 @@ impl Models {
             Err(error) if error.kind == ErrorKind::Invalid => None,
             result => Some(result?),
         };
-        let set_bytes = set.to_bytes()?;
-        let set_blob = BlobRef::new(self.store().ambient(), set_bytes.len() as u64, "application/json");
-        let announced = set_blob.clone();
-        self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
-        self.store().blobs().put(&set_blob, &set_bytes).await?;
+        let set_blob = self.store_set(iteration, &set).await?;
         let unlearned = old.unlearned + old.images.saturating_sub(known.learned.len() as u64);
         let stored = match &computed {
             Some(computed) => Some(
-                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned).await?,
+                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned)
+                    .await?,
             ),
             None => None,
         };
@@ -242,11 +246,7 @@ impl Models {
                 tx.update::<Iteration>(&node)?;
                 tx.attach_blobs(iteration, &[&set_blob])?;
                 tx.release_blobs(&replaced)?;
-                let mut removed = Vec::new();
-                for export in tx.children::<ModelExport>(iteration, Page::ALL)? {
-                    removed.push(tx.remove(export.id)?);
-                }
-                Ok(removed)
+                remove_exports(tx, iteration)
             })
             .await?;
         for removal in &removed {
@@ -278,7 +278,7 @@ impl Models {
     }
 
     /// Puts the digests of an iteration's exported models on the revocation list.
-    async fn revoke_exports(&self, iteration: Id) -> Result<()> {
+    pub(crate) async fn revoke_exports(&self, iteration: Id) -> Result<()> {
         let digests: Vec<String> = self
             .store()
             .read(move |tx| {
@@ -361,7 +361,10 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
 
 /// All images of a project, in the workspace and kept.
 pub fn images_of_project(tx: &mut Tx<'_>, project: Id) -> Result<Vec<Id>> {
-    let mut ids: Vec<Id> = tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
-    ids.extend(tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id));
+    let mut ids: Vec<Id> =
+        tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
+    ids.extend(
+        tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id),
+    );
     Ok(ids)
 }

@@ -11,6 +11,7 @@ mod compute;
 mod evaluating;
 mod features;
 mod forgetting;
+mod importing;
 mod iterations;
 mod predicting;
 mod starting;
@@ -26,8 +27,11 @@ use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
-pub use iterations::{delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish};
 pub use forgetting::{Forgotten, images_of_project};
+pub use importing::{ImportedIteration, removed_items};
+pub use iterations::{
+    delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
+};
 pub use predicting::Prediction;
 pub use starting::{TrainingLimits, TrainingRequest};
 pub use training_set::{SnapshotImage, TrainingSet};

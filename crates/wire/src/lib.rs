@@ -3,6 +3,8 @@
 pub mod app;
 pub mod caller;
 pub mod custom_vision;
+mod images;
+pub mod import;
 pub mod privacy;
 pub mod stream;
 

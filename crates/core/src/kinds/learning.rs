@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::custom_vision::{BASIS, SERVICE, TagType};
+use super::imported::ImportedModel;
 use crate::crypto::SecretKey;
 use crate::node::AttrKey;
 use crate::{
@@ -123,7 +124,7 @@ pub struct TrainedModel {
 }
 
 /// A snapshot of a project's images and tags, and the model trained on them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IterationDoc {
     /// Its name.
     pub name: String,
@@ -161,6 +162,9 @@ pub struct IterationDoc {
     pub training_set: Option<BlobRef>,
     /// The model, once trained.
     pub model: Option<TrainedModel>,
+    /// What is known of a model that was trained elsewhere; it is `Completed` without a [`TrainedModel`].
+    #[serde(default)]
+    pub imported: Option<ImportedModel>,
     /// Who had it trained.
     pub created_by: Option<Id>,
 }
@@ -218,6 +222,7 @@ impl DataKind for Iteration {
                 images: 10,
                 unlearned: 1,
             }),
+            imported: Some(ImportedModel { images: 10, tainted: 1, performance: Vec::new() }),
             created_by: Some(Id::NIL),
         }
     }
@@ -248,6 +253,7 @@ impl DataKind for Iteration {
             training_digest,
             training_set,
             model,
+            imported,
             created_by,
         } = doc;
         map.field(name, "name", FieldClass::Content, "so that people can tell iterations apart");
@@ -272,7 +278,12 @@ impl DataKind for Iteration {
             FieldClass::Personal,
             "whom the caller wanted to be told of the end",
         );
-        map.field(base, "base", FieldClass::Technical, "which iteration it builds on, so that erasures reach it");
+        map.field(
+            base,
+            "base",
+            FieldClass::Technical,
+            "which iteration it builds on, so that erasures reach it",
+        );
         map.field(trained_at, "trained_at", FieldClass::Technical, "when it was trained");
         map.field(training_minutes, "training_minutes", FieldClass::Technical, "how long that took");
         map.field(error, "error", FieldClass::Technical, "why the training failed");
@@ -303,7 +314,18 @@ impl DataKind for Iteration {
             FieldClass::Content,
             "weights, exact sums, evaluation and digests; learned from images that may show people",
         );
-        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who had it trained");
+        map.field(
+            imported,
+            "imported",
+            FieldClass::Content,
+            "how well a model trained elsewhere did, and how much of what it learned from was erased",
+        );
+        map.field(
+            created_by,
+            "created_by",
+            FieldClass::Personal,
+            "random id of the person who had it trained",
+        );
     }
 
     fn view(node: &Node<IterationDoc>) -> View {
@@ -318,6 +340,11 @@ impl DataKind for Iteration {
             .optional(
                 "Images unlearned",
                 doc.model.as_ref().map(|model| model.unlearned).filter(|count| *count > 0),
+            )
+            .optional("Trained elsewhere", doc.imported.as_ref().map(|_| "yes; its weights are not held"))
+            .optional(
+                "Learned from images erased since",
+                doc.imported.as_ref().map(|imported| imported.tainted).filter(|count| *count > 0),
             )
             .optional("Notification to", doc.notification_email.as_ref())
     }
@@ -365,6 +392,7 @@ impl DataKind for Iteration {
                     "images": model.images,
                     "unlearned": model.unlearned,
                 })),
+                "imported": doc.imported.as_ref().map(ImportedModel::json),
             }),
         )?;
         if let Some(blob) = &doc.training_set {
@@ -420,7 +448,8 @@ pub struct ModelExportDoc {
     pub state: ModelExportState,
     /// The ZIP archive, once it is written.
     pub file: Option<BlobRef>,
-    /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned.
+    /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned. Of one that was
+    /// brought from elsewhere SHA-256 of the archive itself.
     pub digest: Option<String>,
 }
 
@@ -605,7 +634,12 @@ impl DataKind for StoredPrediction {
         map.field(original, "original", FieldClass::Content, "the image itself; may show people");
         map.field(resized, "resized", FieldClass::Content, "a copy without metadata, for display");
         map.field(thumbnail, "thumbnail", FieldClass::Content, "a small copy without metadata, for display");
-        map.field(sha256, "sha256", FieldClass::Content, "to find the same image elsewhere when it is erased");
+        map.field(
+            sha256,
+            "sha256",
+            FieldClass::Content,
+            "to find the same image elsewhere when it is erased",
+        );
         map.field(width, "width", FieldClass::Technical, "for display");
         map.field(height, "height", FieldClass::Technical, "for display");
         map.field(iteration, "iteration", FieldClass::Technical, "which model answered");

@@ -3,6 +3,7 @@
 mod custom_vision;
 mod identity;
 mod images;
+mod imported;
 mod installation;
 mod learning;
 mod rights;
@@ -14,6 +15,7 @@ pub use identity::{
     TokenDoc, TokenPurpose,
 };
 pub use images::{Image, ImageDoc, KeptImage, Region};
+pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,

@@ -205,6 +205,12 @@ impl Tx<'_> {
             .transpose()
     }
 
+    /// Says when a resource that comes from elsewhere was made there.
+    pub fn backdate(&mut self, id: Id, created_at: Timestamp) -> Result<()> {
+        self.execute("UPDATE resource SET created_at = ?2 WHERE id = ?1", &[(&id).into(), created_at.into()])
+            .map(|_| ())
+    }
+
     /// Stores a changed document and expiry under the container's present key; a conflict when somebody else changed it since
     /// `node` was read.
     pub fn update<K: DataKind>(&mut self, node: &Node<K::Doc>) -> Result<Node<K::Doc>>

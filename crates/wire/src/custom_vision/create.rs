@@ -13,8 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission};
 use habeas_core::kinds::{Image, ImageDoc, Region, Tag, TagType};
 use habeas_core::node::{AttrKey, Relation};
-use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp, crypto};
-use habeas_learn::imaging::{self, ImageError, Inspected};
+use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
+use habeas_learn::imaging::{ImageError, Inspected};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
 
@@ -129,26 +129,11 @@ async fn store(
     if bytes.len() as u64 > app.limits.image_bytes {
         return Ok(State::Refused("ErrorImageSize"));
     }
-    let limits = app.limits.decoding.clone();
-    let permit = app
-        .decoding
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(|_| Error::unavailable("the server is stopping"))?;
-    let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let inspected = imaging::inspect(&bytes, &limits);
-        let sha256 = crypto::sha256(&bytes);
-        (bytes, inspected, sha256)
-    })
-    .await
-    .map_err(|_| Error::internal("an image could not be looked at"))?;
+    let (bytes, inspected, sha256) = crate::images::inspect(app, bytes).await?;
     let inspected = match inspected {
         Ok(inspected) => inspected,
         Err(error) => return refused(error),
     };
-    let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let digest = sha256.clone();
     let known = app
         .store()

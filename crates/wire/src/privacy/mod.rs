@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub(crate) use problem::QueryString;
 pub use problem::{Problem, ProblemBody};
 
 /// Where the API lies.

@@ -1,0 +1,408 @@
+//! What `/api/import/v1` takes and answers: whole projects of another Custom Vision service, with their ids.
+//!
+//! Everything that Microsoft's training API 3.4-preview has a shape for is in that shape, so that what a source answers is passed on as it
+//! came; members that are not kept are ignored. Times are RFC 3339; one without an offset is UTC, as the service itself writes them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Id, Result, Timestamp};
+
+/// Reads a time as the service writes it, with or without `Z`.
+pub fn time(text: &str) -> Result<Timestamp> {
+    Timestamp::parse(text).or_else(|error| Timestamp::parse(&format!("{text}Z")).map_err(|_| error))
+}
+
+/// An account of a person, into which projects can be brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountEntry {
+    /// The account.
+    pub id: Id,
+    /// When it was made.
+    pub created: String,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Project {
+    /// Its id, kept.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// How it is trained.
+    pub settings: ProjectSettings,
+    /// When it was made.
+    pub created: Option<String>,
+}
+
+/// How a project is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectSettings {
+    /// One of Microsoft's domains.
+    pub domain_id: Id,
+    /// `Multiclass` or `Multilabel`; none for object detection.
+    pub classification_type: Option<String>,
+    /// Platforms that models should be exportable to.
+    pub target_export_platforms: Option<Vec<String>>,
+    /// Augmentation methods.
+    pub image_processing_settings: Option<ImageProcessingSettings>,
+    /// Where backups of exports were asked to go.
+    pub export_model_container_uri: Option<String>,
+    /// Where notifications were asked to go.
+    pub notification_queue_uri: Option<String>,
+}
+
+/// Augmentation methods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageProcessingSettings {
+    /// Switched on or off, by name.
+    pub augmentation_methods: Option<BTreeMap<String, bool>>,
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tag {
+    /// Its id, kept.
+    pub id: Id,
+    /// Its name, unique in the project.
+    pub name: String,
+    /// What it stands for.
+    pub description: Option<String>,
+    /// `Regular`, `Negative` or `GeneralProduct`; the first when absent.
+    #[serde(rename = "type")]
+    pub tag_type: Option<String>,
+    /// Images that carry it.
+    #[serde(default)]
+    pub image_count: u64,
+}
+
+/// That an image carries a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageTag {
+    /// The tag.
+    pub tag_id: Id,
+    /// Since when.
+    pub created: Option<String>,
+}
+
+/// A box on an image, in fractions of its width and height.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRegion {
+    /// Its id, kept.
+    pub region_id: Id,
+    /// The tag it stands for.
+    pub tag_id: Id,
+    /// When it was drawn.
+    pub created: Option<String>,
+    /// 0 to 1.
+    pub left: f64,
+    /// 0 to 1.
+    pub top: f64,
+    /// 0 to 1.
+    pub width: f64,
+    /// 0 to 1.
+    pub height: f64,
+}
+
+/// An image as a source lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Its id, kept.
+    pub id: Id,
+    /// When it was uploaded.
+    pub created: Option<String>,
+    /// Where its original bytes are, for some hours.
+    #[serde(default, skip_serializing)]
+    pub original_image_uri: Option<String>,
+    /// Its tags.
+    pub tags: Option<Vec<ImageTag>>,
+    /// Its regions.
+    pub regions: Option<Vec<ImageRegion>>,
+    /// What the uploader noted.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// An image to be brought, with its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageUpload {
+    /// What the source says of it.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Whether it is in the workspace no more, and only iterations hold it. Tags and regions are left out then.
+    #[serde(default)]
+    pub kept: bool,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// The bytes, in base64.
+    pub contents: String,
+}
+
+/// An iteration as a source lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Iteration {
+    /// Its id, kept.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// `Completed` or `Failed`: only those can be brought.
+    pub status: String,
+    /// When its training was asked for.
+    pub created: Option<String>,
+    /// When its training ended.
+    pub trained_at: Option<String>,
+    /// The domain it was trained in; the project's when absent.
+    pub domain_id: Option<Id>,
+    /// `Multiclass` or `Multilabel`; none for object detection.
+    pub classification_type: Option<String>,
+    /// `Regular` or `Advanced`.
+    pub training_type: Option<String>,
+    /// Hours that the training might take.
+    pub reserved_budget_in_hours: Option<u32>,
+    /// Minutes that the training took.
+    pub training_time_in_minutes: Option<u64>,
+    /// The name under which predictions ask for it.
+    pub publish_name: Option<String>,
+    /// The prediction resource that the publisher named.
+    pub original_publish_resource_id: Option<String>,
+    /// The iteration it was trained on top of.
+    pub custom_base_model_info: Option<CustomBaseModelInfo>,
+    /// Why its training failed.
+    pub training_error_details: Option<String>,
+    /// Whether its model can leave the source.
+    #[serde(default)]
+    pub exportable: bool,
+    /// The platforms to which it can.
+    pub exportable_to: Option<Vec<String>>,
+}
+
+/// The iteration that another one was trained on top of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomBaseModelInfo {
+    /// Its project.
+    pub project_id: Id,
+    /// The iteration.
+    pub iteration_id: Id,
+}
+
+/// How well an iteration does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Performance {
+    /// By tag.
+    pub per_tag_performance: Vec<TagPerformance>,
+    /// 0 to 1.
+    pub precision: f64,
+    /// 0 to 1.
+    pub precision_std_deviation: f64,
+    /// 0 to 1.
+    pub recall: f64,
+    /// 0 to 1.
+    pub recall_std_deviation: f64,
+    /// 0 to 1.
+    pub average_precision: Option<f64>,
+}
+
+/// How well a tag is recognised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TagPerformance {
+    /// The tag.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// 0 to 1.
+    #[serde(default)]
+    pub precision: f64,
+    /// 0 to 1.
+    #[serde(default)]
+    pub precision_std_deviation: f64,
+    /// 0 to 1.
+    #[serde(default)]
+    pub recall: f64,
+    /// 0 to 1.
+    #[serde(default)]
+    pub recall_std_deviation: f64,
+    /// 0 to 1.
+    pub average_precision: Option<f64>,
+}
+
+/// What a source said of an iteration at one threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeasuredPerformance {
+    /// A tag counts as predicted from this probability on.
+    pub threshold: f64,
+    /// A box counts as found from this overlap on.
+    pub overlap_threshold: f64,
+    /// The measure.
+    pub performance: Performance,
+}
+
+/// An iteration to be brought, with its snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IterationUpload {
+    /// What the source says of it.
+    #[serde(flatten)]
+    pub iteration: Iteration,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// Its images with their tags and regions then.
+    pub images: Vec<Image>,
+    /// How well it does.
+    pub performance: Vec<MeasuredPerformance>,
+}
+
+/// An exported model as a source lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Export {
+    /// Where it runs.
+    pub platform: String,
+    /// Which variant of it.
+    pub flavor: Option<String>,
+    /// `Exporting`, `Failed` or `Done`.
+    pub status: String,
+    /// Where its bytes are, for some hours.
+    pub download_uri: Option<String>,
+}
+
+/// What a model said of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScoredTag {
+    /// 0 to 1.
+    pub probability: f64,
+    /// The tag.
+    pub tag_id: Id,
+    /// Its name.
+    pub tag_name: Option<String>,
+    /// Where on the image; none from a classifier.
+    pub bounding_box: Option<BoundingBox>,
+    /// How the tag took part in training.
+    pub tag_type: Option<String>,
+}
+
+/// A box, in fractions of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BoundingBox {
+    /// 0 to 1.
+    pub left: f64,
+    /// 0 to 1.
+    pub top: f64,
+    /// 0 to 1.
+    pub width: f64,
+    /// 0 to 1.
+    pub height: f64,
+}
+
+/// A stored prediction as a source lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prediction {
+    /// Its id, kept.
+    pub id: Id,
+    /// The iteration that was asked.
+    pub iteration: Id,
+    /// When.
+    pub created: String,
+    /// The iteration's domain; the project's when absent.
+    pub domain: Option<Id>,
+    /// Where the bytes of its image are, for some hours.
+    #[serde(default, skip_serializing)]
+    pub original_image_uri: Option<String>,
+    /// The answer.
+    pub predictions: Option<Vec<ScoredTag>>,
+}
+
+/// A stored prediction to be brought, with its image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PredictionUpload {
+    /// What the source says of it.
+    #[serde(flatten)]
+    pub prediction: Prediction,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub sha256: String,
+    /// The bytes, in base64.
+    pub contents: String,
+}
+
+/// What is there of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contents {
+    /// Its tags.
+    pub tags: Vec<Id>,
+    /// Its images, in the workspace and kept by iterations.
+    pub images: Vec<HeldImage>,
+    /// Its iterations.
+    pub iterations: Vec<HeldIteration>,
+    /// Its stored predictions.
+    pub predictions: Vec<Id>,
+    /// What it had and was deleted or erased here: it is not brought again.
+    pub removed: Vec<Id>,
+}
+
+/// An image that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldImage {
+    /// The image.
+    pub id: Id,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+/// An iteration that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldIteration {
+    /// The iteration.
+    pub id: Id,
+    /// Images it learned from that were erased here: exports of its model are refused.
+    pub tainted: u64,
+    /// Its exported models.
+    pub exports: Vec<HeldExport>,
+}
+
+/// An exported model that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldExport {
+    /// Where it runs.
+    pub platform: String,
+    /// Which variant of it.
+    pub flavor: Option<String>,
+    /// SHA-256 of its archive, in hexadecimal.
+    pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_without_an_offset_are_utc() {
+        assert_eq!(
+            time("2020-04-29T18:51:50.2721924").unwrap(),
+            time("2020-04-29T18:51:50.2721924Z").unwrap()
+        );
+        assert!(time("yesterday").is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! Images and stored predictions, with their bytes.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use habeas_access::Actor;
+use habeas_core::import::{self, ImageUpload, PredictionUpload};
+use habeas_core::kinds::{
+    Image, ImageDoc, KeptImage, PREDICTION_DAYS, Region, ScoredTag, StoredPrediction, StoredPredictionDoc,
+    Tag,
+};
+use habeas_core::node::Relation;
+use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp};
+use habeas_learn::imaging::Inspected;
+use habeas_models::find_image;
+use habeas_store::{New, Page, Tx};
+
+use super::{Document, Ids, contents, is_there, made, owned, same, tag_type};
+use crate::App;
+use crate::caller::Caller;
+use crate::privacy::Problem;
+
+const IMAGES: [Kind; 2] = [Kind::Image, Kind::KeptImage];
+
+/// Stores an image, or finds it. The same checks as for an upload.
+pub(super) async fn put(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, id)): Ids<(Id, Id)>,
+    Document(upload): Document<ImageUpload>,
+) -> Result<StatusCode, Problem> {
+    same(id, upload.image.id)?;
+    let bytes = contents(&upload.contents, &upload.sha256, app.limits.image_bytes)?;
+    let digest = upload.sha256.to_lowercase();
+    let there = app
+        .store()
+        .read(move |tx| {
+            owned(tx, &actor, project)?;
+            if !is_there(tx, project, id, &IMAGES)? {
+                return Ok(false);
+            }
+            if find_image(tx, id)?.is_some_and(|node| node.doc.sha256 != digest) {
+                return Err(Error::conflict(format!("the image {id} is there with other bytes"))
+                    .hint("delete it here, and import again"));
+            }
+            Ok(true)
+        })
+        .await?;
+    if there {
+        return Ok(made(false));
+    }
+    let mut labels = Labels::of(&upload.image)?;
+    if upload.kept {
+        labels.tags.clear();
+        labels.regions.clear();
+    }
+    let created_at = upload.image.created.as_deref().map(import::time).transpose()?;
+    let (blob, inspected, sha256) = store(&app, project, bytes).await?;
+    let doc = ImageDoc {
+        original: blob.clone(),
+        resized: None,
+        thumbnail: None,
+        sha256,
+        width: inspected.resized_width,
+        height: inspected.resized_height,
+        file_name: None,
+        exif: inspected.exif,
+        metadata: upload.image.metadata.unwrap_or_default(),
+        regions: labels.regions,
+        created_by: actor.person(),
+        features: std::collections::BTreeMap::new(),
+    };
+    let (tags, kept) = (labels.tags, upload.kept);
+    app.store()
+        .write(move |tx| {
+            not_there(tx, &actor, project, id, &IMAGES)?;
+            let known: Vec<Id> =
+                tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| tag.id).collect();
+            if tags.iter().any(|tag| !known.contains(tag)) {
+                return Err(Error::invalid("the image carries a tag that the project does not have")
+                    .hint("bring the project's tags before its images"));
+            }
+            if kept {
+                tx.create::<KeptImage>(New::under(project, id, doc.clone()))?;
+            } else {
+                tx.create::<Image>(New::under(project, id, doc.clone()))?;
+            }
+            tx.attach_blobs(id, &[&blob])?;
+            for tag in &tags {
+                tx.connect(id, *tag, Relation::Tagged)?;
+            }
+            created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))
+        })
+        .await?;
+    Ok(made(true))
+}
+
+/// What an image is labelled with, checked.
+pub(super) struct Labels {
+    /// Tags, those of regions among them.
+    pub(super) tags: Vec<Id>,
+    pub(super) regions: Vec<Region>,
+}
+
+impl Labels {
+    pub(super) fn of(image: &import::Image) -> CoreResult<Labels> {
+        let mut regions = Vec::new();
+        for region in image.regions.iter().flatten() {
+            let [left, top, width, height] =
+                within(image.id, [region.left, region.top, region.width, region.height])?;
+            let created_at = region.created.as_deref().map_or(Ok(Timestamp(0)), import::time)?;
+            regions.push(Region {
+                id: region.region_id,
+                tag: region.tag_id,
+                left,
+                top,
+                width,
+                height,
+                created_at,
+            });
+        }
+        let mut tags: Vec<Id> = image.tags.iter().flatten().map(|tag| tag.tag_id).collect();
+        tags.extend(regions.iter().map(|region| region.tag));
+        tags.sort_unstable();
+        tags.dedup();
+        Ok(Labels { tags, regions })
+    }
+}
+
+/// A box on an image; a hair beyond the edge, as floating point has it, is on it.
+fn within(image: Id, sides: [f64; 4]) -> CoreResult<[f64; 4]> {
+    if sides.iter().all(|side| (-1e-3..=1.0 + 1e-3).contains(side)) {
+        Ok(sides.map(|side| side.clamp(0.0, 1.0)))
+    } else {
+        Err(Error::invalid(format!("a box of the image {image} does not lie on it")))
+    }
+}
+
+/// Stores a prediction with its image until its 30 days are over, or finds it.
+pub(super) async fn put_prediction(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, id)): Ids<(Id, Id)>,
+    Document(upload): Document<PredictionUpload>,
+) -> Result<StatusCode, Problem> {
+    let prediction = upload.prediction;
+    same(id, prediction.id)?;
+    let bytes = contents(&upload.contents, &upload.sha256, app.limits.image_bytes)?;
+    let (there, project_domain) = app
+        .store()
+        .read(move |tx| {
+            let node = owned(tx, &actor, project)?;
+            Ok((is_there(tx, project, id, &[Kind::StoredPrediction])?, node.doc.domain))
+        })
+        .await?;
+    if there {
+        return Ok(made(false));
+    }
+    let created_at = import::time(&prediction.created)?;
+    let expires_at = created_at + Duration::from_secs(u64::from(PREDICTION_DAYS) * 86_400);
+    if expires_at <= app.store().ambient().now() {
+        return Err(Error::gone(format!("the prediction {id} is older than {PREDICTION_DAYS} days"))
+        .into());
+    }
+    let predictions = prediction
+        .predictions
+        .into_iter()
+        .flatten()
+        .map(|scored| answer(id, scored))
+        .collect::<CoreResult<_>>()?;
+    let (blob, inspected, sha256) = store(&app, project, bytes).await?;
+    let doc = StoredPredictionDoc {
+        original: blob.clone(),
+        resized: None,
+        thumbnail: None,
+        sha256,
+        width: inspected.resized_width,
+        height: inspected.resized_height,
+        iteration: prediction.iteration,
+        domain: prediction.domain.unwrap_or(project_domain),
+        application: None,
+        predictions,
+        created_by: actor.person(),
+    };
+    app.store()
+        .write(move |tx| {
+            not_there(tx, &actor, project, id, &[Kind::StoredPrediction])?;
+            let new = New { expires_at: Some(expires_at), ..New::under(project, id, doc.clone()) };
+            tx.create::<StoredPrediction>(new)?;
+            tx.attach_blobs(id, &[&blob])?;
+            tx.backdate(id, created_at)
+        })
+        .await?;
+    Ok(made(true))
+}
+
+fn answer(prediction: Id, scored: import::ScoredTag) -> CoreResult<ScoredTag> {
+    let bounding_box = scored
+        .bounding_box
+        .map(|found| within(prediction, [found.left, found.top, found.width, found.height]))
+        .transpose()?;
+    Ok(ScoredTag {
+        tag: scored.tag_id,
+        name: scored.tag_name.unwrap_or_default(),
+        tag_type: tag_type(scored.tag_type.as_deref())?,
+        probability: scored.probability.clamp(0.0, 1.0),
+        bounding_box,
+    })
+}
+
+/// What is to be made is not there. Whoever else made it since was faster: the client looks again.
+fn not_there(tx: &mut Tx<'_>, actor: &Actor, project: Id, id: Id, kinds: &[Kind]) -> CoreResult<()> {
+    owned(tx, actor, project)?;
+    if is_there(tx, project, id, kinds)? {
+        return Err(Error::conflict("the same item was brought by another request in the meantime"));
+    }
+    Ok(())
+}
+
+/// Looks at an image and stores its bytes, durably.
+async fn store(app: &App, project: Id, bytes: Vec<u8>) -> CoreResult<(BlobRef, Inspected, String)> {
+    let (bytes, inspected, sha256) = crate::images::inspect(app, bytes).await?;
+    let inspected = inspected?;
+    let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
+    let announced = blob.clone();
+    app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
+    app.store().blobs().put(&blob, &bytes).await?;
+    Ok((blob, inspected, sha256))
+}

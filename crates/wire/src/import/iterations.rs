@@ -1,0 +1,212 @@
+//! Iterations with their snapshots, and exported models.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use futures::StreamExt as _;
+use habeas_core::crypto::Sha256;
+use habeas_core::import::{self, IterationUpload};
+use habeas_core::kinds::{
+    BaseModel, ImportedModel, ImportedPerformance, ImportedTagPerformance, Iteration, IterationDoc,
+    IterationStatus, IterationTag, ModelExport, TrainingType,
+};
+use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp};
+use habeas_models::{ImportedIteration, SnapshotImage, TrainingSet};
+use habeas_store::Page;
+use serde::Deserialize;
+
+use super::images::Labels;
+use super::{Document, Ids, is_there, made, owned, same, tag_type};
+use crate::App;
+use crate::caller::Caller;
+use crate::privacy::{Problem, QueryString};
+
+/// The largest archive of an exported model.
+const LARGEST_EXPORT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Makes an iteration, or finds it. Its images must be there before.
+pub(super) async fn put(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, id)): Ids<(Id, Id)>,
+    Document(upload): Document<IterationUpload>,
+) -> Result<StatusCode, Problem> {
+    same(id, upload.iteration.id)?;
+    let project_domain = app.store().read(move |tx| Ok(owned(tx, &actor, project)?.doc.domain)).await?;
+    let imported = ImportedIteration {
+        id,
+        created_at: upload.iteration.created.as_deref().map(import::time).transpose()?,
+        set: snapshot(&upload.images)?,
+        doc: document(upload, project_domain, actor.person())?,
+    };
+    let new = app
+        .models()
+        .import_iteration(project, imported, move |tx| {
+            owned(tx, &actor, project)?;
+            is_there(tx, project, id, &[Kind::Iteration])
+        })
+        .await?;
+    Ok(made(new))
+}
+
+fn snapshot(images: &[import::Image]) -> CoreResult<TrainingSet> {
+    let mut set = TrainingSet::default();
+    for image in images {
+        let labels = Labels::of(image)?;
+        let since = |tag: &Id| {
+            let listed = image.tags.iter().flatten().find(|listed| listed.tag_id == *tag);
+            listed.and_then(|listed| listed.created.as_deref()).map_or(Ok(Timestamp(0)), import::time)
+        };
+        let tags = labels.tags.iter().map(|tag| Ok((*tag, since(tag)?))).collect::<CoreResult<_>>()?;
+        set.images.push(SnapshotImage { id: image.id, tags, regions: labels.regions });
+    }
+    Ok(set)
+}
+
+fn document(upload: IterationUpload, project_domain: Id, created_by: Option<Id>) -> CoreResult<IterationDoc> {
+    let IterationUpload { iteration, tags, performance, .. } = upload;
+    let status = match iteration.status.as_str() {
+        "Completed" => IterationStatus::Completed,
+        "Failed" => IterationStatus::Failed,
+        _ => {
+            return Err(Error::invalid("only iterations that are `Completed` or `Failed` can be brought")
+                .hint("wait for the end of the training, and import again"));
+        }
+    };
+    let tags = tags
+        .into_iter()
+        .map(|tag| {
+            Ok(IterationTag {
+                id: tag.id,
+                name: tag.name,
+                description: tag.description.unwrap_or_default(),
+                tag_type: tag_type(tag.tag_type.as_deref())?,
+                image_count: tag.image_count,
+            })
+        })
+        .collect::<CoreResult<_>>()?;
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(IterationDoc {
+        name: iteration.name,
+        status,
+        domain: iteration.domain_id.unwrap_or(project_domain),
+        classification_type: filled(iteration.classification_type),
+        training_type: match iteration.training_type.as_deref() {
+            Some("Advanced") => TrainingType::Advanced,
+            _ => TrainingType::Regular,
+        },
+        reserved_budget_in_hours: iteration.reserved_budget_in_hours.unwrap_or(0),
+        notification_email: None,
+        base: iteration
+            .custom_base_model_info
+            .map(|base| BaseModel { project: base.project_id, iteration: base.iteration_id }),
+        trained_at: iteration.trained_at.as_deref().map(import::time).transpose()?,
+        training_minutes: iteration.training_time_in_minutes.unwrap_or(1).max(1),
+        error: filled(iteration.training_error_details),
+        is_default: false,
+        publish_name: filled(iteration.publish_name),
+        publish_resource: filled(iteration.original_publish_resource_id),
+        tags,
+        training_digest: String::new(),
+        training_set: None,
+        model: None,
+        imported: (status == IterationStatus::Completed).then(|| ImportedModel {
+            performance: performance.into_iter().map(measured).collect(),
+            ..ImportedModel::default()
+        }),
+        created_by,
+    })
+}
+
+fn measured(at: import::MeasuredPerformance) -> ImportedPerformance {
+    let performance = at.performance;
+    ImportedPerformance {
+        threshold: at.threshold,
+        overlap: at.overlap_threshold,
+        precision: performance.precision,
+        precision_deviation: performance.precision_std_deviation,
+        recall: performance.recall,
+        recall_deviation: performance.recall_std_deviation,
+        average_precision: performance.average_precision.unwrap_or(0.0),
+        tags: performance
+            .per_tag_performance
+            .into_iter()
+            .map(|tag| ImportedTagPerformance {
+                tag: tag.id,
+                name: tag.name,
+                precision: tag.precision,
+                precision_deviation: tag.precision_std_deviation,
+                recall: tag.recall,
+                recall_deviation: tag.recall_std_deviation,
+                average_precision: tag.average_precision.unwrap_or(0.0),
+            })
+            .collect(),
+    }
+}
+
+/// Which archive.
+#[derive(Debug, Deserialize)]
+pub(super) struct ExportQuery {
+    flavor: Option<String>,
+    sha256: String,
+}
+
+/// Keeps the archive of an exported model, or finds it. The body is the archive, streamed.
+pub(super) async fn put_export(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, iteration, platform)): Ids<(Id, Id, String)>,
+    QueryString(query): QueryString<ExportQuery>,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let (digest, flavor) = (query.sha256.to_lowercase(), query.flavor.filter(|flavor| !flavor.is_empty()));
+    let wanted = digest.clone();
+    let there = app
+        .store()
+        .read(move |tx| {
+            owned(tx, &actor, project)?;
+            let node = tx.get::<Iteration>(iteration)?.filter(|node| node.parent == Some(project));
+            if node.is_none() {
+                return Err(Error::not_found("there is no such iteration"));
+            }
+            let exports = tx.children::<ModelExport>(iteration, Page::ALL)?;
+            Ok(exports.iter().any(|export| export.doc.digest.as_ref() == Some(&wanted)))
+        })
+        .await?;
+    if there {
+        return Ok(made(false));
+    }
+    let file = receive(&app, iteration, body, &digest).await?;
+    app.models().import_export(iteration, platform, flavor, file, digest).await?;
+    Ok(made(true))
+}
+
+/// Writes the body to a blob as it comes.
+async fn receive(app: &App, iteration: Id, body: Body, digest: &str) -> CoreResult<BlobRef> {
+    let blob = BlobRef::new(app.store().ambient(), 0, "application/zip");
+    let announced = blob.clone();
+    app.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
+    let mut writer = app.store().blobs().writer(blob);
+    let mut pieces = body.into_data_stream();
+    let (mut sum, mut size) = (Sha256::default(), 0);
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else {
+            writer.abort().await?;
+            return Err(Error::invalid("the upload was cut off"));
+        };
+        size += piece.len() as u64;
+        if size > LARGEST_EXPORT {
+            writer.abort().await?;
+            return Err(Error::too_large(format!("an exported model is larger than {LARGEST_EXPORT} bytes")));
+        }
+        sum.update(&piece);
+        writer.write(&piece).await?;
+    }
+    if hex::encode(sum.finish()) != digest {
+        writer.abort().await?;
+        return Err(Error::invalid(
+            "the archive does not have the digest in `sha256`: it was damaged on its way",
+        ));
+    }
+    writer.finish().await
+}

@@ -1,0 +1,173 @@
+//! Accounts, projects, tags, and what is there of a project.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use habeas_access::{Actor, Permission, authorise, record_staff};
+use habeas_core::import::{self, AccountEntry, Contents, HeldExport, HeldImage, HeldIteration};
+use habeas_core::kinds::{
+    Image, Iteration, KeptImage, ModelExport, Project, ProjectDoc, StoredPrediction, Tag, TagDoc,
+};
+use habeas_core::{Error, Id, Kind, Result as CoreResult};
+use habeas_models::removed_items;
+use habeas_store::{New, Page};
+use tokio::sync::Mutex;
+
+use super::{Document, Ids, is_there, made, owned, same, tag_type, taken};
+use crate::App;
+use crate::caller::Caller;
+use crate::privacy::Problem;
+
+/// Keys of a project that fails are destroyed again: nobody else may be making the same one.
+static MAKING: Mutex<()> = Mutex::const_new(());
+
+/// The accounts of a person or organisation.
+pub(super) async fn accounts(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids(person): Ids<Id>,
+) -> Result<Json<Vec<AccountEntry>>, Problem> {
+    app.store().read(move |tx| authorise(tx, &actor, person, Permission::Own)).await?;
+    let accounts = app.access().accounts(person).await?;
+    let entry = |account: habeas_core::Node<habeas_core::kinds::AccountDoc>| AccountEntry {
+        id: account.id,
+        created: account.created_at.rfc3339(),
+    };
+    Ok(Json(accounts.into_iter().map(entry).collect()))
+}
+
+/// Makes a project, or finds it in this account. What the operator brings into somebody's account stands in that person's record.
+pub(super) async fn put(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((account, id)): Ids<(Id, Id)>,
+    Document(project): Document<import::Project>,
+) -> Result<StatusCode, Problem> {
+    same(id, project.id)?;
+    let _turn = MAKING.lock().await;
+    let present = app
+        .store()
+        .read(move |tx| {
+            authorise(tx, &actor, account, Permission::Own)?;
+            is_there(tx, account, id, &[Kind::Project])
+        })
+        .await?;
+    if present {
+        return Ok(made(false));
+    }
+    if app.store().with_ledger(move |ledger| Ok(ledger.is_erased(id))).await? {
+        return Err(Error::gone(format!("the project {id} was erased on this server: it is not brought back under its id"))
+        .into());
+    }
+    let created_at = project.created.as_deref().map(import::time).transpose()?;
+    let doc = document(project, actor.person())?;
+    app.store()
+        .write_with_keys(vec![id], Vec::new(), move |tx| {
+            authorise(tx, &actor, account, Permission::Own)?;
+            if tx.position(id)?.is_some() {
+                return Err(taken(id));
+            }
+            let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
+            if actor == Actor::Operator && matches!(tx.position(node.holder)?, Some((Kind::Person, _, _))) {
+                record_staff(tx, node.holder, actor.reference(), "ImportProject")?;
+            }
+            created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))
+        })
+        .await?;
+    if let Some(person) = actor.person() {
+        app.access().telemetry().note(person, "ImportProject", 201);
+    }
+    Ok(made(true))
+}
+
+fn document(project: import::Project, created_by: Option<Id>) -> CoreResult<ProjectDoc> {
+    let settings = project.settings;
+    if crate::custom_vision::domains::find(settings.domain_id).is_none() {
+        return Err(Error::invalid(format!("the domain {} is not one of Microsoft's", settings.domain_id)));
+    }
+    Ok(ProjectDoc {
+        name: project.name,
+        description: project.description.unwrap_or_default(),
+        domain: settings.domain_id,
+        classification_type: settings.classification_type.filter(|kind| !kind.is_empty()),
+        target_export_platforms: settings.target_export_platforms.unwrap_or_default(),
+        augmentation_methods: settings
+            .image_processing_settings
+            .and_then(|processing| processing.augmentation_methods)
+            .unwrap_or_default(),
+        export_model_container_uri: settings.export_model_container_uri,
+        notification_queue_uri: settings.notification_queue_uri,
+        created_by,
+    })
+}
+
+/// What is there of a project.
+pub(super) async fn contents(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids(project): Ids<Id>,
+) -> Result<Json<Contents>, Problem> {
+    let records = app.store().with_ledger(|ledger| ledger.replay(0)).await?;
+    let mut contents = app
+        .store()
+        .read(move |tx| {
+            owned(tx, &actor, project)?;
+            let mut contents = Contents {
+                tags: tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| tag.id).collect(),
+                ..Contents::default()
+            };
+            let mut images = tx.children::<Image>(project, Page::ALL)?;
+            images.extend(tx.children::<KeptImage>(project, Page::ALL)?);
+            contents.images =
+                images.into_iter().map(|node| HeldImage { id: node.id, sha256: node.doc.sha256 }).collect();
+            for node in tx.children::<Iteration>(project, Page::ALL)? {
+                let exports = tx
+                    .children::<ModelExport>(node.id, Page::ALL)?
+                    .into_iter()
+                    .filter_map(|export| {
+                        let sha256 = export.doc.digest?;
+                        Some(HeldExport { platform: export.doc.platform, flavor: export.doc.flavor, sha256 })
+                    })
+                    .collect();
+                let tainted = node.doc.imported.map_or(0, |imported| imported.tainted);
+                contents.iterations.push(HeldIteration { id: node.id, tainted, exports });
+            }
+            let predictions = tx.children::<StoredPrediction>(project, Page::ALL)?;
+            contents.predictions = predictions.into_iter().map(|node| node.id).collect();
+            Ok(contents)
+        })
+        .await?;
+    contents.removed = removed_items(records, project);
+    Ok(Json(contents))
+}
+
+/// Makes a tag, or finds it.
+pub(super) async fn put_tag(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, id)): Ids<(Id, Id)>,
+    Document(tag): Document<import::Tag>,
+) -> Result<StatusCode, Problem> {
+    same(id, tag.id)?;
+    let doc = TagDoc {
+        name: tag.name,
+        description: tag.description.unwrap_or_default(),
+        tag_type: tag_type(tag.tag_type.as_deref())?,
+    };
+    let new = app
+        .store()
+        .write(move |tx| {
+            owned(tx, &actor, project)?;
+            if is_there(tx, project, id, &[Kind::Tag])? {
+                return Ok(false);
+            }
+            if tx.child_by_name::<Tag>(project, &doc.name)?.is_some() {
+                return Err(Error::conflict("another tag of the project has that name")
+                    .hint("rename one of the two, here or in the source"));
+            }
+            tx.create::<Tag>(New::under(project, id, doc.clone()))?;
+            Ok(true)
+        })
+        .await?;
+    Ok(made(new))
+}
