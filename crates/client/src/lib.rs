@@ -1,4 +1,6 @@
-//! A typed client of `/api/privacy/v1`, over HTTP(S) with a bearer token or over the server's own socket.
+//! A typed client of `/api/privacy/v1` and `/api/import/v1`, over HTTP(S) with a bearer token or over the server's own socket.
+
+mod import;
 
 use std::path::Path;
 
@@ -13,6 +15,8 @@ use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+pub use import::Brought;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/privacy/v1{path}", self.base));
+        self.call(method, &format!("/api/privacy/v1{path}"))
+    }
+
+    fn call(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

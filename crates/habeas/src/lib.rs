@@ -7,6 +7,7 @@ pub mod demo;
 mod listen;
 mod logs;
 mod observe;
+pub mod rescue;
 mod sample_images;
 pub mod server;
 pub mod settings;

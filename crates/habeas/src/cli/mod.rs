@@ -4,6 +4,7 @@ mod backup;
 mod connect;
 mod erase;
 mod export;
+mod import;
 mod keyring;
 mod output;
 mod person;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::rescue::SourceError;
 use crate::settings::Settings;
 use output::Format;
 
@@ -31,6 +33,8 @@ pub(crate) mod code {
     pub(crate) const CONFLICT: u8 = 5;
     /// A verification failed.
     pub(crate) const NOT_VERIFIED: u8 = 6;
+    /// Done, but for some items.
+    pub(crate) const PARTIAL: u8 = 7;
     /// Interrupted.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -75,6 +79,9 @@ enum Verb {
     Token(person::TokenVerb),
     /// Write everything held on a person to a ZIP
     Export(export::Export),
+    /// Bring data from another service
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Plan and run erasures
     #[command(subcommand)]
     Erase(erase::Verb),
@@ -145,6 +152,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Person(verb) => person::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
+        Verb::Import(verb) => import::run(verb, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,
@@ -173,7 +181,11 @@ fn report(error: &anyhow::Error) -> ExitCode {
         });
     }
     eprintln!("error: {error:#}");
-    ExitCode::from(code::FAILED)
+    ExitCode::from(match error.downcast_ref::<SourceError>() {
+        Some(SourceError::Denied) => code::DENIED,
+        Some(SourceError::NotFound) => code::NOT_FOUND,
+        _ => code::FAILED,
+    })
 }
 
 fn code_of(status: u16) -> u8 {

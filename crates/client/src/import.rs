@@ -1,0 +1,95 @@
+//! The import API, `/api/import/v1`.
+
+use bytes::Bytes;
+use habeas_core::Id;
+use habeas_core::import::{
+    AccountEntry, Contents, ImageUpload, IterationUpload, PredictionUpload, Project, Tag,
+};
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+
+use crate::{Client, Error, Result, encode};
+
+/// Whether a PUT made something, or found it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// It is new.
+    New,
+    /// It was there, and stays as it was.
+    Present,
+}
+
+impl Client {
+    fn import(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.call(method, &format!("/api/import/v1{path}"))
+    }
+
+    async fn bring(&self, request: reqwest::RequestBuilder) -> Result<Brought> {
+        match self.send(request).await?.status() {
+            StatusCode::CREATED => Ok(Brought::New),
+            _ => Ok(Brought::Present),
+        }
+    }
+
+    async fn bring_document(&self, path: &str, document: &impl Serialize) -> Result<Brought> {
+        self.bring(self.import(Method::PUT, path).json(document)).await
+    }
+
+    /// The accounts of a person, oldest first.
+    pub async fn accounts(&self, person: &str) -> Result<Vec<AccountEntry>> {
+        let request = self.import(Method::GET, &format!("/persons/{}/accounts", encode(person)));
+        self.send(request).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// What is there of a project.
+    pub async fn project_contents(&self, project: Id) -> Result<Contents> {
+        let request = self.import(Method::GET, &format!("/projects/{project}"));
+        self.send(request).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// Brings a project into an account.
+    pub async fn bring_project(&self, account: Id, project: &Project) -> Result<Brought> {
+        self.bring_document(&format!("/accounts/{account}/projects/{}", project.id), project).await
+    }
+
+    /// Brings a tag.
+    pub async fn bring_tag(&self, project: Id, tag: &Tag) -> Result<Brought> {
+        self.bring_document(&format!("/projects/{project}/tags/{}", tag.id), tag).await
+    }
+
+    /// Brings an image.
+    pub async fn bring_image(&self, project: Id, image: &ImageUpload) -> Result<Brought> {
+        self.bring_document(&format!("/projects/{project}/images/{}", image.image.id), image).await
+    }
+
+    /// Brings an iteration.
+    pub async fn bring_iteration(&self, project: Id, iteration: &IterationUpload) -> Result<Brought> {
+        let id = iteration.iteration.id;
+        self.bring_document(&format!("/projects/{project}/iterations/{id}"), iteration).await
+    }
+
+    /// Brings the archive of an exported model.
+    pub async fn bring_export(
+        &self,
+        project: Id,
+        iteration: Id,
+        platform: &str,
+        flavor: Option<&str>,
+        sha256: &str,
+        archive: Bytes,
+    ) -> Result<Brought> {
+        let platform = encode(platform);
+        let mut path =
+            format!("/projects/{project}/iterations/{iteration}/exports/{platform}?sha256={sha256}");
+        if let Some(flavor) = flavor {
+            path.push_str(&format!("&flavor={}", encode(flavor)));
+        }
+        self.bring(self.import(Method::PUT, &path).body(archive)).await
+    }
+
+    /// Brings a stored prediction.
+    pub async fn bring_prediction(&self, project: Id, prediction: &PredictionUpload) -> Result<Brought> {
+        let id = prediction.prediction.id;
+        self.bring_document(&format!("/projects/{project}/predictions/{id}"), prediction).await
+    }
+}
