@@ -9,6 +9,7 @@ mod crash;
 mod custom_vision;
 mod deployment;
 mod disk;
+mod iterations;
 mod postgres;
 mod races;
 mod restore;
