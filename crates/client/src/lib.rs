@@ -234,6 +234,11 @@ impl Client {
         report["publicKey"].as_str().map(str::to_owned).ok_or(Error::Unreadable)
     }
 
+    /// SHA-256 digests, in hexadecimal, of exported models that must no longer be used.
+    pub async fn revoked_models(&self) -> Result<Vec<String>> {
+        self.get("/revoked-models").await
+    }
+
     /// The state of the server.
     pub async fn doctor(&self, scan: bool) -> Result<DoctorReport> {
         self.get(&format!("/doctor?scan={scan}")).await

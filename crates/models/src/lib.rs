@@ -9,9 +9,11 @@
 
 mod compute;
 mod evaluating;
+pub mod exporting;
 mod features;
 mod forgetting;
 mod iterations;
+mod model_card;
 mod predicting;
 mod starting;
 mod training;
@@ -26,8 +28,10 @@ use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
-pub use iterations::{delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish};
 pub use forgetting::{Forgotten, images_of_project};
+pub use iterations::{
+    delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
+};
 pub use predicting::Prediction;
 pub use starting::{TrainingLimits, TrainingRequest};
 pub use training_set::{SnapshotImage, TrainingSet};

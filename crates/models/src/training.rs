@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, ModelState, TrainedModel};
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, fault};
-use habeas_store::{TaskRow, TaskState, Tx};
+use habeas_core::{BlobRef, Error, Id, Node, Result, fault};
+use habeas_store::{TaskRow, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Computed, Extractor, Input};
@@ -17,8 +17,6 @@ use crate::{Models, TrainingSet};
 const MEDIA_TYPE: &str = "application/octet-stream";
 /// Between two looks at whether a training is still wanted; well within the lease of its task.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often a training is tried when the disk or the database fails.
-const ATTEMPTS: u32 = 5;
 
 /// The task of one iteration.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -45,34 +43,16 @@ impl Models {
     /// Trains the iteration of a claimed task and ends the task, or puts it back.
     pub(crate) async fn run_training(&self, task: &TaskRow) -> Result<()> {
         let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
-        let id = task.id;
         let result = self.train(task, iteration).await;
-        match result {
-            Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
-            // Deleted, cancelled or being erased: there is nothing left to train.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
-                self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
+        self.end_task(task, result, move |tx, why| {
+            if let Some(mut node) = tx.get::<Iteration>(iteration)? {
+                node.doc.status = IterationStatus::Failed;
+                node.doc.error = Some(why.to_string());
+                tx.update::<Iteration>(&node)?;
             }
-            Err(error) if error.kind == ErrorKind::Unavailable && task.attempts + 1 < ATTEMPTS => {
-                let attempts = task.attempts + 1;
-                self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
-                Err(error)
-            }
-            Err(error) => {
-                let what = error.to_string();
-                self.store()
-                    .write(move |tx| {
-                        if let Some(mut node) = tx.get::<Iteration>(iteration)? {
-                            node.doc.status = IterationStatus::Failed;
-                            node.doc.error = Some(what.clone());
-                            tx.update::<Iteration>(&node)?;
-                        }
-                        tx.end_task(id, TaskState::Failed)
-                    })
-                    .await?;
-                Err(error)
-            }
-        }
+            Ok(())
+        })
+        .await
     }
 
     async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
@@ -90,8 +70,9 @@ impl Models {
             let computed = self.compute(&known, &set, extractor, &watch.cancelled).await?;
             fault::point("train.computed");
             let unlearned = 0;
-            let (blobs, model) =
-                self.store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned).await?;
+            let (blobs, model) = self
+                .store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned)
+                .await?;
             fault::point("train.stored");
             let learned = known.learned;
             let committed = self
@@ -158,8 +139,8 @@ impl Models {
             self.store().blobs().put(&blob, bytes).await?;
             blobs.push(Some(blob));
         }
-        let [weights, sums, evaluation] =
-            <[Option<BlobRef>; 3]>::try_from(blobs).map_err(|_| Error::internal("a model has three parts"))?;
+        let [weights, sums, evaluation] = <[Option<BlobRef>; 3]>::try_from(blobs)
+            .map_err(|_| Error::internal("a model has three parts"))?;
         let weights = weights.ok_or_else(|| Error::internal("a model has weights"))?;
         let all = [Some(weights.clone()), sums.clone(), evaluation.clone()].into_iter().flatten().collect();
         let state = if evaluation.is_some() { ModelState::Final } else { ModelState::Interim };

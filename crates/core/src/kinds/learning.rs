@@ -272,7 +272,12 @@ impl DataKind for Iteration {
             FieldClass::Personal,
             "whom the caller wanted to be told of the end",
         );
-        map.field(base, "base", FieldClass::Technical, "which iteration it builds on, so that erasures reach it");
+        map.field(
+            base,
+            "base",
+            FieldClass::Technical,
+            "which iteration it builds on, so that erasures reach it",
+        );
         map.field(trained_at, "trained_at", FieldClass::Technical, "when it was trained");
         map.field(training_minutes, "training_minutes", FieldClass::Technical, "how long that took");
         map.field(error, "error", FieldClass::Technical, "why the training failed");
@@ -303,7 +308,12 @@ impl DataKind for Iteration {
             FieldClass::Content,
             "weights, exact sums, evaluation and digests; learned from images that may show people",
         );
-        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who had it trained");
+        map.field(
+            created_by,
+            "created_by",
+            FieldClass::Personal,
+            "random id of the person who had it trained",
+        );
     }
 
     fn view(node: &Node<IterationDoc>) -> View {
@@ -422,6 +432,9 @@ pub struct ModelExportDoc {
     pub file: Option<BlobRef>,
     /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned.
     pub digest: Option<String>,
+    /// SHA-256 of the state that it was written from, in hexadecimal: a model of another state has unlearned something since.
+    #[serde(default)]
+    pub state_digest: Option<String>,
 }
 
 /// [`Kind::ModelExport`].
@@ -448,6 +461,7 @@ impl DataKind for ModelExport {
             state: ModelExportState::Done,
             file: Some(example_blob("application/zip")),
             digest: Some("00".repeat(32)),
+            state_digest: Some("00".repeat(32)),
         }
     }
 
@@ -458,12 +472,13 @@ impl DataKind for ModelExport {
     fn attrs(_doc: &ModelExportDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ModelExportDoc, map: &mut DataMap) {
-        let ModelExportDoc { platform, flavor, state, file, digest } = doc;
+        let ModelExportDoc { platform, flavor, state, file, digest, state_digest } = doc;
         map.field(platform, "platform", FieldClass::Technical, "where it runs");
         map.field(flavor, "flavor", FieldClass::Technical, "which variant of it");
         map.field(state, "state", FieldClass::Technical, "whether it is ready");
         map.field(file, "file", FieldClass::Content, "the model; learned from images that may show people");
         map.field(digest, "digest", FieldClass::Technical, "to say which copies must no longer be used");
+        map.field(state_digest, "state_digest", FieldClass::Technical, "to tell when it is out of date");
     }
 
     fn view(node: &Node<ModelExportDoc>) -> View {
@@ -605,7 +620,12 @@ impl DataKind for StoredPrediction {
         map.field(original, "original", FieldClass::Content, "the image itself; may show people");
         map.field(resized, "resized", FieldClass::Content, "a copy without metadata, for display");
         map.field(thumbnail, "thumbnail", FieldClass::Content, "a small copy without metadata, for display");
-        map.field(sha256, "sha256", FieldClass::Content, "to find the same image elsewhere when it is erased");
+        map.field(
+            sha256,
+            "sha256",
+            FieldClass::Content,
+            "to find the same image elsewhere when it is erased",
+        );
         map.field(width, "width", FieldClass::Technical, "for display");
         map.field(height, "height", FieldClass::Technical, "for display");
         map.field(iteration, "iteration", FieldClass::Technical, "which model answered");

@@ -5,6 +5,7 @@ mod connect;
 mod erase;
 mod export;
 mod keyring;
+mod model;
 mod output;
 mod person;
 mod receipt;
@@ -81,6 +82,9 @@ enum Verb {
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
+    /// Look up exported models
+    #[command(subcommand)]
+    Model(model::Verb),
     /// Check database, storage, keyring and tasks
     Doctor {
         #[command(flatten)]
@@ -147,6 +151,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Export(export) => export.run(file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
+        Verb::Model(verb) => model::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,
         Verb::Backup(verb) => backup::run(verb, file).await,
         Verb::Restore { backup, settings, format } => {

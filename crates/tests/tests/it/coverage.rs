@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::deployment::{Deployment, TRAINING};
 
 /// Routes of the privacy API that anybody may call.
-const PUBLIC: &[&str] = &["/public-key", "/kinds", "/erasures/{plan}", "/erasures/{plan}/receipt"];
+const PUBLIC: &[&str] =
+    &["/public-key", "/kinds", "/revoked-models", "/erasures/{plan}", "/erasures/{plan}/receipt"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {
@@ -129,6 +130,9 @@ async fn every_training_operation_refuses_strangers() {
         ("DELETE", format!("/images/tags?imageIds={id}&tagIds={id}"), None),
         ("GET", "/images/untagged".into(), None),
         ("GET", "/images/untagged/count".into(), None),
+        ("GET", format!("/iterations/{id}/export"), None),
+        ("POST", format!("/iterations/{id}/export?platform=ONNX"), None),
+        ("DELETE", format!("/iterations/{id}/export"), None),
         ("GET", "/tags".into(), None),
         ("POST", "/tags?name=x".into(), None),
         ("GET", format!("/tags/{tag}"), None),

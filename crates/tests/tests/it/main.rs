@@ -9,6 +9,7 @@ mod crash;
 mod custom_vision;
 mod deployment;
 mod disk;
+mod exports;
 mod postgres;
 mod races;
 mod restore;

@@ -10,6 +10,7 @@ mod change;
 mod create;
 pub mod domains;
 pub mod errors;
+mod exports;
 pub mod filter;
 pub mod limits;
 mod list;
@@ -53,6 +54,7 @@ pub fn router(app: App) -> Router {
         .nest("/customvision/{version}/training", training)
         .nest("/customvision/{version}/prediction", prediction(&app))
         .route("/blobs/{project}/{blob}", get(addresses::serve))
+        .route("/blobs/exports/{export}/{digest}", get(exports::serve))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }
@@ -111,7 +113,9 @@ fn project(app: &App) -> Router<App> {
         )
         .route(
             "/iterations/{iteration}/export",
-            not_served(app, "GetExports", get).merge(not_served(app, "ExportIteration", post)),
+            named(app, "GetExports", get(exports::list))
+                .merge(named(app, "ExportIteration", post(exports::create)))
+                .merge(named(app, "DeleteExport", delete(exports::delete))),
         )
         .route("/iterations/{iteration}/performance", not_served(app, "GetIterationPerformance", get))
         .route("/iterations/{iteration}/performance/images", not_served(app, "GetImagePerformances", get))

@@ -13,6 +13,7 @@ pub(super) enum Shape {
     Image,
     /// A summary of created images, which contains images.
     ImageSummary,
+    Export,
     /// The same in every version.
     Plain,
 }
@@ -45,6 +46,14 @@ fn fit(value: Value, shape: Shape, version: Version) -> Value {
                         if let Some(Value::Object(members)) = result.get_mut("image") {
                             image(members, version);
                         }
+                    }
+                }
+                Shape::Export => {
+                    if version < Version(2, 1) {
+                        members.remove("newerVersionAvailable");
+                    }
+                    if version < Version::V2_0 {
+                        members.remove("flavor");
                     }
                 }
                 Shape::Plain => {}

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::addresses::{Copy, Signer};
 use super::caller::{Call, find_project};
-use super::domains::{DEFAULT, DOMAINS, find};
+use super::domains::{DEFAULT, DOMAINS, PLATFORMS, find};
 use super::errors::Result;
 use super::limits::Limits;
 use super::projection::Shape;
@@ -254,10 +254,9 @@ fn checked_classification(kind: &str) -> habeas_core::Result<String> {
 }
 
 fn checked_platforms(names: Vec<String>) -> habeas_core::Result<Vec<String>> {
-    const KNOWN: [&str; 6] = ["CoreML", "TensorFlow", "DockerFile", "ONNX", "VAIDK", "OpenVino"];
     for name in &names {
-        if !KNOWN.contains(&name.as_str()) {
-            return Err(Error::invalid(format!("targetExportPlatforms are among {}", KNOWN.join(", ")))
+        if !PLATFORMS.contains(&name.as_str()) {
+            return Err(Error::invalid(format!("targetExportPlatforms are among {}", PLATFORMS.join(", ")))
                 .code("BadRequestProjectUnsupportedExportPlatform"));
         }
     }
