@@ -12,6 +12,7 @@ mod evaluating;
 pub mod exporting;
 mod features;
 mod forgetting;
+pub mod importing;
 mod iterations;
 mod model_card;
 mod predicting;

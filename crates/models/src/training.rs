@@ -44,18 +44,10 @@ impl Models {
     pub(crate) async fn run_training(&self, task: &TaskRow) -> Result<()> {
         let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
         let result = self.train(task, iteration).await;
-        self.end_task(task, result, move |tx, why| {
-            if let Some(mut node) = tx.get::<Iteration>(iteration)? {
-                node.doc.status = IterationStatus::Failed;
-                node.doc.error = Some(why.to_string());
-                tx.update::<Iteration>(&node)?;
-            }
-            Ok(())
-        })
-        .await
+        self.end_task(task, result, move |tx, why| give_up(tx, iteration, why)).await
     }
 
-    async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
+    pub(crate) async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
         let began = self.store().ambient().now();
         let watch = self.watch(task, iteration);
         loop {
@@ -85,10 +77,13 @@ impl Models {
                         return Ok(false);
                     }
                     let mut node = now.node;
-                    let ended = tx.now();
                     node.doc.status = IterationStatus::Completed;
-                    node.doc.trained_at = Some(ended);
-                    node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
+                    // The copy of an iteration was trained when the original was.
+                    if node.doc.trained_at.is_none() {
+                        let ended = tx.now();
+                        node.doc.trained_at = Some(ended);
+                        node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
+                    }
                     node.doc.model = Some(model.clone());
                     tx.update::<Iteration>(&node)?;
                     tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
@@ -161,15 +156,13 @@ impl Models {
     /// Keeps the lease of a task while its work goes on, and notices when its iteration is deleted: that is how it is cancelled.
     pub(crate) fn watch(&self, task: &TaskRow, iteration: Id) -> Watch {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (store, id, payload, flag) =
-            (self.store().clone(), task.id, task.payload.clone(), Arc::clone(&cancelled));
+        let (store, id, flag) = (self.store().clone(), task.id, Arc::clone(&cancelled));
         let beat = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(HEARTBEAT).await;
-                let payload = payload.clone();
                 let there = store
                     .write(move |tx| {
-                        tx.progress(id, &payload)?;
+                        tx.extend_lease(id)?;
                         Ok(tx.position(iteration)?.is_some())
                     })
                     .await;
@@ -182,6 +175,16 @@ impl Models {
         });
         Watch { cancelled, beat }
     }
+}
+
+/// Notes that an iteration could not be trained.
+pub(crate) fn give_up(tx: &mut Tx<'_>, iteration: Id, why: &Error) -> Result<()> {
+    if let Some(mut node) = tx.get::<Iteration>(iteration)? {
+        node.doc.status = IterationStatus::Failed;
+        node.doc.error = Some(why.to_string());
+        tx.update::<Iteration>(&node)?;
+    }
+    Ok(())
 }
 
 /// A heartbeat that ends with the work.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::deployment::{Deployment, Someone, engines};
 
 /// A compact domain for classification.
-const COMPACT: &str = "0732100f-1a38-4e49-a514-c9b44c697ab5";
+pub(crate) const COMPACT: &str = "0732100f-1a38-4e49-a514-c9b44c697ab5";
 
 async fn blob(store: &Store, under: Id, bytes: &[u8]) -> BlobRef {
     let blob = BlobRef::new(store.ambient(), bytes.len() as u64, "application/octet-stream");
@@ -24,7 +24,7 @@ async fn blob(store: &Store, under: Id, bytes: &[u8]) -> BlobRef {
 }
 
 /// An iteration as a training leaves it, except that its weights are nothing that anybody could read.
-async fn iteration(store: &Store, project: &str, domain: &str, status: IterationStatus) -> Id {
+pub(crate) async fn iteration(store: &Store, project: &str, domain: &str, status: IterationStatus) -> Id {
     let project: Id = project.parse().unwrap();
     let weights = blob(store, project, b"weights").await;
     let example = Iteration::example();
@@ -55,8 +55,8 @@ async fn iteration(store: &Store, project: &str, domain: &str, status: Iteration
 }
 
 /// An export as the worker leaves it.
-async fn exported(store: &Store, iteration: Id, digest: &str) -> Id {
-    let file = blob(store, iteration, b"the archive").await;
+pub(crate) async fn exported(store: &Store, iteration: Id, digest: &str, archive: &[u8]) -> Id {
+    let file = blob(store, iteration, archive).await;
     let digest = digest.to_owned();
     store
         .write(move |tx| {
@@ -178,7 +178,7 @@ async fn an_address_dies_with_its_export_and_says_when_the_model_was_revoked() {
             path: format!("/projects/{project}/iterations/{trained}/export"),
         };
         let digest = "ab".repeat(32);
-        let export = exported(&store, trained, &digest).await;
+        let export = exported(&store, trained, &digest, b"the archive").await;
         assert_eq!(
             exports.refused("?platform=ONNX").await,
             (400, "BadRequestExportAlreadyInProgress".to_owned())
@@ -223,12 +223,12 @@ async fn an_address_dies_with_its_export_and_says_when_the_model_was_revoked() {
         assert_eq!(list().await, json!([digest]));
 
         // Deleted without having been revoked, an export was never there.
-        exported(&store, trained, &"ef".repeat(32)).await;
+        exported(&store, trained, &"ef".repeat(32), b"the archive").await;
         let address = exports.address().await;
         assert_eq!(exports.fetch(&address).await.0, 200);
         assert_eq!(exports.call("DELETE", "?platform=ONNX").await.0, 204);
         assert_eq!(exports.fetch(&address).await.0, 404);
-        exported(&store, trained, &"ef".repeat(32)).await;
+        exported(&store, trained, &"ef".repeat(32), b"the archive").await;
         let address = exports.address().await;
         deployment.erase(&someone).await;
         assert_eq!(exports.fetch(&address).await.0, 404);

@@ -24,11 +24,9 @@ use super::projection::Shape;
 use super::query::Query;
 use crate::App;
 
-impl Call {
-    /// The iteration in the path.
-    fn iteration(&self) -> CoreResult<Id> {
-        self.item.as_deref().and_then(|text| text.parse().ok()).ok_or_else(no_iteration)
-    }
+/// The iteration in the path.
+fn iteration_of(call: &Call) -> CoreResult<Id> {
+    call.item.as_deref().and_then(|text| text.parse().ok()).ok_or_else(no_iteration)
 }
 
 /// Refuses what cannot be written honestly.
@@ -65,7 +63,7 @@ fn checked_platform(
 
 /// `ExportIteration`: answers at once; the export is written by the worker.
 pub(super) async fn create(call: Call) -> Result<Json<Value>> {
-    let (actor, project, id) = (call.actor, call.project()?, call.iteration()?);
+    let (actor, project, id) = (call.actor, call.project()?, iteration_of(&call)?);
     let platform = call.query.required("platform")?.to_owned();
     let flavor = call.query.text("flavor").map(str::to_owned);
     let signer = Signer::new(&call.app, &call.base)?;
@@ -86,7 +84,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 
 /// `GetExports`, oldest first.
 pub(super) async fn list(call: Call) -> Result<Json<Value>> {
-    let (actor, project, id) = (call.actor, call.project()?, call.iteration()?);
+    let (actor, project, id) = (call.actor, call.project()?, iteration_of(&call)?);
     let signer = Signer::new(&call.app, &call.base)?;
     let exports = call
         .app
@@ -102,7 +100,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
 
 /// Ours, Microsoft's service has none: deletes all exports of an iteration, or those for `platform` and `flavor`.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
-    let (actor, project, id) = (call.actor, call.project()?, call.iteration()?);
+    let (actor, project, id) = (call.actor, call.project()?, iteration_of(&call)?);
     let platform = call.query.text("platform").map(str::to_owned);
     let flavor = call.query.text("flavor").map(str::to_owned);
     let removed = call
@@ -202,8 +200,8 @@ mod tests {
             "newerVersionAvailable": false,
         });
         let shape = |version| project(export.clone(), Shape::Export, version).to_string();
-        insta::assert_snapshot!(shape(Version::V3_4), @"");
-        insta::assert_snapshot!(shape(Version::V2_0), @"");
-        insta::assert_snapshot!(shape(Version::V1_2), @"");
+        insta::assert_snapshot!(shape(Version::V3_4), @r#"{"downloadUri":"https://h/blobs/exports/1/2?se=3&sig=4","flavor":null,"newerVersionAvailable":false,"platform":"ONNX","status":"Done"}"#);
+        insta::assert_snapshot!(shape(Version::V2_0), @r#"{"downloadUri":"https://h/blobs/exports/1/2?se=3&sig=4","flavor":null,"platform":"ONNX","status":"Done"}"#);
+        insta::assert_snapshot!(shape(Version::V1_2), @r#"{"DownloadUri":"https://h/blobs/exports/1/2?se=3&sig=4","Platform":"ONNX","Status":"Done"}"#);
     }
 }

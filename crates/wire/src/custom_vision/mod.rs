@@ -8,6 +8,7 @@ mod addresses;
 mod caller;
 mod change;
 mod create;
+mod dataset;
 pub mod domains;
 pub mod errors;
 mod exports;
@@ -20,6 +21,7 @@ mod projects;
 mod query;
 mod regions;
 mod tags;
+mod transfer;
 mod upload;
 pub mod version;
 
@@ -48,7 +50,7 @@ pub fn router(app: App) -> Router {
                 post(projects::create),
             )),
         )
-        .route("/projects/import", not_served(&app, "ImportProject", post))
+        .route("/projects/import", named(&app, "ImportProject", post(transfer::import)))
         .nest("/projects/{project}", project(&app));
     Router::new()
         .nest("/customvision/{version}/training", training)
@@ -68,7 +70,15 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "DeleteProject", delete(projects::delete))),
         )
         .route("/artifacts", named(app, "GetArtifact", get(addresses::artifact)))
-        .route("/export", not_served(app, "ExportProject", get))
+        .route(
+            "/dataset",
+            named(app, "ExportDataset", get(dataset::export)).merge(named(
+                app,
+                "ImportDataset",
+                post(dataset::import).layer(DefaultBodyLimit::disable()),
+            )),
+        )
+        .route("/export", named(app, "ExportProject", get(transfer::export)))
         .route(
             "/images",
             named(app, "GetImages", get(list::all))

@@ -78,6 +78,7 @@ fn domain(members: &mut Map<String, Value>, version: Version) {
 fn fit_project(members: &mut Map<String, Value>, version: Version) {
     if version < Version::V3_2 {
         members.remove("status");
+        members.remove("importErrorDetails");
     }
     if version < Version::V3_0 {
         members.remove("drModeEnabled");

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use habeas_access::Permission;
-use habeas_core::kinds::{Image, Project, ProjectDoc};
+use habeas_core::kinds::{Image, Project, ProjectDoc, ProjectStatus};
 use habeas_core::{Error, Id, Node};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
@@ -102,6 +102,8 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         export_model_container_uri: option("exportModelContainerUri"),
         notification_queue_uri: option("notificationQueueUri"),
         created_by: call.maker(),
+        status: ProjectStatus::Succeeded,
+        import_error: None,
     };
     let (account, quota) = (call.account, limits.projects_per_account);
     let id = call.app.store().ambient().new_id();
@@ -110,20 +112,23 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         .app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
-            if quota.is_some_and(|quota| {
-                tx.count_children(account, habeas_core::Kind::Project).is_ok_and(|count| count >= quota)
-            }) {
-                return Err(Error::limit(format!(
-                    "the account has {} projects, the most it may have",
-                    quota.unwrap_or(0)
-                ))
-                .code("BadRequestExceedProjectLimit"));
-            }
+            require_room(tx, account, quota)?;
             let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
             shape(tx, &node, &signer)
         })
         .await?;
     Ok(call.answer(project, Shape::Project))
+}
+
+/// Refuses another project of an account that has as many as it may.
+pub(super) fn require_room(tx: &mut Tx<'_>, account: Id, quota: Option<u64>) -> habeas_core::Result<()> {
+    match quota {
+        Some(quota) if tx.count_children(account, habeas_core::Kind::Project)? >= quota => {
+            Err(Error::limit(format!("the account has {quota} projects, the most it may have"))
+                .code("BadRequestExceedProjectLimit"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `UpdateProject`: what is present is merged; the JavaScript client sends an explicit null for a description it has none of.
@@ -199,7 +204,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
 }
 
 /// A project in the newest shape. `description` is never null: the Python client refuses to send back an object without it.
-fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_core::Result<Value> {
+pub(super) fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_core::Result<Value> {
     let first = tx.children::<Image>(node.id, Page { order: Order::Oldest, skip: 0, take: 1 })?;
     let thumbnail = first.first().map(|image| signer.address(node.id, image.id, Copy::Thumbnail));
     let doc = &node.doc;
@@ -221,11 +226,12 @@ fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_co
         "lastModified": node.updated_at.rfc3339(),
         "thumbnailUri": thumbnail,
         "drModeEnabled": false,
-        "status": "Succeeded",
+        "status": doc.status.name(),
+        "importErrorDetails": doc.import_error,
     }))
 }
 
-fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
+pub(super) fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
     let length = name.chars().count();
     if name.trim().is_empty() || length > limits.name {
         return Err(Error::invalid(format!("a project name has 1 to {} characters", limits.name))
