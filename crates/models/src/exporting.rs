@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::Models;
 use crate::compute::{Extractor, PortableModel};
 use crate::model_card::Card;
 use crate::training::{gone, known};
+use crate::{Models, notifying};
 
 /// Probability and overlap at which the metrics of a model card are taken.
 pub(crate) const THRESHOLD: f64 = 0.5;
@@ -28,14 +28,18 @@ pub(crate) const OVERLAP: f64 = 0.3;
 #[derive(Debug, Serialize, Deserialize)]
 struct ExportTask {
     export: Id,
+    /// Where the iteration's exports are listed, for the notification.
+    address: String,
 }
 
-/// Orders an export of a trained iteration for a platform; [`Models::wake`] afterwards. The caller has checked that this platform can be
+/// Orders an export of a trained iteration for a platform; [`Models::wake`] afterwards. `address` is where the exports of the iteration are
+/// listed: the project's notification says it. The caller has checked that this platform can be
 /// written. One that failed before is replaced.
 pub fn start(
     tx: &mut Tx<'_>,
     iteration: &Node<IterationDoc>,
     platform: &str,
+    address: &str,
 ) -> Result<Node<ModelExportDoc>> {
     if iteration.doc.status != IterationStatus::Completed {
         return Err(Error::invalid("the iteration is not trained").code("BadRequestIterationIsNotTrained"));
@@ -61,7 +65,8 @@ pub fn start(
     let id = tx.new_id();
     let node = tx.create::<ModelExport>(New::under(iteration.id, id, doc))?;
     let now = tx.now();
-    tx.enqueue(TaskKind::ExportModel, Some(id), &serde_json::to_value(ExportTask { export: id })?, now)?;
+    let task = ExportTask { export: id, address: address.to_owned() };
+    tx.enqueue(TaskKind::ExportModel, Some(id), &serde_json::to_value(&task)?, now)?;
     Ok(node)
 }
 
@@ -116,21 +121,22 @@ struct Written {
 impl Models {
     /// Writes the export of a claimed task and ends the task, or puts it back.
     pub(crate) async fn run_exporting(&self, task: &TaskRow) -> Result<()> {
-        let ExportTask { export } = ExportTask::deserialize(&task.payload)?;
+        let ExportTask { export, address } = ExportTask::deserialize(&task.payload)?;
         let watch = self.watch(task, export);
-        let result = self.write_export(export).await;
+        let result = self.write_export(export, &address).await;
         drop(watch);
         self.end_task(task, result, move |tx, _| {
             if let Some(mut node) = tx.get::<ModelExport>(export)? {
                 node.doc.state = ModelExportState::Failed;
-                tx.update::<ModelExport>(&node)?;
+                let node = tx.update::<ModelExport>(&node)?;
+                notifying::export(tx, &node, &address)?;
             }
             Ok(())
         })
         .await
     }
 
-    async fn write_export(&self, export: Id) -> Result<()> {
+    async fn write_export(&self, export: Id, address: &str) -> Result<()> {
         loop {
             let (node, known) = self
                 .store()
@@ -166,7 +172,7 @@ impl Models {
                 result => result?,
             };
             fault::point("export.model_written");
-            if self.store_export(export, written).await? {
+            if self.store_export(export, written, address).await? {
                 return Ok(());
             }
         }
@@ -210,7 +216,8 @@ impl Models {
     }
 
     /// Commits what was written; false when the model has become another in the meantime.
-    async fn store_export(&self, export: Id, written: Written) -> Result<bool> {
+    async fn store_export(&self, export: Id, written: Written, address: &str) -> Result<bool> {
+        let address = address.to_owned();
         let Written { state_digest, digest, archive } = written;
         let blob = BlobRef::new(self.store().ambient(), archive.len() as u64, "application/zip");
         let announced = blob.clone();
@@ -229,8 +236,9 @@ impl Models {
                 node.doc.file = Some(blob.clone());
                 node.doc.digest = Some(digest.clone());
                 node.doc.state_digest = state;
-                tx.update::<ModelExport>(&node)?;
+                let node = tx.update::<ModelExport>(&node)?;
                 tx.attach_blobs(export, &[&blob])?;
+                notifying::export(tx, &node, &address)?;
                 Ok(true)
             })
             .await

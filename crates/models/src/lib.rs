@@ -15,6 +15,7 @@ mod forgetting;
 pub mod importing;
 mod iterations;
 mod model_card;
+pub mod notifying;
 mod predicting;
 mod starting;
 mod training;
@@ -24,6 +25,7 @@ mod worker;
 use std::sync::Arc;
 
 use habeas_core::Result;
+use habeas_fetch::{Outgoing, Policy};
 use habeas_learn::imaging;
 use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
@@ -52,6 +54,8 @@ pub struct Options {
     pub threads: usize,
     /// Trained models kept in memory for predictions.
     pub cached_models: usize,
+    /// Which calls to addresses that clients name are allowed.
+    pub outgoing: Policy,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             decoding: imaging::Limits::default(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             cached_models: 32,
+            outgoing: Policy::default(),
         }
     }
 }
@@ -78,6 +83,7 @@ struct Inner {
     /// Feature extractions at a time, in training and in prediction.
     extractions: Arc<Semaphore>,
     loaded: Loaded,
+    outgoing: Outgoing,
     /// Solving one iteration again at a time: whoever needs its weights waits here.
     forgetting: tokio::sync::Mutex<()>,
     wake: Arc<Notify>,
@@ -89,6 +95,7 @@ impl Models {
         let compute = Arc::new(Compute::new(options.decoding.clone()));
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
+        let outgoing = Outgoing::new(options.outgoing.clone())?;
         Ok(Models {
             inner: Arc::new(Inner {
                 store,
@@ -96,6 +103,7 @@ impl Models {
                 compute,
                 extractions,
                 loaded,
+                outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 wake: Arc::new(Notify::new()),
             }),
@@ -105,6 +113,11 @@ impl Models {
     /// The store underneath.
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// Calls to addresses that clients name.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.inner.outgoing
     }
 
     fn limits(&self) -> TrainingLimits {

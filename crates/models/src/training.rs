@@ -11,7 +11,7 @@ use habeas_store::{TaskRow, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Computed, Extractor, Input};
-use crate::{Models, TrainingSet};
+use crate::{Models, TrainingSet, notifying};
 
 /// Media type of weights, sums and evaluations.
 const MEDIA_TYPE: &str = "application/octet-stream";
@@ -85,8 +85,9 @@ impl Models {
                         node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
                     }
                     node.doc.model = Some(model.clone());
-                    tx.update::<Iteration>(&node)?;
+                    let node = tx.update::<Iteration>(&node)?;
                     tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
+                    notifying::training(tx, &node)?;
                     Ok(true)
                 })
                 .await?;
@@ -182,7 +183,8 @@ pub(crate) fn give_up(tx: &mut Tx<'_>, iteration: Id, why: &Error) -> Result<()>
     if let Some(mut node) = tx.get::<Iteration>(iteration)? {
         node.doc.status = IterationStatus::Failed;
         node.doc.error = Some(why.to_string());
-        tx.update::<Iteration>(&node)?;
+        let node = tx.update::<Iteration>(&node)?;
+        notifying::training(tx, &node)?;
     }
     Ok(())
 }

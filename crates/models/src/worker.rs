@@ -97,6 +97,7 @@ impl Models {
         match task.kind {
             TaskKind::Train => self.run_training(task).await,
             TaskKind::Forget => self.run_forgetting(task).await,
+            TaskKind::Notify => self.run_notifying(task).await,
             TaskKind::ImportProject => self.run_importing(task).await,
             TaskKind::ExportModel => self.run_exporting(task).await,
             kind => Err(Error::internal(format!("{kind:?} is not a task of the long lane"))),

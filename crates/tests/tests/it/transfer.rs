@@ -41,8 +41,11 @@ pub(crate) async fn content(deployment: &Deployment, someone: &Someone, project:
         let uri = shown["originalImageUri"].as_str().unwrap().split_once("localhost").unwrap().1;
         let (status, bytes) = deployment.send(Request::get(uri).body(Body::empty()).unwrap()).await;
         assert_eq!(status, 200);
-        let names = |list: &Value| -> Vec<Value> {
-            list.as_array().unwrap().iter().map(|entry| entry["tagName"].clone()).collect()
+        let names = |list: &Value| {
+            let entries = list.as_array().unwrap().iter();
+            let mut names: Vec<String> = entries.map(|entry| entry["tagName"].to_string()).collect();
+            names.sort();
+            names
         };
         let region = &shown["regions"][0];
         contents.push(json!({

@@ -67,6 +67,9 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let platform = call.query.required("platform")?.to_owned();
     let flavor = call.query.text("flavor").map(str::to_owned);
     let signer = Signer::new(&call.app, &call.base)?;
+    // Not the signed address: whoever is notified needs the key.
+    let address =
+        format!("{}/customvision/v3.4-preview/training/projects/{project}/iterations/{id}/export", call.base);
     let export = call
         .app
         .store()
@@ -74,7 +77,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             find_project(tx, &actor, project, Permission::Write)?;
             let iteration = find_iteration(tx, project, id)?;
             let platform = checked_platform(&iteration, &platform, flavor.as_deref())?;
-            let node = exporting::start(tx, &iteration, platform)?;
+            let node = exporting::start(tx, &iteration, platform, &address)?;
             Ok(shape(&node, &signer))
         })
         .await?;

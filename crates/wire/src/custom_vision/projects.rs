@@ -114,9 +114,11 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         .write_with_keys(vec![id], Vec::new(), move |tx| {
             require_room(tx, account, quota)?;
             let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
+            habeas_models::notifying::connection_test(tx, &node)?;
             shape(tx, &node, &signer)
         })
         .await?;
+    call.app.models().wake();
     Ok(call.answer(project, Shape::Project))
 }
 
