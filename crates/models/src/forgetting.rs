@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use habeas_core::kinds::{
-    Image, Iteration, IterationStatus, ModelExport, ModelState, StoredPrediction, TrainedModel,
+    Image, Iteration, IterationStatus, ModelExport, ModelExportState, ModelState, StoredPrediction,
+    TrainedModel,
 };
 use habeas_core::node::{AttrKey, Relation};
 use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Result, fault};
@@ -85,7 +86,8 @@ impl Models {
     /// Weights of an iteration with exact sums, solved without `images`; none for one without sums.
     async fn solve_ahead(&self, iteration: Id, images: &[Id]) -> Result<Option<Ahead>> {
         let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
-        let Some(model) = known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
+        let Some(model) =
+            known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
         else {
             return Ok(None);
         };
@@ -131,7 +133,9 @@ impl Models {
         self.bring_up_to_date(iteration).await?;
         let _turn = self.inner.forgetting.lock().await;
         loop {
-            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
+            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else {
+                return Ok(None);
+            };
             let images = known.learned.len() as u64;
             match &known.node.doc.model {
                 Some(model) if model.state == ModelState::Final && model.images == images => {
@@ -198,7 +202,8 @@ impl Models {
         let unlearned = old.unlearned + old.images.saturating_sub(known.learned.len() as u64);
         let stored = match &computed {
             Some(computed) => Some(
-                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned).await?,
+                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned)
+                    .await?,
             ),
             None => None,
         };
@@ -244,7 +249,10 @@ impl Models {
                 tx.release_blobs(&replaced)?;
                 let mut removed = Vec::new();
                 for export in tx.children::<ModelExport>(iteration, Page::ALL)? {
-                    removed.push(tx.remove(export.id)?);
+                    // One that is still being written is written from what this makes.
+                    if export.doc.state != ModelExportState::Exporting {
+                        removed.push(tx.remove(export.id)?);
+                    }
                 }
                 Ok(removed)
             })
@@ -361,7 +369,10 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
 
 /// All images of a project, in the workspace and kept.
 pub fn images_of_project(tx: &mut Tx<'_>, project: Id) -> Result<Vec<Id>> {
-    let mut ids: Vec<Id> = tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
-    ids.extend(tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id));
+    let mut ids: Vec<Id> =
+        tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
+    ids.extend(
+        tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id),
+    );
     Ok(ids)
 }

@@ -62,11 +62,7 @@ impl Models {
     /// Takes a snapshot of the project and enqueues its training. The caller has checked that this actor may; the answer is an
     /// iteration whose status is `Training`. Errors carry the protocol's codes: nothing changed, too few images, a training in
     /// progress, too many iterations.
-    pub async fn start_training(
-        &self,
-        project: Id,
-        request: TrainingRequest,
-    ) -> Result<Node<IterationDoc>> {
+    pub async fn start_training(&self, project: Id, request: TrainingRequest) -> Result<Node<IterationDoc>> {
         let limits = self.limits();
         let base = match request.base {
             Some(base) => Some(self.base(base).await?),
@@ -110,7 +106,9 @@ impl Models {
                 let node = tx
                     .get::<Iteration>(base.iteration)?
                     .filter(|node| node.parent == Some(base.project))
-                    .ok_or_else(|| Error::not_found("there is no such base iteration").code("NotFoundIteration"))?;
+                    .ok_or_else(|| {
+                        Error::not_found("there is no such base iteration").code("NotFoundIteration")
+                    })?;
                 let learned = tx.targets(base.iteration, Relation::LearnedFrom)?;
                 Ok((node, learned.into_iter().map(|(image, _)| image).collect()))
             })
@@ -150,8 +148,7 @@ fn prepare(
     let node = tx
         .get::<Project>(project)?
         .ok_or_else(|| Error::not_found("there is no such project").code("NotFoundProject"))?;
-    let iterations =
-        tx.children::<Iteration>(project, Page { order: Order::Newest, ..Page::ALL })?;
+    let iterations = tx.children::<Iteration>(project, Page { order: Order::Newest, ..Page::ALL })?;
     if let Some(most) = limits.iterations.filter(|most| iterations.len() as u64 >= *most) {
         return Err(Error::limit(format!("the project has {most} iterations, the most it may have"))
             .hint("delete one that is not needed")
@@ -170,7 +167,13 @@ fn prepare(
         }
         base.add_to(&mut set, &tags);
     }
-    let training_digest = digest_of(&node.doc, request, &ids, &set);
+    let training_digest = digest_of(
+        node.doc.domain,
+        node.doc.classification_type.as_deref(),
+        request.training_type,
+        &ids,
+        &set,
+    );
     let unchanged = iterations
         .iter()
         .find(|iteration| iteration.doc.status == IterationStatus::Completed)
@@ -235,15 +238,21 @@ fn chosen_tags(
     let detection = doc.classification_type.is_none();
     let all = tags_of(tx, project)?;
     if let Some(unknown) = request.selected_tags.iter().find(|id| !all.iter().any(|tag| tag.id == **id)) {
-        return Err(Error::invalid(format!("`selectedTags` names {unknown}, which is no tag of this project"))
-            .code("BadRequestInvalidIds"));
+        return Err(Error::invalid(format!(
+            "`selectedTags` names {unknown}, which is no tag of this project"
+        ))
+        .code("BadRequestInvalidIds"));
     }
     let counts = set.count_tags();
     let count = |id: &Id| counts.get(id).copied().unwrap_or(0);
     let chosen: Vec<_> = all
         .into_iter()
         .filter(|tag| {
-            if request.selected_tags.is_empty() { count(&tag.id) > 0 } else { request.selected_tags.contains(&tag.id) }
+            if request.selected_tags.is_empty() {
+                count(&tag.id) > 0
+            } else {
+                request.selected_tags.contains(&tag.id)
+            }
         })
         .collect();
     if detection && chosen.iter().any(|tag| tag.doc.tag_type == TagType::Negative) {
@@ -261,7 +270,10 @@ fn chosen_tags(
     }
     if chosen.len() < least_tags {
         return Err(not_enough(
-            format!("{} tags have images, {least_tags} are needed, each with {least_images} images", chosen.len()),
+            format!(
+                "{} tags have images, {least_tags} are needed, each with {least_images} images",
+                chosen.len()
+            ),
             detection,
         ));
     }
@@ -283,9 +295,11 @@ fn require_one_tag_each(set: &TrainingSet, tags: &[Id]) -> Result<()> {
         .filter(|image| image.tags.iter().filter(|(tag, _)| tags.contains(tag)).count() > 1)
         .count();
     if several > 0 {
-        return Err(Error::invalid(format!("{several} images have more than one tag, and the project is `Multiclass`"))
-            .hint("remove tags, or set classificationType to `Multilabel`")
-            .code("BadRequestMultiClassClassificationTrainingValidationFailed"));
+        return Err(Error::invalid(format!(
+            "{several} images have more than one tag, and the project is `Multiclass`"
+        ))
+        .hint("remove tags, or set classificationType to `Multilabel`")
+        .code("BadRequestMultiClassClassificationTrainingValidationFailed"));
     }
     Ok(())
 }
@@ -325,11 +339,18 @@ impl Base {
     }
 }
 
-fn digest_of(project: &ProjectDoc, request: &TrainingRequest, tags: &[Id], set: &TrainingSet) -> String {
+/// A digest of what a training depends on, in hexadecimal.
+pub(crate) fn digest_of(
+    domain: Id,
+    classification_type: Option<&str>,
+    training_type: TrainingType,
+    tags: &[Id],
+    set: &TrainingSet,
+) -> String {
     let mut digest = Sha256::default();
-    digest.update(project.domain.as_bytes());
-    digest.update(project.classification_type.as_deref().unwrap_or_default().as_bytes());
-    digest.update(request.training_type.name().as_bytes());
+    digest.update(domain.as_bytes());
+    digest.update(classification_type.unwrap_or_default().as_bytes());
+    digest.update(training_type.name().as_bytes());
     for tag in tags {
         digest.update(tag.as_bytes());
     }

@@ -8,7 +8,9 @@ mod learning;
 mod rights;
 mod telemetry;
 
-pub use custom_vision::{Account, AccountDoc, KeyPair, Project, ProjectDoc, Tag, TagDoc, TagType};
+pub use custom_vision::{
+    Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
+};
 pub use identity::{
     AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token,
     TokenDoc, TokenPurpose,

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::deployment::{Deployment, TRAINING};
 
 /// Routes of the privacy API that anybody may call.
-const PUBLIC: &[&str] = &["/public-key", "/kinds", "/erasures/{plan}", "/erasures/{plan}/receipt"];
+const PUBLIC: &[&str] =
+    &["/public-key", "/kinds", "/revoked-models", "/erasures/{plan}", "/erasures/{plan}/receipt"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {
@@ -142,6 +143,12 @@ async fn every_training_operation_refuses_strangers() {
         ("GET", format!("/images/id?iterationId={id}&imageIds={id}"), None),
         ("GET", format!("/tags?iterationId={id}"), None),
         ("POST", "/train".into(), None),
+        ("GET", format!("/iterations/{id}/export"), None),
+        ("POST", format!("/iterations/{id}/export?platform=ONNX"), None),
+        ("DELETE", format!("/iterations/{id}/export"), None),
+        ("GET", "/dataset?format=coco".into(), None),
+        ("POST", "/dataset?format=coco".into(), Some(json!({}))),
+        ("GET", "/export".into(), None),
         ("GET", "/tags".into(), None),
         ("POST", "/tags?name=x".into(), None),
         ("GET", format!("/tags/{tag}"), None),

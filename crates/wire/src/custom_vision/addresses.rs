@@ -58,9 +58,21 @@ impl Signer {
     }
 
     pub(super) fn address(&self, project: Id, image: Id, copy: Copy) -> String {
-        let path = path(project, image, copy);
-        let signature = self.sign(&path, self.expires);
+        self.signed(&path(project, image, copy))
+    }
+
+    /// The address of `path` below `/blobs/`.
+    pub(super) fn signed(&self, path: &str) -> String {
+        let signature = self.sign(path, self.expires);
         format!("{}/blobs/{path}?se={}&sig={signature}", self.base, self.expires)
+    }
+
+    /// Until when an address with this path and query works, or worked; none when it was not made here.
+    pub(super) fn expiry(&self, path: &str, query: &Query) -> Option<Timestamp> {
+        let expires: i64 = query.text("se")?.parse().ok()?;
+        let right = self.sign(path, expires);
+        crypto::constant_time_eq(right.as_bytes(), query.text("sig")?.as_bytes())
+            .then(|| Timestamp(expires.saturating_mul(1_000_000)))
     }
 
     fn sign(&self, path: &str, expires: i64) -> String {
@@ -93,14 +105,8 @@ pub(super) async fn serve(
 ) -> Result<Response> {
     let (project, image, copy) = parse(&project, &blob).ok_or_else(no_image)?;
     let query = Query::parse(request.uri().query());
-    let signer = Signer::new(&app, "")?;
-    let expires: i64 = query.text("se").and_then(|text| text.parse().ok()).ok_or_else(no_image)?;
-    let signature = query.text("sig").unwrap_or_default();
-    let right = signer.sign(&path(project, image, copy), expires);
-    if !crypto::constant_time_eq(right.as_bytes(), signature.as_bytes()) {
-        return Err(no_image().into());
-    }
-    if app.store().ambient().now() >= Timestamp(expires.saturating_mul(1_000_000)) {
+    let expires = Signer::new(&app, "")?.expiry(&path(project, image, copy), &query).ok_or_else(no_image)?;
+    if app.store().ambient().now() >= expires {
         return Err(Error::not_found("this address has expired")
             .hint("ask for the image again to get a new one")
             .code("NotFoundImage")

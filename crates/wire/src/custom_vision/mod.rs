@@ -8,8 +8,10 @@ mod addresses;
 mod caller;
 mod change;
 mod create;
+mod dataset;
 pub mod domains;
 pub mod errors;
+mod exports;
 pub mod filter;
 mod iterations;
 pub mod limits;
@@ -20,6 +22,7 @@ mod projects;
 mod query;
 mod regions;
 mod tags;
+mod transfer;
 mod upload;
 pub mod version;
 
@@ -48,12 +51,13 @@ pub fn router(app: App) -> Router {
                 post(projects::create),
             )),
         )
-        .route("/projects/import", not_served(&app, "ImportProject", post))
+        .route("/projects/import", named(&app, "ImportProject", post(transfer::import)))
         .nest("/projects/{project}", project(&app));
     Router::new()
         .nest("/customvision/{version}/training", training)
         .nest("/customvision/{version}/prediction", prediction(&app))
         .route("/blobs/{project}/{blob}", get(addresses::serve))
+        .route("/blobs/exports/{export}/{digest}", get(exports::serve))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }
@@ -67,7 +71,15 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "DeleteProject", delete(projects::delete))),
         )
         .route("/artifacts", named(app, "GetArtifact", get(addresses::artifact)))
-        .route("/export", not_served(app, "ExportProject", get))
+        .route(
+            "/dataset",
+            named(app, "ExportDataset", get(dataset::export)).merge(named(
+                app,
+                "ImportDataset",
+                post(dataset::import).layer(DefaultBodyLimit::disable()),
+            )),
+        )
+        .route("/export", named(app, "ExportProject", get(transfer::export)))
         .route(
             "/images",
             named(app, "GetImages", get(list::all))
@@ -112,7 +124,9 @@ fn project(app: &App) -> Router<App> {
         )
         .route(
             "/iterations/{iteration}/export",
-            not_served(app, "GetExports", get).merge(not_served(app, "ExportIteration", post)),
+            named(app, "GetExports", get(exports::list))
+                .merge(named(app, "ExportIteration", post(exports::create)))
+                .merge(named(app, "DeleteExport", delete(exports::delete))),
         )
         .route(
             "/iterations/{iteration}/performance",

@@ -17,6 +17,7 @@ pub(super) enum Shape {
     /// Of an iteration.
     Performance,
     ImagePerformance,
+    Export,
     /// The same in every version.
     Plain,
 }
@@ -54,6 +55,14 @@ fn fit(value: Value, shape: Shape, version: Version) -> Value {
                 Shape::Iteration => iteration(&mut members, version),
                 Shape::Performance => performance(&mut members, version),
                 Shape::ImagePerformance => image_performance(&mut members, version),
+                Shape::Export => {
+                    if version < Version(2, 1) {
+                        members.remove("newerVersionAvailable");
+                    }
+                    if version < Version::V2_0 {
+                        members.remove("flavor");
+                    }
+                }
                 Shape::Plain => {}
             }
             Value::Object(members)
@@ -76,6 +85,7 @@ fn domain(members: &mut Map<String, Value>, version: Version) {
 fn fit_project(members: &mut Map<String, Value>, version: Version) {
     if version < Version::V3_2 {
         members.remove("status");
+        members.remove("importErrorDetails");
     }
     if version < Version::V3_0 {
         members.remove("drModeEnabled");
