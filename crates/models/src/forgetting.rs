@@ -18,8 +18,8 @@ use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
 use crate::compute::{Computed, Extractor, Input};
-use crate::importing::remove_exports;
 use crate::iterations::find_image;
+use crate::rescued::remove_exports;
 use crate::training::{IterationTask, Known, gone, known};
 use crate::{Models, TrainingSet};
 

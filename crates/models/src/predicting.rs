@@ -9,8 +9,8 @@ use habeas_core::{Error, Id, Node, Result};
 
 use crate::Models;
 use crate::compute::{Extractor, Model, Proposal};
-use crate::importing::is_imported;
 use crate::iterations::no_iteration;
+use crate::rescued::require_weights_here;
 
 /// What an iteration says of an image.
 #[derive(Clone, Debug)]
@@ -115,11 +115,7 @@ impl Models {
             self.bring_up_to_date(iteration).await?;
             node = self.look(iteration).await?.0;
         }
-        if is_imported(&node.doc) {
-            return Err(Error::invalid("the iteration was trained elsewhere: its weights are not held here")
-                .hint("train the project: the new iteration answers predictions")
-                .code("BadRequestIterationIsNotTrained"));
-        }
+        require_weights_here(&node.doc)?;
         let Some(trained) = node.doc.model.clone().filter(|_| node.doc.status == IterationStatus::Completed)
         else {
             return Err(

@@ -47,6 +47,8 @@ struct Journey<'a> {
     items: HashSet<Id>,
     /// Digests of exported models that must be here.
     exports: HashSet<String>,
+    /// Whether the list of images was as long as the source counts them.
+    settled: bool,
 }
 
 impl Rescue {
@@ -62,6 +64,7 @@ impl Rescue {
             expected: HashMap::new(),
             items: HashSet::new(),
             exports: HashSet::new(),
+            settled: false,
         };
         journey.tags(&contents).await?;
         journey.workspace().await?;
@@ -114,6 +117,7 @@ impl Journey<'_> {
                 self.images(unseen, None).await?;
             }
             if new == 0 && listed.len() as u64 == source.image_count(self.project).await? {
+                self.settled = true;
                 break;
             }
         }
@@ -187,7 +191,10 @@ impl Journey<'_> {
         images.retain(|image| seen.insert(image.id));
         let left: Vec<Image> = images
             .iter()
-            .filter(|image| !self.expected.contains_key(&image.id) && !self.was_failed(image.id))
+            .filter(|image| {
+                let known = self.expected.contains_key(&image.id) || self.removed.contains(&image.id);
+                !known && !self.was_failed(image.id)
+            })
             .cloned()
             .collect();
         self.images(left, Some(iteration.id)).await?;
@@ -367,7 +374,8 @@ impl Journey<'_> {
             .flat_map(|iteration| &iteration.exports)
             .map(|export| export.sha256.as_str())
             .collect();
-        self.report.verified = self.items.is_subset(&items)
+        self.report.verified = self.settled
+            && self.items.is_subset(&items)
             && self.exports.iter().all(|sha256| exports.contains(sha256.as_str()))
             && self.expected.iter().all(|(id, sha256)| {
                 images.get(id).is_some_and(|here| sha256.as_ref().is_none_or(|sha256| sha256 == here))

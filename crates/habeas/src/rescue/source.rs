@@ -129,7 +129,9 @@ impl Source {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Ok(Attempt::Again(pause, format!("status {status}")))
             }
-            _ if status.is_server_error() => Ok(Attempt::Again(pause, format!("status {status}"))),
+            _ if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
+                Ok(Attempt::Again(pause, format!("status {status}")))
+            }
             _ if status.is_success() => Ok(match response.bytes().await {
                 Ok(bytes) => Attempt::Answered(bytes),
                 // Cut off on the way.

@@ -66,6 +66,11 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let uri = found[0]["thumbnailUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
     let request = axum::http::Request::get(uri).body(axum::body::Body::empty()).unwrap();
     assert_eq!(deployment.send(request).await.0, 200);
+    let store = deployment.server().app().store();
+    let status = habeas_core::kinds::IterationStatus::Completed;
+    let trained = crate::exports::iteration(store, &project, crate::exports::COMPACT, status).await;
+    let model = marker("modelbytes");
+    crate::exports::exported(store, trained, &seed.repeat(4), model.as_bytes()).await;
     let (status, archive) =
         deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
@@ -73,11 +78,23 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     while deployment.operator("GET", &path, json!(null)).await.1["status"] == "running" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let mut markers: Vec<String> =
-        ["email", "name", "label", "project", "description", "tag", "about", "bytes", "file", "key", "value"]
-            .iter()
-            .map(|what| marker(what))
-            .collect();
+    let mut markers: Vec<String> = [
+        "email",
+        "name",
+        "label",
+        "project",
+        "description",
+        "tag",
+        "about",
+        "bytes",
+        "file",
+        "key",
+        "value",
+        "modelbytes",
+    ]
+    .iter()
+    .map(|what| marker(what))
+    .collect();
     markers.push(exif);
     markers.push(someone.key.clone());
     Canary { someone, markers }

@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::crypto::{self, SecretKey};
-use habeas_core::kinds::{Image, ImageDoc};
+use habeas_core::kinds::ImageDoc;
 use habeas_core::{BlobRef, Error, Id, Node, Timestamp};
 use habeas_learn::imaging;
+use habeas_models::{find_image, update_image};
 use habeas_store::HolderState;
 
 use super::caller::{Call, find_project};
@@ -57,9 +58,21 @@ impl Signer {
     }
 
     pub(super) fn address(&self, project: Id, image: Id, copy: Copy) -> String {
-        let path = path(project, image, copy);
-        let signature = self.sign(&path, self.expires);
+        self.signed(&path(project, image, copy))
+    }
+
+    /// The address of `path` below `/blobs/`.
+    pub(super) fn signed(&self, path: &str) -> String {
+        let signature = self.sign(path, self.expires);
         format!("{}/blobs/{path}?se={}&sig={signature}", self.base, self.expires)
+    }
+
+    /// Until when an address with this path and query works, or worked; none when it was not made here.
+    pub(super) fn expiry(&self, path: &str, query: &Query) -> Option<Timestamp> {
+        let expires: i64 = query.text("se")?.parse().ok()?;
+        let right = self.sign(path, expires);
+        crypto::constant_time_eq(right.as_bytes(), query.text("sig")?.as_bytes())
+            .then(|| Timestamp(expires.saturating_mul(1_000_000)))
     }
 
     fn sign(&self, path: &str, expires: i64) -> String {
@@ -92,14 +105,8 @@ pub(super) async fn serve(
 ) -> Result<Response> {
     let (project, image, copy) = parse(&project, &blob).ok_or_else(no_image)?;
     let query = Query::parse(request.uri().query());
-    let signer = Signer::new(&app, "")?;
-    let expires: i64 = query.text("se").and_then(|text| text.parse().ok()).ok_or_else(no_image)?;
-    let signature = query.text("sig").unwrap_or_default();
-    let right = signer.sign(&path(project, image, copy), expires);
-    if !crypto::constant_time_eq(right.as_bytes(), signature.as_bytes()) {
-        return Err(no_image().into());
-    }
-    if app.store().ambient().now() >= Timestamp(expires.saturating_mul(1_000_000)) {
+    let expires = Signer::new(&app, "")?.expiry(&path(project, image, copy), &query).ok_or_else(no_image)?;
+    if app.store().ambient().now() >= expires {
         return Err(Error::not_found("this address has expired")
             .hint("ask for the image again to get a new one")
             .code("NotFoundImage")
@@ -109,7 +116,7 @@ pub(super) async fn serve(
         .store()
         .read(move |tx| {
             let node =
-                tx.get::<Image>(image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
+                find_image(tx, image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
             match tx.holder(node.holder)? {
                 Some((_, HolderState::Active)) => Ok(node),
                 _ => Err(no_image()),
@@ -132,7 +139,7 @@ pub(super) async fn artifact(call: Call, headers: HeaderMap) -> Result<Response>
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
-            tx.get::<Image>(image)?
+            find_image(tx, image)?
                 .filter(|node| node.parent == Some(project) && in_project == project)
                 .ok_or_else(no_image)
         })
@@ -187,11 +194,11 @@ async fn make_copies(app: &App, node: Node<ImageDoc>, wanted: Copy) -> Result<Bl
     let doc = app
         .store()
         .write(move |tx| {
-            let mut node = tx.get::<Image>(image)?.ok_or_else(no_image)?;
+            let mut node = find_image(tx, image)?.ok_or_else(no_image)?;
             if node.doc.resized.is_none() {
                 node.doc.resized = Some(resized.clone());
                 node.doc.thumbnail = Some(thumbnail.clone());
-                node = tx.update::<Image>(&node)?;
+                node = update_image(tx, &node)?;
                 tx.attach_blobs(image, &[&resized, &thumbnail])?;
             }
             Ok(node.doc)

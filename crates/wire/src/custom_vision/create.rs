@@ -31,14 +31,14 @@ use super::upload::{self, Contents, RegionEntry, feed, files};
 use crate::App;
 
 /// An image of the batch after its bytes were looked at.
-struct Prepared {
-    name: Option<String>,
-    tags: Vec<Id>,
-    regions: Vec<(Id, [f64; 4])>,
-    state: State,
+pub(super) struct Prepared {
+    pub(super) name: Option<String>,
+    pub(super) tags: Vec<Id>,
+    pub(super) regions: Vec<(Id, [f64; 4])>,
+    pub(super) state: State,
 }
 
-enum State {
+pub(super) enum State {
     /// Stored, and to be committed.
     New(Box<ImageDoc>),
     /// The same bytes are in the project, or were a moment ago: their digest.
@@ -98,7 +98,7 @@ async fn writable(call: &Call) -> CoreResult<Id> {
     let (actor, project) = (call.actor, call.project()?);
     call.app
         .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id))
+        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.id))
         .await
 }
 
@@ -119,7 +119,7 @@ fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
 }
 
 /// Looks at an image and stores its bytes, durably, unless the project has them.
-async fn store(
+pub(super) async fn store(
     app: &App,
     project: Id,
     bytes: Vec<u8>,
@@ -241,7 +241,7 @@ async fn commit(
 }
 
 /// A batch being committed.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     project: Id,
     detection: bool,
     tags: &'a [Id],
@@ -252,7 +252,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn begin(
+    pub(super) fn begin(
         tx: &mut Tx<'_>,
         actor: &Actor,
         project: Id,
@@ -260,7 +260,7 @@ impl<'a> Batch<'a> {
         metadata: &'a BTreeMap<String, String>,
         limits: &'a Limits,
     ) -> CoreResult<Batch<'a>> {
-        let node = find_project(tx, actor, project, Permission::Write)?;
+        let node = find_project(tx, actor, project, Permission::Label)?;
         let kinds: Vec<(Id, TagType)> = tx
             .children::<Tag>(project, Page::ALL)?
             .into_iter()
@@ -283,7 +283,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Commits one image; its status, and its id when it is there.
-    fn add(&mut self, tx: &mut Tx<'_>, image: &Prepared) -> CoreResult<(&'static str, Option<Id>)> {
+    pub(super) fn add(
+        &mut self,
+        tx: &mut Tx<'_>,
+        image: &Prepared,
+    ) -> CoreResult<(&'static str, Option<Id>)> {
         let mut tags = image.tags.clone();
         tags.extend(image.regions.iter().map(|(tag, _)| *tag));
         tags.extend(self.tags);

@@ -37,6 +37,10 @@ pub struct Limits {
     pub images_per_project: Option<u64>,
     /// Tags of a project; none for no limit.
     pub tags_per_project: Option<u64>,
+    /// Bytes of a dataset's archive.
+    pub dataset_bytes: u64,
+    /// Files in a dataset's archive.
+    pub dataset_files: u64,
     /// Limits of decoding.
     pub decoding: habeas_learn::imaging::Limits,
 }
@@ -61,6 +65,8 @@ impl Default for Limits {
             projects_per_account: None,
             images_per_project: None,
             tags_per_project: None,
+            dataset_bytes: 100 << 30,
+            dataset_files: 500_000,
             decoding: habeas_learn::imaging::Limits::default(),
         }
     }

@@ -42,8 +42,8 @@ pub(super) type NotServed = fn() -> std::future::Ready<Failure>;
 
 fn refuse() -> std::future::Ready<Failure> {
     std::future::ready(Failure(
-        Error::not_implemented("training, iterations and predictions are not served by this version")
-            .hint("projects, tags, images and regions are"),
+        Error::not_implemented("this operation is not served by this version")
+            .hint("projects, tags, images, regions and iterations are"),
     ))
 }
 
@@ -52,9 +52,13 @@ async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let recognised = match recognise(&app, request.headers(), request.uri().path()).await {
-        Ok(recognised) => recognised,
-        Err(error) => return Failure(error).into_response(),
+    let recognised = match request.extensions().get::<Actor>() {
+        // Through the socket that only the operator can open.
+        Some(&actor) => Recognised { actor, account: Id::NIL },
+        None => match recognise(&app, request.headers(), request.uri().path()).await {
+            Ok(recognised) => recognised,
+            Err(error) => return Failure(error).into_response(),
+        },
     };
     request.extensions_mut().insert(recognised);
     let response = next.run(request).await;

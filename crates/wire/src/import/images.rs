@@ -160,8 +160,7 @@ pub(super) async fn put_prediction(
     let created_at = import::time(&prediction.created)?;
     let expires_at = created_at + Duration::from_secs(u64::from(PREDICTION_DAYS) * 86_400);
     if expires_at <= app.store().ambient().now() {
-        return Err(Error::gone(format!("the prediction {id} is older than {PREDICTION_DAYS} days"))
-        .into());
+        return Err(Error::gone(format!("the prediction {id} is older than {PREDICTION_DAYS} days")).into());
     }
     let predictions = prediction
         .predictions

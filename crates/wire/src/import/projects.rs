@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use habeas_access::{Actor, Permission, authorise, record_staff};
 use habeas_core::import::{self, AccountEntry, Contents, HeldExport, HeldImage, HeldIteration};
 use habeas_core::kinds::{
-    Image, Iteration, KeptImage, ModelExport, Project, ProjectDoc, StoredPrediction, Tag, TagDoc,
+    Image, Iteration, KeptImage, ModelExport, Project, ProjectDoc, ProjectStatus, StoredPrediction, Tag,
+    TagDoc,
 };
 use habeas_core::{Error, Id, Kind, Result as CoreResult};
 use habeas_models::removed_items;
@@ -56,7 +57,9 @@ pub(super) async fn put(
         return Ok(made(false));
     }
     if app.store().with_ledger(move |ledger| Ok(ledger.is_erased(id))).await? {
-        return Err(Error::gone(format!("the project {id} was erased on this server: it is not brought back under its id"))
+        return Err(Error::gone(format!(
+            "the project {id} was erased on this server: it is not brought back under its id"
+        ))
         .into());
     }
     let created_at = project.created.as_deref().map(import::time).transpose()?;
@@ -98,6 +101,8 @@ fn document(project: import::Project, created_by: Option<Id>) -> CoreResult<Proj
         export_model_container_uri: settings.export_model_container_uri,
         notification_queue_uri: settings.notification_queue_uri,
         created_by,
+        status: ProjectStatus::Succeeded,
+        import_error: None,
     })
 }
 
