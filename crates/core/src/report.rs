@@ -155,12 +155,30 @@ pub struct PlanReport {
     pub others_affected: u64,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
+    /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
+    pub models: Vec<ModelPlanReport>,
+    /// Copies of this person's images in projects of others, which are deleted too.
+    pub copies: u64,
     /// Containers whose keys are destroyed.
     pub keys: u64,
     /// What becomes of backups.
     pub backups: String,
     /// What has to be settled before it can run; empty when it can.
     pub blocked: Vec<String>,
+}
+
+/// What happens to a model of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelPlanReport {
+    /// The iteration.
+    pub iteration: String,
+    /// Images that it must forget.
+    pub images: u64,
+    /// Images that it still learns from afterwards.
+    pub left: u64,
+    /// `solve again`, or `withdraw` when too few images are left.
+    pub action: String,
 }
 
 /// What happens to one kind.
@@ -213,7 +231,7 @@ pub struct ErasureReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepReport {
-    /// Its name: `freeze`, `shred`, `delete`, `purge`, `verify`, `receipt`.
+    /// Its name: `freeze`, `subtract`, `shred`, `delete`, `resolve`, `purge`, `verify`, `receipt`.
     pub name: String,
     /// What it does, in words for the person.
     pub title: String,

@@ -33,7 +33,8 @@ impl Models {
 
     async fn evaluation(&self, iteration: &Node<IterationDoc>) -> Result<(IterationDoc, Vec<u8>)> {
         let not_found = || {
-            Error::not_found("the iteration is not trained: it has no performance").code("NotFoundIterationPerformance")
+            Error::not_found("the iteration is not trained: it has no performance")
+                .code("NotFoundIterationPerformance")
         };
         if iteration.doc.status != IterationStatus::Completed {
             return Err(not_found());
@@ -43,7 +44,8 @@ impl Models {
             self.forget(iteration.id).await?;
             node = self.load(iteration.id).await?.0;
         }
-        let blob = node.doc.model.as_ref().and_then(|model| model.evaluation.clone()).ok_or_else(not_found)?;
+        let blob =
+            node.doc.model.as_ref().and_then(|model| model.evaluation.clone()).ok_or_else(not_found)?;
         Ok((node.doc, self.store().blobs().get(&blob).await?))
     }
 }

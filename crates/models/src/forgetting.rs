@@ -4,6 +4,7 @@
 //! the removed rows are subtracted and the weights solved before. Other models are solved at once afterwards; until then they answer nobody.
 //! Penalty, calibration and metrics follow in a task, and make the weights final.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,6 +21,9 @@ use crate::compute::{Computed, Extractor, Input};
 use crate::iterations::find_image;
 use crate::training::{IterationTask, Known, gone, known};
 use crate::{Models, TrainingSet};
+
+/// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
+pub const LEAST_IMAGES: u64 = 2;
 
 /// An iteration after it was brought up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +57,6 @@ impl Models {
             ahead.extend(self.solve_ahead(iteration, &images).await?);
         }
         fault::point("forget.solved_ahead");
-        let ahead = Arc::new(ahead);
-        let swapped = Arc::clone(&ahead);
         let removed = self
             .store()
             .write(move |tx| {
@@ -62,7 +64,7 @@ impl Models {
                 for image in &images {
                     removed.extend(remove_with_predictions(tx, *image)?);
                 }
-                for solved in swapped.iter() {
+                for solved in &ahead {
                     swap_ahead(tx, solved)?;
                 }
                 Ok(removed)
@@ -82,10 +84,63 @@ impl Models {
         Ok(removed)
     }
 
+    /// Makes models of others forget everything of `holder`: copies of the holder's images in their projects are erased, and what their
+    /// iterations learned from the holder's own images is unlearned while those images still can be read. When this returns no weights of
+    /// others know them. The iterations that were touched, in the order of ids. Repeatable.
+    pub async fn forget_holder(&self, holder: Id) -> Result<Vec<Id>> {
+        let (copies, learned) = self
+            .store()
+            .read(move |tx| {
+                Ok((
+                    tx.edges_from_others(holder, Relation::CopyOf)?,
+                    tx.edges_from_others(holder, Relation::LearnedFrom)?,
+                ))
+            })
+            .await?;
+        let mut touched: Vec<Id> = learned.iter().map(|(iteration, _)| *iteration).collect();
+        let copies: Vec<Id> = copies.into_iter().map(|(copy, _)| copy).collect();
+        if !copies.is_empty() {
+            let removed = self.erase_images(&copies).await?;
+            touched.extend(removed.iter().flat_map(|removal| &removal.learners));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let images: Vec<Id> = learned.iter().map(|(_, image)| *image).collect();
+        for &iteration in &touched {
+            let leaving: Vec<Id> = learned
+                .iter()
+                .filter(|(learner, _)| *learner == iteration)
+                .map(|(_, image)| *image)
+                .collect();
+            let ahead = if leaving.is_empty() { None } else { self.solve_ahead(iteration, &images).await? };
+            let done = self
+                .store()
+                .write(move |tx| {
+                    for image in &leaving {
+                        tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
+                    }
+                    if let Some(solved) = &ahead {
+                        swap_ahead(tx, solved)?;
+                    }
+                    tx.enqueue_forgetting(iteration).map(|_| ())
+                })
+                .await;
+            match done {
+                // Its holder is being erased, too: it goes with them.
+                Err(error) if error.kind == ErrorKind::Frozen => continue,
+                result => result?,
+            }
+            self.bring_up_to_date(iteration).await?;
+        }
+        fault::point("forget.holder");
+        Ok(touched)
+    }
+
     /// Weights of an iteration with exact sums, solved without `images`; none for one without sums.
     async fn solve_ahead(&self, iteration: Id, images: &[Id]) -> Result<Option<Ahead>> {
         let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
-        let Some(model) = known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
+        let Some(model) =
+            known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
         else {
             return Ok(None);
         };
@@ -131,7 +186,9 @@ impl Models {
         self.bring_up_to_date(iteration).await?;
         let _turn = self.inner.forgetting.lock().await;
         loop {
-            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
+            let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else {
+                return Ok(None);
+            };
             let images = known.learned.len() as u64;
             match &known.node.doc.model {
                 Some(model) if model.state == ModelState::Final && model.images == images => {
@@ -198,7 +255,8 @@ impl Models {
         let unlearned = old.unlearned + old.images.saturating_sub(known.learned.len() as u64);
         let stored = match &computed {
             Some(computed) => Some(
-                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned).await?,
+                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned)
+                    .await?,
             ),
             None => None,
         };
@@ -326,22 +384,26 @@ fn swap_ahead(tx: &mut Tx<'_>, solved: &Ahead) -> Result<()> {
     tx.release_blobs(&replaced)
 }
 
-/// The images with their copies, and the iterations that learned from any of them.
-pub(crate) fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
-    let mut images: Vec<Id> = Vec::new();
-    let mut learners = Vec::new();
+/// These images, the copies of them, and the copies of those, in the order of ids.
+pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
+    let mut images = BTreeSet::new();
     let mut next = roots.to_vec();
     while let Some(image) = next.pop() {
-        if images.contains(&image) {
-            continue;
+        if images.insert(image) {
+            next.extend(tx.sources(image, Relation::CopyOf)?);
         }
-        images.push(image);
-        next.extend(tx.sources(image, Relation::CopyOf)?);
-        learners.extend(tx.sources(image, Relation::LearnedFrom)?);
     }
-    learners.sort_unstable();
-    learners.dedup();
-    Ok((images, learners))
+    Ok(images)
+}
+
+/// The images with their copies, and the iterations that learned from any of them.
+fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
+    let images: Vec<Id> = with_copies(tx, roots)?.into_iter().collect();
+    let mut learners = BTreeSet::new();
+    for image in &images {
+        learners.extend(tx.sources(*image, Relation::LearnedFrom)?);
+    }
+    Ok((images, learners.into_iter().collect()))
 }
 
 /// Removes an image, and predictions of the same bytes that its project has stored.
@@ -361,7 +423,10 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
 
 /// All images of a project, in the workspace and kept.
 pub fn images_of_project(tx: &mut Tx<'_>, project: Id) -> Result<Vec<Id>> {
-    let mut ids: Vec<Id> = tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
-    ids.extend(tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id));
+    let mut ids: Vec<Id> =
+        tx.children::<Image>(project, Page::ALL)?.into_iter().map(|node| node.id).collect();
+    ids.extend(
+        tx.children::<habeas_core::kinds::KeptImage>(project, Page::ALL)?.into_iter().map(|node| node.id),
+    );
     Ok(ids)
 }

@@ -26,8 +26,10 @@ use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
-pub use iterations::{delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish};
-pub use forgetting::{Forgotten, images_of_project};
+pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
+pub use iterations::{
+    delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
+};
 pub use predicting::Prediction;
 pub use starting::{TrainingLimits, TrainingRequest};
 pub use training_set::{SnapshotImage, TrainingSet};

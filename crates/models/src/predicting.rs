@@ -78,7 +78,9 @@ impl Models {
     /// The same of an image of the project, whose features may be stored already; none when the image is gone.
     pub async fn predict_image(&self, iteration: Id, image: Id) -> Result<Option<Prediction>> {
         let (node, model) = self.load(iteration).await?;
-        let Some(features) = self.features_of(Extractor::of(&node.doc), image).await? else { return Ok(None) };
+        let Some(features) = self.features_of(Extractor::of(&node.doc), image).await? else {
+            return Ok(None);
+        };
         let predictions = self.score(&node, model, features).await?;
         Ok(Some(Prediction { iteration: node, predictions }))
     }
@@ -112,8 +114,11 @@ impl Models {
             self.bring_up_to_date(iteration).await?;
             node = self.look(iteration).await?.0;
         }
-        let Some(trained) = node.doc.model.clone().filter(|_| node.doc.status == IterationStatus::Completed) else {
-            return Err(Error::invalid("the iteration is not trained").code("BadRequestIterationIsNotTrained"));
+        let Some(trained) = node.doc.model.clone().filter(|_| node.doc.status == IterationStatus::Completed)
+        else {
+            return Err(
+                Error::invalid("the iteration is not trained").code("BadRequestIterationIsNotTrained")
+            );
         };
         if let Some(model) = self.inner.loaded.get(iteration, node.version) {
             return Ok((node, model));

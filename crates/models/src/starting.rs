@@ -62,11 +62,7 @@ impl Models {
     /// Takes a snapshot of the project and enqueues its training. The caller has checked that this actor may; the answer is an
     /// iteration whose status is `Training`. Errors carry the protocol's codes: nothing changed, too few images, a training in
     /// progress, too many iterations.
-    pub async fn start_training(
-        &self,
-        project: Id,
-        request: TrainingRequest,
-    ) -> Result<Node<IterationDoc>> {
+    pub async fn start_training(&self, project: Id, request: TrainingRequest) -> Result<Node<IterationDoc>> {
         let limits = self.limits();
         let base = match request.base {
             Some(base) => Some(self.base(base).await?),
@@ -110,7 +106,9 @@ impl Models {
                 let node = tx
                     .get::<Iteration>(base.iteration)?
                     .filter(|node| node.parent == Some(base.project))
-                    .ok_or_else(|| Error::not_found("there is no such base iteration").code("NotFoundIteration"))?;
+                    .ok_or_else(|| {
+                        Error::not_found("there is no such base iteration").code("NotFoundIteration")
+                    })?;
                 let learned = tx.targets(base.iteration, Relation::LearnedFrom)?;
                 Ok((node, learned.into_iter().map(|(image, _)| image).collect()))
             })
@@ -150,8 +148,7 @@ fn prepare(
     let node = tx
         .get::<Project>(project)?
         .ok_or_else(|| Error::not_found("there is no such project").code("NotFoundProject"))?;
-    let iterations =
-        tx.children::<Iteration>(project, Page { order: Order::Newest, ..Page::ALL })?;
+    let iterations = tx.children::<Iteration>(project, Page { order: Order::Newest, ..Page::ALL })?;
     if let Some(most) = limits.iterations.filter(|most| iterations.len() as u64 >= *most) {
         return Err(Error::limit(format!("the project has {most} iterations, the most it may have"))
             .hint("delete one that is not needed")
@@ -235,15 +232,21 @@ fn chosen_tags(
     let detection = doc.classification_type.is_none();
     let all = tags_of(tx, project)?;
     if let Some(unknown) = request.selected_tags.iter().find(|id| !all.iter().any(|tag| tag.id == **id)) {
-        return Err(Error::invalid(format!("`selectedTags` names {unknown}, which is no tag of this project"))
-            .code("BadRequestInvalidIds"));
+        return Err(Error::invalid(format!(
+            "`selectedTags` names {unknown}, which is no tag of this project"
+        ))
+        .code("BadRequestInvalidIds"));
     }
     let counts = set.count_tags();
     let count = |id: &Id| counts.get(id).copied().unwrap_or(0);
     let chosen: Vec<_> = all
         .into_iter()
         .filter(|tag| {
-            if request.selected_tags.is_empty() { count(&tag.id) > 0 } else { request.selected_tags.contains(&tag.id) }
+            if request.selected_tags.is_empty() {
+                count(&tag.id) > 0
+            } else {
+                request.selected_tags.contains(&tag.id)
+            }
         })
         .collect();
     if detection && chosen.iter().any(|tag| tag.doc.tag_type == TagType::Negative) {
@@ -261,7 +264,10 @@ fn chosen_tags(
     }
     if chosen.len() < least_tags {
         return Err(not_enough(
-            format!("{} tags have images, {least_tags} are needed, each with {least_images} images", chosen.len()),
+            format!(
+                "{} tags have images, {least_tags} are needed, each with {least_images} images",
+                chosen.len()
+            ),
             detection,
         ));
     }
@@ -283,9 +289,11 @@ fn require_one_tag_each(set: &TrainingSet, tags: &[Id]) -> Result<()> {
         .filter(|image| image.tags.iter().filter(|(tag, _)| tags.contains(tag)).count() > 1)
         .count();
     if several > 0 {
-        return Err(Error::invalid(format!("{several} images have more than one tag, and the project is `Multiclass`"))
-            .hint("remove tags, or set classificationType to `Multilabel`")
-            .code("BadRequestMultiClassClassificationTrainingValidationFailed"));
+        return Err(Error::invalid(format!(
+            "{several} images have more than one tag, and the project is `Multiclass`"
+        ))
+        .hint("remove tags, or set classificationType to `Multilabel`")
+        .code("BadRequestMultiClassClassificationTrainingValidationFailed"));
     }
     Ok(())
 }

@@ -90,8 +90,9 @@ impl Models {
             let computed = self.compute(&known, &set, extractor, &watch.cancelled).await?;
             fault::point("train.computed");
             let unlearned = 0;
-            let (blobs, model) =
-                self.store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned).await?;
+            let (blobs, model) = self
+                .store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned)
+                .await?;
             fault::point("train.stored");
             let learned = known.learned;
             let committed = self
@@ -158,8 +159,8 @@ impl Models {
             self.store().blobs().put(&blob, bytes).await?;
             blobs.push(Some(blob));
         }
-        let [weights, sums, evaluation] =
-            <[Option<BlobRef>; 3]>::try_from(blobs).map_err(|_| Error::internal("a model has three parts"))?;
+        let [weights, sums, evaluation] = <[Option<BlobRef>; 3]>::try_from(blobs)
+            .map_err(|_| Error::internal("a model has three parts"))?;
         let weights = weights.ok_or_else(|| Error::internal("a model has weights"))?;
         let all = [Some(weights.clone()), sums.clone(), evaluation.clone()].into_iter().flatten().collect();
         let state = if evaluation.is_some() { ModelState::Final } else { ModelState::Interim };

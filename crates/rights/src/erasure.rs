@@ -1,13 +1,14 @@
 //! Running an erasure: durable steps, each repeatable, resumed wherever the last attempt stopped.
 //!
-//! freeze -> shred -> delete -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure can be called
-//! off, after it nothing brings the data back. (Subtracting from models, re-sealing what is kept, and notifying have their
-//! places before `shred` and after `receipt`.)
+//! freeze -> subtract -> shred -> delete -> resolve -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure
+//! can be called off, after it nothing brings the data back. `subtract` takes what others' models learned from the person out of their
+//! weights while the person's rows can still be read; `resolve` makes those weights final, since only final digests enter the receipt.
+//! (Re-sealing what is kept, and notifying have their places before `shred` and after `receipt`.)
 
 use habeas_access::Actor;
 use habeas_core::kinds::Person;
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
-use habeas_core::{Error, Id, Result, Timestamp, fault, time};
+use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
 use habeas_store::ledger::Record;
 use habeas_store::{HolderState, TaskKind, TaskRow, TaskState};
@@ -20,8 +21,10 @@ use crate::{Rights, receipts, verify};
 /// The steps, in order, and what each does in words for the person.
 pub const STEPS: &[(&str, &str)] = &[
     ("freeze", "Access ends: tokens, keys and image addresses are dead, nothing can be written"),
+    ("subtract", "Models of others forget what they learned from this data"),
     ("shred", "The keys are destroyed: nothing can be read any more, here or in any backup"),
     ("delete", "The records are deleted"),
+    ("resolve", "Those models are measured again without it"),
     ("purge", "The files are deleted"),
     ("verify", "Everything is checked once more"),
     ("receipt", "The receipt is signed"),
@@ -50,8 +53,23 @@ pub(crate) struct ErasureTask {
     pub(crate) shredded_at: Option<Timestamp>,
     pub(crate) deleted_rows: u64,
     pub(crate) purged_blobs: u64,
+    /// Iterations of others from which the person was subtracted.
+    pub(crate) subtracted: Vec<Id>,
+    /// What became of them.
+    pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
+}
+
+/// A model of somebody else after a person was subtracted from it: random ids, counts and digests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModelReceipt {
+    iteration: Id,
+    /// Images that it still learns from.
+    images: u64,
+    /// SHA-256 of its final state; none when too few images were left and it was withdrawn.
+    state_digest: Option<String>,
 }
 
 impl ErasureTask {
@@ -66,6 +84,8 @@ impl ErasureTask {
             shredded_at: None,
             deleted_rows: 0,
             purged_blobs: 0,
+            subtracted: Vec::new(),
+            resolved: Vec::new(),
             error: None,
             receipt: None,
         }
@@ -219,8 +239,10 @@ impl Rights {
         while task.step < STEPS.len() {
             let result = match STEPS[task.step].0 {
                 "freeze" => self.freeze(&mut task).await,
+                "subtract" => self.subtract(&mut task).await,
                 "shred" => self.shred(&mut task).await,
                 "delete" => self.delete(&mut task).await,
+                "resolve" => self.resolve(&mut task).await,
                 "purge" => self.purge(&mut task).await,
                 "verify" => verify::erased(self, &task).await,
                 "receipt" => receipts::issue_for_erasure(self, id, &mut task).await,
@@ -260,6 +282,37 @@ impl Rights {
         self.access.telemetry().forget(person);
         task.containers = containers;
         task.frozen_at = Some(self.store.ambient().now());
+        Ok(())
+    }
+
+    async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
+        let touched = self.models.forget_holder(task.person).await?;
+        for iteration in touched {
+            if !task.subtracted.contains(&iteration) {
+                task.subtracted.push(iteration);
+            }
+        }
+        fault::point("erase.subtracted");
+        Ok(())
+    }
+
+    async fn resolve(&self, task: &mut ErasureTask) -> Result<()> {
+        let mut resolved = Vec::new();
+        for &iteration in &task.subtracted {
+            // One that is gone, or goes with another erasure, is nothing to prove.
+            match self.models.forget(iteration).await {
+                Ok(Some(forgotten)) => resolved.push(ModelReceipt {
+                    iteration,
+                    images: forgotten.images,
+                    state_digest: forgotten.state_digest,
+                }),
+                Ok(None) => {}
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        task.resolved = resolved;
+        fault::point("erase.resolved");
         Ok(())
     }
 
@@ -357,4 +410,4 @@ impl Rights {
 }
 
 /// The number of the step after which nothing can be called off.
-const SHRED: usize = 1;
+const SHRED: usize = 2;

@@ -1,9 +1,12 @@
 //! What an erasure would do.
 
+use std::collections::BTreeMap;
+
 use habeas_core::crypto::Sha256;
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::Person;
-use habeas_core::report::{KeptReport, PlanItemReport, PlanReport};
+use habeas_core::node::Relation;
+use habeas_core::report::{KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{TaskKind, Tx};
 
@@ -65,10 +68,42 @@ pub(crate) fn make(tx: &mut Tx<'_>, person: Id) -> Result<PlanReport> {
         }],
         others_affected: tx.count_others_mentioned(person)?,
         unlinked: mentions.len() as u64,
+        models: models(tx, person)?,
+        copies: tx.edges_from_others(person, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(person)?.len() as u64,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
         blocked: blocked(tx, person)?,
     })
+}
+
+/// The models of others that have to forget, in the order of their ids.
+fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
+    let copies: Vec<Id> =
+        tx.edges_from_others(person, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    let mut leaving: BTreeMap<Id, u64> = BTreeMap::new();
+    for (iteration, _) in tx.edges_from_others(person, Relation::LearnedFrom)? {
+        *leaving.entry(iteration).or_default() += 1;
+    }
+    for copy in habeas_models::with_copies(tx, &copies)? {
+        for iteration in tx.sources(copy, Relation::LearnedFrom)? {
+            if tx.position(iteration)?.is_some_and(|(_, _, holder)| holder != person) {
+                *leaving.entry(iteration).or_default() += 1;
+            }
+        }
+    }
+    leaving
+        .into_iter()
+        .map(|(iteration, images)| {
+            let left = tx.count_targets(iteration, Relation::LearnedFrom)?.saturating_sub(images);
+            Ok(ModelPlanReport {
+                iteration: iteration.to_string(),
+                images,
+                left,
+                action: if left < habeas_models::LEAST_IMAGES { "withdraw" } else { "solve again" }
+                    .to_owned(),
+            })
+        })
+        .collect()
 }
 
 /// What has to be settled first.
@@ -114,6 +149,10 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
         if (rows.len() as u32) < PAGE {
             break;
         }
+    }
+    for model in models(tx, person)? {
+        digest.update(model.iteration.as_bytes());
+        digest.update(&model.images.to_be_bytes());
     }
     for mention in tx.mentions_of(person)? {
         if mention.role != MentionRole::Subject {

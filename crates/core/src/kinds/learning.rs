@@ -272,7 +272,12 @@ impl DataKind for Iteration {
             FieldClass::Personal,
             "whom the caller wanted to be told of the end",
         );
-        map.field(base, "base", FieldClass::Technical, "which iteration it builds on, so that erasures reach it");
+        map.field(
+            base,
+            "base",
+            FieldClass::Technical,
+            "which iteration it builds on, so that erasures reach it",
+        );
         map.field(trained_at, "trained_at", FieldClass::Technical, "when it was trained");
         map.field(training_minutes, "training_minutes", FieldClass::Technical, "how long that took");
         map.field(error, "error", FieldClass::Technical, "why the training failed");
@@ -303,7 +308,12 @@ impl DataKind for Iteration {
             FieldClass::Content,
             "weights, exact sums, evaluation and digests; learned from images that may show people",
         );
-        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who had it trained");
+        map.field(
+            created_by,
+            "created_by",
+            FieldClass::Personal,
+            "random id of the person who had it trained",
+        );
     }
 
     fn view(node: &Node<IterationDoc>) -> View {
@@ -605,7 +615,12 @@ impl DataKind for StoredPrediction {
         map.field(original, "original", FieldClass::Content, "the image itself; may show people");
         map.field(resized, "resized", FieldClass::Content, "a copy without metadata, for display");
         map.field(thumbnail, "thumbnail", FieldClass::Content, "a small copy without metadata, for display");
-        map.field(sha256, "sha256", FieldClass::Content, "to find the same image elsewhere when it is erased");
+        map.field(
+            sha256,
+            "sha256",
+            FieldClass::Content,
+            "to find the same image elsewhere when it is erased",
+        );
         map.field(width, "width", FieldClass::Technical, "for display");
         map.field(height, "height", FieldClass::Technical, "for display");
         map.field(iteration, "iteration", FieldClass::Technical, "which model answered");

@@ -181,6 +181,15 @@ fn describe(plan: &PlanReport, email: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    for model in &plan.models {
+        text.push_str(&format!(
+            "model    {} {}: it forgets {} images, {} are left\n",
+            model.action, model.iteration, model.images, model.left
+        ));
+    }
+    if plan.copies > 0 {
+        text.push_str(&format!("copies   {} copies in projects of others are erased, too\n", plan.copies));
+    }
     for reason in &plan.blocked {
         text.push_str(&format!("blocked  {reason}\n"));
     }
