@@ -109,10 +109,7 @@ impl Rights {
             .write(|tx| {
                 let now = tx.now();
                 let abandoned = tx.abandoned_blobs(Timestamp(now.0 - UPLOAD_HOURS * time::HOUR), 1_000)?;
-                if !abandoned.is_empty() {
-                    tx.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
-                    tx.forget_blobs(&abandoned)?;
-                }
+                tx.abandon_blobs(&abandoned)?;
                 tx.forget_tasks(
                     Timestamp(now.0 - TASK_DAYS * time::DAY),
                     Timestamp(now.0 - PLAN_HOURS * time::HOUR),

@@ -5,6 +5,7 @@ use habeas_core::{BlobRef, Error, Id, Kind, Result, Timestamp};
 
 use super::Tx;
 use super::rows::select_nodes;
+use crate::TaskKind;
 
 /// How much of one kind a holder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,21 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// Gives up those of these blobs that were announced and never attached: forgets them and has their bytes deleted.
+    pub fn abandon_blobs(&mut self, ids: &[Id]) -> Result<()> {
+        let mut abandoned = Vec::new();
+        for id in ids {
+            if self.execute("DELETE FROM blob WHERE id = ?1 AND state = 0", &[id.into()])? > 0 {
+                abandoned.push(*id);
+            }
+        }
+        if !abandoned.is_empty() {
+            let now = self.now;
+            self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
+        }
+        Ok(())
+    }
+
     /// Which of these blobs the database does not know: what `doctor` calls orphans.
     pub fn unknown_blobs(&mut self, ids: &[Id]) -> Result<Vec<Id>> {
         let mut unknown = Vec::new();
@@ -145,14 +161,6 @@ impl Tx<'_> {
             }
         }
         Ok(unknown)
-    }
-
-    /// Forgets blobs whose bytes are gone.
-    pub fn forget_blobs(&mut self, ids: &[Id]) -> Result<()> {
-        for id in ids {
-            self.execute("DELETE FROM blob WHERE id = ?1", &[id.into()])?;
-        }
-        Ok(())
     }
 
     /// Rows that still refer to `holder`, by table: what the verification of an erasure counts. All are zero afterwards.
