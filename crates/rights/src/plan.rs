@@ -34,9 +34,8 @@ impl Rights {
 
 /// Makes a plan, without its id.
 pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
-    let sort = match tx.holder(holder)? {
-        Some((sort @ (HolderKind::Person | HolderKind::Organisation), _)) => sort,
-        _ => return Err(Error::not_found("there is no such person or organisation")),
+    let Some((sort @ (HolderKind::Person | HolderKind::Organisation), _)) = tx.holder(holder)? else {
+        return Err(Error::not_found("there is no such person or organisation"));
     };
     let held = tx.holdings(holder)?;
     let items = kinds_of(sort)

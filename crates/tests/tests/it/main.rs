@@ -10,6 +10,7 @@ mod custom_vision;
 mod deployment;
 mod disk;
 mod postgres;
+mod postgres_tls;
 mod races;
 mod restore;
 mod s3;

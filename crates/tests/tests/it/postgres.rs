@@ -54,6 +54,42 @@ fn statement(database: &str, sql: &str) {
 }
 
 impl Cluster {
+    /// Makes the files of a cluster, if PostgreSQL is there.
+    fn initialised(name: &str) -> Option<Cluster> {
+        let bin = PathBuf::from(std::env::var_os("HABEAS_TEST_POSTGRES_BIN")?);
+        if !bin.join("initdb").exists() {
+            return None;
+        }
+        let folder = std::env::temp_dir().join(format!("habeas-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let cluster = Cluster { bin, folder };
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&cluster.folder));
+        }
+        run(cluster
+            .command("initdb")
+            .args(["--auth=trust", "--username=postgres", "-D"])
+            .arg(cluster.folder.join("data"))
+            .stdout(Stdio::null()));
+        Some(cluster)
+    }
+
+    /// Starts it, with its socket in its folder, and has it stopped when the tests end.
+    fn launch(&self, options: &str) {
+        let data = self.folder.join("data");
+        let options =
+            format!("{options} -c unix_socket_directories={} -c max_connections=200", self.folder.display());
+        run(self
+            .command("pg_ctl")
+            .args(["-w", "-s", "-l"])
+            .arg(self.folder.join("log"))
+            .args(["-o", &options, "-D"])
+            .arg(&data)
+            .arg("start")
+            .stdout(Stdio::null()));
+        stop_when_the_tests_end(self, &data);
+    }
+
     /// A program of PostgreSQL's, which refuses to run as root.
     fn command(&self, program: &str) -> Command {
         let mut command;
@@ -74,36 +110,46 @@ fn is_root() -> bool {
 }
 
 fn start() -> Option<Cluster> {
-    let bin = PathBuf::from(std::env::var_os("HABEAS_TEST_POSTGRES_BIN")?);
-    if !bin.join("initdb").exists() {
-        return None;
-    }
-    let folder = std::env::temp_dir().join(format!("habeas-postgres-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let cluster = Cluster { bin, folder };
-    if is_root() {
-        run(Command::new("chown").arg("postgres").arg(&cluster.folder));
-    }
-    let data = cluster.folder.join("data");
-    run(cluster
-        .command("initdb")
-        .args(["--auth=trust", "--username=postgres", "-D"])
-        .arg(&data)
-        .stdout(Stdio::null()));
-    let options = format!(
-        "-c listen_addresses= -c unix_socket_directories={} -c max_connections=200",
-        cluster.folder.display()
-    );
-    run(cluster
-        .command("pg_ctl")
-        .args(["-w", "-s", "-l"])
-        .arg(cluster.folder.join("log"))
-        .args(["-o", &options, "-D"])
-        .arg(&data)
-        .arg("start")
-        .stdout(Stdio::null()));
-    stop_when_the_tests_end(&cluster, &data);
+    let cluster = Cluster::initialised("postgres")?;
+    cluster.launch("-c listen_addresses=");
     Some(cluster)
+}
+
+/// A PostgreSQL of its own that takes nothing but TLS over TCP, with a certificate of an authority of the test's; the address of its
+/// database without `sslmode`, and the authority's file.
+pub(crate) fn over_tls() -> Option<(String, PathBuf)> {
+    let cluster = Cluster::initialised("postgres-tls")?;
+    let authority = make_certificate(&cluster.folder);
+    let allowed = "local all all trust\nhostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n";
+    std::fs::write(cluster.folder.join("data/pg_hba.conf"), allowed).unwrap();
+    if is_root() {
+        run(Command::new("chown").args(["-R", "postgres"]).arg(&cluster.folder));
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = cluster.folder.display();
+    cluster.launch(&format!(
+        "-c listen_addresses=localhost -c port={port} -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key"
+    ));
+    Some((format!("postgres://postgres@localhost:{port}/postgres"), authority))
+}
+
+/// A certificate for `localhost`, its key, and the authority that signed it.
+fn make_certificate(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let (authority_key, server_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let path = folder.join("authority.pem");
+    std::fs::write(&path, authority.self_signed(&authority_key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("server.pem"), server.signed_by(&server_key, &issuer).unwrap().pem()).unwrap();
+    let key = folder.join("server.key");
+    std::fs::write(&key, server_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
 }
 
 /// Test binaries run no code of ours at their end: a small watcher waits for the process to go.
