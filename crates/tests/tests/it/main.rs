@@ -9,7 +9,6 @@ mod crash;
 mod custom_vision;
 mod deployment;
 mod disk;
-mod postgres;
 mod postgres_tls;
 mod races;
 mod restore;
@@ -18,3 +17,5 @@ mod scan;
 mod schema;
 mod starting;
 mod worlds;
+
+use habeas_tests::postgres;

@@ -1,4 +1,4 @@
-//! A PostgreSQL of the tests' own, if there is an `initdb`.
+//! A PostgreSQL of the tests' own, if the variable `HABEAS_TEST_POSTGRES_BIN` names a directory with an `initdb`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// The address of a fresh database; none when PostgreSQL is not there, which is said loudly.
-pub(crate) fn database() -> Option<String> {
+pub fn database() -> Option<String> {
     let cluster = CLUSTER.get_or_init(|| {
         let cluster = start();
         if cluster.is_none() {
@@ -29,17 +29,17 @@ pub(crate) fn database() -> Option<String> {
 }
 
 /// The name of the database at an address that [`database`] gave.
-pub(crate) fn name(address: &str) -> &str {
+pub fn name(address: &str) -> &str {
     address.split(['/', '?']).nth(3).unwrap()
 }
 
 /// Runs a statement in a database.
-pub(crate) fn execute(address: &str, sql: &str) {
+pub fn execute(address: &str, sql: &str) {
     statement(name(address), sql);
 }
 
 /// Runs a statement about databases.
-pub(crate) fn administer(sql: &str) {
+pub fn administer(sql: &str) {
     statement("postgres", sql);
 }
 
@@ -117,7 +117,7 @@ fn start() -> Option<Cluster> {
 
 /// A PostgreSQL of its own that takes nothing but TLS over TCP, with a certificate of an authority of the test's; the address of its
 /// database without `sslmode`, and the authority's file.
-pub(crate) fn over_tls() -> Option<(String, PathBuf)> {
+pub fn over_tls() -> Option<(String, PathBuf)> {
     let cluster = Cluster::initialised("postgres-tls")?;
     let authority = make_certificate(&cluster.folder);
     let allowed = "local all all trust\nhostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n";
