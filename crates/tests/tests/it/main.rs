@@ -9,6 +9,7 @@ mod crash;
 mod custom_vision;
 mod deployment;
 mod disk;
+mod old_data;
 mod postgres_tls;
 mod races;
 mod restore;
