@@ -38,12 +38,17 @@ impl Worker {
             match self.rights.run_due().await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a task failed and will be tried again"),
+                Err(error) => {
+                    tracing::warn!(error = format_args!("{error:#}"), "a task failed and will be tried again")
+                }
             }
             let now = self.rights.store.ambient().now();
             if now >= next_sweep {
                 if let Err(error) = self.rights.sweep().await {
-                    tracing::warn!(%error, "clearing up failed and will be tried again");
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "clearing up failed and will be tried again"
+                    );
                 }
                 next_sweep = Timestamp(now.0 + 60_000_000);
             }

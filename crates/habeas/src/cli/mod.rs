@@ -165,6 +165,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<habeas_core::Error>() {
         eprintln!("error: {}", error.what);
+        if let Some(place) = &error.place {
+            eprintln!("where: {place}");
+        }
         if let Some(hint) = &error.hint {
             eprintln!("hint: {hint}");
         }

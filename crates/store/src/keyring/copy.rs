@@ -116,6 +116,7 @@ fn failed(path: &Path, done: &str, error: &std::io::Error) -> Error {
         }
         _ => "check the disk, the owner and the permissions",
     };
-    Error::unavailable(format!("the keyring copy {} could not be {done}: {}", path.display(), error.kind()))
+    Error::unavailable(format!("a copy of the keyring could not be {done}: {}", error.kind()))
+        .at(path)
         .hint(hint)
 }

@@ -248,9 +248,9 @@ impl Keyring {
                     Some(State::Key | State::Alias) if !wanted.contains(&slot.id()) => {}
                     Some(_) => {
                         return Err(Error::internal(format!(
-                            "slot {index} of {} was not overwritten",
-                            copy.path.display()
-                        )));
+                            "slot {index} of a copy of the keyring was not overwritten"
+                        ))
+                        .at(&copy.path));
                     }
                     None => return Err(open::damaged(&copy.path, Some(index))),
                 }

@@ -108,10 +108,7 @@ impl Ledger {
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
             if bytes[..*length as usize] != whole[..*length as usize] {
-                return Err(Error::damaged(format!(
-                    "{} contradicts another copy of the ledger",
-                    path.display()
-                )));
+                return Err(Error::damaged("a copy of the ledger contradicts another").at(path));
             }
             if *length < longest {
                 file.write_all(&whole[*length as usize..])
@@ -204,7 +201,8 @@ fn encode(sequence: u64, record: &Record) -> Result<Vec<u8>> {
 /// The records and where the last whole one ends.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
     let damaged = |at: usize| {
-        Error::damaged(format!("the ledger {} is damaged at byte {at}", path.display()))
+        Error::damaged(format!("the ledger is damaged at byte {at}"))
+            .at(path)
             .hint("nothing was changed; put an intact copy from a mirror in its place")
     };
     let mut records = Vec::new();
@@ -271,7 +269,8 @@ fn read(path: &Path) -> Result<(File, Vec<u8>)> {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::unavailable(format!("the ledger {} cannot be read or written: {}", path.display(), error.kind()))
+    Error::unavailable(format!("the ledger cannot be read or written: {}", error.kind()))
+        .at(path)
         .hint("check the disk, the owner and the permissions")
 }
 

@@ -124,7 +124,7 @@ const ORGANISATIONS: [&str; 2] = ["organisation", "shared"];
 const SECRETS: usize = 3;
 
 /// Signs in with a password, as a browser does; the cookie.
-async fn sign_in(deployment: &Deployment, email: &str, password: &str) -> String {
+pub(crate) async fn sign_in(deployment: &Deployment, email: &str, password: &str) -> String {
     let request = Request::post("/sign-in")
         .header("host", "localhost")
         .header("origin", "http://localhost")
@@ -241,6 +241,10 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
             assert_eq!(report["status"], "failed", "without {protection}: {report}");
             let error = report["error"].as_str().unwrap();
             assert!(error.contains(complaint), "without {protection}: {error}");
+            assert!(
+                !error.contains(deployment.folder.path().to_str().unwrap()),
+                "a path of the server: {error}"
+            );
             if protection == "shred" {
                 let id: habeas_core::Id = canary.someone.id.parse().unwrap();
                 assert!(store.with_keyring(move |keyring| Ok(keyring.key(id, 0).is_some())).await.unwrap());

@@ -195,7 +195,10 @@ impl Drop for Upload {
         let store = self.app.store().clone();
         runtime.spawn(async move {
             if let Err(error) = store.write(move |tx| tx.abandon_blobs(&blobs)).await {
-                tracing::warn!(%error, "what a failed upload stored is left for the next start");
+                tracing::warn!(
+                    error = format_args!("{error:#}"),
+                    "what a failed upload stored is left for the next start"
+                );
             }
         });
     }
