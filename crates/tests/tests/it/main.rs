@@ -10,6 +10,7 @@ mod custom_vision;
 mod deployment;
 mod disk;
 mod old_data;
+mod portal;
 mod postgres_tls;
 mod races;
 mod restore;
