@@ -1,5 +1,7 @@
 //! Documents as every version has written them: `fixtures/documents/KIND.VERSION.json`, added to and never changed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -39,7 +39,10 @@ impl Worker {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = format_args!("{error:#}"), "a task failed and will be tried again")
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "a task failed and will be tried again"
+                    );
                 }
             }
             let now = self.rights.store.ambient().now();
