@@ -139,3 +139,73 @@ fn settings_come_from_flags_variables_and_a_file_and_unknown_ones_are_refused() 
     let server = program.serve(&["--config", &config]);
     assert_eq!(server.get("/healthz").status, 200);
 }
+
+#[test]
+fn a_download_that_broke_off_is_gone_on_with() {
+    let program = Program::new();
+    let server = program.serve(&[]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    assert_eq!(server.train("POST", &key, &format!("/projects/{project}/images"), &image(1)).status, 200);
+    let export = ["export", "--person", "ada@example.org", "--output", "ada.zip"];
+    program.succeed(&export);
+    let whole = std::fs::read(program.path("ada.zip")).unwrap();
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org"]);
+    let exports =
+        format!("GET /api/privacy/v1/persons/me/exports HTTP/1.1\r\nauthorization: Bearer {}", token.trim());
+    let archives = server.request(&exports, &[]).json();
+    let id = archives[0]["id"].as_str().unwrap().to_owned();
+
+    std::fs::remove_file(program.path("ada.zip")).unwrap();
+    std::fs::write(program.path("ada.zip.part"), &whole[..1000]).unwrap();
+    std::fs::write(program.path("ada.zip.part.id"), &id).unwrap();
+    let resumed = program.run(&export);
+    assert_eq!(resumed.code, 0, "{}", resumed.err);
+    assert!(resumed.err.contains(&format!("going on with archive {id}")), "{}", resumed.err);
+    assert!(std::fs::read(program.path("ada.zip")).unwrap() == whole);
+    assert_eq!(server.request(&exports, &[]).json().as_array().unwrap().len(), 1, "another archive was made");
+
+    // What lies there is not of that archive: it is not handed over.
+    std::fs::write(program.path("ada.zip.part"), [7; 1000]).unwrap();
+    std::fs::write(program.path("ada.zip.part.id"), &id).unwrap();
+    let damaged = program.run(&export);
+    assert_eq!(damaged.code, 1);
+    assert!(damaged.err.contains("damaged"), "{}", damaged.err);
+    program.succeed(&export);
+}
+
+#[test]
+fn a_token_says_who_and_until_when_and_guessing_is_slowed_down() {
+    let mut program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    program.person("bob@example.org");
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org", "--days", "2"]);
+    let claims = base64::Engine::decode(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+        token.split('.').nth(1).unwrap(),
+    );
+    let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+    let shown = json(&program.succeed(&["person", "show", "ada@example.org", "-o", "json"]));
+    assert_eq!(claims["oid"], shown["person"]["objectId"]);
+    assert!(claims["tid"].is_string() && claims["exp"].as_i64().unwrap() > 1_700_000_000, "{claims}");
+
+    program.set("HABEAS_PASSWORD", "four words and a number 7");
+    for person in ["ada@example.org", "bob@example.org"] {
+        program.succeed(&["person", "password", person]);
+    }
+    let sign_in = |person: &str, password: &str| {
+        let form = format!("email={person}%40example.org&password={password}");
+        let head = "POST /sign-in HTTP/1.1\r\nsec-fetch-site: same-origin\r\ncontent-type: application/x-www-form-urlencoded";
+        server.request(head, form.as_bytes()).status
+    };
+    let right = "four+words+and+a+number+7";
+    assert_eq!(sign_in("ada", right), 303);
+    let mut tries = 0;
+    while sign_in("ada", "wrong") == 401 {
+        tries += 1;
+        assert!(tries < 50, "nobody is slowed down");
+    }
+    assert_eq!(sign_in("ada", right), 429, "whoever guesses waits, right or wrong");
+    assert_eq!(sign_in("bob", right), 303, "others do not");
+}
