@@ -55,6 +55,16 @@ numbered! {
         Tag = 21,
         /// A training image of a project.
         Image = 22,
+        /// An image that iterations hold after it was deleted from the workspace.
+        KeptImage = 23,
+        /// A trained snapshot of a project.
+        Iteration = 24,
+        /// A trained model in a portable form.
+        ModelExport = 25,
+        /// A prediction that was stored with its image.
+        StoredPrediction = 26,
+        /// Tags that a model proposed for an image.
+        Suggestion = 27,
         /// An archive that a person may download.
         ExportArchive = 40,
         /// Which operations a person called in one hour.

@@ -66,6 +66,10 @@ numbered! {
     Relation {
         /// From an image to a tag it carries.
         Tagged = 1,
+        /// From an iteration to an image it learned from.
+        LearnedFrom = 2,
+        /// From an image to the one it was copied from, in another project.
+        CopyOf = 3,
     }
 }
 

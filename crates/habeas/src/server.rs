@@ -13,6 +13,7 @@ use habeas_access::{Access, NewPerson};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::AccountType;
 use habeas_core::{Ambient, Id};
+use habeas_models::{ModelWorker, Models};
 use habeas_rights::{Rights, Worker};
 use habeas_store::Store;
 use habeas_wire::App;
@@ -51,6 +52,7 @@ pub struct Server {
     app: App,
     router: Router,
     worker: Arc<Worker>,
+    model_worker: Arc<ModelWorker>,
     stop: CancellationToken,
     work: JoinSet<()>,
     socket: PathBuf,
@@ -63,7 +65,8 @@ impl Server {
     pub async fn open(settings: &Settings, ambient: Ambient) -> anyhow::Result<Server> {
         logs::start(settings)?;
         let store = Store::open(settings.store_options()?, ambient).await.map_err(anyhow::Error::new)?;
-        let rights = Rights::new(Access::new(store)?);
+        let models = Models::new(store.clone(), settings.model_options())?;
+        let rights = Rights::new(Access::new(store)?, models.clone());
         let mut limits = Limits::default();
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
         limits.images_per_project = settings.images_per_project.or(limits.images_per_project);
@@ -89,6 +92,18 @@ impl Server {
             let worker = Arc::clone(&worker);
             async move { worker.run().await }
         });
+        let model_worker = Arc::new(ModelWorker::new(models));
+        work.spawn({
+            let worker = Arc::clone(&model_worker);
+            let stop = stop.clone();
+            // A training takes minutes: it is left where it is, and resumed at the next start.
+            async move {
+                tokio::select! {
+                    () = worker.run() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
         work.spawn(flush_regularly(rights, stop.clone()));
         let socket = settings.data().join("habeas.sock");
         work.spawn(listen::socket(
@@ -96,7 +111,7 @@ impl Server {
             router.clone(),
             gate(settings, SOCKET_CONNECTIONS, &stop),
         ));
-        Ok(Server { app, router, worker, stop, work, socket, address: None })
+        Ok(Server { app, router, worker, model_worker, stop, work, socket, address: None })
     }
 
     /// The services.
@@ -136,6 +151,7 @@ impl Server {
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.worker.stop();
+        self.model_worker.stop();
         while self.work.join_next().await.is_some() {}
         if let Err(error) = self.app.access().telemetry().flush().await {
             tracing::warn!(error = format_args!("{error:#}"), "the last telemetry was not written");

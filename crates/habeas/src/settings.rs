@@ -98,6 +98,15 @@ settings! {
         /// Tags a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_TAGS_PER_PROJECT", value_name = "COUNT")]
         tags_per_project: u64,
+        /// Iterations a project may have; unlimited if not given
+        #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
+        iterations_per_project: u64,
+        /// Images of each tag that a classifier needs (5 if not given)
+        #[arg(long, env = "HABEAS_IMAGES_PER_TAG", value_name = "COUNT")]
+        images_per_tag: u64,
+        /// Images of each tag that a detector needs (15 if not given)
+        #[arg(long, env = "HABEAS_IMAGES_PER_DETECTED_TAG", value_name = "COUNT")]
+        images_per_detected_tag: u64,
     }
 }
 
@@ -168,6 +177,19 @@ impl Settings {
             options.reseal_after = Duration::from_secs(hours * 3_600);
         }
         Ok(options)
+    }
+
+    /// How models are trained and asked.
+    pub fn model_options(&self) -> habeas_models::Options {
+        let mut options = habeas_models::Options::default();
+        options.training.iterations = self.iterations_per_project;
+        if let Some(count) = self.images_per_tag {
+            options.training.images_per_tag = count;
+        }
+        if let Some(count) = self.images_per_detected_tag {
+            options.training.images_per_detected_tag = count;
+        }
+        options
     }
 
     fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {

@@ -347,7 +347,7 @@ impl Rights {
         let tasks = self.store.read(move |tx| tx.tasks_about(person, TaskKind::PurgeBlobs)).await?;
         for row in tasks.into_iter().filter(|row| row.state != TaskState::Done) {
             let id = row.id;
-            if let Some(claimed) = self.store.write(move |tx| tx.claim(Some(id))).await? {
+            if let Some(claimed) = self.store.write(move |tx| tx.claim(id)).await? {
                 self.store.run_own(&claimed).await?;
             } else {
                 return Err(Error::unavailable("files are being deleted by another worker"));

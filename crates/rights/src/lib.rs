@@ -18,6 +18,7 @@ use std::sync::Arc;
 use habeas_access::{Access, Actor, Permission, authorise, record_staff, staff_role};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result};
+use habeas_models::Models;
 use habeas_store::Store;
 use tokio::sync::Notify;
 
@@ -30,20 +31,26 @@ pub use worker::Worker;
 #[derive(Clone)]
 pub struct Rights {
     access: Access,
+    models: Models,
     store: Store,
     wake: Arc<Notify>,
 }
 
 impl Rights {
     /// Opens it.
-    pub fn new(access: Access) -> Rights {
+    pub fn new(access: Access, models: Models) -> Rights {
         let store = access.store().clone();
-        Rights { access, store, wake: Arc::new(Notify::new()) }
+        Rights { access, models, store, wake: Arc::new(Notify::new()) }
     }
 
     /// Who may do what.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Training and prediction.
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     /// The store underneath.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use habeas_core::{Error, Result, Timestamp, time};
-use habeas_store::{TaskKind, TaskRow};
+use habeas_store::{Lane, TaskKind, TaskRow};
 
 use crate::Rights;
 use crate::plan::PLAN_HOURS;
@@ -70,7 +70,7 @@ impl Worker {
 impl Rights {
     /// Runs the next due task; false when there is none.
     pub async fn run_due(&self) -> Result<bool> {
-        let Some(task) = self.store.write(|tx| tx.claim(None)).await? else { return Ok(false) };
+        let Some(task) = self.store.write(|tx| tx.claim_next(Lane::Prompt)).await? else { return Ok(false) };
         self.run_task(&task).await.map(|()| true)
     }
 
@@ -88,6 +88,13 @@ impl Rights {
             }
             TaskKind::Erasure => self.run_erasure(task).await,
             TaskKind::Export => self.run_export(task).await,
+            TaskKind::Train
+            | TaskKind::Forget
+            | TaskKind::ExportModel
+            | TaskKind::ImportProject
+            | TaskKind::Notify => {
+                Err(Error::internal("a task of the long lane was claimed by the prompt one"))
+            }
         }
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
     }

@@ -43,7 +43,7 @@ impl Store {
 
     /// Claims the named task and runs it; false when somebody else has it or it is done.
     async fn run_now(&self, task: Id) -> Result<bool> {
-        match self.write(move |tx| tx.claim(Some(task))).await? {
+        match self.write(move |tx| tx.claim(task)).await? {
             Some(task) => self.run_own(&task).await.map(|()| true),
             None => Ok(false),
         }
@@ -82,7 +82,13 @@ impl Store {
                 let Reseal { container } = payload(task)?;
                 self.reseal(container).await
             }
-            TaskKind::Erasure | TaskKind::Export => {
+            TaskKind::Erasure
+            | TaskKind::Export
+            | TaskKind::Train
+            | TaskKind::Forget
+            | TaskKind::ExportModel
+            | TaskKind::ImportProject
+            | TaskKind::Notify => {
                 Err(Error::internal(format!("{:?} is not a task of the store's own", task.kind)))
             }
         }

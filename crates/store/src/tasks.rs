@@ -22,6 +22,25 @@ pub enum TaskKind {
     Erasure = 5,
     /// Write an archive.
     Export = 6,
+    /// Train an iteration.
+    Train = 100,
+    /// Solve an iteration again without the images that it lost.
+    Forget = 101,
+    /// Write a model in a portable form.
+    ExportModel = 102,
+    /// Copy a project into another account.
+    ImportProject = 103,
+    /// Tell a holder's own address that a training or an export ended.
+    Notify = 104,
+}
+
+/// Who runs a kind of task: what takes minutes must not keep an erasure waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What a person waits for: numbers below 100.
+    Prompt,
+    /// Training and what belongs to it: numbers from 100.
+    Long,
 }
 
 impl TaskKind {
@@ -33,7 +52,17 @@ impl TaskKind {
         TaskKind::Reseal,
         TaskKind::Erasure,
         TaskKind::Export,
+        TaskKind::Train,
+        TaskKind::Forget,
+        TaskKind::ExportModel,
+        TaskKind::ImportProject,
+        TaskKind::Notify,
     ];
+
+    /// Who runs it.
+    pub const fn lane(self) -> Lane {
+        if (self as i16) < LONG { Lane::Prompt } else { Lane::Long }
+    }
 
     /// The number that stands for it on disk.
     pub const fn number(self) -> i16 {
@@ -100,6 +129,9 @@ pub struct TaskRow {
     /// When it last changed.
     pub updated_at: Timestamp,
 }
+
+/// The first number of the long lane.
+const LONG: i16 = 100;
 
 /// How long a worker may have a task before another may take it, in microseconds.
 pub const LEASE: i64 = 60_000_000;
@@ -192,21 +224,35 @@ impl Tx<'_> {
         rows.iter().map(|row| self.task_of(row)).collect()
     }
 
-    /// Takes the next due task, or the one named, for [`LEASE`]; none when nothing is due or another worker has it.
-    pub fn claim(&mut self, only: Option<Id>) -> Result<Option<TaskRow>> {
+    /// Takes the named task for [`LEASE`]; none when it is done or another worker has it.
+    pub fn claim(&mut self, task: Id) -> Result<Option<TaskRow>> {
         let now = self.now;
-        let rows = match only {
-            Some(id) => self.query(
-                select_tasks!("WHERE id = ?1 AND (state = 0 OR (state = 1 AND lease_until < ?2))"),
-                &[(&id).into(), now.into()],
-            )?,
-            None => self.query(
-                select_tasks!(
-                    "WHERE (state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1) ORDER BY run_after, id LIMIT 1"
-                ),
-                &[now.into()],
-            )?,
+        let rows = self.query(
+            select_tasks!("WHERE id = ?1 AND (state = 0 OR (state = 1 AND lease_until < ?2))"),
+            &[(&task).into(), now.into()],
+        )?;
+        self.take(&rows)
+    }
+
+    /// Takes the next due task of a lane for [`LEASE`]; none when nothing is due.
+    pub fn claim_next(&mut self, lane: Lane) -> Result<Option<TaskRow>> {
+        let now = self.now;
+        let (from, to) = match lane {
+            Lane::Prompt => (0, LONG),
+            Lane::Long => (LONG, i16::MAX),
         };
+        let rows = self.query(
+            select_tasks!(
+                "WHERE ((state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1)) AND kind >= ?2 AND kind < ?3
+                 ORDER BY run_after, id LIMIT 1"
+            ),
+            &[now.into(), from.into(), to.into()],
+        )?;
+        self.take(&rows)
+    }
+
+    fn take(&mut self, rows: &[Row]) -> Result<Option<TaskRow>> {
+        let now = self.now;
         let Some(row) = rows.first() else { return Ok(None) };
         let task = self.task_of(row)?;
         let taken = self.execute(

@@ -30,6 +30,11 @@ impl App {
         self.rights.access()
     }
 
+    /// Training and prediction.
+    pub fn models(&self) -> &habeas_models::Models {
+        self.rights.models()
+    }
+
     /// The tree.
     pub fn store(&self) -> &Store {
         self.rights.store()

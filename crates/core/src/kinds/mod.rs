@@ -2,17 +2,23 @@
 
 mod custom_vision;
 mod identity;
+mod images;
 mod installation;
+mod learning;
 mod rights;
 mod telemetry;
 
-pub use custom_vision::{
-    Account, AccountDoc, Image, ImageDoc, KeyPair, Project, ProjectDoc, Region, Tag, TagDoc, TagType,
-};
+pub use custom_vision::{Account, AccountDoc, KeyPair, Project, ProjectDoc, Tag, TagDoc, TagType};
 pub use identity::{
     AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token,
     TokenDoc, TokenPurpose,
 };
+pub use images::{Image, ImageDoc, KeptImage, Region};
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
+pub use learning::{
+    BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
+    ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
+    Suggestion, SuggestionDoc, TrainedModel, TrainingType,
+};
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};

@@ -56,6 +56,11 @@ pub enum Record {
         /// The number of the key.
         generation: u32,
     },
+    /// Exported models were revoked: what they were made from was erased.
+    ModelsRevoked {
+        /// SHA-256 of the model files, in hexadecimal.
+        digests: Vec<String>,
+    },
     /// A receipt was issued.
     ReceiptIssued {
         /// The receipt.
@@ -76,6 +81,8 @@ struct State {
     files: Vec<(PathBuf, File, u64)>,
     next: u64,
     erased: HashSet<Id>,
+    /// Digests of revoked models, oldest first.
+    revoked: Vec<String>,
     /// A write failed: the files must be read again before anything is appended.
     broken: bool,
 }
@@ -105,6 +112,7 @@ impl Ledger {
             .map(|(_, _, bytes, _, length)| bytes[..*length as usize].to_vec())
             .unwrap_or_default();
         let mut erased = HashSet::new();
+        let mut revoked = Vec::new();
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
             if bytes[..*length as usize] != whole[..*length as usize] {
@@ -117,11 +125,11 @@ impl Ledger {
                 *length = longest;
             } else {
                 next = records.len() as u64;
-                records.iter().for_each(|record| note(record, &mut erased));
+                records.iter().for_each(|record| note(record, &mut erased, &mut revoked));
             }
         }
         let files = contents.into_iter().map(|(path, file, _, _, length)| (path, file, length)).collect();
-        Ok(Ledger { state: Mutex::new(State { files, next, erased, broken: false }) })
+        Ok(Ledger { state: Mutex::new(State { files, next, erased, revoked, broken: false }) })
     }
 
     /// Appends records, durably in every copy when this returns; the position after them.
@@ -149,8 +157,8 @@ impl Ledger {
         }
         fault::point("ledger.appended");
         state.next += records.len() as u64;
-        let State { erased, .. } = &mut *state;
-        records.iter().for_each(|record| note(record, erased));
+        let State { erased, revoked, .. } = &mut *state;
+        records.iter().for_each(|record| note(record, erased, revoked));
         Ok(state.next)
     }
 
@@ -164,6 +172,11 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).erased.contains(&id)
     }
 
+    /// Digests of the exported models that were revoked, oldest first.
+    pub fn revoked_models(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).revoked.clone()
+    }
+
     /// The records from `position` on, read from disk.
     pub fn replay(&self, position: u64) -> Result<Vec<Record>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +187,7 @@ impl Ledger {
     }
 }
 
-fn note(record: &Record, erased: &mut HashSet<Id>) {
+fn note(record: &Record, erased: &mut HashSet<Id>, revoked: &mut Vec<String>) {
     match record {
         Record::ContainerErased { container } => {
             erased.insert(*container);
@@ -182,6 +195,11 @@ fn note(record: &Record, erased: &mut HashSet<Id>) {
         Record::PersonErased { person, containers } => {
             erased.insert(*person);
             erased.extend(containers);
+        }
+        Record::ModelsRevoked { digests } => {
+            for digest in digests.iter().filter(|digest| !revoked.contains(digest)).collect::<Vec<_>>() {
+                revoked.push(digest.clone());
+            }
         }
         Record::ItemErased { .. } | Record::GenerationDestroyed { .. } | Record::ReceiptIssued { .. } => {}
     }

@@ -139,6 +139,27 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// Every connection of one sort from what stands directly under `parent`, oldest first: source, target, since when.
+    pub fn edges_under(&mut self, parent: Id, relation: Relation) -> Result<Vec<(Id, Id, Timestamp)>> {
+        self.query(
+            "SELECT e.source, e.target, e.created_at FROM resource r JOIN edge e ON e.source = r.id
+             WHERE r.parent = ?1 AND e.relation = ?2 ORDER BY e.created_at, e.target",
+            &[(&parent).into(), relation.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.id(0)?, row.id(1)?, row.time(2)?)))
+        .collect()
+    }
+
+    /// To how many resources `source` is connected.
+    pub fn count_targets(&mut self, source: Id, relation: Relation) -> Result<u64> {
+        let count = self.number(
+            "SELECT COUNT(*) FROM edge WHERE source = ?1 AND relation = ?2",
+            &[(&source).into(), relation.number().into()],
+        )?;
+        Ok(count as u64)
+    }
+
     /// How many resources are connected to `target`.
     pub fn count_sources(&mut self, target: Id, relation: Relation) -> Result<u64> {
         let count = self.number(

@@ -1,6 +1,6 @@
 //! Creating, reading, changing and removing resources.
 
-use habeas_core::node::{AttrKey, AttrValue, RawNode};
+use habeas_core::node::{AttrKey, AttrValue, RawNode, Relation};
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
 use super::holders::{HolderState, frozen};
@@ -55,6 +55,8 @@ pub struct Removed {
     /// The tasks that finish the removal: deleting blobs, destroying keys, noting it in the ledger. They are committed with
     /// it; [`crate::Store::finish`] runs them at once, the worker runs them otherwise.
     pub tasks: Vec<Id>,
+    /// Iterations that learned from what was removed: each has a waiting [`TaskKind::Forget`].
+    pub learners: Vec<Id>,
 }
 
 /// Blobs that one task deletes.
@@ -368,6 +370,7 @@ impl Tx<'_> {
         }
         resources.sort_unstable();
         resources.dedup();
+        let learners = self.schedule_forgetting(id)?;
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
             tasks.push(self.enqueue(
@@ -393,7 +396,7 @@ impl Tx<'_> {
             }
         }
         self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
-        Ok(Removed { resources: resources.len() as u64, blobs: blobs.len() as u64, tasks })
+        Ok(Removed { resources: resources.len() as u64, blobs: blobs.len() as u64, tasks, learners })
     }
 
     /// Removes an erased container whose keys are gone, with all that stands under it; with it the holder, when the container was
@@ -406,6 +409,86 @@ impl Tx<'_> {
             self.remove_holder(container)?;
         }
         Ok(removed)
+    }
+
+    /// Sees to it that every iteration that learned from what stands under `root`, and does not stand there itself, is solved again
+    /// without it. Nothing that a model learned from is removed without this.
+    fn schedule_forgetting(&mut self, root: Id) -> Result<Vec<Id>> {
+        let rows = self.query(
+            "WITH RECURSIVE subtree (id) AS (
+                 SELECT id FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT DISTINCT e.source FROM edge e JOIN subtree s ON s.id = e.target
+             WHERE e.relation = ?2 AND e.source NOT IN (SELECT id FROM subtree)",
+            &[(&root).into(), Relation::LearnedFrom.number().into()],
+        )?;
+        let mut learners = Vec::new();
+        for row in &rows {
+            let iteration = row.id(0)?;
+            self.enqueue_forgetting(iteration)?;
+            learners.push(iteration);
+        }
+        Ok(learners)
+    }
+
+    /// Enqueues the task that solves an iteration again, unless one waits already.
+    pub fn enqueue_forgetting(&mut self, iteration: Id) -> Result<Id> {
+        let waiting = self.query_one(
+            "SELECT id FROM task WHERE subject = ?1 AND kind = ?2 AND state = 0",
+            &[(&iteration).into(), TaskKind::Forget.number().into()],
+        )?;
+        match waiting {
+            Some(row) => row.id(0),
+            None => {
+                let now = self.now;
+                self.enqueue(
+                    TaskKind::Forget,
+                    Some(iteration),
+                    &serde_json::json!({ "iteration": iteration }),
+                    now,
+                )
+            }
+        }
+    }
+
+    /// Sees to it that iterations of others that learned from anything `holder` has are solved again; their number. For bulk removals,
+    /// which do not go resource by resource.
+    pub fn schedule_forgetting_of(&mut self, holder: Id) -> Result<u64> {
+        let iterations = self.learners_from(holder)?;
+        for iteration in &iterations {
+            self.enqueue_forgetting(*iteration)?;
+        }
+        Ok(iterations.len() as u64)
+    }
+
+    /// Iterations of other holders that learned from anything `holder` has.
+    pub fn learners_from(&mut self, holder: Id) -> Result<Vec<Id>> {
+        self.query(
+            "SELECT DISTINCT e.source FROM edge e JOIN resource t ON t.id = e.target JOIN resource s ON s.id = e.source
+             WHERE e.relation = ?2 AND t.holder = ?1 AND s.holder <> ?1 ORDER BY e.source",
+            &[(&holder).into(), Relation::LearnedFrom.number().into()],
+        )?
+        .iter()
+        .map(|row| row.id(0))
+        .collect()
+    }
+
+    /// Makes a resource one of another kind with the same document, such as an image that leaves the workspace; its connections and
+    /// blobs stay. A conflict when somebody else changed it since `node` was read.
+    pub fn change_kind<From: DataKind, To: DataKind<Doc = From::Doc>>(
+        &mut self,
+        node: &Node<From::Doc>,
+    ) -> Result<Node<From::Doc>>
+    where
+        From::Doc: Clone,
+    {
+        let mut changed = node.clone();
+        changed.kind = To::KIND;
+        self.execute(
+            "UPDATE resource SET kind = ?2 WHERE id = ?1 AND kind = ?3",
+            &[(&node.id).into(), To::KIND.number().into(), From::KIND.number().into()],
+        )?;
+        self.update::<To>(&changed)
     }
 
     /// Sees to it that the container gets a new key, and its old one is destroyed, once the configured time is over. Many

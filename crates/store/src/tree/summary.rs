@@ -163,6 +163,19 @@ impl Tx<'_> {
         Ok(unknown)
     }
 
+    /// Gives up blobs that no document points at any more: forgets them and enqueues the deletion of their bytes.
+    pub fn release_blobs(&mut self, ids: &[Id]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for id in ids {
+            self.execute("DELETE FROM blob WHERE id = ?1", &[id.into()])?;
+        }
+        let now = self.now;
+        self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": ids }), now)?;
+        Ok(())
+    }
+
     /// Rows that still refer to `holder`, by table: what the verification of an erasure counts. All are zero afterwards.
     pub fn traces_of(&mut self, holder: Id) -> Result<Vec<(&'static str, u64)>> {
         let args = [(&holder).into()];

@@ -223,6 +223,7 @@ fn document(
         metadata: BTreeMap::new(),
         regions: Vec::new(),
         created_by: maker,
+        features: BTreeMap::new(),
     }
 }
 

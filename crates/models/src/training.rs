@@ -1,0 +1,221 @@
+//! Running a training: features, model, and the commit that makes the iteration `Completed`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, ModelState, TrainedModel};
+use habeas_core::node::Relation;
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, fault};
+use habeas_store::{TaskRow, TaskState, Tx};
+use serde::{Deserialize, Serialize};
+
+use crate::compute::{Computed, Extractor, Input};
+use crate::{Models, TrainingSet};
+
+/// Media type of weights, sums and evaluations.
+const MEDIA_TYPE: &str = "application/octet-stream";
+/// Between two looks at whether a training is still wanted; well within the lease of its task.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often a training is tried when the disk or the database fails.
+const ATTEMPTS: u32 = 5;
+
+/// The task of one iteration.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct IterationTask {
+    pub(crate) iteration: Id,
+}
+
+/// What [`Models::compute`] needs of an iteration, read at one moment.
+pub(crate) struct Known {
+    pub(crate) node: Node<IterationDoc>,
+    /// The images it learns from that are still there, in the order of their ids.
+    pub(crate) learned: Vec<Id>,
+}
+
+pub(crate) fn known(tx: &mut Tx<'_>, iteration: Id) -> Result<Option<Known>> {
+    let Some(node) = tx.get::<Iteration>(iteration)? else { return Ok(None) };
+    let mut learned: Vec<Id> =
+        tx.targets(iteration, Relation::LearnedFrom)?.into_iter().map(|(image, _)| image).collect();
+    learned.sort_unstable();
+    Ok(Some(Known { node, learned }))
+}
+
+impl Models {
+    /// Trains the iteration of a claimed task and ends the task, or puts it back.
+    pub(crate) async fn run_training(&self, task: &TaskRow) -> Result<()> {
+        let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
+        let id = task.id;
+        let result = self.train(task, iteration).await;
+        match result {
+            Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            // Deleted, cancelled or being erased: there is nothing left to train.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
+                self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable && task.attempts + 1 < ATTEMPTS => {
+                let attempts = task.attempts + 1;
+                self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
+                Err(error)
+            }
+            Err(error) => {
+                let what = error.to_string();
+                self.store()
+                    .write(move |tx| {
+                        if let Some(mut node) = tx.get::<Iteration>(iteration)? {
+                            node.doc.status = IterationStatus::Failed;
+                            node.doc.error = Some(what.clone());
+                            tx.update::<Iteration>(&node)?;
+                        }
+                        tx.end_task(id, TaskState::Failed)
+                    })
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
+        let began = self.store().ambient().now();
+        let watch = self.watch(task, iteration);
+        loop {
+            let known = self.store().read(move |tx| known(tx, iteration)).await?.ok_or_else(gone)?;
+            if known.node.doc.status != IterationStatus::Training {
+                return Ok(());
+            }
+            let set = self.snapshot(&known.node).await?;
+            let extractor = Extractor::of(&known.node.doc);
+            self.make_features(extractor, &known.learned, &watch.cancelled).await?;
+            fault::point("train.features_made");
+            let computed = self.compute(&known, &set, extractor, &watch.cancelled).await?;
+            fault::point("train.computed");
+            let unlearned = 0;
+            let (blobs, model) = self
+                .store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned)
+                .await?;
+            fault::point("train.stored");
+            let learned = known.learned;
+            let committed = self
+                .store()
+                .write(move |tx| {
+                    let Some(now) = self::known(tx, iteration)? else { return Err(gone()) };
+                    if now.learned != learned {
+                        // Something was erased in the meantime: what was computed knows it and must not be kept.
+                        tx.release_blobs(&blobs.iter().map(|blob| blob.id).collect::<Vec<_>>())?;
+                        return Ok(false);
+                    }
+                    let mut node = now.node;
+                    let ended = tx.now();
+                    node.doc.status = IterationStatus::Completed;
+                    node.doc.trained_at = Some(ended);
+                    node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
+                    node.doc.model = Some(model.clone());
+                    tx.update::<Iteration>(&node)?;
+                    tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
+                    Ok(true)
+                })
+                .await?;
+            if committed {
+                fault::point("train.committed");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Computes everything about a model from the features of the images that are still there.
+    pub(crate) async fn compute(
+        &self,
+        known: &Known,
+        set: &TrainingSet,
+        extractor: Extractor,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<Computed> {
+        let features = self.load_features(extractor, &known.learned).await?;
+        let input = Input::new(&known.node.doc, set, features)?;
+        let (compute, cancelled) = (self.inner.compute.clone(), Arc::clone(cancelled));
+        tokio::task::spawn_blocking(move || compute.train(&input, &cancelled))
+            .await
+            .map_err(|_| Error::internal("a training could not be computed"))?
+    }
+
+    /// Stores what was computed; the blobs are attached with the document that gets the model.
+    pub(crate) async fn store_model(
+        &self,
+        iteration: Id,
+        extractor: Extractor,
+        computed: &Computed,
+        images: u64,
+        unlearned: u64,
+    ) -> Result<(Vec<BlobRef>, TrainedModel)> {
+        let mut blobs = Vec::new();
+        for bytes in [Some(&computed.weights), computed.sums.as_ref(), computed.evaluation.as_ref()] {
+            let Some(bytes) = bytes else {
+                blobs.push(None);
+                continue;
+            };
+            let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, MEDIA_TYPE);
+            let announced = blob.clone();
+            self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
+            self.store().blobs().put(&blob, bytes).await?;
+            blobs.push(Some(blob));
+        }
+        let [weights, sums, evaluation] = <[Option<BlobRef>; 3]>::try_from(blobs)
+            .map_err(|_| Error::internal("a model has three parts"))?;
+        let weights = weights.ok_or_else(|| Error::internal("a model has weights"))?;
+        let all = [Some(weights.clone()), sums.clone(), evaluation.clone()].into_iter().flatten().collect();
+        let state = if evaluation.is_some() { ModelState::Final } else { ModelState::Interim };
+        let model = TrainedModel {
+            state,
+            extractor: extractor.name().to_owned(),
+            weights,
+            sums,
+            evaluation,
+            sums_digest: computed.sums_digest.clone(),
+            state_digest: computed.state_digest.clone(),
+            images,
+            unlearned,
+        };
+        Ok((all, model))
+    }
+
+    /// Keeps the lease of a task while its work goes on, and notices when its iteration is deleted: that is how it is cancelled.
+    pub(crate) fn watch(&self, task: &TaskRow, iteration: Id) -> Watch {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (store, id, payload, flag) =
+            (self.store().clone(), task.id, task.payload.clone(), Arc::clone(&cancelled));
+        let beat = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                let payload = payload.clone();
+                let there = store
+                    .write(move |tx| {
+                        tx.progress(id, &payload)?;
+                        Ok(tx.position(iteration)?.is_some())
+                    })
+                    .await;
+                match there {
+                    Ok(false) => flag.store(true, Ordering::Relaxed),
+                    Ok(true) => {}
+                    Err(error) => tracing::warn!(%error, "the lease of a training was not extended"),
+                }
+            }
+        });
+        Watch { cancelled, beat }
+    }
+}
+
+/// A heartbeat that ends with the work.
+pub(crate) struct Watch {
+    pub(crate) cancelled: Arc<AtomicBool>,
+    beat: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.beat.abort();
+    }
+}
+
+pub(crate) fn gone() -> Error {
+    Error::not_found("the iteration does not exist any more")
+}

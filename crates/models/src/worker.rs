@@ -1,0 +1,69 @@
+//! The worker of the long lane: one training, unlearning, export or import at a time, beside the prompt tasks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use habeas_core::{Error, Result};
+use habeas_store::{Lane, TaskKind, TaskRow};
+
+use crate::Models;
+
+/// The longest time between two looks for due tasks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs the tasks of the long lane.
+#[derive(Debug)]
+pub struct ModelWorker {
+    models: Models,
+    stopping: AtomicBool,
+}
+
+impl ModelWorker {
+    /// A worker for these models.
+    pub fn new(models: Models) -> ModelWorker {
+        ModelWorker { models, stopping: AtomicBool::new(false) }
+    }
+
+    /// Works until [`ModelWorker::stop`].
+    pub async fn run(&self) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            match self.models.run_due().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "a task of the long lane failed"),
+            }
+            // Whichever comes first: an enqueued task, or the time to look for due ones.
+            let _ = tokio::time::timeout(PAUSE, self.models.inner.wake.notified()).await;
+        }
+    }
+
+    /// Takes no other task. The one in hand is not waited for: it is resumed at the next start.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.models.wake();
+    }
+}
+
+impl Models {
+    /// Runs the next due task of the long lane; false when there is none.
+    pub async fn run_due(&self) -> Result<bool> {
+        let Some(task) = self.store().write(|tx| tx.claim_next(Lane::Long)).await? else { return Ok(false) };
+        self.run_task(&task).await.map(|()| true)
+    }
+
+    /// Runs due tasks until none is left: what a command line without a server does, and tests.
+    pub async fn run_all_due(&self) -> Result<()> {
+        while self.run_due().await? {}
+        Ok(())
+    }
+
+    async fn run_task(&self, task: &TaskRow) -> Result<()> {
+        tracing::debug!(task = %task.id, kind = ?task.kind, attempt = task.attempts + 1, "running a task");
+        match task.kind {
+            TaskKind::Train => self.run_training(task).await,
+            TaskKind::Forget => self.run_forgetting(task).await,
+            kind => Err(Error::internal(format!("{kind:?} is not a task of the long lane"))),
+        }
+        .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
+    }
+}
