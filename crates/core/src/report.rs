@@ -38,6 +38,18 @@ pub struct PersonCreatedReport {
     pub prediction_keys: Vec<String>,
 }
 
+/// A member of an organisation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberReport {
+    /// Object id.
+    pub person: String,
+    /// `owner`, `contributor` or `reader`.
+    pub role: String,
+    /// Since when.
+    pub since: String,
+}
+
 /// Everything held on a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -138,7 +150,7 @@ pub struct ItemPage {
 pub struct PlanReport {
     /// The plan's id.
     pub plan: String,
-    /// The person to be erased.
+    /// The person or organisation to be erased.
     pub object_id: String,
     /// SHA-256 over what would be erased, what stays, and who else is affected; telemetry, tokens and archives aside. A plan
     /// whose digest no longer holds is refused.
@@ -163,7 +175,7 @@ pub struct PlanReport {
     pub keys: u64,
     /// What becomes of backups.
     pub backups: String,
-    /// What has to be settled before it can run; empty when it can.
+    /// What has to be settled before it can run, the choices and how each is made; empty when it can.
     pub blocked: Vec<String>,
 }
 

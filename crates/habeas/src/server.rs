@@ -154,7 +154,7 @@ impl Server {
         self.model_worker.stop();
         while self.work.join_next().await.is_some() {}
         if let Err(error) = self.app.access().telemetry().flush().await {
-            tracing::warn!(%error, "the last telemetry was not written");
+            tracing::warn!(error = format_args!("{error:#}"), "the last telemetry was not written");
         }
         // A file that is gone already is as good.
         let _ = std::fs::remove_file(&self.socket);
@@ -175,9 +175,13 @@ fn router(app: &App, settings: &Settings) -> Router {
         bytes: settings.disk_reserve_mb.unwrap_or(256).saturating_mul(1_000_000),
     };
     let metrics = Metrics::new(reserve);
+    let thumbnail: habeas_portal::ThumbnailAddress = {
+        let app = app.clone();
+        Arc::new(move |project, image| habeas_wire::custom_vision::thumbnail_address(&app, project, image))
+    };
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
-        .merge(habeas_portal::router(app.rights.clone(), settings.tls()))
+        .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
             settings.upload_timeout_seconds.unwrap_or(60),
         )));
@@ -197,7 +201,7 @@ async fn flush_regularly(rights: Rights, stop: CancellationToken) {
             () = tokio::time::sleep(FLUSH) => {}
         }
         if let Err(error) = rights.access().telemetry().flush().await {
-            tracing::warn!(%error, "telemetry was not written");
+            tracing::warn!(error = format_args!("{error:#}"), "telemetry was not written");
         }
     }
 }

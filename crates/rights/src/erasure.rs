@@ -6,12 +6,12 @@
 //! (Re-sealing what is kept, and notifying have their places before `shred` and after `receipt`.)
 
 use habeas_access::Actor;
-use habeas_core::kinds::Person;
+use habeas_core::kinds::{Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
 use habeas_store::ledger::Record;
-use habeas_store::{HolderState, TaskKind, TaskRow, TaskState};
+use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,8 +30,9 @@ pub const STEPS: &[(&str, &str)] = &[
     ("receipt", "The receipt is signed"),
 ];
 
-/// What a caller is told who confirmed with something else than the person's address.
-pub const CONFIRMATION_HINT: &str = "type the person's e-mail address exactly as their profile shows it";
+/// What a caller is told who confirmed with something else than the person's address or the organisation's name.
+pub const CONFIRMATION_HINT: &str =
+    "type the person's e-mail address, or the organisation's name, exactly as it is shown";
 
 /// Rows deleted in one transaction.
 const ROWS: u32 = 2_000;
@@ -41,6 +42,7 @@ const BLOBS: u32 = 2_000;
 /// An erasure as its task keeps it: random ids, counts, steps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ErasureTask {
+    /// The person, or the organisation.
     pub(crate) person: Id,
     pub(crate) plan: PlanReport,
     /// Salt of the receipt's commitment to the person; forgotten with the task.
@@ -166,7 +168,7 @@ impl Rights {
         Ok((row, task))
     }
 
-    /// Starts the run of a plan. `confirmation` is the person's e-mail address; `digest`, if given, must be the plan's. Refused when
+    /// Starts the run of a plan. `confirmation` is the person's e-mail address or the organisation's name; `digest`, if given, must be the plan's. Refused when
     /// the plan is too old, when it no longer says what would be done, and when something has to be settled first. Starting a
     /// plan that runs or is done already changes nothing.
     pub async fn start_erasure(
@@ -187,11 +189,11 @@ impl Rights {
         self.store
             .write(move |tx| {
                 let person = task.person;
-                let profile =
-                    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
-                if profile.doc.email != confirmation {
-                    return Err(Error::invalid("the confirmation is not the person's e-mail address")
-                        .hint(CONFIRMATION_HINT));
+                if called(tx, person)? != confirmation {
+                    return Err(Error::invalid(
+                        "the confirmation is not what the person or organisation is called",
+                    )
+                    .hint(CONFIRMATION_HINT));
                 }
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
@@ -215,7 +217,7 @@ impl Rights {
     /// Calls a run off; possible until the keys are destroyed.
     pub async fn cancel_erasure(&self, plan: Id, actor: &Actor) -> Result<()> {
         let (_, task) = self.erasure_task(plan).await?;
-        self.authorise(actor, task.person, "CancelErasure").await?;
+        self.authorise_erasure(actor, task.person, "CancelErasure").await?;
         self.store
             .write(move |tx| {
                 let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
@@ -406,6 +408,17 @@ impl Rights {
             fault::point("erase.blobs_purged");
         }
         Ok(())
+    }
+}
+
+/// What a confirmation must say: a person's e-mail address, an organisation's name.
+fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
+    if let Some(person) = tx.get::<Person>(holder)? {
+        return Ok(person.doc.email);
+    }
+    match tx.get::<Organisation>(holder)? {
+        Some(organisation) => Ok(organisation.doc.name),
+        None => Err(Error::not_found("there is no such person or organisation")),
     }
 }
 

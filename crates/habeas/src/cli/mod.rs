@@ -5,6 +5,7 @@ mod connect;
 mod erase;
 mod export;
 mod keyring;
+mod organisation;
 mod output;
 mod person;
 mod receipt;
@@ -70,6 +71,9 @@ enum Verb {
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
+    /// Make organisations, and say who works in them
+    #[command(subcommand)]
+    Organisation(organisation::Verb),
     /// Issue bearer tokens
     #[command(subcommand)]
     Token(person::TokenVerb),
@@ -143,6 +147,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Person(verb) => person::run(verb, file).await,
+        Verb::Organisation(verb) => organisation::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
@@ -160,6 +165,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<habeas_core::Error>() {
         eprintln!("error: {}", error.what);
+        if let Some(place) = &error.place {
+            eprintln!("where: {place}");
+        }
         if let Some(hint) = &error.hint {
             eprintln!("hint: {hint}");
         }

@@ -9,7 +9,9 @@ mod crash;
 mod custom_vision;
 mod deployment;
 mod disk;
-mod postgres;
+mod old_data;
+mod portal;
+mod postgres_tls;
 mod races;
 mod restore;
 mod s3;
@@ -17,3 +19,5 @@ mod scan;
 mod schema;
 mod starting;
 mod worlds;
+
+use habeas_tests::postgres;

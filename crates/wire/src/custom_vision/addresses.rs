@@ -84,6 +84,11 @@ fn parse(project: &str, blob: &str) -> Option<(Id, Id, Copy)> {
     Some((project, blob[2..].parse().ok()?, copy))
 }
 
+/// The address of an image's thumbnail on this server, signed, without host. Who may see the image is the caller's to know.
+pub fn thumbnail_address(app: &App, project: Id, image: Id) -> habeas_core::Result<String> {
+    Ok(Signer::new(app, "")?.address(project, image, Copy::Thumbnail))
+}
+
 /// Serves a signed address. Whatever is wrong with it, the image does not exist.
 pub(super) async fn serve(
     State(app): State<App>,

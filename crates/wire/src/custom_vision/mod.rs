@@ -28,6 +28,7 @@ use axum::http::{Request, Uri};
 use axum::routing::{delete, get, patch, post};
 
 use crate::App;
+pub use addresses::thumbnail_address;
 use operation::{named, not_served};
 
 /// The largest request: 64 images of 6 MB in base64, and room for the rest.
