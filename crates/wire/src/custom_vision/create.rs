@@ -1,4 +1,4 @@
-//! Creating images: from data and from files.
+//! Creating images: from data and from files, and the batches of any source.
 //!
 //! Images are decoded, sealed and flushed one after the other as they come by; the whole batch is then committed in one
 //! transaction, so that a broken upload leaves nothing. An image whose bytes are in the project already is not stored again: it
@@ -36,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) tags: Vec<Id>,
     pub(super) regions: Vec<(Id, [f64; 4])>,
     pub(super) state: State,
+    /// The stored prediction that it was taken from, which goes when the image is there.
+    pub(super) prediction: Option<Id>,
 }
 
 pub(super) enum State {
@@ -56,7 +58,13 @@ pub(super) async fn from_data(call: Call, request: Request<Body>) -> Result<Resp
     let mut prepared = Vec::new();
     for bytes in images {
         let state = store(&call.app, project, bytes.to_vec(), None, call.maker()).await?;
-        prepared.push(Prepared { name: None, tags: tags.clone(), regions: Vec::new(), state });
+        prepared.push(Prepared {
+            name: None,
+            tags: tags.clone(),
+            regions: Vec::new(),
+            state,
+            prediction: None,
+        });
     }
     commit(call, project, prepared, Vec::new(), BTreeMap::new()).await
 }
@@ -79,7 +87,7 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
                     runtime.block_on(store(&app, project, bytes, entry.name.clone(), maker))?
                 }
             };
-            prepared.push(Prepared { name: entry.name, tags, regions, state });
+            prepared.push(Prepared { name: entry.name, tags, regions, state, prediction: None });
             Ok(())
         })?;
         Ok::<_, Error>((prepared, batch))
@@ -94,7 +102,7 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
     commit(call, project, prepared, tags, metadata).await
 }
 
-async fn writable(call: &Call) -> CoreResult<Id> {
+pub(super) async fn writable(call: &Call) -> CoreResult<Id> {
     let (actor, project) = (call.actor, call.project()?);
     call.app
         .store()
@@ -102,7 +110,7 @@ async fn writable(call: &Call) -> CoreResult<Id> {
         .await
 }
 
-fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
+pub(super) fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     require_at_most(texts.len(), most, name)?;
     let mut ids = Vec::new();
     for text in texts {
@@ -114,7 +122,7 @@ fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     Ok(ids)
 }
 
-fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
+pub(super) fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
     entries.iter().map(|entry| Ok((guid(&entry.tag_id, "tagId")?, checked(entry)?))).collect()
 }
 
@@ -203,7 +211,7 @@ fn refused(error: ImageError) -> CoreResult<State> {
 }
 
 /// Commits the batch in one transaction and answers for every image, in the order sent.
-async fn commit(
+pub(super) async fn commit(
     call: Call,
     project: Id,
     prepared: Vec<Prepared>,
@@ -213,15 +221,23 @@ async fn commit(
     let actor = call.actor;
     let limits = call.app.limits.clone();
     let signer = Signer::new(&call.app, &call.base)?;
-    let (results, unused) = call
+    let (results, unused, removed) = call
         .app
         .store()
         .write(move |tx| {
             let mut batch = Batch::begin(tx, &actor, project, &tags, &metadata, &limits)?;
             let mut results = Vec::new();
             let mut unused = Vec::new();
+            let mut removed = Vec::new();
             for image in &prepared {
-                let (status, id) = batch.add(tx, image)?;
+                let (status, id) = match image.prediction {
+                    // It expired or was erased meanwhile.
+                    Some(prediction) if tx.position(prediction)?.is_none() => ("ErrorSource", None),
+                    _ => batch.add(tx, image)?,
+                };
+                if let (Some(prediction), true) = (image.prediction, id.is_some()) {
+                    removed.push(tx.remove(prediction)?);
+                }
                 if let (State::New(doc), true) = (&image.state, status != "OK") {
                     unused.push(doc.original.id);
                 }
@@ -237,9 +253,12 @@ async fn commit(
                 let now = tx.now();
                 tx.enqueue(habeas_store::TaskKind::PurgeBlobs, None, &json!({ "blobs": unused }), now)?;
             }
-            Ok((results, unused.len()))
+            Ok((results, unused.len(), removed))
         })
         .await?;
+    for removal in &removed {
+        call.app.store().finish(removal).await;
+    }
     tracing::debug!(images = results.len(), unused, "a batch was committed");
     // Microsoft's service seems to call a batch with duplicates unsuccessful; programs print that as a failure. Here a duplicate is a
     // success, since the image is there with the tags asked for.

@@ -215,6 +215,7 @@ impl Import {
                 })
                 .collect(),
             state,
+            prediction: None,
         };
         Ok(Some((image.file.clone(), prepared, metadata)))
     }
