@@ -3,7 +3,8 @@
 
 use std::sync::OnceLock;
 
-use habeas_core::fault;
+use habeas_core::kinds::{ScoredTag, StoredPrediction};
+use habeas_core::{DataKind as _, fault};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -71,6 +72,13 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let trained = crate::exports::iteration(store, &project, crate::exports::COMPACT, status).await;
     let model = marker("modelbytes");
     crate::exports::exported(store, trained, &seed.repeat(4), model.as_bytes()).await;
+    let mut asked = image(2);
+    asked.extend_from_slice(marker("askedbytes").as_bytes());
+    let application = marker("application");
+    crate::predictions::stored(store, &project, &asked, |new| new.doc.application = Some(application)).await;
+    let suggested =
+        ScoredTag { name: marker("suggested"), ..StoredPrediction::example().predictions[0].clone() };
+    crate::predictions::suggestion(store, &first, trained, suggested).await;
     let (status, archive) =
         deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
@@ -91,6 +99,9 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
         "key",
         "value",
         "modelbytes",
+        "askedbytes",
+        "application",
+        "suggested",
     ]
     .iter()
     .map(|what| marker(what))

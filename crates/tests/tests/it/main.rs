@@ -14,6 +14,7 @@ mod exports;
 mod iterations;
 mod notifying;
 mod postgres;
+mod predictions;
 mod races;
 mod restore;
 mod s3;

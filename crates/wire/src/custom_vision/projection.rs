@@ -323,19 +323,19 @@ mod tests {
         let answer = json!({ "id": "1", "project": "2", "iteration": "3", "created": "c", "predictions": predictions });
         let shape = |shape, version| project(answer.clone(), shape, version).to_string();
         assert_eq!(project(answer.clone(), Shape::Prediction, Version(3, 1)), answer);
-        insta::assert_snapshot!(shape(Shape::Prediction, Version::V3_0), @"");
+        insta::assert_snapshot!(shape(Shape::Prediction, Version::V3_0), @r#"{"created":"c","id":"1","iteration":"3","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2"}"#);
         assert_eq!(shape(Shape::Prediction, Version::V2_0), shape(Shape::Prediction, Version::V3_0));
         assert_eq!(shape(Shape::QuickTest, Version::V3_2), shape(Shape::Prediction, Version::V3_0));
-        insta::assert_snapshot!(shape(Shape::Prediction, Version::V1_2), @"");
+        insta::assert_snapshot!(shape(Shape::Prediction, Version::V1_2), @r#"{"Created":"c","Id":"1","Iteration":"3","Predictions":[{"Probability":0.5,"Tag":"x","TagId":"5"}],"Project":"2"}"#);
         let stored = json!({ "token": { "session": "s", "maxCount": 1 }, "results": [{
             "resizedImageUri": "r", "thumbnailUri": "t", "originalImageUri": "o", "domain": "d", "id": "1", "project": "2",
             "iteration": "3", "created": "c", "predictions": predictions,
         }] });
         let shape = |version| project(stored.clone(), Shape::PredictionQuery, version).to_string();
         assert_eq!(project(stored.clone(), Shape::PredictionQuery, Version::V3_3), stored);
-        insta::assert_snapshot!(shape(Version::V2_2), @"");
-        insta::assert_snapshot!(shape(Version::V2_0), @"");
-        insta::assert_snapshot!(shape(Version::V1_2), @"");
+        insta::assert_snapshot!(shape(Version::V2_2), @r#"{"results":[{"created":"c","domain":"d","id":"1","iteration":"3","originalImageUri":"o","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2","resizedImageUri":"r","thumbnailUri":"t"}],"token":{"maxCount":1,"session":"s"}}"#);
+        insta::assert_snapshot!(shape(Version::V2_0), @r#"{"results":[{"created":"c","domain":"d","id":"1","imageUri":"r","iteration":"3","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2","thumbnailUri":"t"}],"token":{"maxCount":1,"session":"s"}}"#);
+        insta::assert_snapshot!(shape(Version::V1_2), @r#"{"Results":[{"Created":"c","Id":"1","ImageUri":"r","Iteration":"3","Predictions":[{"Probability":0.5,"Tag":"x","TagId":"5"}],"Project":"2","ThumbnailUri":"t"}],"Token":{"MaxCount":1,"Session":"s"}}"#);
     }
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
             let places: Vec<Place> =
                 ranks.iter().enumerate().map(|(at, rank)| (*rank, Id::from_bytes([at as u8; 16]))).collect();
             let mut token = json!({ "maxCount": count });
-            let mut seen = Vec::new();
+            let mut seen: Vec<Place> = Vec::new();
             loop {
                 let asked = Asked::of(&token, Timestamp(1), 256).unwrap();
                 let left = asked.remaining(places.clone());
