@@ -1,4 +1,4 @@
-//! A typed client of `/api/privacy/v1`, over HTTP(S) with a bearer token or over the server's own socket.
+//! A typed client of `/api/privacy/v1`, and of the dataset operations of the training API, over HTTP(S) with a bearer token or over the server's own socket.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use habeas_core::report::{
     ErasureReport, ExportReport, HoldingsReport, IssuedReport, MemberReport, PersonCreatedReport,
     PersonReport, PlanReport,
 };
-use reqwest::header::RANGE;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What can go wrong.
@@ -39,6 +39,35 @@ pub enum Error {
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What became of an imported dataset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatasetReport {
+    /// Whether all of it could be used.
+    pub is_batch_successful: bool,
+    /// Tags that were made.
+    pub tags_created: u64,
+    /// Images that were made.
+    pub images_created: u64,
+    /// Images that were there already.
+    pub images_duplicate: u64,
+    /// What could not be used, altogether.
+    pub problem_count: u64,
+    /// The first of it.
+    pub problems: Vec<DatasetProblem>,
+}
+
+/// A file of an archive that could not be used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DatasetProblem {
+    /// The file.
+    pub file: String,
+    /// The protocol's word for what is wrong.
+    pub status: String,
+    /// What is wrong.
+    pub message: String,
+}
+
 /// A client.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -61,7 +90,10 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/privacy/v1{path}", self.base));
+        self.authorised(self.http.request(method, format!("{}/api/privacy/v1{path}", self.base)))
+    }
+
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -77,8 +109,10 @@ impl Client {
         let body: Value = response.json().await.unwrap_or_default();
         Err(Error::Refused {
             status: status.as_u16(),
+            // The training API has an envelope of its own.
             title: body["title"]
                 .as_str()
+                .or(body["message"].as_str())
                 .unwrap_or(status.canonical_reason().unwrap_or("refused"))
                 .to_owned(),
             detail: body["detail"].as_str().map(str::to_owned),
@@ -226,6 +260,39 @@ impl Client {
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
+    fn dataset(&self, method: Method, project: &str, format: &str) -> reqwest::RequestBuilder {
+        let (base, project, format) = (&self.base, encode(project), encode(format));
+        let path = format!("/customvision/v3.4-preview/training/projects/{project}/dataset?format={format}");
+        self.authorised(self.http.request(method, format!("{base}{path}")))
+    }
+
+    /// A project's images with their tags and regions, as a ZIP in one of the dataset formats.
+    pub async fn export_dataset(
+        &self,
+        project: &str,
+        format: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+        use futures::TryStreamExt as _;
+        let response = self.send(self.dataset(Method::GET, project, format)).await?;
+        Ok(response.bytes_stream().map_err(unreachable))
+    }
+
+    /// Imports a ZIP of `length` bytes in one of the dataset formats.
+    pub async fn import_dataset(
+        &self,
+        project: &str,
+        format: &str,
+        length: u64,
+        archive: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<DatasetReport> {
+        let request = self
+            .dataset(Method::POST, project, format)
+            .header(CONTENT_TYPE, "application/zip")
+            .header(CONTENT_LENGTH, length)
+            .body(reqwest::Body::wrap_stream(archive));
+        self.send(request).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
         self.post(&format!("/persons/{}/erasure-plans", encode(person)), &json!({})).await
@@ -260,6 +327,11 @@ impl Client {
     pub async fn public_key(&self) -> Result<String> {
         let report: Value = self.get("/public-key").await?;
         report["publicKey"].as_str().map(str::to_owned).ok_or(Error::Unreadable)
+    }
+
+    /// SHA-256 digests, in hexadecimal, of exported models that must no longer be used.
+    pub async fn revoked_models(&self) -> Result<Vec<String>> {
+        self.get("/revoked-models").await
     }
 
     /// The state of the server.

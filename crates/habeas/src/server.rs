@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::body::Body;
 use habeas_access::{Access, NewPerson};
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::AccountType;
+use habeas_core::kinds::{AccountType, PREDICTION_DAYS};
 use habeas_core::{Ambient, Id};
 use habeas_models::{ModelWorker, Models};
 use habeas_rights::{Rights, Worker};
@@ -71,6 +71,11 @@ impl Server {
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
         limits.images_per_project = settings.images_per_project.or(limits.images_per_project);
         limits.tags_per_project = settings.tags_per_project.or(limits.tags_per_project);
+        if let Some(days) = settings.prediction_days {
+            // The data map and the answers to access requests say so.
+            ensure!(days <= PREDICTION_DAYS, "prediction-days is at most {PREDICTION_DAYS}");
+            limits.prediction_days = days;
+        }
         if let Some(bytes) = settings.image_bytes {
             limits.image_bytes = bytes;
         }

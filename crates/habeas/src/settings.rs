@@ -98,6 +98,15 @@ settings! {
         /// Tags a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_TAGS_PER_PROJECT", value_name = "COUNT")]
         tags_per_project: u64,
+        /// Allow calls to public addresses that clients name: fetching images by URL, notifying programs
+        #[arg(long, env = "HABEAS_FETCH_URLS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+        fetch_urls: bool,
+        /// Hosts that may be called, separated by commas, such as example.org,*.example.net; all public ones if not given
+        #[arg(long, env = "HABEAS_FETCH_HOSTS", value_name = "HOST,...")]
+        fetch_hosts: String,
+        /// Days that predictions are kept with their images, at most 30; 0 to keep none (30 if not given)
+        #[arg(long, env = "HABEAS_PREDICTION_DAYS", value_name = "DAYS")]
+        prediction_days: u32,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,
@@ -189,6 +198,11 @@ impl Settings {
         if let Some(count) = self.images_per_detected_tag {
             options.training.images_per_detected_tag = count;
         }
+        let hosts = self.fetch_hosts.as_deref().unwrap_or_default().split(',');
+        options.outgoing = habeas_fetch::Policy {
+            enabled: self.fetch_urls.unwrap_or(false),
+            hosts: hosts.map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+        };
         options
     }
 

@@ -34,6 +34,11 @@ impl Extractor {
     pub(crate) fn name(self) -> &'static str {
         self.name
     }
+
+    /// Width and height, in pixels, to which images are stretched.
+    pub(crate) fn side(self) -> u32 {
+        if self == Extractor::MAPS { 192 } else { 224 }
+    }
 }
 
 /// One image as training sees it.
@@ -151,6 +156,14 @@ pub struct Proposal {
     pub bounding_box: [f64; 4],
 }
 
+/// A model in a portable form.
+pub(crate) struct PortableModel {
+    /// One ONNX graph from the pixels of a stretched image to probabilities or boxes.
+    pub(crate) onnx: Vec<u8>,
+    /// SHA-256 of the extractor's own file, in hexadecimal.
+    pub(crate) extractor_digest: String,
+}
+
 /// A model ready to answer.
 pub(crate) struct Model {}
 
@@ -200,6 +213,17 @@ impl Compute {
 
     /// Opens stored weights.
     pub(crate) fn open(&self, _doc: &IterationDoc, _weights: &[u8]) -> Result<Model> {
+        Err(pending())
+    }
+
+    /// Stored weights as one ONNX graph that carries `metadata`; the labels in the order in which the model numbers its tags.
+    pub(crate) fn export(
+        &self,
+        _doc: &IterationDoc,
+        _weights: &[u8],
+        _labels: &[String],
+        _metadata: &[(&str, String)],
+    ) -> Result<PortableModel> {
         Err(pending())
     }
 

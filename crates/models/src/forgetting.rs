@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use habeas_core::kinds::{
-    Image, Iteration, IterationStatus, ModelExport, ModelState, StoredPrediction, TrainedModel,
+    Image, Iteration, IterationStatus, ModelExport, ModelExportState, ModelState, StoredPrediction,
+    TrainedModel,
 };
 use habeas_core::node::{AttrKey, Relation};
 use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Result, fault};
@@ -302,7 +303,10 @@ impl Models {
                 tx.release_blobs(&replaced)?;
                 let mut removed = Vec::new();
                 for export in tx.children::<ModelExport>(iteration, Page::ALL)? {
-                    removed.push(tx.remove(export.id)?);
+                    // One that is still being written is written from what this makes.
+                    if export.doc.state != ModelExportState::Exporting {
+                        removed.push(tx.remove(export.id)?);
+                    }
                 }
                 Ok(removed)
             })

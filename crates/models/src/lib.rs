@@ -9,9 +9,13 @@
 
 mod compute;
 mod evaluating;
+pub mod exporting;
 mod features;
 mod forgetting;
+pub mod importing;
 mod iterations;
+mod model_card;
+pub mod notifying;
 mod predicting;
 mod starting;
 mod training;
@@ -21,17 +25,19 @@ mod worker;
 use std::sync::Arc;
 
 use habeas_core::Result;
+use habeas_fetch::{Outgoing, Policy};
 use habeas_learn::imaging;
 use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
+pub use features::update_image;
 pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use starting::{TrainingLimits, TrainingRequest};
+pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
 pub use worker::ModelWorker;
 
@@ -49,6 +55,8 @@ pub struct Options {
     pub threads: usize,
     /// Trained models kept in memory for predictions.
     pub cached_models: usize,
+    /// Which calls to addresses that clients name are allowed.
+    pub outgoing: Policy,
 }
 
 impl Default for Options {
@@ -58,6 +66,7 @@ impl Default for Options {
             decoding: imaging::Limits::default(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             cached_models: 32,
+            outgoing: Policy::default(),
         }
     }
 }
@@ -75,6 +84,7 @@ struct Inner {
     /// Feature extractions at a time, in training and in prediction.
     extractions: Arc<Semaphore>,
     loaded: Loaded,
+    outgoing: Outgoing,
     /// Solving one iteration again at a time: whoever needs its weights waits here.
     forgetting: tokio::sync::Mutex<()>,
     wake: Arc<Notify>,
@@ -86,6 +96,7 @@ impl Models {
         let compute = Arc::new(Compute::new(options.decoding.clone()));
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
+        let outgoing = Outgoing::new(options.outgoing.clone())?;
         Ok(Models {
             inner: Arc::new(Inner {
                 store,
@@ -93,6 +104,7 @@ impl Models {
                 compute,
                 extractions,
                 loaded,
+                outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 wake: Arc::new(Notify::new()),
             }),
@@ -104,7 +116,13 @@ impl Models {
         &self.inner.store
     }
 
-    fn limits(&self) -> TrainingLimits {
+    /// Calls to addresses that clients name.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.inner.outgoing
+    }
+
+    /// What a training needs, and how many iterations a project may have.
+    pub fn limits(&self) -> TrainingLimits {
         self.inner.options.training
     }
 

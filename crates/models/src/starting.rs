@@ -167,7 +167,13 @@ fn prepare(
         }
         base.add_to(&mut set, &tags);
     }
-    let training_digest = digest_of(&node.doc, request, &ids, &set);
+    let training_digest = digest_of(
+        node.doc.domain,
+        node.doc.classification_type.as_deref(),
+        request.training_type,
+        &ids,
+        &set,
+    );
     let unchanged = iterations
         .iter()
         .find(|iteration| iteration.doc.status == IterationStatus::Completed)
@@ -202,7 +208,7 @@ fn prepare(
 }
 
 /// `Iteration N`, one more than the highest there is.
-fn next_name(iterations: &[Node<IterationDoc>]) -> String {
+pub fn next_name(iterations: &[Node<IterationDoc>]) -> String {
     let highest = iterations
         .iter()
         .filter_map(|node| node.doc.name.strip_prefix("Iteration ")?.parse::<u64>().ok())
@@ -333,11 +339,18 @@ impl Base {
     }
 }
 
-fn digest_of(project: &ProjectDoc, request: &TrainingRequest, tags: &[Id], set: &TrainingSet) -> String {
+/// A digest of what a training depends on, in hexadecimal.
+pub(crate) fn digest_of(
+    domain: Id,
+    classification_type: Option<&str>,
+    training_type: TrainingType,
+    tags: &[Id],
+    set: &TrainingSet,
+) -> String {
     let mut digest = Sha256::default();
-    digest.update(project.domain.as_bytes());
-    digest.update(project.classification_type.as_deref().unwrap_or_default().as_bytes());
-    digest.update(request.training_type.name().as_bytes());
+    digest.update(domain.as_bytes());
+    digest.update(classification_type.unwrap_or_default().as_bytes());
+    digest.update(training_type.name().as_bytes());
     for tag in tags {
         digest.update(tag.as_bytes());
     }

@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, ModelState, TrainedModel};
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, fault};
-use habeas_store::{TaskRow, TaskState, Tx};
+use habeas_core::{BlobRef, Error, Id, Node, Result, fault};
+use habeas_store::{TaskRow, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::{Computed, Extractor, Input};
-use crate::{Models, TrainingSet};
+use crate::{Models, TrainingSet, notifying};
 
 /// Media type of weights, sums and evaluations.
 const MEDIA_TYPE: &str = "application/octet-stream";
 /// Between two looks at whether a training is still wanted; well within the lease of its task.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often a training is tried when the disk or the database fails.
-const ATTEMPTS: u32 = 5;
 
 /// The task of one iteration.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -45,37 +43,11 @@ impl Models {
     /// Trains the iteration of a claimed task and ends the task, or puts it back.
     pub(crate) async fn run_training(&self, task: &TaskRow) -> Result<()> {
         let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
-        let id = task.id;
         let result = self.train(task, iteration).await;
-        match result {
-            Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
-            // Deleted, cancelled or being erased: there is nothing left to train.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
-                self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
-            }
-            Err(error) if error.kind == ErrorKind::Unavailable && task.attempts + 1 < ATTEMPTS => {
-                let attempts = task.attempts + 1;
-                self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
-                Err(error)
-            }
-            Err(error) => {
-                let what = error.to_string();
-                self.store()
-                    .write(move |tx| {
-                        if let Some(mut node) = tx.get::<Iteration>(iteration)? {
-                            node.doc.status = IterationStatus::Failed;
-                            node.doc.error = Some(what.clone());
-                            tx.update::<Iteration>(&node)?;
-                        }
-                        tx.end_task(id, TaskState::Failed)
-                    })
-                    .await?;
-                Err(error)
-            }
-        }
+        self.end_task(task, result, move |tx, why| give_up(tx, iteration, why)).await
     }
 
-    async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
+    pub(crate) async fn train(&self, task: &TaskRow, iteration: Id) -> Result<()> {
         let began = self.store().ambient().now();
         let watch = self.watch(task, iteration);
         loop {
@@ -105,13 +77,17 @@ impl Models {
                         return Ok(false);
                     }
                     let mut node = now.node;
-                    let ended = tx.now();
                     node.doc.status = IterationStatus::Completed;
-                    node.doc.trained_at = Some(ended);
-                    node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
+                    // The copy of an iteration was trained when the original was.
+                    if node.doc.trained_at.is_none() {
+                        let ended = tx.now();
+                        node.doc.trained_at = Some(ended);
+                        node.doc.training_minutes = ((ended.0 - began.0).max(0) as u64 / 60_000_000).max(1);
+                    }
                     node.doc.model = Some(model.clone());
-                    tx.update::<Iteration>(&node)?;
+                    let node = tx.update::<Iteration>(&node)?;
                     tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
+                    notifying::training(tx, &node)?;
                     Ok(true)
                 })
                 .await?;
@@ -181,15 +157,13 @@ impl Models {
     /// Keeps the lease of a task while its work goes on, and notices when its iteration is deleted: that is how it is cancelled.
     pub(crate) fn watch(&self, task: &TaskRow, iteration: Id) -> Watch {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (store, id, payload, flag) =
-            (self.store().clone(), task.id, task.payload.clone(), Arc::clone(&cancelled));
+        let (store, id, flag) = (self.store().clone(), task.id, Arc::clone(&cancelled));
         let beat = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(HEARTBEAT).await;
-                let payload = payload.clone();
                 let there = store
                     .write(move |tx| {
-                        tx.progress(id, &payload)?;
+                        tx.extend_lease(id)?;
                         Ok(tx.position(iteration)?.is_some())
                     })
                     .await;
@@ -202,6 +176,17 @@ impl Models {
         });
         Watch { cancelled, beat }
     }
+}
+
+/// Notes that an iteration could not be trained.
+pub(crate) fn give_up(tx: &mut Tx<'_>, iteration: Id, why: &Error) -> Result<()> {
+    if let Some(mut node) = tx.get::<Iteration>(iteration)? {
+        node.doc.status = IterationStatus::Failed;
+        node.doc.error = Some(why.to_string());
+        let node = tx.update::<Iteration>(&node)?;
+        notifying::training(tx, &node)?;
+    }
+    Ok(())
 }
 
 /// A heartbeat that ends with the work.

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use habeas_core::{Error, Result};
-use habeas_store::{Lane, TaskKind, TaskRow};
+use habeas_core::{Error, ErrorKind, Result};
+use habeas_store::{Lane, TaskKind, TaskRow, TaskState, Tx};
 
 use crate::Models;
 
+/// How often a task is tried when the disk or the database fails.
+const ATTEMPTS: u32 = 5;
 /// The longest time between two looks for due tasks.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,11 +59,47 @@ impl Models {
         Ok(())
     }
 
+    /// Ends a claimed task as its work ended: done, also when what it worked on is gone or goes with an erasure; put back when the disk or
+    /// the database failed; otherwise given up after `failed` has noted why.
+    pub(crate) async fn end_task(
+        &self,
+        task: &TaskRow,
+        result: Result<()>,
+        failed: impl Fn(&mut Tx<'_>, &Error) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (id, attempts) = (task.id, task.attempts + 1);
+        let Err(error) = result else {
+            return self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await;
+        };
+        match error.kind {
+            ErrorKind::NotFound | ErrorKind::Frozen => {
+                self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
+            }
+            ErrorKind::Unavailable if attempts < ATTEMPTS => {
+                self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
+                Err(error)
+            }
+            _ => {
+                let why = error.clone();
+                self.store()
+                    .write(move |tx| {
+                        failed(tx, &why)?;
+                        tx.end_task(id, TaskState::Failed)
+                    })
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
     async fn run_task(&self, task: &TaskRow) -> Result<()> {
         tracing::debug!(task = %task.id, kind = ?task.kind, attempt = task.attempts + 1, "running a task");
         match task.kind {
             TaskKind::Train => self.run_training(task).await,
             TaskKind::Forget => self.run_forgetting(task).await,
+            TaskKind::Notify => self.run_notifying(task).await,
+            TaskKind::ImportProject => self.run_importing(task).await,
+            TaskKind::ExportModel => self.run_exporting(task).await,
             kind => Err(Error::internal(format!("{kind:?} is not a task of the long lane"))),
         }
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })

@@ -1,9 +1,7 @@
 //! Exports: streamed to whoever asks, or kept sealed for a week.
 
-use std::io::{self, Write};
-
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::BoxStream;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
 use habeas_core::report::ExportReport;
 use habeas_core::{
@@ -12,18 +10,15 @@ use habeas_core::{
 use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
 use crate::crate_metadata::{self, Preview, Shown};
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
+use crate::pieces::{self, Pieces};
 
 /// Resources read at a time.
 const PAGE: u32 = 50;
-/// Bytes handed over at a time, and how many such pieces may wait: what a slow reader can make the server hold.
-const PIECE: usize = 256 * 1024;
-const PIECES: usize = 8;
 /// Progress of a stored archive is noted after so many resources.
 const PROGRESS: u64 = 200;
 
@@ -37,20 +32,9 @@ impl Rights {
     /// Streams an archive of everything held on a person. Nothing is stored. An error in the middle ends the stream with it, so that
     /// a broken archive is not taken for a whole one.
     pub fn stream_export(&self, person: Id) -> BoxStream<'static, Result<Bytes>> {
-        let (pieces, stream) = mpsc::channel(PIECES);
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let out = Pieces { out: pieces.clone(), buffer: Vec::with_capacity(PIECE) };
-            if let Err(error) = rights.write_archive(person, out, &runtime, &mut |_| Ok(())) {
-                // Whoever went away wants no error either.
-                let _ = pieces.blocking_send(Err(error));
-            }
-        });
-        futures::stream::unfold(stream, |mut stream| async move {
-            stream.recv().await.map(|piece| (piece, stream))
-        })
-        .boxed()
+        pieces::stream(move |out| rights.write_archive(person, out, &runtime, &mut |_| Ok(())).map(|_| ()))
     }
 
     /// Orders an archive that is kept, sealed, for a week.
@@ -158,11 +142,10 @@ impl Rights {
             })
             .await?;
         let mut writer = self.store.blobs().writer(blob);
-        let (pieces, mut stream) = mpsc::channel::<Result<Bytes>>(PIECES);
+        let (out, mut stream) = pieces::channel();
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
         let writing = tokio::task::spawn_blocking(move || {
-            let out = Pieces { out: pieces, buffer: Vec::with_capacity(PIECE) };
             let mut done = 0;
             rights.write_archive(person, out, &runtime, &mut |count| {
                 done += count;
@@ -338,36 +321,6 @@ fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
         sha256: node.doc.sha256.clone(),
         created: node.created_at.rfc3339(),
         expires: node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
-    }
-}
-
-/// A writer on a blocking thread whose bytes are read on an async one.
-struct Pieces {
-    out: mpsc::Sender<Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Pieces {
-    fn hand_over(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        self.out.blocking_send(Ok(Bytes::from(piece))).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.hand_over()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

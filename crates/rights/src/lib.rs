@@ -8,6 +8,7 @@ mod crate_metadata;
 mod erasure;
 mod exports;
 mod holdings;
+pub mod pieces;
 mod plan;
 mod receipts;
 mod verify;

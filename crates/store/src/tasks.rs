@@ -273,6 +273,16 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Keeps a running task for another [`LEASE`].
+    pub fn extend_lease(&mut self, id: Id) -> Result<()> {
+        let now = self.now;
+        self.execute(
+            "UPDATE task SET lease_until = ?2 WHERE id = ?1",
+            &[(&id).into(), (now.0 + LEASE).into()],
+        )?;
+        Ok(())
+    }
+
     /// Ends a task.
     pub fn end_task(&mut self, id: Id, state: TaskState) -> Result<()> {
         let now = self.now;

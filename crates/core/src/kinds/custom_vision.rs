@@ -108,6 +108,29 @@ impl DataKind for Account {
     }
 }
 
+/// Whether a project is whole; the names on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProjectStatus {
+    /// Ready for use.
+    #[default]
+    Succeeded,
+    /// Being copied from another project.
+    Importing,
+    /// It could not be copied; the document says why.
+    Failed,
+}
+
+impl ProjectStatus {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ProjectStatus::Succeeded => "Succeeded",
+            ProjectStatus::Importing => "Importing",
+            ProjectStatus::Failed => "Failed",
+        }
+    }
+}
+
 /// A project: images and tags for one classifier or detector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectDoc {
@@ -129,6 +152,12 @@ pub struct ProjectDoc {
     pub notification_queue_uri: Option<String>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// Whether it is whole.
+    #[serde(default)]
+    pub status: ProjectStatus,
+    /// Why it could not be copied.
+    #[serde(default)]
+    pub import_error: Option<String>,
 }
 
 /// [`Kind::Project`].
@@ -159,6 +188,8 @@ impl DataKind for Project {
             export_model_container_uri: Some("https://example.org/container".into()),
             notification_queue_uri: Some("https://example.org/queue".into()),
             created_by: Some(Id::NIL),
+            status: ProjectStatus::Failed,
+            import_error: Some("the project it is copied from was deleted".into()),
         }
     }
 
@@ -179,6 +210,8 @@ impl DataKind for Project {
             export_model_container_uri,
             notification_queue_uri,
             created_by,
+            status,
+            import_error,
         } = doc;
         map.field(name, "name", FieldClass::Content, "so that people can tell projects apart");
         map.field(
@@ -219,6 +252,8 @@ impl DataKind for Project {
             "where the holder wants to be notified; such addresses often grant access",
         );
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(status, "status", FieldClass::Technical, "whether a copy of another project is whole");
+        map.field(import_error, "import_error", FieldClass::Technical, "why a project could not be copied");
     }
 
     fn view(node: &Node<ProjectDoc>) -> View {
@@ -227,6 +262,7 @@ impl DataKind for Project {
             .optional("Classification", node.doc.classification_type.as_ref())
             .fact("Created", node.created_at)
             .fact("Last changed", node.updated_at)
+            .optional("Not copied, because", node.doc.import_error.as_ref())
     }
 
     fn export(node: &Node<ProjectDoc>, out: &mut dyn Bundle) -> Result<()> {
@@ -247,6 +283,8 @@ impl DataKind for Project {
                 },
                 "created": node.created_at.rfc3339(),
                 "lastModified": node.updated_at.rfc3339(),
+                "status": doc.status.name(),
+                "importErrorDetails": doc.import_error,
             }),
         )
     }

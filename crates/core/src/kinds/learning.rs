@@ -432,6 +432,9 @@ pub struct ModelExportDoc {
     pub file: Option<BlobRef>,
     /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned.
     pub digest: Option<String>,
+    /// SHA-256 of the state that it was written from, in hexadecimal: a model of another state has unlearned something since.
+    #[serde(default)]
+    pub state_digest: Option<String>,
 }
 
 /// [`Kind::ModelExport`].
@@ -458,6 +461,7 @@ impl DataKind for ModelExport {
             state: ModelExportState::Done,
             file: Some(example_blob("application/zip")),
             digest: Some("00".repeat(32)),
+            state_digest: Some("00".repeat(32)),
         }
     }
 
@@ -468,12 +472,13 @@ impl DataKind for ModelExport {
     fn attrs(_doc: &ModelExportDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ModelExportDoc, map: &mut DataMap) {
-        let ModelExportDoc { platform, flavor, state, file, digest } = doc;
+        let ModelExportDoc { platform, flavor, state, file, digest, state_digest } = doc;
         map.field(platform, "platform", FieldClass::Technical, "where it runs");
         map.field(flavor, "flavor", FieldClass::Technical, "which variant of it");
         map.field(state, "state", FieldClass::Technical, "whether it is ready");
         map.field(file, "file", FieldClass::Content, "the model; learned from images that may show people");
         map.field(digest, "digest", FieldClass::Technical, "to say which copies must no longer be used");
+        map.field(state_digest, "state_digest", FieldClass::Technical, "to tell when it is out of date");
     }
 
     fn view(node: &Node<ModelExportDoc>) -> View {
@@ -747,7 +752,7 @@ impl DataKind for Suggestion {
 }
 
 /// Scored tags as the protocol spells them.
-fn scored_json(scored: &[ScoredTag]) -> Vec<serde_json::Value> {
+pub fn scored_json(scored: &[ScoredTag]) -> Vec<serde_json::Value> {
     scored
         .iter()
         .map(|scored| {

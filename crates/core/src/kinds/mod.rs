@@ -8,7 +8,9 @@ mod learning;
 mod rights;
 mod telemetry;
 
-pub use custom_vision::{Account, AccountDoc, KeyPair, Project, ProjectDoc, Tag, TagDoc, TagType};
+pub use custom_vision::{
+    Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
+};
 pub use identity::{
     AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token,
     TokenDoc, TokenPurpose,
@@ -18,7 +20,7 @@ pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
-    Suggestion, SuggestionDoc, TrainedModel, TrainingType,
+    Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};

@@ -2,9 +2,11 @@
 
 mod backup;
 mod connect;
+mod dataset;
 mod erase;
 mod export;
 mod keyring;
+mod model;
 mod organisation;
 mod output;
 mod person;
@@ -85,6 +87,12 @@ enum Verb {
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
+    /// Take a project's images out with their tags and boxes, or bring some in
+    #[command(subcommand)]
+    Dataset(dataset::Verb),
+    /// Look up exported models
+    #[command(subcommand)]
+    Model(model::Verb),
     /// Check database, storage, keyring and tasks
     Doctor {
         #[command(flatten)]
@@ -152,6 +160,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Export(export) => export.run(file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
+        Verb::Dataset(verb) => dataset::run(verb, file).await,
+        Verb::Model(verb) => model::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,
         Verb::Backup(verb) => backup::run(verb, file).await,
         Verb::Restore { backup, settings, format } => {

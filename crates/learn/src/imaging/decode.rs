@@ -73,6 +73,11 @@ fn decode_pixels(
     DynamicImage::from_decoder(decoder).map_err(|error| refusal(&error))
 }
 
+/// Width and height in pixels as the decoder reads them from the header, not turned upright.
+pub(super) fn dimensions(format: Format, bytes: &[u8]) -> Option<(u32, u32)> {
+    Some(open(format, bytes).ok()?.dimensions())
+}
+
 fn open(format: Format, bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
     let input = Cursor::new(bytes);
     let opened: Result<Box<dyn ImageDecoder + '_>, image::ImageError> = match format {

@@ -90,6 +90,15 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Inspected, ImageError> {
     Ok(describe(decode::decode(bytes, limits)?).0)
 }
 
+/// Width and height in pixels, upright, by the header alone; none when it cannot be read. Says nothing about whether the image is accepted.
+pub fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    let format = sniff(bytes)?;
+    let container = container::walk(format, bytes);
+    let (width, height) = container.dimensions.or_else(|| decode::dimensions(format, bytes))?;
+    let orientation = exif::read(container.exif.unwrap_or_default()).orientation;
+    Some(if orientation >= 5 { (height, width) } else { (width, height) })
+}
+
 /// The resized copy, a JPEG of quality 90: at most 1600 pixels long and 900 wide, whichever way the image lies,
 /// and never larger than the image. Errors: the image is not accepted, see [`ImageError`].
 pub fn resized(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, ImageError> {

@@ -198,6 +198,14 @@ impl Tx<'_> {
         }))
     }
 
+    /// Keeps a resource until this transaction ends: whoever removes it waits, and then sees what was done here. False when it is gone, or
+    /// its holder is being erased. For what is derived from a resource that belongs to somebody else.
+    pub fn hold(&mut self, id: Id) -> Result<bool> {
+        // A lock alone is not enough: a remover that has waited for it goes on with the state it saw before.
+        self.execute("UPDATE resource SET version = version WHERE id = ?1", &[(&id).into()])?;
+        Ok(self.place(id)?.is_some_and(|place| place.state == HolderState::Active))
+    }
+
     /// Kind, parent and holder of a resource, without opening it: what authorisation looks at.
     pub fn position(&mut self, id: Id) -> Result<Option<(Kind, Option<Id>, Id)>> {
         self.query_one("SELECT kind, parent, holder FROM resource WHERE id = ?1", &[(&id).into()])?
@@ -277,6 +285,17 @@ impl Tx<'_> {
             &[(&parent).into(), kind.number().into()],
         )?;
         Ok(count as u64)
+    }
+
+    /// When each of `kind` directly under `parent` was created, without opening them.
+    pub fn children_ids(&mut self, parent: Id, kind: Kind) -> Result<Vec<(Timestamp, Id)>> {
+        self.query(
+            "SELECT created_at, id FROM resource WHERE parent = ?1 AND kind = ?2",
+            &[(&parent).into(), kind.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.time(0)?, row.id(1)?)))
+        .collect()
     }
 
     /// The child of kind `K` that has this unique name.

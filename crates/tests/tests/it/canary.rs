@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use habeas_core::fault;
+use habeas_core::kinds::{ScoredTag, StoredPrediction};
+use habeas_core::{DataKind as _, fault};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 use tower::ServiceExt as _;
@@ -96,6 +97,18 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let uri = found[0]["thumbnailUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
     let request = Request::get(uri).body(Body::empty()).unwrap();
     assert_eq!(deployment.send(request).await.0, 200);
+    let store = deployment.server().app().store();
+    let status = habeas_core::kinds::IterationStatus::Completed;
+    let trained = crate::exports::iteration(store, &project, crate::exports::COMPACT, status).await;
+    let model = marker("modelbytes");
+    crate::exports::exported(store, trained, &seed.repeat(4), model.as_bytes()).await;
+    let mut asked = image(2);
+    asked.extend_from_slice(marker("askedbytes").as_bytes());
+    let application = marker("application");
+    crate::predictions::stored(store, &project, &asked, |new| new.doc.application = Some(application)).await;
+    let suggested =
+        ScoredTag { name: marker("suggested"), ..StoredPrediction::example().predictions[0].clone() };
+    crate::predictions::suggestion(store, &first, trained, suggested).await;
     let (status, archive) =
         deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
@@ -103,11 +116,26 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     while deployment.operator("GET", &path, json!(null)).await.1["status"] == "running" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let mut markers: Vec<String> =
-        ["email", "name", "label", "project", "description", "tag", "about", "bytes", "file", "key", "value"]
-            .iter()
-            .map(|what| marker(what))
-            .collect();
+    let mut markers: Vec<String> = [
+        "email",
+        "name",
+        "label",
+        "project",
+        "description",
+        "tag",
+        "about",
+        "bytes",
+        "file",
+        "key",
+        "value",
+        "modelbytes",
+        "askedbytes",
+        "application",
+        "suggested",
+    ]
+    .iter()
+    .map(|what| marker(what))
+    .collect();
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);

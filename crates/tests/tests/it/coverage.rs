@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::deployment::{Deployment, TRAINING};
 
 /// Routes of the privacy API that anybody may call.
-const PUBLIC: &[&str] = &["/public-key", "/kinds", "/erasures/{plan}", "/erasures/{plan}/receipt"];
+const PUBLIC: &[&str] =
+    &["/public-key", "/kinds", "/revoked-models", "/erasures/{plan}", "/erasures/{plan}/receipt"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {
@@ -129,6 +130,35 @@ async fn every_training_operation_refuses_strangers() {
         ("DELETE", format!("/images/tags?imageIds={id}&tagIds={id}"), None),
         ("GET", "/images/untagged".into(), None),
         ("GET", "/images/untagged/count".into(), None),
+        ("GET", "/iterations".into(), None),
+        ("GET", format!("/iterations/{id}"), None),
+        ("PATCH", format!("/iterations/{id}"), Some(json!({ "name": "x" }))),
+        ("DELETE", format!("/iterations/{id}"), None),
+        ("GET", format!("/iterations/{id}/performance"), None),
+        ("GET", format!("/iterations/{id}/performance/images"), None),
+        ("GET", format!("/iterations/{id}/performance/images/count"), None),
+        ("POST", format!("/iterations/{id}/publish?publishName=x&predictionId=y"), None),
+        ("DELETE", format!("/iterations/{id}/publish"), None),
+        ("GET", format!("/images?iterationId={id}"), None),
+        ("GET", format!("/images/id?iterationId={id}&imageIds={id}"), None),
+        ("GET", format!("/tags?iterationId={id}"), None),
+        ("POST", "/train".into(), None),
+        ("GET", format!("/iterations/{id}/export"), None),
+        ("POST", format!("/iterations/{id}/export?platform=ONNX"), None),
+        ("DELETE", format!("/iterations/{id}/export"), None),
+        ("GET", "/dataset?format=coco".into(), None),
+        ("POST", "/dataset?format=coco".into(), Some(json!({}))),
+        ("GET", "/export".into(), None),
+        ("POST", "/images/predictions".into(), Some(json!({ "images": [{ "id": id }] }))),
+        ("POST", "/images/urls".into(), Some(json!({ "images": [{ "url": "https://example.org/" }] }))),
+        ("POST", format!("/images/suggested?iterationId={id}"), None),
+        ("POST", format!("/images/suggested/count?iterationId={id}"), None),
+        ("POST", format!("/images/{id}/regionproposals"), None),
+        ("DELETE", format!("/predictions?ids={id}"), None),
+        ("POST", "/predictions/query".into(), None),
+        ("POST", "/quicktest/image".into(), None),
+        ("POST", "/quicktest/url".into(), Some(json!({ "url": "https://example.org/" }))),
+        ("POST", format!("/tagsandregions/suggestions?iterationId={id}&imageIds={id}"), None),
         ("GET", "/tags".into(), None),
         ("POST", "/tags?name=x".into(), None),
         ("GET", format!("/tags/{tag}"), None),
@@ -154,7 +184,10 @@ async fn every_training_operation_refuses_strangers() {
     assert_eq!(deployment.send(request).await.0, 401);
     let (status, answer) =
         deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
-    assert_eq!((status.as_u16(), answer["code"].as_str()), (501, Some("BadRequestOperationNotSupported")));
+    assert_eq!(
+        (status.as_u16(), answer["code"].as_str()),
+        (400, Some("BadRequestClassificationTrainingValidationFailed"))
+    );
     assert_eq!(
         deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0,
         200

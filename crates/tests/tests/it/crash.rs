@@ -34,6 +34,15 @@ async fn child() {
                 .image(&someone, projects[0]["id"].as_str().unwrap(), "late.jpg", &image(99), &[])
                 .await;
         }
+        "import" => {
+            let project = projects[0]["id"].as_str().unwrap();
+            let path = format!("/projects/{project}/export");
+            let (_, export) = deployment.train("GET", &someone.key, &path, None).await;
+            let path = format!("/projects/import?token={}&name=copy", export["token"].as_str().unwrap());
+            deployment.train("POST", &someone.key, &path, None).await;
+            // The worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        }
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.
@@ -220,6 +229,35 @@ async fn an_export_killed_before_it_is_ready_is_written_again() {
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_killed_at_any_step_goes_on_and_copies_everything_once() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        for fault in ["import.tags_copied", "import.bytes_copied", "import.image_copied"] {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let mut deployment = killed(database, "import", fault).await;
+            let (_, persons) =
+                deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
+            let id = persons[0]["objectId"].as_str().unwrap();
+            let (_, keys) = deployment.operator("GET", &format!("/persons/{id}/keys"), json!(null)).await;
+            let key = keys[0]["trainingKeys"][0].as_str().unwrap().to_owned();
+            let copy = loop {
+                let (_, projects) = deployment.train("GET", &key, "/projects", None).await;
+                let copy =
+                    projects.as_array().unwrap().iter().find(|project| project["name"] == "copy").unwrap();
+                if copy["status"] != "Importing" {
+                    break copy.clone();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            };
+            assert_eq!(copy["status"], "Succeeded", "{fault}: {copy}");
+            let path = format!("/projects/{}/images/count", copy["id"].as_str().unwrap());
+            assert_eq!(deployment.train("GET", &key, &path, None).await.1, json!(1), "{fault}");
+            deployment.stop().await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Creating images: from data and from files.
+//! Creating images: from data and from files, and the batches of any source.
 //!
 //! Images are decoded, sealed and flushed one after the other as they come by; the whole batch is then committed in one
 //! transaction, so that a broken upload leaves nothing. An image whose bytes are in the project already is not stored again: it
@@ -33,14 +33,16 @@ use super::upload::{Contents, Images, RegionEntry, feed, files};
 use crate::App;
 
 /// An image of the batch after its bytes were looked at.
-struct Prepared {
-    name: Option<String>,
-    tags: Vec<Id>,
-    regions: Vec<(Id, [f64; 4])>,
-    state: State,
+pub(super) struct Prepared {
+    pub(super) name: Option<String>,
+    pub(super) tags: Vec<Id>,
+    pub(super) regions: Vec<(Id, [f64; 4])>,
+    pub(super) state: State,
+    /// The stored prediction that it was taken from, which goes when the image is there.
+    pub(super) prediction: Option<Id>,
 }
 
-enum State {
+pub(super) enum State {
     /// Stored, and to be committed.
     New(Box<ImageDoc>),
     /// The same bytes are in the project, or were a moment ago: their digest.
@@ -59,7 +61,13 @@ pub(super) async fn from_data(call: Call, request: Request<Body>) -> Result<Resp
     while let Some(bytes) = images.next(&limits).await? {
         let upload = Arc::clone(&upload);
         let state = blocking(move || upload.store(&bytes, None)).await?;
-        prepared.push(Prepared { name: None, tags: tags.clone(), regions: Vec::new(), state });
+        prepared.push(Prepared {
+            name: None,
+            tags: tags.clone(),
+            regions: Vec::new(),
+            state,
+            prediction: None,
+        });
     }
     commit(call, &upload, prepared, Vec::new(), BTreeMap::new()).await
 }
@@ -81,7 +89,7 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
                     Contents::TooLarge => State::Refused("ErrorImageSize"),
                     Contents::Bytes(bytes) => upload.store(bytes, entry.name.clone())?,
                 };
-                prepared.push(Prepared { name: entry.name, tags, regions, state });
+                prepared.push(Prepared { name: entry.name, tags, regions, state, prediction: None });
                 Ok(())
             })?;
             Ok((prepared, batch))
@@ -97,11 +105,13 @@ pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
 }
 
 /// Runs the reading of an upload on a thread that may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> CoreResult<T> + Send + 'static) -> CoreResult<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> CoreResult<T> + Send + 'static,
+) -> CoreResult<T> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("an upload could not be read"))?
 }
 
-fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
+pub(super) fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     require_at_most(texts.len(), most, name)?;
     let mut ids = Vec::new();
     for text in texts {
@@ -113,13 +123,13 @@ fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     Ok(ids)
 }
 
-fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
+pub(super) fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
     entries.iter().map(|entry| Ok((guid(&entry.tag_id, "tagId")?, checked(entry)?))).collect()
 }
 
 /// An upload that is not committed yet. Dropped before it is, because it failed or its client went away, it has the bytes that it stored
 /// deleted again. (What a crash leaves is found at the next start.)
-struct Upload {
+pub(super) struct Upload {
     app: App,
     project: Id,
     maker: Option<Id>,
@@ -128,20 +138,24 @@ struct Upload {
 
 impl Upload {
     /// Begins an upload into the project that the caller names, if the caller may write there.
-    async fn begin(call: &Call) -> CoreResult<Arc<Upload>> {
+    pub(super) async fn begin(call: &Call) -> CoreResult<Arc<Upload>> {
         let (actor, project) = (call.actor, call.project()?);
         let project = call
             .app
             .store()
-            .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id))
+            .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.id))
             .await?;
-        let (app, maker) = (call.app.clone(), call.maker());
-        Ok(Arc::new(Upload { app, project, maker, stored: Mutex::default() }))
+        Ok(Upload::of(&call.app, project, call.maker()))
+    }
+
+    /// An upload into a project where the caller is known to be allowed to write.
+    pub(super) fn of(app: &App, project: Id, maker: Option<Id>) -> Arc<Upload> {
+        Arc::new(Upload { app: app.clone(), project, maker, stored: Mutex::default() })
     }
 
     /// Looks at an image and stores its bytes, durably, unless the project has them. For a thread that may wait: decoding next to the
     /// buffer that the bytes are in keeps the allocator from holding memory for every thread that ever decoded.
-    fn store(&self, bytes: &[u8], name: Option<String>) -> CoreResult<State> {
+    pub(super) fn store(&self, bytes: &[u8], name: Option<String>) -> CoreResult<State> {
         let (app, project) = (&self.app, self.project);
         let runtime = Handle::current();
         if bytes.len() as u64 > app.limits.image_bytes {
@@ -176,7 +190,7 @@ impl Upload {
     }
 
     /// Says that every stored blob has its document, or its end, now.
-    fn committed(&self) {
+    pub(super) fn committed(&self) {
         self.stored().clear();
     }
 
@@ -239,7 +253,7 @@ fn refused(error: ImageError) -> CoreResult<State> {
 }
 
 /// Commits the batch in one transaction and answers for every image, in the order sent.
-async fn commit(
+pub(super) async fn commit(
     call: Call,
     upload: &Upload,
     prepared: Vec<Prepared>,
@@ -249,15 +263,23 @@ async fn commit(
     let (actor, project) = (call.actor, upload.project);
     let limits = call.app.limits.clone();
     let signer = Signer::new(&call.app, &call.base)?;
-    let (results, unused) = call
+    let (results, unused, removed) = call
         .app
         .store()
         .write(move |tx| {
             let mut batch = Batch::begin(tx, &actor, project, &tags, &metadata, &limits)?;
             let mut results = Vec::new();
             let mut unused = Vec::new();
+            let mut removed = Vec::new();
             for image in &prepared {
-                let (status, id) = batch.add(tx, image)?;
+                let (status, id) = match image.prediction {
+                    // It expired or was erased meanwhile.
+                    Some(prediction) if tx.position(prediction)?.is_none() => ("ErrorSource", None),
+                    _ => batch.add(tx, image)?,
+                };
+                if let (Some(prediction), true) = (image.prediction, id.is_some()) {
+                    removed.push(tx.remove(prediction)?);
+                }
                 if let (State::New(doc), true) = (&image.state, status != "OK") {
                     unused.push(doc.original.id);
                 }
@@ -269,10 +291,13 @@ async fn commit(
                 results.push(json!({ "sourceUrl": image.name, "status": status, "image": shape }));
             }
             tx.abandon_blobs(&unused)?;
-            Ok((results, unused.len()))
+            Ok((results, unused.len(), removed))
         })
         .await?;
     upload.committed();
+    for removal in &removed {
+        call.app.store().finish(removal).await;
+    }
     tracing::debug!(images = results.len(), unused, "a batch was committed");
     // Microsoft's service seems to call a batch with duplicates unsuccessful; programs print that as a failure. Here a duplicate is a
     // success, since the image is there with the tags asked for.
@@ -289,7 +314,7 @@ async fn commit(
 }
 
 /// A batch being committed.
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     project: Id,
     detection: bool,
     tags: &'a [Id],
@@ -300,7 +325,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn begin(
+    pub(super) fn begin(
         tx: &mut Tx<'_>,
         actor: &Actor,
         project: Id,
@@ -308,7 +333,7 @@ impl<'a> Batch<'a> {
         metadata: &'a BTreeMap<String, String>,
         limits: &'a Limits,
     ) -> CoreResult<Batch<'a>> {
-        let node = find_project(tx, actor, project, Permission::Write)?;
+        let node = find_project(tx, actor, project, Permission::Label)?;
         let kinds: Vec<(Id, TagType)> = tx
             .children::<Tag>(project, Page::ALL)?
             .into_iter()
@@ -331,7 +356,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Commits one image; its status, and its id when it is there.
-    fn add(&mut self, tx: &mut Tx<'_>, image: &Prepared) -> CoreResult<(&'static str, Option<Id>)> {
+    pub(super) fn add(
+        &mut self,
+        tx: &mut Tx<'_>,
+        image: &Prepared,
+    ) -> CoreResult<(&'static str, Option<Id>)> {
         let mut tags = image.tags.clone();
         tags.extend(image.regions.iter().map(|(tag, _)| *tag));
         tags.extend(self.tags);

@@ -62,14 +62,18 @@ pub fn find(id: Id) -> Option<&'static Domain> {
     DOMAINS.iter().find(|domain| domain.id == text)
 }
 
+/// The platforms that the protocol knows.
+pub const PLATFORMS: [&str; 6] = ["CoreML", "TensorFlow", "DockerFile", "ONNX", "VAIDK", "OpenVino"];
+
+/// The platforms that iterations of this domain can be exported to: an iteration's `exportableTo`; it is `exportable` when there are any.
+pub fn exportable_to(domain: Id) -> &'static [&'static str] {
+    find(domain).map_or(&[], Domain::platforms)
+}
+
 impl Domain {
-    /// The platforms that models of it can be exported to.
+    /// The platforms that models of it can be exported to: of Microsoft's six the one whose files are written here.
     pub fn platforms(&self) -> &'static [&'static str] {
-        match (self.compact, self.detection) {
-            (false, _) => &[],
-            (true, false) => &["ONNX", "TensorFlow", "CoreML", "DockerFile", "OpenVino", "VAIDK"],
-            (true, true) => &["ONNX", "TensorFlow", "CoreML", "DockerFile", "OpenVino"],
-        }
+        if self.compact { &["ONNX"] } else { &[] }
     }
 
     /// Its shape in the newest version.
@@ -99,6 +103,9 @@ mod tests {
             assert_eq!(find(domain.id.parse().unwrap()).unwrap().name, domain.name);
         }
         assert_eq!(DOMAINS.len(), 18);
+        for domain in DOMAINS {
+            assert_eq!(exportable_to(domain.id.parse().unwrap()).is_empty(), !domain.compact);
+        }
         assert_eq!(DOMAINS.iter().find(|domain| domain.detection).unwrap().name, "General");
     }
 }

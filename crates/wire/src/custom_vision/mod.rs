@@ -1,24 +1,29 @@
-//! Microsoft's Custom Vision API: training 1.2 to 3.4-preview, data operations.
+//! Microsoft's Custom Vision API: training 1.2 to 3.4-preview.
 //!
-//! Every operation is registered with the name Microsoft gives it; that name stands in the caller's telemetry. Operations that
-//! belong to learning answer 501 in the protocol's envelope.
+//! Every operation is registered with the name Microsoft gives it; that name stands in the caller's telemetry. Operations that are
+//! not served answer 501 in the protocol's envelope.
 
 mod account;
 mod addresses;
 mod caller;
 mod change;
 mod create;
+mod dataset;
 pub mod domains;
 pub mod errors;
+mod exports;
 pub mod filter;
+mod iterations;
 pub mod limits;
 mod list;
 mod operation;
+mod predictions;
 mod projection;
 mod projects;
 mod query;
 mod regions;
 mod tags;
+mod transfer;
 mod upload;
 pub mod version;
 
@@ -29,7 +34,8 @@ use axum::routing::{delete, get, patch, post};
 
 use crate::App;
 pub use addresses::thumbnail_address;
-use operation::{named, not_served};
+use operation::named;
+use predictions::{Ask, Source, Task};
 
 /// The largest request: 64 images of 6 MB in base64, and room for the rest.
 const LARGEST_BODY: usize = 560 * 1024 * 1024;
@@ -48,12 +54,18 @@ pub fn router(app: App) -> Router {
                 post(projects::create),
             )),
         )
-        .route("/projects/import", not_served(&app, "ImportProject", post))
+        .route("/projects/import", named(&app, "ImportProject", post(transfer::import)))
+        .route(
+            // Its path up to 2.2.
+            "/{project}/images/{image}/regionproposals",
+            named(&app, "GetImageRegionProposals", post(predictions::proposals)),
+        )
         .nest("/projects/{project}", project(&app));
     Router::new()
         .nest("/customvision/{version}/training", training)
         .nest("/customvision/{version}/prediction", prediction(&app))
         .route("/blobs/{project}/{blob}", get(addresses::serve))
+        .route("/blobs/exports/{export}/{digest}", get(exports::serve))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
 }
@@ -67,7 +79,15 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "DeleteProject", delete(projects::delete))),
         )
         .route("/artifacts", named(app, "GetArtifact", get(addresses::artifact)))
-        .route("/export", not_served(app, "ExportProject", get))
+        .route(
+            "/dataset",
+            named(app, "ExportDataset", get(dataset::export)).merge(named(
+                app,
+                "ImportDataset",
+                post(dataset::import).layer(DefaultBodyLimit::disable()),
+            )),
+        )
+        .route("/export", named(app, "ExportProject", get(transfer::export)))
         .route(
             "/images",
             named(app, "GetImages", get(list::all))
@@ -78,7 +98,10 @@ fn project(app: &App) -> Router<App> {
         .route("/images/files", named(app, "CreateImagesFromFiles", post(create::from_files)))
         .route("/images/id", named(app, "GetImagesByIds", get(list::by_ids)))
         .route("/images/metadata", named(app, "UpdateImageMetadata", post(change::metadata)))
-        .route("/images/predictions", not_served(app, "CreateImagesFromPredictions", post))
+        .route(
+            "/images/predictions",
+            named(app, "CreateImagesFromPredictions", post(predictions::from_predictions)),
+        )
         .route(
             "/images/regions",
             named(app, "CreateImageRegions", post(regions::create)).merge(named(
@@ -87,8 +110,11 @@ fn project(app: &App) -> Router<App> {
                 delete(regions::delete),
             )),
         )
-        .route("/images/suggested", not_served(app, "QuerySuggestedImages", post))
-        .route("/images/suggested/count", not_served(app, "QuerySuggestedImageCount", post))
+        .route("/images/suggested", named(app, "QuerySuggestedImages", post(predictions::suggested)))
+        .route(
+            "/images/suggested/count",
+            named(app, "QuerySuggestedImageCount", post(predictions::suggested_count)),
+        )
         .route("/images/tagged", named(app, "GetTaggedImages", get(list::tagged)))
         .route("/images/tagged/count", named(app, "GetTaggedImageCount", get(list::tagged_count)))
         .route(
@@ -101,33 +127,62 @@ fn project(app: &App) -> Router<App> {
         )
         .route("/images/untagged", named(app, "GetUntaggedImages", get(list::untagged)))
         .route("/images/untagged/count", named(app, "GetUntaggedImageCount", get(list::untagged_count)))
-        .route("/images/urls", not_served(app, "CreateImagesFromUrls", post))
-        .route("/images/{image}/regionproposals", not_served(app, "GetImageRegionProposals", post))
-        .route("/iterations", not_served(app, "GetIterations", get))
+        .route("/images/urls", named(app, "CreateImagesFromUrls", post(predictions::from_urls)))
+        .route(
+            "/images/{image}/regionproposals",
+            named(app, "GetImageRegionProposals", post(predictions::proposals)),
+        )
+        .route("/iterations", named(app, "GetIterations", get(iterations::list)))
         .route(
             "/iterations/{iteration}",
-            not_served(app, "GetIteration", get)
-                .merge(not_served(app, "UpdateIteration", patch))
-                .merge(not_served(app, "DeleteIteration", delete)),
+            named(app, "GetIteration", get(iterations::show))
+                .merge(named(app, "UpdateIteration", patch(iterations::update)))
+                .merge(named(app, "DeleteIteration", delete(iterations::delete))),
         )
         .route(
             "/iterations/{iteration}/export",
-            not_served(app, "GetExports", get).merge(not_served(app, "ExportIteration", post)),
+            named(app, "GetExports", get(exports::list))
+                .merge(named(app, "ExportIteration", post(exports::create)))
+                .merge(named(app, "DeleteExport", delete(exports::delete))),
         )
-        .route("/iterations/{iteration}/performance", not_served(app, "GetIterationPerformance", get))
-        .route("/iterations/{iteration}/performance/images", not_served(app, "GetImagePerformances", get))
+        .route(
+            "/iterations/{iteration}/performance",
+            named(app, "GetIterationPerformance", get(iterations::performance)),
+        )
+        .route(
+            "/iterations/{iteration}/performance/images",
+            named(app, "GetImagePerformances", get(iterations::image_performances)),
+        )
         .route(
             "/iterations/{iteration}/performance/images/count",
-            not_served(app, "GetImagePerformanceCount", get),
+            named(app, "GetImagePerformanceCount", get(iterations::image_performance_count)),
         )
         .route(
             "/iterations/{iteration}/publish",
-            not_served(app, "PublishIteration", post).merge(not_served(app, "UnpublishIteration", delete)),
+            named(app, "PublishIteration", post(iterations::publish)).merge(named(
+                app,
+                "UnpublishIteration",
+                delete(iterations::unpublish),
+            )),
         )
-        .route("/predictions", not_served(app, "DeletePrediction", delete))
-        .route("/predictions/query", not_served(app, "QueryPredictions", post))
-        .route("/quicktest/image", not_served(app, "QuickTestImage", post))
-        .route("/quicktest/url", not_served(app, "QuickTestImageUrl", post))
+        .route("/predictions", named(app, "DeletePrediction", delete(predictions::delete)))
+        .route("/predictions/query", named(app, "QueryPredictions", post(predictions::query)))
+        .route(
+            "/quicktest/image",
+            named(
+                app,
+                "QuickTestImage",
+                post(|call, request| predictions::quick_test(Source::Body, call, request)),
+            ),
+        )
+        .route(
+            "/quicktest/url",
+            named(
+                app,
+                "QuickTestImageUrl",
+                post(|call, request| predictions::quick_test(Source::Url, call, request)),
+            ),
+        )
         .route(
             "/tags",
             named(app, "GetTags", get(tags::list)).merge(named(app, "CreateTag", post(tags::create))),
@@ -138,22 +193,33 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "UpdateTag", patch(tags::update)))
                 .merge(named(app, "DeleteTag", delete(tags::delete))),
         )
-        .route("/tagsandregions/suggestions", not_served(app, "SuggestTagsAndRegions", post))
-        .route("/train", not_served(app, "TrainProject", post))
+        .route("/tagsandregions/suggestions", named(app, "SuggestTagsAndRegions", post(predictions::suggest)))
+        .route("/train", named(app, "TrainProject", post(iterations::train)))
 }
 
-/// Prediction comes with learning.
+/// The prediction API: by the name of a published iteration since 3.0, by id or default before.
 fn prediction(app: &App) -> Router<App> {
+    let by_name = |task: &str, source: &str| format!("/{{project}}/{task}/iterations/{{name}}/{source}");
     let mut router = Router::new();
-    for source in ["image", "url"] {
-        for store in ["", "/nostore"] {
-            for task in ["classify", "detect"] {
-                router = router.route(
-                    &format!("/{{project}}/{task}/iterations/{{name}}/{source}{store}"),
-                    not_served(app, "Predict", post),
-                );
-            }
-            router = router.route(&format!("/{{project}}/{source}{store}"), not_served(app, "Predict", post));
+    for (task, path, names) in [
+        (Some(Task::Classify), by_name("classify", "image"), ["ClassifyImage", "ClassifyImageWithNoStore"]),
+        (
+            Some(Task::Classify),
+            by_name("classify", "url"),
+            ["ClassifyImageUrl", "ClassifyImageUrlWithNoStore"],
+        ),
+        (Some(Task::Detect), by_name("detect", "image"), ["DetectImage", "DetectImageWithNoStore"]),
+        (Some(Task::Detect), by_name("detect", "url"), ["DetectImageUrl", "DetectImageUrlWithNoStore"]),
+        (None, "/{project}/image".into(), ["PredictImage", "PredictImageWithNoStore"]),
+        (None, "/{project}/url".into(), ["PredictImageUrl", "PredictImageUrlWithNoStore"]),
+    ] {
+        let source = if path.ends_with("url") { Source::Url } else { Source::Body };
+        for (store, path, name) in
+            [(true, path.clone(), names[0]), (false, format!("{path}/nostore"), names[1])]
+        {
+            let ask = Ask { task, source, store };
+            let handler = post(move |call, request| predictions::predict(ask, call, request));
+            router = router.route(&path, named(app, name, handler));
         }
     }
     router

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
-use habeas_access::Permission;
-use habeas_core::kinds::{Image, Project, ProjectDoc};
+use habeas_access::{Permission, authorise};
+use habeas_core::kinds::{Image, Iteration, Project, ProjectDoc, ProjectStatus};
 use habeas_core::{Error, Id, Node};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::addresses::{Copy, Signer};
 use super::caller::{Call, find_project};
-use super::domains::{DEFAULT, DOMAINS, find};
+use super::domains::{DEFAULT, DOMAINS, PLATFORMS, find};
 use super::errors::Result;
 use super::limits::Limits;
 use super::projection::Shape;
@@ -102,28 +102,36 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         export_model_container_uri: option("exportModelContainerUri"),
         notification_queue_uri: option("notificationQueueUri"),
         created_by: call.maker(),
+        status: ProjectStatus::Succeeded,
+        import_error: None,
     };
-    let (account, quota) = (call.account, limits.projects_per_account);
+    let (actor, account, quota) = (call.actor, call.account, limits.projects_per_account);
     let id = call.app.store().ambient().new_id();
     let signer = Signer::new(&call.app, &call.base)?;
     let project = call
         .app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
-            if quota.is_some_and(|quota| {
-                tx.count_children(account, habeas_core::Kind::Project).is_ok_and(|count| count >= quota)
-            }) {
-                return Err(Error::limit(format!(
-                    "the account has {} projects, the most it may have",
-                    quota.unwrap_or(0)
-                ))
-                .code("BadRequestExceedProjectLimit"));
-            }
+            authorise(tx, &actor, account, Permission::Manage)?;
+            require_room(tx, account, quota)?;
             let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
+            habeas_models::notifying::connection_test(tx, &node)?;
             shape(tx, &node, &signer)
         })
         .await?;
+    call.app.models().wake();
     Ok(call.answer(project, Shape::Project))
+}
+
+/// Refuses another project of an account that has as many as it may.
+pub(super) fn require_room(tx: &mut Tx<'_>, account: Id, quota: Option<u64>) -> habeas_core::Result<()> {
+    match quota {
+        Some(quota) if tx.count_children(account, habeas_core::Kind::Project)? >= quota => {
+            Err(Error::limit(format!("the account has {quota} projects, the most it may have"))
+                .code("BadRequestExceedProjectLimit"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `UpdateProject`: what is present is merged; the JavaScript client sends an explicit null for a description it has none of.
@@ -183,14 +191,22 @@ fn merge(doc: &mut ProjectDoc, body: &Value, limits: &Limits) -> habeas_core::Re
     Ok(())
 }
 
-/// `DeleteProject`: with everything in it; its key is destroyed before the answer.
+/// `DeleteProject`: with everything in it; its key is destroyed before the answer. Refused while an iteration is published: programs may
+/// be asking it.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
     let (actor, id) = (call.actor, call.project()?);
     let removed = call
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, id, Permission::Own)?;
+            find_project(tx, &actor, id, Permission::Manage)?;
+            let published =
+                tx.children::<Iteration>(id, Page::ALL)?.iter().any(|node| node.doc.publish_name.is_some());
+            if published {
+                return Err(Error::invalid("the project has a published iteration")
+                    .hint("unpublish it first")
+                    .code("BadRequestIterationIsPublished"));
+            }
             tx.remove(id)
         })
         .await?;
@@ -199,7 +215,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
 }
 
 /// A project in the newest shape. `description` is never null: the Python client refuses to send back an object without it.
-fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_core::Result<Value> {
+pub(super) fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_core::Result<Value> {
     let first = tx.children::<Image>(node.id, Page { order: Order::Oldest, skip: 0, take: 1 })?;
     let thumbnail = first.first().map(|image| signer.address(node.id, image.id, Copy::Thumbnail));
     let doc = &node.doc;
@@ -221,11 +237,12 @@ fn shape(tx: &mut Tx<'_>, node: &Node<ProjectDoc>, signer: &Signer) -> habeas_co
         "lastModified": node.updated_at.rfc3339(),
         "thumbnailUri": thumbnail,
         "drModeEnabled": false,
-        "status": "Succeeded",
+        "status": doc.status.name(),
+        "importErrorDetails": doc.import_error,
     }))
 }
 
-fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
+pub(super) fn checked_name(name: &str, limits: &Limits) -> habeas_core::Result<String> {
     let length = name.chars().count();
     if name.trim().is_empty() || length > limits.name {
         return Err(Error::invalid(format!("a project name has 1 to {} characters", limits.name))
@@ -254,10 +271,9 @@ fn checked_classification(kind: &str) -> habeas_core::Result<String> {
 }
 
 fn checked_platforms(names: Vec<String>) -> habeas_core::Result<Vec<String>> {
-    const KNOWN: [&str; 6] = ["CoreML", "TensorFlow", "DockerFile", "ONNX", "VAIDK", "OpenVino"];
     for name in &names {
-        if !KNOWN.contains(&name.as_str()) {
-            return Err(Error::invalid(format!("targetExportPlatforms are among {}", KNOWN.join(", ")))
+        if !PLATFORMS.contains(&name.as_str()) {
+            return Err(Error::invalid(format!("targetExportPlatforms are among {}", PLATFORMS.join(", ")))
                 .code("BadRequestProjectUnsupportedExportPlatform"));
         }
     }

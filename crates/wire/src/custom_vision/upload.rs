@@ -29,15 +29,32 @@ const CHUNKS: usize = 4;
 /// A small JSON body in the newest spelling; an empty one is `null`. The Python client sends an empty body with a JSON content
 /// type on create_project and train_project, the JavaScript client on every POST without a body.
 pub(super) async fn small_json(body: Body) -> Result<Value> {
-    let bytes = axum::body::to_bytes(body, SMALL)
-        .await
-        .map_err(|_| Error::too_large(format!("the body is larger than {SMALL} bytes, or was cut off")))?;
+    let bytes = small(body).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
     serde_json::from_slice(&bytes).map(camel).map_err(|error| {
         Error::invalid(format!("the body is not JSON (line {}, column {})", error.line(), error.column()))
     })
+}
+
+/// A small JSON body that knows the spellings of every version itself, so that keys which are a user's own words stay as they are.
+pub(super) async fn small_typed<T: serde::de::DeserializeOwned>(body: Body) -> Result<T> {
+    serde_json::from_slice(&small(body).await?).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Io | serde_json::error::Category::Eof => "the body was cut off",
+            serde_json::error::Category::Syntax => "the body is not JSON",
+            serde_json::error::Category::Data => "the body does not have the members of an image batch",
+        };
+        Error::invalid(format!("{what} (line {}, column {})", error.line(), error.column()))
+            .code("BadRequestImageBatch")
+    })
+}
+
+async fn small(body: Body) -> Result<Bytes> {
+    axum::body::to_bytes(body, SMALL)
+        .await
+        .map_err(|_| Error::too_large(format!("the body is larger than {SMALL} bytes, or was cut off")))
 }
 
 /// The images of a multipart or raw body, one after the other.

@@ -75,6 +75,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::receipt))
         .routes(routes!(erasures::stored_receipt))
         .routes(routes!(server::public_key))
+        .routes(routes!(server::revoked_models))
         .routes(routes!(server::kinds))
         .routes(routes!(server::doctor))
         .routes(routes!(server::backup))

@@ -39,6 +39,13 @@ pub(super) async fn public_key(State(app): State<App>) -> Result<Json<PublicKeyR
     }))
 }
 
+/// SHA-256 digests, in hexadecimal, of exported models that must no longer be used: something that they learned from was erased.
+/// Oldest first. Public, so that whoever has a copy can look it up; a digest says nothing about a person.
+#[utoipa::path(get, path = "/revoked-models", tag = "server", security(()), responses((status = 200, body = Vec<String>)))]
+pub(super) async fn revoked_models(State(app): State<App>) -> Result<Json<Vec<String>>, Problem> {
+    Ok(Json(app.store().with_ledger(|ledger| Ok(ledger.revoked_models())).await?))
+}
+
 /// A kind of data.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

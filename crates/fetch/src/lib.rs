@@ -1,0 +1,281 @@
+//! Calls to addresses that clients name: images to be fetched, programs to be notified. Off unless the operator allows them.
+//!
+//! **Invariant:** nothing is ever sent to an address that is not public. A client must not reach through the server what only the server
+//! can reach. Names are resolved here, and the connection goes to the addresses that were looked at, so that a name cannot change in
+//! between; redirects are followed one by one under the same rules. Proxies of the environment are not used.
+
+mod address;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use habeas_core::{Error, Result, fault};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::Value;
+
+pub use address::is_public;
+
+/// How long a call may take altogether.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Redirects followed.
+const REDIRECTS: usize = 5;
+
+/// Which calls the operator allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether any are.
+    pub enabled: bool,
+    /// The hosts that may be called, exactly or as `*.example.org`; all public ones when empty.
+    pub hosts: Vec<String>,
+}
+
+impl Policy {
+    fn permits(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        self.hosts.is_empty()
+            || self.hosts.iter().any(|allowed| {
+                let allowed = allowed.to_ascii_lowercase();
+                match allowed.strip_prefix("*.") {
+                    Some(domain) => {
+                        host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+                    }
+                    None => host == allowed,
+                }
+            })
+    }
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The body.
+    pub bytes: Bytes,
+    /// The media type that the answer names.
+    pub media_type: Option<String>,
+}
+
+/// Makes the calls. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    policy: Policy,
+    /// None where no calls are allowed: nothing of it is needed then, not even the system's certificates.
+    http: Option<reqwest::Client>,
+}
+
+impl Outgoing {
+    /// Calls under this policy.
+    pub fn new(policy: Policy) -> Result<Outgoing> {
+        if !policy.enabled {
+            return Ok(Outgoing { policy, http: None });
+        }
+        // Someone else may have chosen one already; it is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .dns_resolver(PublicOnly)
+            .user_agent(concat!("habeas/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|_| Error::internal("the client for outgoing calls could not be made"))?;
+        Ok(Outgoing { policy, http: Some(http) })
+    }
+
+    /// Whether the operator allows outgoing calls at all.
+    pub fn is_enabled(&self) -> bool {
+        self.policy.enabled
+    }
+
+    /// Fetches at most `most` bytes. Errors: calls are not allowed, or not to this address ([`habeas_core::ErrorKind::Invalid`]); the body is
+    /// larger ([`habeas_core::ErrorKind::TooLarge`]); the far end refuses ([`habeas_core::ErrorKind::Invalid`]) or cannot be reached
+    /// ([`habeas_core::ErrorKind::Unavailable`]). None of them names the address.
+    pub async fn get(&self, address: &str, most: u64) -> Result<Fetched> {
+        let (mut url, http) = (self.checked(address)?, self.client()?);
+        for _ in 0..=REDIRECTS {
+            let response = http.request(Method::GET, url.clone()).send().await.map_err(unreachable)?;
+            if !response.status().is_redirection() {
+                return body(accepted(response)?, most).await;
+            }
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let next = location.and_then(|location| url.join(location).ok());
+            url =
+                self.checked(next.ok_or_else(|| Error::invalid("the address redirects nowhere"))?.as_str())?;
+        }
+        Err(Error::invalid(format!("the address redirects more than {REDIRECTS} times")))
+    }
+
+    /// Posts JSON; whatever is answered with a 2xx status is dropped. Errors as for [`Outgoing::get`]. Redirects are refused.
+    pub async fn post(&self, address: &str, body: &Value) -> Result<()> {
+        let (url, http) = (self.checked(address)?, self.client()?);
+        let request = http.request(Method::POST, url).json(body);
+        accepted(request.send().await.map_err(unreachable)?).map(|_| ())
+    }
+
+    fn client(&self) -> Result<&reqwest::Client> {
+        self.http.as_ref().ok_or_else(|| {
+            Error::invalid("this server makes no outgoing calls")
+                .hint("its operator can allow them with --fetch-urls")
+        })
+    }
+
+    /// The address, if it may be called. Names are looked at again when they are resolved.
+    fn checked(&self, address: &str) -> Result<Url> {
+        self.client()?;
+        let refused = |what: &str| Error::invalid(format!("the address cannot be called: {what}"));
+        let url: Url = address.parse().map_err(|_| refused("it is no URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refused("it begins neither with https:// nor with http://"));
+        }
+        let host = url.host_str().ok_or_else(|| refused("it names no host"))?.to_owned();
+        if !self.policy.permits(&host) {
+            return Err(refused("the operator does not allow its host"));
+        }
+        // A number in place of a name is not resolved. Odd spellings of it were brought into one by the parser.
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if literal.is_ok_and(|ip| !may_call(ip)) {
+            return Err(refused("it is not public"));
+        }
+        Ok(url)
+    }
+}
+
+/// Whether a call may go to this address. A test may switch the rule off to reach itself.
+fn may_call(ip: IpAddr) -> bool {
+    is_public(ip) || fault::is_switched_off("public-only")
+}
+
+fn accepted(response: Response) -> Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let what = format!("the far end answered with status {}", status.as_u16());
+    let temporary = status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    Err(if temporary { Error::unavailable(what) } else { Error::invalid(what) })
+}
+
+async fn body(mut response: Response, most: u64) -> Result<Fetched> {
+    let too_large = || Error::too_large(format!("what is at the address is larger than {most} bytes"));
+    if response.content_length().is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let media_type =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(unreachable)? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() as u64 > most {
+            return Err(too_large());
+        }
+    }
+    Ok(Fetched { bytes: bytes.into(), media_type })
+}
+
+/// The library's own words name the address, which can be a secret.
+fn unreachable(error: reqwest::Error) -> Error {
+    if error.is_timeout() {
+        return Error::unavailable("the far end did not answer in time");
+    }
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        if cause.downcast_ref::<NotPublic>().is_some() {
+            return Error::invalid("the address cannot be called: it is not public");
+        }
+        source = cause.source();
+    }
+    Error::unavailable("the far end cannot be reached")
+}
+
+/// Every address of a name is one that may not be called.
+#[derive(Debug)]
+struct NotPublic;
+
+impl std::fmt::Display for NotPublic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name has no public address")
+    }
+}
+
+impl std::error::Error for NotPublic {}
+
+/// Resolves names to their public addresses only.
+#[derive(Debug)]
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let public: Vec<SocketAddr> = found.into_iter().filter(|found| may_call(found.ip())).collect();
+            if public.is_empty() {
+                return Err(NotPublic.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(hosts: &[&str]) -> Outgoing {
+        let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        Outgoing::new(Policy { enabled: true, hosts }).unwrap()
+    }
+
+    #[test]
+    fn addresses_that_are_not_public_are_refused_in_every_spelling() {
+        let outgoing = outgoing(&[]);
+        for address in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "http://[::1]/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://192.168.1.1:8080/",
+            "ftp://example.org/",
+            "file:///etc/passwd",
+            "example.org",
+            "http://",
+        ] {
+            let error = outgoing.checked(address).unwrap_err();
+            assert_eq!(error.kind, habeas_core::ErrorKind::Invalid, "{address}");
+            assert!(!error.to_string().contains("192.168"), "{error}");
+        }
+        assert!(outgoing.checked("https://example.org/a?b").is_ok());
+    }
+
+    #[test]
+    fn hosts_are_allowed_exactly_or_below_a_domain() {
+        let outgoing = outgoing(&["example.org", "*.example.net"]);
+        for (host, allowed) in [
+            ("example.org", true),
+            ("EXAMPLE.org.", true),
+            ("a.example.org", false),
+            ("a.example.net", true),
+            ("example.net", false),
+            ("badexample.net", false),
+        ] {
+            assert_eq!(outgoing.checked(&format!("https://{host}/")).is_ok(), allowed, "{host}");
+        }
+        let off = Outgoing::new(Policy::default()).unwrap();
+        assert!(off.checked("https://example.org/").unwrap_err().hint.unwrap().contains("--fetch-urls"));
+    }
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_is_not_called() {
+        let error = outgoing(&[]).get("http://localhost:9/", 10).await.unwrap_err();
+        assert_eq!(error.kind, habeas_core::ErrorKind::Invalid, "{error}");
+    }
+}
