@@ -7,14 +7,47 @@ use habeas_store::Tx;
 use crate::{Actor, KeyUse};
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// See it.
     Read,
+    /// Change images and tags.
+    Label,
+    /// Publish, unpublish and export models.
+    Deploy,
     /// Change it or what stands under it.
     Write,
+    /// Make and delete projects.
+    Manage,
     /// What only its owner may: share it, erase it.
     Own,
+}
+
+impl Permission {
+    /// Whether a person mentioned in this role has it.
+    fn is_of(self, role: MentionRole) -> bool {
+        match role {
+            MentionRole::Owner => true,
+            MentionRole::Contributor => self != Permission::Own,
+            MentionRole::Trainer => !matches!(self, Permission::Own | Permission::Manage),
+            MentionRole::Labeler => matches!(self, Permission::Read | Permission::Label),
+            MentionRole::Deployment => matches!(self, Permission::Read | Permission::Deploy),
+            MentionRole::Reader => self == Permission::Read,
+            MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => false,
+        }
+    }
+
+    /// The least of the roles that have it.
+    fn least_role(self) -> &'static str {
+        match self {
+            Permission::Read => "reader",
+            Permission::Label => "labeler",
+            Permission::Deploy => "deployment",
+            Permission::Write => "trainer",
+            Permission::Manage => "contributor",
+            Permission::Own => "owner",
+        }
+    }
 }
 
 /// Levels of the tree that are looked at; the tree is less deep.
@@ -24,10 +57,13 @@ const DEPTH: usize = 16;
 /// not change is forbidden.
 pub fn authorise(tx: &mut Tx<'_>, actor: &Actor, resource: Id, permission: Permission) -> Result<()> {
     match granted(tx, actor, resource)? {
-        Some(level) if level >= permission => Ok(()),
-        Some(_) => Err(Error::forbidden("you may see this but not change it")
-            .hint("ask its owner for the role of contributor")),
-        None => Err(not_found()),
+        Granted::Everything => Ok(()),
+        Granted::To(roles) if roles.iter().any(|role| permission.is_of(*role)) => Ok(()),
+        Granted::To(roles) if roles.iter().any(|role| Permission::Read.is_of(*role)) => {
+            Err(Error::forbidden("you may see this but not change it")
+                .hint(format!("ask its owner for the role of {}", permission.least_role())))
+        }
+        Granted::To(_) => Err(not_found()),
     }
 }
 
@@ -35,13 +71,23 @@ fn not_found() -> Error {
     Error::not_found("there is no such resource")
 }
 
-/// The most that `actor` may do with `resource`; none when they may not even know of it.
-fn granted(tx: &mut Tx<'_>, actor: &Actor, resource: Id) -> Result<Option<Permission>> {
+/// What an actor may do with a resource.
+enum Granted {
+    Everything,
+    /// What these roles allow, which may be nothing.
+    To(Vec<MentionRole>),
+}
+
+impl Granted {
+    const NOTHING: Granted = Granted::To(Vec::new());
+}
+
+fn granted(tx: &mut Tx<'_>, actor: &Actor, resource: Id) -> Result<Granted> {
     let mut chain = Vec::new();
     let mut next = Some(resource);
     let mut holder = None;
     while let Some(id) = next {
-        let Some((kind, parent, held_by)) = tx.position(id)? else { return Ok(None) };
+        let Some((kind, parent, held_by)) = tx.position(id)? else { return Ok(Granted::NOTHING) };
         if chain.len() >= DEPTH {
             return Err(Error::damaged("the tree is deeper than it can be"));
         }
@@ -49,33 +95,24 @@ fn granted(tx: &mut Tx<'_>, actor: &Actor, resource: Id) -> Result<Option<Permis
         chain.push((id, kind));
         next = parent;
     }
-    let Some(holder) = holder else { return Ok(None) };
+    let Some(holder) = holder else { return Ok(Granted::NOTHING) };
     match actor {
-        Actor::Operator => Ok(Some(Permission::Own)),
-        Actor::Key { account, key: KeyUse::Training, .. } => {
-            Ok(chain.iter().any(|(id, _)| id == account).then_some(Permission::Own))
+        Actor::Operator => Ok(Granted::Everything),
+        Actor::Key { account, key: KeyUse::Training, .. } if chain.iter().any(|(id, _)| id == account) => {
+            Ok(Granted::Everything)
         }
-        Actor::Key { .. } => Ok(None),
+        Actor::Key { .. } => Ok(Granted::NOTHING),
+        Actor::Person { id: person, .. } if holder == *person => Ok(Granted::Everything),
         Actor::Person { id: person, .. } => {
-            if holder == *person {
-                return Ok(Some(Permission::Own));
-            }
-            let mut most = None;
+            let mut roles = Vec::new();
             // The root of what an organisation holds is the organisation, so membership is a mention like any other.
             for (id, _) in chain.iter().filter(|(_, kind)| *kind != Kind::Installation) {
-                for mention in tx.mentioned_in(*id)?.iter().filter(|mention| mention.person == *person) {
-                    let level = match mention.role {
-                        MentionRole::Owner => Permission::Own,
-                        MentionRole::Contributor => Permission::Write,
-                        MentionRole::Reader => Permission::Read,
-                        MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => {
-                            continue;
-                        }
-                    };
-                    most = most.max(Some(level));
-                }
+                let mentions = tx.mentioned_in(*id)?;
+                roles.extend(
+                    mentions.iter().filter(|mention| mention.person == *person).map(|mention| mention.role),
+                );
             }
-            Ok(most)
+            Ok(Granted::To(roles))
         }
     }
 }

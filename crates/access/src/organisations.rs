@@ -47,8 +47,8 @@ impl Access {
 
     /// Gives a person a role in an organisation in place of any they had.
     pub async fn set_member(&self, organisation: Id, person: Id, role: MentionRole) -> Result<()> {
-        if !matches!(role, MentionRole::Owner | MentionRole::Contributor | MentionRole::Reader) {
-            return Err(Error::invalid("a member of an organisation is owner, contributor or reader"));
+        if !MentionRole::MEMBERS.iter().any(|(_, known)| *known == role) {
+            return Err(Error::invalid("that is no role of a member of an organisation"));
         }
         self.store
             .write(move |tx| {

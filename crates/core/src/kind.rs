@@ -95,7 +95,7 @@ numbered! {
         Administrator = 1,
         /// Answers data-subject requests. On the installation's root only.
         PrivacyOfficer = 2,
-        /// May read and change what an organisation or a resource holds.
+        /// May read and change what an organisation or a resource holds, and make and delete projects.
         Contributor = 3,
         /// May read it.
         Reader = 4,
@@ -103,7 +103,25 @@ numbered! {
         Owner = 5,
         /// A receipt that is about this person.
         Subject = 6,
+        /// May do what a contributor may, except make and delete projects.
+        Trainer = 7,
+        /// May read, and change images and tags.
+        Labeler = 8,
+        /// May read, and publish, unpublish and export iterations.
+        Deployment = 9,
     }
+}
+
+impl MentionRole {
+    /// The roles that a member of an organisation can have, with their names on the wire.
+    pub const MEMBERS: [(&'static str, MentionRole); 6] = [
+        ("owner", MentionRole::Owner),
+        ("contributor", MentionRole::Contributor),
+        ("trainer", MentionRole::Trainer),
+        ("labeler", MentionRole::Labeler),
+        ("deployment", MentionRole::Deployment),
+        ("reader", MentionRole::Reader),
+    ];
 }
 
 impl Kind {

@@ -107,7 +107,7 @@ impl Models {
 }
 
 /// Stores a changed image, of whichever of the two kinds it is.
-pub(crate) fn update_image(tx: &mut habeas_store::Tx<'_>, node: &Node<ImageDoc>) -> Result<Node<ImageDoc>> {
+pub fn update_image(tx: &mut habeas_store::Tx<'_>, node: &Node<ImageDoc>) -> Result<Node<ImageDoc>> {
     match node.kind {
         Kind::KeptImage => tx.update::<KeptImage>(node),
         _ => tx.update::<Image>(node),

@@ -31,12 +31,13 @@ use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
+pub use features::update_image;
 pub use forgetting::{Forgotten, images_of_project};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use starting::{TrainingLimits, TrainingRequest};
+pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
 pub use worker::ModelWorker;
 
@@ -120,7 +121,8 @@ impl Models {
         &self.inner.outgoing
     }
 
-    fn limits(&self) -> TrainingLimits {
+    /// What a training needs, and how many iterations a project may have.
+    pub fn limits(&self) -> TrainingLimits {
         self.inner.options.training
     }
 

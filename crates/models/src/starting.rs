@@ -208,7 +208,7 @@ fn prepare(
 }
 
 /// `Iteration N`, one more than the highest there is.
-fn next_name(iterations: &[Node<IterationDoc>]) -> String {
+pub fn next_name(iterations: &[Node<IterationDoc>]) -> String {
     let highest = iterations
         .iter()
         .filter_map(|node| node.doc.name.strip_prefix("Iteration ")?.parse::<u64>().ok())

@@ -162,5 +162,8 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Reader => "reader",
         MentionRole::Owner => "owner",
         MentionRole::Subject => "the person it is about",
+        MentionRole::Trainer => "trainer",
+        MentionRole::Labeler => "labeler",
+        MentionRole::Deployment => "deployment",
     }
 }

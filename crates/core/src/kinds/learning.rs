@@ -752,7 +752,7 @@ impl DataKind for Suggestion {
 }
 
 /// Scored tags as the protocol spells them.
-fn scored_json(scored: &[ScoredTag]) -> Vec<serde_json::Value> {
+pub fn scored_json(scored: &[ScoredTag]) -> Vec<serde_json::Value> {
     scored
         .iter()
         .map(|scored| {

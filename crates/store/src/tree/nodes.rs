@@ -287,6 +287,17 @@ impl Tx<'_> {
         Ok(count as u64)
     }
 
+    /// When each of `kind` directly under `parent` was created, without opening them.
+    pub fn children_ids(&mut self, parent: Id, kind: Kind) -> Result<Vec<(Timestamp, Id)>> {
+        self.query(
+            "SELECT created_at, id FROM resource WHERE parent = ?1 AND kind = ?2",
+            &[(&parent).into(), kind.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.time(0)?, row.id(1)?)))
+        .collect()
+    }
+
     /// The child of kind `K` that has this unique name.
     pub fn child_by_name<K: DataKind>(&mut self, parent: Id, name: &str) -> Result<Option<Node<K::Doc>>> {
         let Some(place) = self.place(parent)? else { return Ok(None) };

@@ -79,7 +79,7 @@ await trainer.deleteImages(project.id, { imageIds: [images[1].id] });
 check("the address died", (await fetch(images[1].originalImageUri)).status === 404);
 await trainer.deleteImages(project.id, { allImages: true, allIterations: true });
 check("all deleted", (await trainer.getImageCount(project.id)).body === 0);
-await refused("training", 501, "BadRequestOperationNotSupported", () => trainer.trainProject(project.id));
+await refused("training on nothing", 400, "BadRequestDetectionTrainingValidationFailed", () => trainer.trainProject(project.id));
 await trainer.deleteTag(project.id, fork.id);
 await trainer.deleteProject(project.id);
 await refused("a deleted project", 404, "NotFoundProject", () => trainer.getProject(project.id));

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from azure.cognitiveservices.vision.customvision.training import training_api
+from msrest.exceptions import HttpOperationError
 
 ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
 IMAGES = Path(os.environ["HABEAS_TEST_IMAGES"])
@@ -35,6 +36,19 @@ tags = api.get_tags(project.id)
 check("counts", (tags.total_tagged_images, tags.total_untagged_images, tags.tags[0].image_count) == (1, 0, 1))
 images = api.get_tagged_images(project.id)
 check("an address", images[0].image_uri.startswith("http"))
+iterations = api.get_iterations(project.id)
+check("the workspace", [(one.id, one.status, one.trained_at) for one in iterations] == [(project.current_iteration_id, "New", None)])
+check("by itself", api.get_iteration(project.id, project.current_iteration_id).status == "New")
+check("its tags", api.get_tags(project.id, iteration_id=project.current_iteration_id).total_tagged_images == 1)
+for name, call in [
+    ("too few images", lambda: api.train_project(project.id)),
+    ("the workspace deleted", lambda: api.delete_iteration(project.id, project.current_iteration_id)),
+]:
+    try:
+        call()
+        check(name, False)
+    except HttpOperationError as error:
+        check(name, error.response.status_code == 400)
 api.delete_images(project.id, [images[0].id])
 check("used", api.get_account_info().quotas.per_project[0].tags.used == 1)
 api.delete_project(project.id)

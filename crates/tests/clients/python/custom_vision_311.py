@@ -132,7 +132,7 @@ refused("no ids", 400, "BadRequestRequiredParamIsNull", lambda: trainer.delete_i
 trainer.delete_images(project.id, image_ids=[pages[1]], all_iterations=True)
 trainer.delete_images(project.id, all_images=True, all_iterations=True)
 check("all deleted", trainer.get_image_count(project.id) == 0)
-refused("training", 501, "BadRequestOperationNotSupported", lambda: trainer.train_project(project.id))
+refused("training on nothing", 400, "BadRequestClassificationTrainingValidationFailed", lambda: trainer.train_project(project.id))
 trainer.delete_tag(project.id, cherry.id)
 check("two tags left", len(trainer.get_tags(project.id)) == 2)
 trainer.delete_project(project.id)

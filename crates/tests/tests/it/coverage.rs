@@ -130,6 +130,19 @@ async fn every_training_operation_refuses_strangers() {
         ("DELETE", format!("/images/tags?imageIds={id}&tagIds={id}"), None),
         ("GET", "/images/untagged".into(), None),
         ("GET", "/images/untagged/count".into(), None),
+        ("GET", "/iterations".into(), None),
+        ("GET", format!("/iterations/{id}"), None),
+        ("PATCH", format!("/iterations/{id}"), Some(json!({ "name": "x" }))),
+        ("DELETE", format!("/iterations/{id}"), None),
+        ("GET", format!("/iterations/{id}/performance"), None),
+        ("GET", format!("/iterations/{id}/performance/images"), None),
+        ("GET", format!("/iterations/{id}/performance/images/count"), None),
+        ("POST", format!("/iterations/{id}/publish?publishName=x&predictionId=y"), None),
+        ("DELETE", format!("/iterations/{id}/publish"), None),
+        ("GET", format!("/images?iterationId={id}"), None),
+        ("GET", format!("/images/id?iterationId={id}&imageIds={id}"), None),
+        ("GET", format!("/tags?iterationId={id}"), None),
+        ("POST", "/train".into(), None),
         ("GET", format!("/iterations/{id}/export"), None),
         ("POST", format!("/iterations/{id}/export?platform=ONNX"), None),
         ("DELETE", format!("/iterations/{id}/export"), None),
@@ -161,7 +174,10 @@ async fn every_training_operation_refuses_strangers() {
     assert_eq!(deployment.send(request).await.0, 401);
     let (status, answer) =
         deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
-    assert_eq!((status.as_u16(), answer["code"].as_str()), (501, Some("BadRequestOperationNotSupported")));
+    assert_eq!(
+        (status.as_u16(), answer["code"].as_str()),
+        (400, Some("BadRequestClassificationTrainingValidationFailed"))
+    );
     assert_eq!(
         deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0,
         200

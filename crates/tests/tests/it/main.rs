@@ -11,6 +11,7 @@ mod dataset;
 mod deployment;
 mod disk;
 mod exports;
+mod iterations;
 mod notifying;
 mod postgres;
 mod races;

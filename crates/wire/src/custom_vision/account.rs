@@ -1,7 +1,7 @@
 //! Account info: who the keys belong to, the keys, and what is used of which quota.
 
 use axum::Json;
-use habeas_core::kinds::{Account, Image, Organisation, Person, Project};
+use habeas_core::kinds::{Account, Image, Iteration, Organisation, Person, Project};
 use habeas_core::{DataKind as _, Error};
 use habeas_store::{Page, Tx};
 use serde_json::{Value, json};
@@ -14,11 +14,17 @@ use super::projection::Shape;
 /// `GetAccountInfo`: Microsoft had it up to 1.2 only; here every version has it, since every person has a right to it.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let (account, limits) = (call.account, call.app.limits.clone());
-    let value = call.app.store().read(move |tx| info(tx, account, &limits)).await?;
+    let iterations = call.app.models().limits().iterations;
+    let value = call.app.store().read(move |tx| info(tx, account, &limits, iterations)).await?;
     Ok(call.answer(value, Shape::Plain))
 }
 
-fn info(tx: &mut Tx<'_>, account: habeas_core::Id, limits: &Limits) -> habeas_core::Result<Value> {
+fn info(
+    tx: &mut Tx<'_>,
+    account: habeas_core::Id,
+    limits: &Limits,
+    iterations: Option<u64>,
+) -> habeas_core::Result<Value> {
     let node = tx.get::<Account>(account)?.ok_or_else(|| Error::not_found("there is no such account"))?;
     let (name, email) = match tx.get::<Person>(node.holder)? {
         Some(person) => (person.doc.name, person.doc.email),
@@ -34,7 +40,7 @@ fn info(tx: &mut Tx<'_>, account: habeas_core::Id, limits: &Limits) -> habeas_co
     for project in &projects {
         per_project.push(json!({
             "projectId": project.id,
-            "iterations": quota(None, 0),
+            "iterations": quota(iterations, tx.count_children(project.id, Iteration::KIND)?),
             "images": quota(limits.images_per_project, tx.count_children(project.id, Image::KIND)?),
             "tags": quota(limits.tags_per_project, tx.count_children(project.id, habeas_core::kinds::Tag::KIND)?),
         }));

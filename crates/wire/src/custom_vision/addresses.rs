@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::crypto::{self, SecretKey};
-use habeas_core::kinds::{Image, ImageDoc};
+use habeas_core::kinds::ImageDoc;
 use habeas_core::{BlobRef, Error, Id, Node, Timestamp};
 use habeas_learn::imaging;
+use habeas_models::{find_image, update_image};
 use habeas_store::HolderState;
 
 use super::caller::{Call, find_project};
@@ -115,7 +116,7 @@ pub(super) async fn serve(
         .store()
         .read(move |tx| {
             let node =
-                tx.get::<Image>(image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
+                find_image(tx, image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
             match tx.holder(node.holder)? {
                 Some((_, HolderState::Active)) => Ok(node),
                 _ => Err(no_image()),
@@ -138,7 +139,7 @@ pub(super) async fn artifact(call: Call, headers: HeaderMap) -> Result<Response>
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
-            tx.get::<Image>(image)?
+            find_image(tx, image)?
                 .filter(|node| node.parent == Some(project) && in_project == project)
                 .ok_or_else(no_image)
         })
@@ -193,11 +194,11 @@ async fn make_copies(app: &App, node: Node<ImageDoc>, wanted: Copy) -> Result<Bl
     let doc = app
         .store()
         .write(move |tx| {
-            let mut node = tx.get::<Image>(image)?.ok_or_else(no_image)?;
+            let mut node = find_image(tx, image)?.ok_or_else(no_image)?;
             if node.doc.resized.is_none() {
                 node.doc.resized = Some(resized.clone());
                 node.doc.thumbnail = Some(thumbnail.clone());
-                node = tx.update::<Image>(&node)?;
+                node = update_image(tx, &node)?;
                 tx.attach_blobs(image, &[&resized, &thumbnail])?;
             }
             Ok(node.doc)

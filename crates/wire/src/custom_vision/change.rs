@@ -9,8 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use habeas_access::Permission;
 use habeas_core::kinds::{Image, Tag, TagType};
 use habeas_core::node::Relation;
-use habeas_core::{Error, Id, Result as CoreResult};
-use habeas_store::{Page, Removed};
+use habeas_core::{Error, Id, Kind, Result as CoreResult};
+use habeas_models::leave_workspace;
+use habeas_store::{Page, Removed, Tx};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,8 +26,10 @@ use super::version::Version;
 
 /// Entries of one tagging request.
 const TAGGINGS: usize = 64 * 20;
-/// Images deleted in one transaction.
+/// Images that leave the workspace in one transaction.
 const CHUNK: u64 = 256;
+/// Images erased in one go: each solves the models that learned from them again.
+const ERASED_CHUNK: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,7 +53,7 @@ pub(super) async fn tag(call: Call, body: Body) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             let kinds: Vec<(Id, TagType)> = tx
                 .children::<Tag>(project, Page::ALL)?
                 .into_iter()
@@ -100,7 +103,7 @@ pub(super) async fn untag(call: Call) -> Result<StatusCode> {
     call.app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             for image in &images {
                 let mut node = tx
                     .get::<Image>(*image)?
@@ -165,7 +168,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             let mut results = Vec::new();
             for image in &images {
                 let Some(mut node) = tx.get::<Image>(*image)?.filter(|node| node.parent == Some(project))
@@ -192,10 +195,10 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
     Ok((status, body).into_response())
 }
 
-/// `DeleteImages`: by ids, or all. Answers 204, or 202 for `allImages` and `allIterations` as Microsoft's asynchronous forms do; here it is
-/// done when the answer comes. No iteration can hold an image yet, which the header says in numbers.
+/// `DeleteImages`: by ids, or all. From the workspace alone it leaves iterations the images that they learned from, which the header
+/// `habeas-held-by-iterations` counts; with `allIterations` the images are erased everywhere, and models forget them. Answers 204, or 202 for
+/// `allImages` and `allIterations` as Microsoft's asynchronous forms do; here it is done when the answer comes.
 pub(super) async fn delete(call: Call) -> Result<Response> {
-    let (actor, project) = (call.actor, call.project()?);
     let ids = call.query.ids("imageIds", call.app.limits.images_per_request)?;
     let all_images = call.query.flag("allImages")? && call.version >= Version::V3_2;
     let all_iterations = call.query.flag("allIterations")? && call.version >= Version::V3_2;
@@ -207,37 +210,91 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         };
         return Err(Error::invalid(what).code("BadRequestRequiredParamIsNull").into());
     }
+    let wanted = if all_images { None } else { Some(ids) };
+    let held = if all_iterations {
+        erase(&call, wanted).await?;
+        0
+    } else {
+        remove_from_workspace(&call, wanted).await?
+    };
+    let status = if all_images || all_iterations { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT };
+    Ok((status, [("habeas-held-by-iterations", held.to_string())]).into_response())
+}
+
+/// Takes images, or all, out of the workspace; how many of them iterations hold.
+async fn remove_from_workspace(call: &Call, wanted: Option<Vec<Id>>) -> CoreResult<u64> {
+    let (actor, project) = (call.actor, call.project()?);
+    let mut held = 0;
     loop {
-        let ids = ids.clone();
-        let removed: Vec<Removed> = call
+        let (chosen, all) = (wanted.clone(), wanted.is_none());
+        let (removed, kept): (Vec<Removed>, u64) = call
             .app
             .store()
             .write(move |tx| {
-                find_project(tx, &actor, project, Permission::Write)?;
-                let page = Page { take: CHUNK, ..Page::ALL };
-                let images: Vec<Id> = if all_images {
-                    tx.children::<Image>(project, page)?.into_iter().map(|node| node.id).collect()
-                } else {
-                    ids.clone()
+                find_project(tx, &actor, project, Permission::Label)?;
+                let images = match &chosen {
+                    Some(ids) => present(tx, project, ids, &[Kind::Image])?,
+                    None => {
+                        let page = Page { take: CHUNK, ..Page::ALL };
+                        tx.children::<Image>(project, page)?.into_iter().map(|node| node.id).collect()
+                    }
                 };
                 let mut removed = Vec::new();
+                let mut kept = 0;
                 for image in images {
-                    if let Some((habeas_core::Kind::Image, parent, _)) = tx.position(image)?
-                        && parent == Some(project)
-                    {
-                        removed.push(tx.remove(image)?);
+                    match leave_workspace(tx, image)? {
+                        Some(removal) => removed.push(removal),
+                        None => kept += 1,
                     }
                 }
-                Ok(removed)
+                Ok((removed, kept))
             })
             .await?;
         for removal in &removed {
             call.app.store().finish(removal).await;
         }
-        if !all_images || removed.is_empty() {
-            break;
+        held += kept;
+        if !all || (removed.is_empty() && kept == 0) {
+            return Ok(held);
         }
     }
-    let status = if all_images || all_iterations { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT };
-    Ok((status, [("habeas-held-by-iterations", "0")]).into_response())
+}
+
+/// Erases images, or all, in the workspace and in every iteration.
+async fn erase(call: &Call, wanted: Option<Vec<Id>>) -> CoreResult<()> {
+    let (actor, project) = (call.actor, call.project()?);
+    let images = call
+        .app
+        .store()
+        .read(move |tx| {
+            // It changes models, which is more than labelling.
+            find_project(tx, &actor, project, Permission::Write)?;
+            match &wanted {
+                Some(ids) => present(tx, project, ids, &[Kind::Image, Kind::KeptImage]),
+                None => {
+                    let mut all = tx.children_ids(project, Kind::Image)?;
+                    all.extend(tx.children_ids(project, Kind::KeptImage)?);
+                    Ok(all.into_iter().map(|(_, id)| id).collect())
+                }
+            }
+        })
+        .await?;
+    for chunk in images.chunks(ERASED_CHUNK) {
+        call.app.models().erase_images(chunk).await?;
+    }
+    Ok(())
+}
+
+/// Those of `ids` that are of one of these kinds in the project.
+fn present(tx: &mut Tx<'_>, project: Id, ids: &[Id], kinds: &[Kind]) -> CoreResult<Vec<Id>> {
+    let mut found = Vec::new();
+    for id in ids {
+        if let Some((kind, parent, _)) = tx.position(*id)?
+            && parent == Some(project)
+            && kinds.contains(&kind)
+        {
+            found.push(*id);
+        }
+    }
+    Ok(found)
 }

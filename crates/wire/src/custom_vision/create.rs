@@ -98,7 +98,7 @@ async fn writable(call: &Call) -> CoreResult<Id> {
     let (actor, project) = (call.actor, call.project()?);
     call.app
         .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.id))
+        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.id))
         .await
 }
 
@@ -275,7 +275,7 @@ impl<'a> Batch<'a> {
         metadata: &'a BTreeMap<String, String>,
         limits: &'a Limits,
     ) -> CoreResult<Batch<'a>> {
-        let node = find_project(tx, actor, project, Permission::Write)?;
+        let node = find_project(tx, actor, project, Permission::Label)?;
         let kinds: Vec<(Id, TagType)> = tx
             .children::<Tag>(project, Page::ALL)?
             .into_iter()

@@ -4,22 +4,22 @@ use std::collections::HashMap;
 
 use axum::Json;
 use habeas_access::Permission;
-use habeas_core::kinds::{Image, ImageDoc, Tag};
+use habeas_core::kinds::{Image, ImageDoc, Region, Tag};
 use habeas_core::node::Relation;
-use habeas_core::{Error, Id, Node, Result as CoreResult};
-use habeas_store::{Connected, Page, Tx};
+use habeas_core::{Error, Id, Node, Result as CoreResult, Timestamp};
+use habeas_store::{Connected, Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::addresses::{Copy, Signer};
 use super::caller::{Call, find_project};
 use super::errors::Result;
 use super::filter::Filter;
+use super::iterations::Snapshot;
 use super::projection::Shape;
-use super::tags::refuse_iteration;
 
 /// Which images by their tags.
 #[derive(Clone, Debug)]
-enum Which {
+pub(super) enum Which {
     All,
     Tagged,
     Untagged,
@@ -36,7 +36,17 @@ impl Which {
         }
     }
 
-    fn of(call: &Call, otherwise: Which) -> CoreResult<Which> {
+    /// Whether it is about an image with these tags.
+    pub(super) fn holds(&self, carried: &[(Id, Timestamp)]) -> bool {
+        match self {
+            Which::All => true,
+            Which::Tagged => !carried.is_empty(),
+            Which::Untagged => carried.is_empty(),
+            Which::WithOneOf(tags) => carried.iter().any(|(tag, _)| tags.contains(tag)),
+        }
+    }
+
+    pub(super) fn of(call: &Call, otherwise: Which) -> CoreResult<Which> {
         let tags = call.query.ids("tagIds", call.app.limits.tags_per_request)?;
         Ok(if tags.is_empty() { otherwise } else { Which::WithOneOf(tags) })
     }
@@ -70,24 +80,67 @@ pub(super) async fn untagged(call: Call) -> Result<Json<Value>> {
 }
 
 async fn images(call: Call, which: Which) -> Result<Json<Value>> {
-    refuse_iteration(&call)?;
     let (actor, project) = (call.actor, call.project()?);
     let page = call.query.page(&call.app.limits)?;
     let filter = call.query.text("$filter").map(Filter::parse).transpose()?;
     let signer = Signer::new(&call.app, &call.base)?;
+    let snapshot = Snapshot::asked_for(&call).await?;
     let images = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
+            let images = Images::of(tx, project, snapshot.as_ref(), &which, page.order)?;
             let nodes = match &filter {
-                None => tx.connected_children::<Image>(project, Relation::Tagged, which.connected(), page)?,
-                Some(filter) => filtered(tx, project, &which, filter, page)?,
+                None => images.page(tx, page)?,
+                Some(filter) => filtered(tx, &images, filter, page)?,
             };
-            shapes(tx, project, &nodes, &signer)
+            match &snapshot {
+                None => shapes(tx, project, &nodes, &signer),
+                Some(snapshot) => Ok(snapshot.shapes(project, &nodes, &signer)),
+            }
         })
         .await?;
     Ok(call.answer(Value::Array(images), Shape::Image))
+}
+
+/// The images that a request is about, in its order.
+enum Images<'a> {
+    Workspace { project: Id, which: &'a Which },
+    Snapshot(Vec<Id>),
+}
+
+impl Images<'_> {
+    fn of<'a>(
+        tx: &mut Tx<'_>,
+        project: Id,
+        snapshot: Option<&Snapshot>,
+        which: &'a Which,
+        order: Order,
+    ) -> CoreResult<Images<'a>> {
+        Ok(match snapshot {
+            None => Images::Workspace { project, which },
+            Some(snapshot) => Images::Snapshot(snapshot.ids(tx, project, which, order)?),
+        })
+    }
+
+    fn page(&self, tx: &mut Tx<'_>, page: Page) -> CoreResult<Vec<Node<ImageDoc>>> {
+        match self {
+            Images::Workspace { project, which } => {
+                tx.connected_children::<Image>(*project, Relation::Tagged, which.connected(), page)
+            }
+            Images::Snapshot(ids) => Snapshot::open(tx, ids, page),
+        }
+    }
+
+    fn count(&self, tx: &mut Tx<'_>) -> CoreResult<u64> {
+        match self {
+            Images::Workspace { project, which } => {
+                tx.count_connected::<Image>(*project, Relation::Tagged, which.connected())
+            }
+            Images::Snapshot(ids) => Ok(ids.len() as u64),
+        }
+    }
 }
 
 /// Images opened at a time while a filter is applied.
@@ -96,16 +149,14 @@ const SCAN: u64 = 500;
 /// Metadata is sealed, so a filter opens the project's images one page after the other.
 fn scan(
     tx: &mut Tx<'_>,
-    project: Id,
-    which: &Which,
+    images: &Images<'_>,
     filter: &Filter,
-    order: habeas_store::Order,
+    order: Order,
     mut take: impl FnMut(Node<ImageDoc>) -> bool,
 ) -> CoreResult<()> {
     let mut skip = 0;
     loop {
-        let page = Page { order, skip, take: SCAN };
-        let nodes = tx.connected_children::<Image>(project, Relation::Tagged, which.connected(), page)?;
+        let nodes = images.page(tx, Page { order, skip, take: SCAN })?;
         let last = (nodes.len() as u64) < SCAN;
         for node in nodes {
             if filter.matches(&node.doc.metadata) && !take(node) {
@@ -121,14 +172,13 @@ fn scan(
 
 fn filtered(
     tx: &mut Tx<'_>,
-    project: Id,
-    which: &Which,
+    images: &Images<'_>,
     filter: &Filter,
     page: Page,
 ) -> CoreResult<Vec<Node<ImageDoc>>> {
     let mut nodes = Vec::new();
     let mut skip = page.skip;
-    scan(tx, project, which, filter, page.order, |node| {
+    scan(tx, images, filter, page.order, |node| {
         if skip > 0 {
             skip -= 1;
         } else if (nodes.len() as u64) < page.take {
@@ -141,20 +191,30 @@ fn filtered(
 
 /// `GetImagesByIds`: in the order asked for; those that are not there are left out.
 pub(super) async fn by_ids(call: Call) -> Result<Json<Value>> {
-    refuse_iteration(&call)?;
     let (actor, project) = (call.actor, call.project()?);
     let ids = call.query.ids("imageIds", call.app.limits.images_per_request)?;
     let signer = Signer::new(&call.app, &call.base)?;
+    let snapshot = Snapshot::asked_for(&call).await?;
     let images = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
             let mut nodes = Vec::new();
-            for id in &ids {
-                nodes.extend(tx.get::<Image>(*id)?.filter(|node| node.parent == Some(project)));
+            match &snapshot {
+                None => {
+                    for id in &ids {
+                        nodes.extend(tx.get::<Image>(*id)?.filter(|node| node.parent == Some(project)));
+                    }
+                    shapes(tx, project, &nodes, &signer)
+                }
+                Some(snapshot) => {
+                    for id in &ids {
+                        nodes.extend(snapshot.image(tx, project, *id)?);
+                    }
+                    Ok(snapshot.shapes(project, &nodes, &signer))
+                }
             }
-            shapes(tx, project, &nodes, &signer)
         })
         .await?;
     Ok(call.answer(Value::Array(images), Shape::Image))
@@ -179,19 +239,20 @@ pub(super) async fn untagged_count(call: Call) -> Result<Json<Value>> {
 
 /// A count is a bare number: the clients read it as such.
 async fn counted(call: Call, which: Which) -> Result<Json<Value>> {
-    refuse_iteration(&call)?;
     let (actor, project) = (call.actor, call.project()?);
     let filter = call.query.text("$filter").map(Filter::parse).transpose()?;
+    let snapshot = Snapshot::asked_for(&call).await?;
     let count = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
+            let images = Images::of(tx, project, snapshot.as_ref(), &which, Order::Oldest)?;
             match &filter {
-                None => tx.count_connected::<Image>(project, Relation::Tagged, which.connected()),
+                None => images.count(tx),
                 Some(filter) => {
                     let mut count = 0;
-                    scan(tx, project, &which, filter, habeas_store::Order::Oldest, |_| {
+                    scan(tx, &images, filter, Order::Oldest, |_| {
                         count += 1;
                         true
                     })?;
@@ -215,24 +276,31 @@ pub(super) fn shapes(
     } else {
         tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| (tag.id, tag.doc.name)).collect()
     };
-    nodes.iter().map(|node| shape(tx, project, node, &names, signer)).collect()
+    nodes
+        .iter()
+        .map(|node| {
+            let tags = tx.targets(node.id, Relation::Tagged)?;
+            Ok(image_shape(project, node, &tags, &node.doc.regions, &names, signer))
+        })
+        .collect()
 }
 
-fn shape(
-    tx: &mut Tx<'_>,
+/// An image in the newest shape, with tags and regions of one moment.
+pub(super) fn image_shape(
     project: Id,
     node: &Node<ImageDoc>,
+    tags: &[(Id, Timestamp)],
+    regions: &[Region],
     names: &HashMap<Id, String>,
     signer: &Signer,
-) -> CoreResult<Value> {
-    let tags: Vec<Value> = tx
-        .targets(node.id, Relation::Tagged)?
-        .into_iter()
-        .map(|(tag, since)| json!({ "tagId": tag, "tagName": names.get(&tag), "created": since.rfc3339() }))
+) -> Value {
+    let tags: Vec<Value> = tags
+        .iter()
+        .map(|(tag, since)| json!({ "tagId": tag, "tagName": names.get(tag), "created": since.rfc3339() }))
         .collect();
-    let regions: Vec<Value> = node.doc.regions.iter().map(|region| region_shape(region, names)).collect();
+    let regions: Vec<Value> = regions.iter().map(|region| region_shape(region, names)).collect();
     let address = |copy| signer.address(project, node.id, copy);
-    Ok(json!({
+    json!({
         "id": node.id,
         "created": node.created_at.rfc3339(),
         "width": node.doc.width,
@@ -243,11 +311,11 @@ fn shape(
         "tags": tags,
         "regions": regions,
         "metadata": node.doc.metadata,
-    }))
+    })
 }
 
 /// A region in the newest shape.
-pub(super) fn region_shape(region: &habeas_core::kinds::Region, names: &HashMap<Id, String>) -> Value {
+pub(super) fn region_shape(region: &Region, names: &HashMap<Id, String>) -> Value {
     json!({
         "regionId": region.id,
         "tagName": names.get(&region.tag),

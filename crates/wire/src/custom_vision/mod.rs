@@ -1,7 +1,7 @@
-//! Microsoft's Custom Vision API: training 1.2 to 3.4-preview, data operations.
+//! Microsoft's Custom Vision API: training 1.2 to 3.4-preview.
 //!
-//! Every operation is registered with the name Microsoft gives it; that name stands in the caller's telemetry. Operations that
-//! belong to learning answer 501 in the protocol's envelope.
+//! Every operation is registered with the name Microsoft gives it; that name stands in the caller's telemetry. Operations that are
+//! not served answer 501 in the protocol's envelope.
 
 mod account;
 mod addresses;
@@ -13,6 +13,7 @@ pub mod domains;
 pub mod errors;
 mod exports;
 pub mod filter;
+mod iterations;
 pub mod limits;
 mod list;
 mod operation;
@@ -114,12 +115,12 @@ fn project(app: &App) -> Router<App> {
         .route("/images/untagged/count", named(app, "GetUntaggedImageCount", get(list::untagged_count)))
         .route("/images/urls", not_served(app, "CreateImagesFromUrls", post))
         .route("/images/{image}/regionproposals", not_served(app, "GetImageRegionProposals", post))
-        .route("/iterations", not_served(app, "GetIterations", get))
+        .route("/iterations", named(app, "GetIterations", get(iterations::list)))
         .route(
             "/iterations/{iteration}",
-            not_served(app, "GetIteration", get)
-                .merge(not_served(app, "UpdateIteration", patch))
-                .merge(not_served(app, "DeleteIteration", delete)),
+            named(app, "GetIteration", get(iterations::show))
+                .merge(named(app, "UpdateIteration", patch(iterations::update)))
+                .merge(named(app, "DeleteIteration", delete(iterations::delete))),
         )
         .route(
             "/iterations/{iteration}/export",
@@ -127,15 +128,25 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "ExportIteration", post(exports::create)))
                 .merge(named(app, "DeleteExport", delete(exports::delete))),
         )
-        .route("/iterations/{iteration}/performance", not_served(app, "GetIterationPerformance", get))
-        .route("/iterations/{iteration}/performance/images", not_served(app, "GetImagePerformances", get))
+        .route(
+            "/iterations/{iteration}/performance",
+            named(app, "GetIterationPerformance", get(iterations::performance)),
+        )
+        .route(
+            "/iterations/{iteration}/performance/images",
+            named(app, "GetImagePerformances", get(iterations::image_performances)),
+        )
         .route(
             "/iterations/{iteration}/performance/images/count",
-            not_served(app, "GetImagePerformanceCount", get),
+            named(app, "GetImagePerformanceCount", get(iterations::image_performance_count)),
         )
         .route(
             "/iterations/{iteration}/publish",
-            not_served(app, "PublishIteration", post).merge(not_served(app, "UnpublishIteration", delete)),
+            named(app, "PublishIteration", post(iterations::publish)).merge(named(
+                app,
+                "UnpublishIteration",
+                delete(iterations::unpublish),
+            )),
         )
         .route("/predictions", not_served(app, "DeletePrediction", delete))
         .route("/predictions/query", not_served(app, "QueryPredictions", post))
@@ -152,7 +163,7 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "DeleteTag", delete(tags::delete))),
         )
         .route("/tagsandregions/suggestions", not_served(app, "SuggestTagsAndRegions", post))
-        .route("/train", not_served(app, "TrainProject", post))
+        .route("/train", named(app, "TrainProject", post(iterations::train)))
 }
 
 /// Prediction comes with learning.

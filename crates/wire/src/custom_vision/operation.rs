@@ -42,8 +42,8 @@ pub(super) type NotServed = fn() -> std::future::Ready<Failure>;
 
 fn refuse() -> std::future::Ready<Failure> {
     std::future::ready(Failure(
-        Error::not_implemented("training, iterations and predictions are not served by this version")
-            .hint("projects, tags, images and regions are"),
+        Error::not_implemented("this operation is not served by this version")
+            .hint("projects, tags, images, regions and iterations are"),
     ))
 }
 

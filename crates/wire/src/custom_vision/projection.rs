@@ -13,6 +13,10 @@ pub(super) enum Shape {
     Image,
     /// A summary of created images, which contains images.
     ImageSummary,
+    Iteration,
+    /// Of an iteration.
+    Performance,
+    ImagePerformance,
     Export,
     /// The same in every version.
     Plain,
@@ -48,6 +52,9 @@ fn fit(value: Value, shape: Shape, version: Version) -> Value {
                         }
                     }
                 }
+                Shape::Iteration => iteration(&mut members, version),
+                Shape::Performance => performance(&mut members, version),
+                Shape::ImagePerformance => image_performance(&mut members, version),
                 Shape::Export => {
                     if version < Version(2, 1) {
                         members.remove("newerVersionAvailable");
@@ -127,6 +134,54 @@ fn image(members: &mut Map<String, Value>, version: Version) {
     }
 }
 
+fn iteration(members: &mut Map<String, Value>, version: Version) {
+    if version < Version::V3_4 {
+        members.remove("customBaseModelInfo");
+        members.remove("trainingErrorDetails");
+    }
+    if version < Version::V3_2 {
+        members.remove("trainingTimeInMinutes");
+    }
+    if version < Version::V3_0 {
+        for name in [
+            "exportableTo",
+            "trainingType",
+            "reservedBudgetInHours",
+            "publishName",
+            "originalPublishResourceId",
+        ] {
+            members.remove(name);
+        }
+    } else {
+        // Names took the place of the default.
+        members.remove("isDefault");
+    }
+    if version < Version(2, 1) {
+        members.remove("classificationType");
+    }
+}
+
+fn performance(members: &mut Map<String, Value>, version: Version) {
+    if version < Version::V2_0 {
+        members.remove("averagePrecision");
+        for tag in members.get_mut("perTagPerformance").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Value::Object(tag) = tag {
+                tag.remove("averagePrecision");
+            }
+        }
+    }
+}
+
+fn image_performance(members: &mut Map<String, Value>, version: Version) {
+    if version < Version::V3_3 {
+        for prediction in members.get_mut("predictions").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Value::Object(prediction) = prediction {
+                prediction.remove("tagType");
+            }
+        }
+    }
+}
+
 /// Capital first letters, as 1.x spells names.
 fn pascal(value: Value) -> Value {
     match value {
@@ -183,6 +238,43 @@ mod tests {
         insta::assert_snapshot!(shape(Version::V3_0), @r#"{"id":"1","originalImageUri":"o","regions":[],"resizedImageUri":"r","tags":[{"created":"c","tagId":"5","tagName":"x"}],"thumbnailUri":"t","width":2}"#);
         insta::assert_snapshot!(shape(Version::V2_0), @r#"{"id":"1","imageUri":"r","regions":[],"tags":[{"created":"c","tagId":"5","tagName":"x"}],"thumbnailUri":"t","width":2}"#);
         insta::assert_snapshot!(shape(Version::V1_2), @r#"{"Id":"1","ImageUri":"r","Predictions":[],"Tags":[{"Created":"c","TagId":"5"}],"ThumbnailUri":"t","Width":2}"#);
+    }
+
+    #[test]
+    fn an_iteration_in_the_versions_that_clients_pin() {
+        let iteration = json!({
+            "id": "1", "name": "n", "isDefault": true, "status": "Completed", "created": "c", "lastModified": "m",
+            "trainedAt": "t", "projectId": "2", "exportable": true, "exportableTo": ["ONNX"], "domainId": "3",
+            "classificationType": "Multilabel", "trainingType": "Regular", "reservedBudgetInHours": 0,
+            "trainingTimeInMinutes": 1, "publishName": "p", "originalPublishResourceId": "r",
+            "customBaseModelInfo": null, "trainingErrorDetails": null,
+        });
+        let shape = |version| project(iteration.clone(), Shape::Iteration, version).to_string();
+        insta::assert_snapshot!(shape(Version::V3_4), @r#"{"classificationType":"Multilabel","created":"c","customBaseModelInfo":null,"domainId":"3","exportable":true,"exportableTo":["ONNX"],"id":"1","lastModified":"m","name":"n","originalPublishResourceId":"r","projectId":"2","publishName":"p","reservedBudgetInHours":0,"status":"Completed","trainedAt":"t","trainingErrorDetails":null,"trainingTimeInMinutes":1,"trainingType":"Regular"}"#);
+        insta::assert_snapshot!(shape(Version::V3_3), @r#"{"classificationType":"Multilabel","created":"c","domainId":"3","exportable":true,"exportableTo":["ONNX"],"id":"1","lastModified":"m","name":"n","originalPublishResourceId":"r","projectId":"2","publishName":"p","reservedBudgetInHours":0,"status":"Completed","trainedAt":"t","trainingTimeInMinutes":1,"trainingType":"Regular"}"#);
+        assert_eq!(shape(Version::V3_2), shape(Version::V3_3));
+        insta::assert_snapshot!(shape(Version::V3_0), @r#"{"classificationType":"Multilabel","created":"c","domainId":"3","exportable":true,"exportableTo":["ONNX"],"id":"1","lastModified":"m","name":"n","originalPublishResourceId":"r","projectId":"2","publishName":"p","reservedBudgetInHours":0,"status":"Completed","trainedAt":"t","trainingType":"Regular"}"#);
+        assert_eq!(shape(Version(3, 1)), shape(Version::V3_0));
+        insta::assert_snapshot!(shape(Version::V2_2), @r#"{"classificationType":"Multilabel","created":"c","domainId":"3","exportable":true,"id":"1","isDefault":true,"lastModified":"m","name":"n","projectId":"2","status":"Completed","trainedAt":"t"}"#);
+        assert_eq!(shape(Version(2, 1)), shape(Version::V2_2));
+        insta::assert_snapshot!(shape(Version::V2_0), @r#"{"created":"c","domainId":"3","exportable":true,"id":"1","isDefault":true,"lastModified":"m","name":"n","projectId":"2","status":"Completed","trainedAt":"t"}"#);
+        insta::assert_snapshot!(shape(Version::V1_2), @r#"{"Created":"c","DomainId":"3","Exportable":true,"Id":"1","IsDefault":true,"LastModified":"m","Name":"n","ProjectId":"2","Status":"Completed","TrainedAt":"t"}"#);
+    }
+
+    #[test]
+    fn performances_in_the_versions_that_clients_pin() {
+        let performance = json!({
+            "perTagPerformance": [{ "id": "1", "precision": 0.5, "averagePrecision": 0.25 }],
+            "precision": 0.5, "averagePrecision": 0.25,
+        });
+        let shape = |version| project(performance.clone(), Shape::Performance, version).to_string();
+        assert_eq!(shape(Version::V2_0), performance.to_string());
+        insta::assert_snapshot!(shape(Version::V1_2), @r#"{"PerTagPerformance":[{"Id":"1","Precision":0.5}],"Precision":0.5}"#);
+        let image =
+            json!({ "id": "1", "predictions": [{ "tagId": "2", "probability": 0.5, "tagType": "Regular" }] });
+        let shape = |version| project(image.clone(), Shape::ImagePerformance, version).to_string();
+        assert_eq!(shape(Version::V3_3), image.to_string());
+        insta::assert_snapshot!(shape(Version::V3_2), @r#"{"id":"1","predictions":[{"probability":0.5,"tagId":"2"}]}"#);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
-use habeas_access::Permission;
-use habeas_core::kinds::{Image, Project, ProjectDoc, ProjectStatus};
+use habeas_access::{Permission, authorise};
+use habeas_core::kinds::{Image, Iteration, Project, ProjectDoc, ProjectStatus};
 use habeas_core::{Error, Id, Node};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
@@ -105,13 +105,14 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         status: ProjectStatus::Succeeded,
         import_error: None,
     };
-    let (account, quota) = (call.account, limits.projects_per_account);
+    let (actor, account, quota) = (call.actor, call.account, limits.projects_per_account);
     let id = call.app.store().ambient().new_id();
     let signer = Signer::new(&call.app, &call.base)?;
     let project = call
         .app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
+            authorise(tx, &actor, account, Permission::Manage)?;
             require_room(tx, account, quota)?;
             let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
             habeas_models::notifying::connection_test(tx, &node)?;
@@ -190,14 +191,22 @@ fn merge(doc: &mut ProjectDoc, body: &Value, limits: &Limits) -> habeas_core::Re
     Ok(())
 }
 
-/// `DeleteProject`: with everything in it; its key is destroyed before the answer.
+/// `DeleteProject`: with everything in it; its key is destroyed before the answer. Refused while an iteration is published: programs may
+/// be asking it.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
     let (actor, id) = (call.actor, call.project()?);
     let removed = call
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, id, Permission::Own)?;
+            find_project(tx, &actor, id, Permission::Manage)?;
+            let published =
+                tx.children::<Iteration>(id, Page::ALL)?.iter().any(|node| node.doc.publish_name.is_some());
+            if published {
+                return Err(Error::invalid("the project has a published iteration")
+                    .hint("unpublish it first")
+                    .code("BadRequestIterationIsPublished"));
+            }
             tx.remove(id)
         })
         .await?;

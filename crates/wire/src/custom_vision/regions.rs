@@ -83,7 +83,7 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Response> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             let names: HashMap<Id, String> =
                 tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| (tag.id, tag.doc.name)).collect();
             let (mut created, mut duplicated, mut exceeded) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
     call.app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             // Region ids are sealed with their images: the project's images are looked through.
             for mut node in tx.children::<Image>(project, Page::ALL)? {
                 if !node.doc.regions.iter().any(|region| ids.contains(&region.id)) {

@@ -12,20 +12,24 @@ use serde_json::{Value, json};
 
 use super::caller::{Call, find_project};
 use super::errors::{Result, no_tag};
+use super::iterations::Snapshot;
 use super::limits::Limits;
 use super::projection::Shape;
 use super::upload::small_json;
 use super::version::Version;
 
-/// `GetTags`, by name. 1.2 wraps the list in counts.
+/// `GetTags`, by name, of the workspace or as an iteration was trained on them. 1.2 wraps the list in counts.
 pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     let (actor, project) = (call.actor, call.project()?);
-    refuse_iteration(&call)?;
+    let snapshot = Snapshot::asked_for(&call).await?;
     let (tags, tagged, untagged) = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
+            if let Some(snapshot) = &snapshot {
+                return snapshot.tag_shapes(tx, project);
+            }
             let mut nodes = tx.children::<Tag>(project, Page::ALL)?;
             nodes.sort_by(|left, right| left.doc.name.cmp(&right.doc.name));
             let tags = nodes.iter().map(|node| shape(tx, node)).collect::<Result<Vec<_>, _>>()?;
@@ -48,24 +52,23 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     Ok(call.answer(Value::Array(tags), Shape::Tag))
 }
 
-/// Iterations come with learning; until then none can be asked for.
-pub(super) fn refuse_iteration(call: &Call) -> habeas_core::Result<()> {
-    match call.query.id("iterationId")? {
-        None => Ok(()),
-        Some(_) => Err(Error::not_found("Invalid iteration").code("NotFoundIteration")),
-    }
-}
-
-/// `GetTag`.
+/// `GetTag`, of the workspace or as an iteration was trained on it.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let (actor, project, tag) = (call.actor, call.project()?, tag_id(&call)?);
-    refuse_iteration(&call)?;
+    let snapshot = Snapshot::asked_for(&call).await?;
     let tag = call
         .app
         .store()
-        .read(move |tx| {
-            let node = find(tx, &actor, project, tag, Permission::Read)?;
-            shape(tx, &node)
+        .read(move |tx| match &snapshot {
+            None => {
+                let node = find(tx, &actor, project, tag, Permission::Read)?;
+                shape(tx, &node)
+            }
+            Some(snapshot) => {
+                find_project(tx, &actor, project, Permission::Read)?;
+                let (tags, _, _) = snapshot.tag_shapes(tx, project)?;
+                tags.into_iter().find(|shape| shape["id"] == json!(tag)).ok_or_else(no_tag)
+            }
         })
         .await?;
     Ok(call.answer(tag, Shape::Tag))
@@ -85,7 +88,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             if let Some(quota) = quota
                 && tx.count_children(project, habeas_core::Kind::Tag)? >= quota
             {
@@ -109,7 +112,7 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            let mut node = find(tx, &actor, project, tag, Permission::Write)?;
+            let mut node = find(tx, &actor, project, tag, Permission::Label)?;
             if let Some(name) = body["name"].as_str() {
                 node.doc.name = checked_name(name, &limits)?;
             }
@@ -137,7 +140,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
         .app
         .store()
         .write(move |tx| {
-            find(tx, &actor, project, tag, Permission::Write)?;
+            find(tx, &actor, project, tag, Permission::Label)?;
             for image in tx.sources(tag, Relation::Tagged)? {
                 if let Some(mut node) = tx.get::<Image>(image)?
                     && node.doc.regions.iter().any(|region| region.tag == tag)

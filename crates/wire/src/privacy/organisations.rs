@@ -60,18 +60,14 @@ pub(super) async fn create(
 pub(super) struct MemberReport {
     /// Object id.
     person: String,
-    /// `owner`, `contributor` or `reader`.
+    /// `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     role: String,
     /// Since when.
     since: String,
 }
 
 fn role_name(role: MentionRole) -> &'static str {
-    match role {
-        MentionRole::Owner => "owner",
-        MentionRole::Contributor => "contributor",
-        _ => "reader",
-    }
+    MentionRole::MEMBERS.iter().find(|(_, known)| *known == role).map_or("reader", |(name, _)| name)
 }
 
 async fn permitted(
@@ -111,7 +107,7 @@ pub(super) async fn members(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SetMember {
-    /// `owner`, `contributor` or `reader`.
+    /// `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     role: String,
 }
 
@@ -127,12 +123,11 @@ pub(super) async fn set_member(
 ) -> Result<StatusCode, Problem> {
     let (organisation, person) = (guid(&organisation)?, guid(&person)?);
     permitted(&app, caller, organisation, Permission::Own).await?;
-    let role = match body.role.as_str() {
-        "owner" => MentionRole::Owner,
-        "contributor" => MentionRole::Contributor,
-        "reader" => MentionRole::Reader,
-        _ => return Err(Error::invalid("role is `owner`, `contributor` or `reader`").into()),
-    };
+    let (_, role) =
+        MentionRole::MEMBERS.into_iter().find(|(name, _)| *name == body.role).ok_or_else(|| {
+            let names: Vec<_> = MentionRole::MEMBERS.iter().map(|(name, _)| format!("`{name}`")).collect();
+            Error::invalid(format!("role is one of {}", names.join(", ")))
+        })?;
     app.access().set_member(organisation, person, role).await?;
     Ok(StatusCode::NO_CONTENT)
 }
