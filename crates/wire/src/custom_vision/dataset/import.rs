@@ -39,7 +39,7 @@ pub(in super::super) async fn import(call: Call, body: Body) -> Result<Response>
     let holder = call
         .app
         .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.holder))
+        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.holder))
         .await?;
     super::note_operator(&call, holder, "ImportDataset").await?;
     let blob = spool(&call.app, project, body).await?;
@@ -168,7 +168,7 @@ impl Import {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
         let made = self.runtime.block_on(self.app.store().write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             classes.iter().map(|class| tag(tx, project, class, &limits)).collect::<CoreResult<Vec<_>>>()
         }))?;
         for (name, (tag, new)) in names.into_iter().zip(&made) {
