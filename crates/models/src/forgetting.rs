@@ -410,7 +410,7 @@ fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
     Ok((images, learners.into_iter().collect()))
 }
 
-/// Removes an image, and predictions of the same bytes that its project has stored.
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
 fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
@@ -421,6 +421,10 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
         removed.push(tx.remove(prediction.id)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
+    // Also what was copied after the copies were looked for: an import may be at work.
+    for copy in tx.sources(image, Relation::CopyOf)? {
+        removed.extend(remove_with_predictions(tx, copy)?);
+    }
     removed.push(tx.remove(image)?);
     Ok(removed)
 }

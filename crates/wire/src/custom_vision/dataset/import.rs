@@ -40,7 +40,7 @@ pub(in super::super) async fn import(call: Call, body: Body) -> Result<Response>
     let holder = call
         .app
         .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.holder))
+        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.holder))
         .await?;
     super::note_operator(&call, holder, "ImportDataset").await?;
     let blob = spool(&call.app, project, body).await?;
@@ -130,6 +130,14 @@ impl Summary {
     }
 }
 
+/// An image whose bytes are stored, to be committed.
+struct Candidate {
+    /// Its path in the archive.
+    file: String,
+    prepared: Prepared,
+    metadata: BTreeMap<String, String>,
+}
+
 /// An import at work, on a thread that may block.
 struct Import {
     app: App,
@@ -162,7 +170,7 @@ impl Import {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
         let made = self.runtime.block_on(self.app.store().write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             classes.iter().map(|class| tag(tx, project, class, &limits)).collect::<CoreResult<Vec<_>>>()
         }))?;
         for (name, (tag, new)) in names.into_iter().zip(&made) {
@@ -180,7 +188,7 @@ impl Import {
         image: &Image,
         tags: &[Option<Id>],
         archive: &mut Archive<BlobFile>,
-    ) -> CoreResult<Option<(String, Prepared, BTreeMap<String, String>)>> {
+    ) -> CoreResult<Option<Candidate>> {
         let tag = |number: &usize| tags.get(*number).copied().flatten();
         let limits = &self.app.limits;
         let metadata = match checked_metadata(image.metadata.clone().into_iter().collect(), limits) {
@@ -218,18 +226,18 @@ impl Import {
             state,
             prediction: None,
         };
-        Ok(Some((image.file.clone(), prepared, metadata)))
+        Ok(Some(Candidate { file: image.file.clone(), prepared, metadata }))
     }
 
-    fn commit(&mut self, images: Vec<(String, Prepared, BTreeMap<String, String>)>) -> CoreResult<()> {
+    fn commit(&mut self, images: Vec<Candidate>) -> CoreResult<()> {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let results = self.runtime.block_on(self.app.store().write(move |tx| {
             let mut results = Vec::new();
             let mut unused = Vec::new();
-            for (file, image, metadata) in &images {
+            for Candidate { file, prepared, metadata } in &images {
                 let (status, _) =
-                    Batch::begin(tx, &actor, project, &[], metadata, &limits)?.add(tx, image)?;
-                if let (State::New(doc), true) = (&image.state, status != "OK") {
+                    Batch::begin(tx, &actor, project, &[], metadata, &limits)?.add(tx, prepared)?;
+                if let (State::New(doc), true) = (&prepared.state, status != "OK") {
                     unused.push(doc.original.id);
                 }
                 results.push((file.clone(), status));
