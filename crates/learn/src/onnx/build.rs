@@ -100,9 +100,20 @@ impl Graph {
 
     /// Appends a node with one output. `operator` and the attributes' names are those of the ONNX operator set.
     pub fn node(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
-        let name = self.fresh_name(&operator.to_lowercase());
-        self.push_node(operator, inputs, attributes, name.clone());
-        Value(name)
+        let [output] = self.node_with_outputs(operator, inputs, attributes);
+        output
+    }
+
+    /// Appends a node with several outputs.
+    pub fn node_with_outputs<const N: usize>(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> [Value; N] {
+        let outputs = std::array::from_fn(|_| Value(self.fresh_name(&operator.to_lowercase())));
+        self.push_node(operator, inputs, attributes, &outputs);
+        outputs
     }
 
     fn push_node(
@@ -110,12 +121,12 @@ impl Graph {
         operator: &str,
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
-        output: String,
+        outputs: &[Value],
     ) {
         self.proto.node.push(NodeProto {
             input: inputs.iter().map(|value| value.0.clone()).collect(),
-            name: format!("node_{output}"),
-            output: vec![output],
+            name: outputs.first().map(|output| format!("node_{}", output.0)).unwrap_or_default(),
+            output: outputs.iter().map(|output| output.0.clone()).collect(),
             op_type: operator.to_owned(),
             attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
             ..NodeProto::default()
@@ -124,7 +135,7 @@ impl Graph {
 
     /// Makes `value` an output of the model under the name `name`.
     pub fn output(&mut self, value: &Value, name: &str, element: ElementType, shape: &[Dimension]) {
-        self.push_node("Identity", &[value], &[], name.to_owned());
+        self.push_node("Identity", &[value], &[], &[Value(name.to_owned())]);
         self.proto.output.push(value_info(name, element, shape));
     }
 

@@ -1,0 +1,249 @@
+//! Exact sums of products of integer features.
+
+use pulp::NullaryFnOnce;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::thread;
+
+/// Scale of quantised features: `round(feature * 16384)`, half to even.
+pub(super) const FEATURE_SCALE: f32 = 16384.0;
+/// Columns of the result that are computed together: what fits the second-level cache.
+const PANEL: usize = 64;
+/// Rows and columns of the result whose sums are held in registers.
+const TILE: (usize, usize) = (4, 2);
+/// Rows are padded to a multiple of this with zeros, so that the inner loop has no remainder.
+const LANES: usize = 32;
+
+/// A matrix of quantised features, one window a row, stored column by column.
+#[derive(Debug)]
+pub(super) struct Rows {
+    values: Vec<i16>,
+    rows: usize,
+    padded: usize,
+    columns: usize,
+}
+
+impl Rows {
+    pub(super) fn new(rows: usize, columns: usize) -> Self {
+        let padded = rows.next_multiple_of(LANES);
+        Self { values: vec![0; padded * columns], rows, padded, columns }
+    }
+
+    /// Sets `LANES` or fewer consecutive rows from features that are stored row by row.
+    pub(super) fn set_rows(&mut self, first: usize, features: &[i16]) {
+        let count = features.len() / self.columns;
+        for (index, column) in self.values.chunks_exact_mut(self.padded).enumerate() {
+            for (row, value) in column[first..first + count].iter_mut().enumerate() {
+                *value = features[row * self.columns + index];
+            }
+        }
+    }
+
+    /// The given rows alone.
+    pub(super) fn select(&self, rows: &[usize]) -> Self {
+        let mut selected = Self::new(rows.len(), self.columns);
+        for (from, to) in self.columns().zip(selected.values.chunks_exact_mut(selected.padded)) {
+            for (value, &row) in to.iter_mut().zip(rows) {
+                *value = from[row];
+            }
+        }
+        selected
+    }
+
+    pub(super) fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns, padded with zeros.
+    pub(super) fn columns(&self) -> impl ExactSizeIterator<Item = &[i16]> {
+        self.values.chunks_exact(self.padded.max(1))
+    }
+
+    fn column(&self, index: usize, rows: &Range<usize>) -> &[i16] {
+        &self.values[index * self.padded..][rows.clone()]
+    }
+
+    /// Consecutive ranges of rows, short enough that no sum of products over one of them leaves 32 bits.
+    ///
+    /// By the Cauchy-Schwarz inequality the sum of products of two columns is at most the larger of their sums of
+    /// squares, so it is enough that no column's sum of squares reaches 2^31. Four rows never reach it: the squares of
+    /// one row sum to 2^28, up to rounding.
+    fn ranges(&self) -> Vec<Range<usize>> {
+        const LIMIT: i64 = i32::MAX as i64;
+        let mut ranges = Vec::new();
+        let mut sums = vec![0_i64; self.columns];
+        let mut start = 0;
+        for block in (0..self.padded).step_by(LANES) {
+            let end = block + LANES;
+            let squares: Vec<i64> =
+                self.columns().map(|column| sum_of_squares(&column[block..end])).collect();
+            if sums.iter().zip(&squares).any(|(sum, square)| sum + square > LIMIT) {
+                if block > start {
+                    ranges.push(start..block);
+                }
+                start = block;
+                sums.fill(0);
+            }
+            if squares.iter().any(|&square| square > LIMIT) {
+                ranges.extend((block..end).step_by(4).map(|first| first..first + 4));
+                start = end;
+            } else {
+                sums.iter_mut().zip(&squares).for_each(|(sum, square)| *sum += square);
+            }
+        }
+        if start < self.padded {
+            ranges.push(start..self.padded);
+        }
+        ranges
+    }
+}
+
+fn sum_of_squares(values: &[i16]) -> i64 {
+    values.iter().map(|&value| i64::from(value) * i64::from(value)).sum()
+}
+
+/// Adds `sign` times the products of all pairs of columns to `triangle`, the lower triangle row by row: entry
+/// `i * (i + 1) / 2 + j` is that of columns `i` and `j <= i`.
+///
+/// The sums are exact, so neither the blocks nor the threads show in the result.
+pub(super) fn add_products(rows: &Rows, sign: i64, threads: NonZeroUsize, triangle: &mut [i64]) {
+    let ranges = rows.ranges();
+    let mut rest = triangle;
+    let mut first = 0;
+    thread::scope(|scope| {
+        for index in 1..=threads.get() {
+            // Equal areas of the triangle: the row up to which a share of it lies grows with the root of the share.
+            let share = (index as f64 / threads.get() as f64).sqrt();
+            let end = if index == threads.get() {
+                rows.columns
+            } else {
+                ((rows.columns as f64 * share) as usize).next_multiple_of(TILE.0).clamp(first, rows.columns)
+            };
+            let (part, after) = rest.split_at_mut(triangle_len(end) - triangle_len(first));
+            rest = after;
+            let work = Work { rows, ranges: &ranges, left: first..end, sign, out: part };
+            first = end;
+            if index == threads.get() {
+                work.run();
+            } else {
+                scope.spawn(move || work.run());
+            }
+        }
+    });
+}
+
+/// Length of the lower triangle of a square matrix, with its diagonal.
+pub(super) fn triangle_len(size: usize) -> usize {
+    size * (size + 1) / 2
+}
+
+/// Some rows of the triangle.
+struct Work<'a> {
+    rows: &'a Rows,
+    ranges: &'a [Range<usize>],
+    left: Range<usize>,
+    sign: i64,
+    out: &'a mut [i64],
+}
+
+impl Work<'_> {
+    fn run(self) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = pulp::x86::V3::try_new() {
+            return avx2.vectorize(WorkWith { work: self, kernel: avx2 });
+        }
+        WorkWith { work: self, kernel: Portable }.call();
+    }
+}
+
+/// How a tile of the result is computed: by the best instructions of the processor.
+trait Kernel: Copy {
+    /// Sums of products of 4 columns with 2 others. The columns are equally long.
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0];
+}
+
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Kernel for Portable {
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0] {
+        left.map(|left| right.map(|right| sum_of_products(left, right)))
+    }
+}
+
+fn sum_of_products(left: &[i16], right: &[i16]) -> i32 {
+    left.iter().zip(right).fold(0, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for pulp::x86::V3 {
+    #[expect(clippy::inline_always, reason = "its instructions need the caller's processor features")]
+    #[inline(always)]
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0] {
+        const WIDTH: usize = 16;
+        let length = left[0].len() / WIDTH;
+        let chunks = |column: &'a [i16]| &column.as_chunks::<WIDTH>().0[..length];
+        let [a, b, c, d] = left;
+        let (a, b, c, d) = (chunks(a), chunks(b), chunks(c), chunks(d));
+        let (x, y) = (chunks(right[0]), chunks(right[1]));
+        let mut lanes = [[self.avx._mm256_setzero_si256(); TILE.1]; TILE.0];
+        for at in 0..length {
+            let right = [pulp::cast(x[at]), pulp::cast(y[at])];
+            let left = [pulp::cast(a[at]), pulp::cast(b[at]), pulp::cast(c[at]), pulp::cast(d[at])];
+            for i in 0..TILE.0 {
+                for j in 0..TILE.1 {
+                    lanes[i][j] = self
+                        .avx2
+                        ._mm256_add_epi32(lanes[i][j], self.avx2._mm256_madd_epi16(left[i], right[j]));
+                }
+            }
+        }
+        let rest = length * WIDTH;
+        let mut sums = [[0; TILE.1]; TILE.0];
+        for i in 0..TILE.0 {
+            for j in 0..TILE.1 {
+                let lanes: [i32; 8] = pulp::cast(lanes[i][j]);
+                let sum = lanes.iter().fold(0, |sum: i32, lane| sum.wrapping_add(*lane));
+                sums[i][j] = sum.wrapping_add(sum_of_products(&left[i][rest..], &right[j][rest..]));
+            }
+        }
+        sums
+    }
+}
+
+struct WorkWith<'a, K> {
+    work: Work<'a>,
+    kernel: K,
+}
+
+impl<K: Kernel> NullaryFnOnce for WorkWith<'_, K> {
+    type Output = ();
+
+    #[expect(clippy::inline_always, reason = "only what is inlined here is compiled for the processor found")]
+    #[inline(always)]
+    fn call(self) {
+        let Work { rows, ranges, left, sign, out } = self.work;
+        let base = triangle_len(left.start);
+        let last = rows.columns - 1;
+        for range in ranges {
+            let column = |index: usize| rows.column(index.min(last), range);
+            for panel in (0..left.end).step_by(PANEL) {
+                for first in left.clone().step_by(TILE.0) {
+                    let end = (panel + PANEL).min(left.end).min(first + TILE.0);
+                    for second in (panel..end).step_by(TILE.1) {
+                        let sums = self.kernel.tile(
+                            std::array::from_fn(|index| column(first + index)),
+                            std::array::from_fn(|index| column(second + index)),
+                        );
+                        for (i, sums) in (first..left.end).zip(sums) {
+                            let row = &mut out[triangle_len(i) - base..triangle_len(i + 1) - base];
+                            for (entry, sum) in row.iter_mut().skip(second).zip(sums) {
+                                *entry += sign * i64::from(sum);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
