@@ -12,7 +12,9 @@ const PANEL: usize = 64;
 /// Rows and columns of the result whose sums are held in registers.
 const TILE: (usize, usize) = (4, 2);
 /// Rows are padded to a multiple of this with zeros, so that the inner loop has no remainder.
-const LANES: usize = 32;
+const BLOCK: usize = 32;
+/// Rows that a kernel takes at once, in pairs.
+const KERNEL_ROWS: usize = 16;
 
 /// A matrix of quantised features, one window a row, stored column by column.
 #[derive(Debug)]
@@ -25,14 +27,14 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(rows: usize, columns: usize) -> Self {
-        let padded = rows.next_multiple_of(LANES);
+        let padded = rows.next_multiple_of(BLOCK);
         Self { values: vec![0; padded * columns], rows, padded, columns }
     }
 
-    /// Sets `LANES` or fewer consecutive rows from features that are stored row by row.
+    /// Sets `BLOCK` or fewer consecutive rows from features that are stored row by row.
     pub(super) fn set_rows(&mut self, first: usize, features: &[i16]) {
         let count = features.len() / self.columns;
-        for (index, column) in self.values.chunks_exact_mut(self.padded).enumerate() {
+        for (index, column) in self.values.chunks_exact_mut(self.padded.max(1)).enumerate() {
             for (row, value) in column[first..first + count].iter_mut().enumerate() {
                 *value = features[row * self.columns + index];
             }
@@ -42,7 +44,7 @@ impl Rows {
     /// The given rows alone.
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         let mut selected = Self::new(rows.len(), self.columns);
-        for (from, to) in self.columns().zip(selected.values.chunks_exact_mut(selected.padded)) {
+        for (from, to) in self.columns().zip(selected.values.chunks_exact_mut(selected.padded.max(1))) {
             for (value, &row) in to.iter_mut().zip(rows) {
                 *value = from[row];
             }
@@ -63,43 +65,43 @@ impl Rows {
         &self.values[index * self.padded..][rows.clone()]
     }
 
-    /// Consecutive ranges of rows, short enough that no sum of products over one of them leaves 32 bits.
+    /// Consecutive ranges of rows, short enough that a kernel can sum products over one of them in 32 bits.
     ///
-    /// By the Cauchy-Schwarz inequality the sum of products of two columns is at most the larger of their sums of
-    /// squares, so it is enough that no column's sum of squares reaches 2^31. Four rows never reach it: the squares of
-    /// one row sum to 2^28, up to rounding.
+    /// A kernel sums every eighth pair of rows apart. By the Cauchy-Schwarz inequality a sum of products of two columns
+    /// is at most the larger of their sums of squares over the same rows, so it is enough that none of those reaches
+    /// 2^31. A block of 32 rows never does: four squares of at most 2^28 come together in it.
     fn ranges(&self) -> Vec<Range<usize>> {
-        const LIMIT: i64 = i32::MAX as i64;
         let mut ranges = Vec::new();
-        let mut sums = vec![0_i64; self.columns];
+        let mut sums = vec![0; self.columns];
         let mut start = 0;
-        for block in (0..self.padded).step_by(LANES) {
-            let end = block + LANES;
-            let squares: Vec<i64> =
-                self.columns().map(|column| sum_of_squares(&column[block..end])).collect();
-            if sums.iter().zip(&squares).any(|(sum, square)| sum + square > LIMIT) {
-                if block > start {
-                    ranges.push(start..block);
-                }
+        for block in (0..self.padded).step_by(BLOCK) {
+            let largest: Vec<i32> =
+                self.columns().map(|column| largest_sum_of_squares(&column[block..block + BLOCK])).collect();
+            if sums
+                .iter()
+                .zip(&largest)
+                .any(|(sum, largest): (&i32, &i32)| sum.checked_add(*largest).is_none())
+            {
+                ranges.push(start..block);
                 start = block;
                 sums.fill(0);
             }
-            if squares.iter().any(|&square| square > LIMIT) {
-                ranges.extend((block..end).step_by(4).map(|first| first..first + 4));
-                start = end;
-            } else {
-                sums.iter_mut().zip(&squares).for_each(|(sum, square)| *sum += square);
-            }
+            sums.iter_mut().zip(&largest).for_each(|(sum, largest)| *sum += largest);
         }
-        if start < self.padded {
-            ranges.push(start..self.padded);
-        }
+        ranges.push(start..self.padded);
         ranges
     }
 }
 
-fn sum_of_squares(values: &[i16]) -> i64 {
-    values.iter().map(|&value| i64::from(value) * i64::from(value)).sum()
+/// The largest of the eight sums of squares that a kernel would make of these rows.
+fn largest_sum_of_squares(block: &[i16]) -> i32 {
+    let mut sums = [0; KERNEL_ROWS / 2];
+    for rows in block.as_chunks::<KERNEL_ROWS>().0 {
+        for (sum, pair) in sums.iter_mut().zip(rows.as_chunks::<2>().0) {
+            *sum += pair.iter().map(|&value| i32::from(value) * i32::from(value)).sum::<i32>();
+        }
+    }
+    sums.into_iter().max().unwrap_or(0)
 }
 
 /// Adds `sign` times the products of all pairs of columns to `triangle`, the lower triangle row by row: entry
@@ -158,53 +160,48 @@ impl Work<'_> {
 
 /// How a tile of the result is computed: by the best instructions of the processor.
 trait Kernel: Copy {
-    /// Sums of products of 4 columns with 2 others. The columns are equally long.
-    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0];
+    /// Sums of products of 4 columns with 2 others over one of [`Rows::ranges`].
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i64; TILE.1]; TILE.0];
 }
 
 #[derive(Clone, Copy)]
 struct Portable;
 
 impl Kernel for Portable {
-    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0] {
-        left.map(|left| right.map(|right| sum_of_products(left, right)))
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i64; TILE.1]; TILE.0] {
+        left.map(|left| {
+            right.map(|right| {
+                left.iter().zip(right).map(|(&a, &b)| i64::from(i32::from(a) * i32::from(b))).sum()
+            })
+        })
     }
-}
-
-fn sum_of_products(left: &[i16], right: &[i16]) -> i32 {
-    left.iter().zip(right).fold(0, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Kernel for pulp::x86::V3 {
     #[expect(clippy::inline_always, reason = "its instructions need the caller's processor features")]
     #[inline(always)]
-    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i32; TILE.1]; TILE.0] {
-        const WIDTH: usize = 16;
-        let length = left[0].len() / WIDTH;
-        let chunks = |column: &'a [i16]| &column.as_chunks::<WIDTH>().0[..length];
-        let [a, b, c, d] = left;
-        let (a, b, c, d) = (chunks(a), chunks(b), chunks(c), chunks(d));
+    fn tile<'a>(self, left: [&'a [i16]; TILE.0], right: [&'a [i16]; TILE.1]) -> [[i64; TILE.1]; TILE.0] {
+        let length = left[0].len() / KERNEL_ROWS;
+        let chunks = |column: &'a [i16]| &column.as_chunks::<KERNEL_ROWS>().0[..length];
+        // Not `array::map`: what it calls would not be compiled for the processor found.
+        let (a, b, c, d) = (chunks(left[0]), chunks(left[1]), chunks(left[2]), chunks(left[3]));
         let (x, y) = (chunks(right[0]), chunks(right[1]));
         let mut lanes = [[self.avx._mm256_setzero_si256(); TILE.1]; TILE.0];
         for at in 0..length {
             let right = [pulp::cast(x[at]), pulp::cast(y[at])];
             let left = [pulp::cast(a[at]), pulp::cast(b[at]), pulp::cast(c[at]), pulp::cast(d[at])];
-            for i in 0..TILE.0 {
-                for j in 0..TILE.1 {
-                    lanes[i][j] = self
-                        .avx2
-                        ._mm256_add_epi32(lanes[i][j], self.avx2._mm256_madd_epi16(left[i], right[j]));
+            for (lanes, left) in lanes.iter_mut().zip(left) {
+                for (lane, right) in lanes.iter_mut().zip(right) {
+                    *lane = self.avx2._mm256_add_epi32(*lane, self.avx2._mm256_madd_epi16(left, right));
                 }
             }
         }
-        let rest = length * WIDTH;
         let mut sums = [[0; TILE.1]; TILE.0];
-        for i in 0..TILE.0 {
-            for j in 0..TILE.1 {
-                let lanes: [i32; 8] = pulp::cast(lanes[i][j]);
-                let sum = lanes.iter().fold(0, |sum: i32, lane| sum.wrapping_add(*lane));
-                sums[i][j] = sum.wrapping_add(sum_of_products(&left[i][rest..], &right[j][rest..]));
+        for (sums, lanes) in sums.iter_mut().zip(lanes) {
+            for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                let lanes: [i32; KERNEL_ROWS / 2] = pulp::cast(lanes);
+                *sum = lanes.iter().map(|&lane| i64::from(lane)).sum();
             }
         }
         sums
@@ -225,21 +222,28 @@ impl<K: Kernel> NullaryFnOnce for WorkWith<'_, K> {
         let Work { rows, ranges, left, sign, out } = self.work;
         let base = triangle_len(left.start);
         let last = rows.columns - 1;
-        for range in ranges {
-            let column = |index: usize| rows.column(index.min(last), range);
-            for panel in (0..left.end).step_by(PANEL) {
-                for first in left.clone().step_by(TILE.0) {
-                    let end = (panel + PANEL).min(left.end).min(first + TILE.0);
-                    for second in (panel..end).step_by(TILE.1) {
+        for panel in (0..left.end).step_by(PANEL) {
+            for first in left.clone().step_by(TILE.0) {
+                let end = (panel + PANEL).min(left.end).min(first + TILE.0);
+                for second in (panel..end).step_by(TILE.1) {
+                    let mut totals = [[0_i64; TILE.1]; TILE.0];
+                    for range in ranges {
+                        // A tile at the edge repeats the last column; what that gives is not used.
+                        let column = |index: usize| rows.column(index.min(last), range);
                         let sums = self.kernel.tile(
-                            std::array::from_fn(|index| column(first + index)),
-                            std::array::from_fn(|index| column(second + index)),
+                            [column(first), column(first + 1), column(first + 2), column(first + 3)],
+                            [column(second), column(second + 1)],
                         );
-                        for (i, sums) in (first..left.end).zip(sums) {
-                            let row = &mut out[triangle_len(i) - base..triangle_len(i + 1) - base];
-                            for (entry, sum) in row.iter_mut().skip(second).zip(sums) {
-                                *entry += sign * i64::from(sum);
+                        for (totals, sums) in totals.iter_mut().zip(sums) {
+                            for (total, sum) in totals.iter_mut().zip(sums) {
+                                *total += sum;
                             }
+                        }
+                    }
+                    for (i, totals) in (first..left.end).zip(totals) {
+                        let row = &mut out[triangle_len(i) - base..triangle_len(i + 1) - base];
+                        for (entry, total) in row[second.min(i + 1)..].iter_mut().zip(totals) {
+                            *entry += sign * total;
                         }
                     }
                 }
