@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 /// Strength of the penalty for scores.
-const SCORE_PENALTY: f64 = 0.1;
+const SCORE_PENALTY: f64 = 0.05;
 /// Strength of the penalty for moves.
 const MOVE_PENALTY: f64 = 1.0;
 /// Positive anchors shall weigh about this much of all anchors.

@@ -20,7 +20,7 @@ const KERNEL_ROWS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Rows {
     values: Vec<i16>,
-    rows: usize,
+    count: usize,
     padded: usize,
     columns: usize,
 }
@@ -28,7 +28,7 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn new(rows: usize, columns: usize) -> Self {
         let padded = rows.next_multiple_of(BLOCK);
-        Self { values: vec![0; padded * columns], rows, padded, columns }
+        Self { values: vec![0; padded * columns], count: rows, padded, columns }
     }
 
     /// Sets `BLOCK` or fewer consecutive rows from features that are stored row by row.
@@ -53,7 +53,7 @@ impl Rows {
     }
 
     pub(super) fn row_count(&self) -> usize {
-        self.rows
+        self.count
     }
 
     /// The columns, padded with zeros.
@@ -185,12 +185,17 @@ impl Kernel for pulp::x86::V3 {
         let length = left[0].len() / KERNEL_ROWS;
         let chunks = |column: &'a [i16]| &column.as_chunks::<KERNEL_ROWS>().0[..length];
         // Not `array::map`: what it calls would not be compiled for the processor found.
-        let (a, b, c, d) = (chunks(left[0]), chunks(left[1]), chunks(left[2]), chunks(left[3]));
-        let (x, y) = (chunks(right[0]), chunks(right[1]));
+        let left = [chunks(left[0]), chunks(left[1]), chunks(left[2]), chunks(left[3])];
+        let right = [chunks(right[0]), chunks(right[1])];
         let mut lanes = [[self.avx._mm256_setzero_si256(); TILE.1]; TILE.0];
         for at in 0..length {
-            let right = [pulp::cast(x[at]), pulp::cast(y[at])];
-            let left = [pulp::cast(a[at]), pulp::cast(b[at]), pulp::cast(c[at]), pulp::cast(d[at])];
+            let right = [pulp::cast(right[0][at]), pulp::cast(right[1][at])];
+            let left = [
+                pulp::cast(left[0][at]),
+                pulp::cast(left[1][at]),
+                pulp::cast(left[2][at]),
+                pulp::cast(left[3][at]),
+            ];
             for (lanes, left) in lanes.iter_mut().zip(left) {
                 for (lane, right) in lanes.iter_mut().zip(right) {
                     *lane = self.avx2._mm256_add_epi32(*lane, self.avx2._mm256_madd_epi16(left, right));

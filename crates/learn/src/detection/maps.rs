@@ -10,6 +10,9 @@ pub const MAPS: usize = 206;
 /// Identity of the maps. Maps of another extractor cannot be mixed with these.
 pub const EXTRACTOR: &str = "habeas-maps-v1";
 
+/// The maps of the first order that are of the intensity, at each scale.
+pub(super) const INTENSITY_MAPS: [std::ops::Range<usize>; 3] = [0..8, 88..96, 176..184];
+
 /// Orientations of the filters.
 const ORIENTATIONS: usize = 8;
 /// Width and height of a filter.
@@ -22,6 +25,9 @@ const SLANT: f64 = 0.25;
 /// Why numbers are not the maps of an image.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum MapsError {
+    /// The pixels are not those of an image of 192x192.
+    #[error("{0} bytes are not 192x192 pixels of three bytes")]
+    Pixels(usize),
     /// The number of values is not a multiple of one map's.
     #[error("{0} values are not a whole number of maps of 24x24")]
     Length(usize),
@@ -70,6 +76,11 @@ impl FeatureMaps {
         self.values.len() / (CELLS * CELLS)
     }
 
+    /// One map, row by row.
+    pub(super) fn map(&self, channel: usize) -> &[f32] {
+        &self.values[channel * CELLS * CELLS..][..CELLS * CELLS]
+    }
+
     /// The values in the order row, column, channel.
     pub(super) fn channels_last(&self) -> Vec<f32> {
         let channels = self.channels();
@@ -101,6 +112,15 @@ pub fn maps_model() -> Model {
     let [channels, height, width] = fixed([MAPS, CELLS, CELLS]);
     graph.output(&maps, "maps", ElementType::Float, &[Dimension::Fixed(1), channels, height, width]);
     graph.into_model(&[("habeas.extractor", EXTRACTOR)])
+}
+
+/// The input of [`maps_model`] for an image of 192x192 pixels: `pixels` are red, green, blue of each pixel, row by row.
+pub fn maps_input(pixels: &[u8]) -> Result<Vec<f32>, MapsError> {
+    if pixels.len() != 3 * SIDE * SIDE {
+        return Err(MapsError::Pixels(pixels.len()));
+    }
+    let channel = |index: usize| pixels.iter().skip(index).step_by(3).map(|&value| f32::from(value) / 255.0);
+    Ok((0..3).flat_map(channel).collect())
 }
 
 /// Appends the nodes that make the maps of `rgb`.
@@ -165,7 +185,7 @@ fn opponent_colours() -> [f32; 9] {
     let mut out = [0.0; 9];
     for (row, (square, weights)) in rows.into_iter().enumerate() {
         for (column, weight) in weights.into_iter().enumerate() {
-            out[row * 3 + column] = (f64::from(weight) / square.sqrt()) as f32;
+            out[row * 3 + column] = (weight / square.sqrt()) as f32;
         }
     }
     out

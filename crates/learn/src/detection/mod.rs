@@ -33,7 +33,7 @@ pub use anchors::{AnchorGrid, GridError};
 pub use codec::CodecError;
 pub use detector::{Detection, Detector};
 pub use fit::{Fit, HeldOut, TrainError, fit, sum_images};
-pub use maps::{EXTRACTOR, FeatureMaps, MAPS, MapsError, maps_model};
+pub use maps::{EXTRACTOR, FeatureMaps, MAPS, MapsError, maps_input, maps_model};
 pub use metrics::{Measure, Performance, TagPerformance, performance};
 pub use proposals::{Proposal, propose_regions};
 pub use sums::{FOLDS, FoldSums, SumsError, fold_of};

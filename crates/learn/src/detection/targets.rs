@@ -11,7 +11,7 @@ const NONE: u16 = 77;
 /// Target of an anchor that overlaps an object by 179 256ths (70 %) or more; in between it rises by 1 for each 256th.
 pub(super) const FULL: u16 = 102;
 /// Overlap in 256ths from which an anchor is positive: it weighs more, and it learns how to move.
-const POSITIVE: u16 = 108;
+const POSITIVE: u16 = 128;
 
 /// The targets of one image.
 #[derive(Debug, Default)]
