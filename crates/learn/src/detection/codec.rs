@@ -1,20 +1,4 @@
-//! The stored forms of sums and detectors, and their digests.
-//!
-//! Everything is little-endian, without padding. `grid` is: number of sizes (u8), the sizes (u8 each), aspect limit in
-//! tenths (u32), stride divisor (u8), number of maps (u16). `d` is ten times the number of maps.
-//!
-//! **Sums**: `HDS1`, grid, then for each of the 5 folds (all i64 unless said):
-//! images, anchors, positive anchors; sums of the 4 moves (in 1/1024); products of features over all anchors, then over
-//! positive anchors (each the lower triangle row by row, d(d+1)/2); sums of features over all, then over positive
-//! anchors (d each); products of moves and features over positive anchors (4 x d); number of tags (u32); for each tag,
-//! in ascending order of ids: id (u128), images, sum of targets (1/102) over all, over positive anchors, products of
-//! features and target over all, over positive anchors (d each).
-//!
-//! **Detector**: `HDD1`, grid, number of images (u64), number of tags (u32); for each tag, in ascending order of ids: id
-//! (u128), slope and offset of the calibration, bias, weights (d); then for each of the 4 moves bias and weights (d), all
-//! f32.
-//!
-//! A digest is the SHA-256 of the stored form.
+//! The stored forms of sums and detectors, and their digests. A digest is the SHA-256 of the stored form.
 
 use super::AnchorGrid;
 use super::calibration::Calibration;
@@ -44,7 +28,20 @@ pub enum CodecError {
 }
 
 impl FoldSums {
-    /// The stored form (see the source of the module for the layout), 170 MB for 206 maps.
+    /// The stored form, 170 MB for 206 maps; little-endian, without padding:
+    ///
+    /// - `HDS1`;
+    /// - the grid: number of sizes (u8), the sizes (u8 each), aspect limit in tenths (u32), stride divisor (u8), number
+    ///   of maps (u16);
+    /// - for each of the 5 folds, all i64 unless said, with d = 10 times the number of maps:
+    ///   - images, anchors, positive anchors; sums of the 4 moves (in steps of 1/1024);
+    ///   - products of features over all anchors, then over positive anchors: each the lower triangle of a d x d matrix,
+    ///     row by row, d(d+1)/2;
+    ///   - sums of features over all, then over positive anchors: d each;
+    ///   - products of moves and features over positive anchors: 4 x d;
+    ///   - number of tags (u32); for each, in ascending order of ids: id (u128), images, sum of targets (in steps of
+    ///     1/102) over all anchors, over positive anchors, products of features and target over all anchors, over
+    ///     positive anchors (d each).
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write(&mut |part| bytes.extend_from_slice(part));
@@ -91,7 +88,9 @@ impl FoldSums {
 }
 
 impl Detector {
-    /// The stored form (see the source of the module for the layout).
+    /// The stored form; little-endian, without padding: `HDD1`, the grid as in [`FoldSums::to_bytes`], number of images
+    /// (u64), number of tags (u32); for each tag, in ascending order of ids: id (u128), slope and offset of the
+    /// calibration, bias, weights (d); then for each of the 4 moves bias and weights (d), all f32.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = DETECTOR.to_vec();
         write_grid(&self.grid, &mut |part| bytes.extend_from_slice(part));

@@ -11,8 +11,15 @@
 //! saw it, and everything after the sums is computed from them by one thread in one order. (The solve's last bits may
 //! differ between kinds of processors; the sums do not.)
 //!
+//! Anybody can make the sums again from the stored maps: all steps from maps to whole numbers are IEEE operations on
+//! 32-bit floats in a fixed order (means as sums of weight times cell, first along the row, then along the column,
+//! from left to right and from top to bottom; the squared length as 16 sums of every sixteenth absolute value, added
+//! up in order, then the rest).
+//!
 //! Honest figures: every image is also predicted by a detector that was trained without it and without a fifth of the
 //! others ([`fold_of`]); calibration ([`Detection::probability`]) and [`performance`] rest on those predictions.
+//! (The calibration's two numbers for each tag are fitted to the same predictions that are then judged: ranks, and with
+//! them average precision, do not depend on it.)
 
 mod anchors;
 mod boxes;
