@@ -1,4 +1,4 @@
-//! Guard rails that no compiler has: how many dependencies, file lengths, walls between rooms.
+//! Guard rails that no compiler has: how many dependencies, file lengths, walls between rooms, links between documents.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +18,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     dependencies(&mut faults)?;
     files(&mut faults)?;
     walls(&mut faults)?;
+    links(&mut faults)?;
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
 }
 
@@ -68,6 +69,23 @@ fn walls(faults: &mut Vec<String>) -> anyhow::Result<()> {
         for other in protocols.iter().filter(|other| *other != home) {
             if text.contains(&format!("crate::{other}")) {
                 faults.push(format!("{file} imports {other}: protocols do not know each other"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a document points at in this repository is there.
+fn links(faults: &mut Vec<String>) -> anyhow::Result<()> {
+    for file in
+        tracked()?.iter().filter(|file| Path::new(file).extension().is_some_and(|found| found == "md"))
+    {
+        let text = std::fs::read_to_string(root().join(file))?;
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            let here = root().join(file).with_file_name(path);
+            if !path.is_empty() && !path.contains("://") && !here.exists() {
+                faults.push(format!("{file} links to {target}, which is not there"));
             }
         }
     }

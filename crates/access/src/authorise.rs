@@ -11,6 +11,8 @@ use crate::{Actor, KeyUse};
 pub enum Permission {
     /// See it.
     Read,
+    /// Ask its models; all that prediction keys may do.
+    Predict,
     /// Change images and tags.
     Label,
     /// Publish, unpublish and export models.
@@ -30,8 +32,12 @@ impl Permission {
             MentionRole::Owner => true,
             MentionRole::Contributor => self != Permission::Own,
             MentionRole::Trainer => !matches!(self, Permission::Own | Permission::Manage),
-            MentionRole::Labeler => matches!(self, Permission::Read | Permission::Label),
-            MentionRole::Deployment => matches!(self, Permission::Read | Permission::Deploy),
+            MentionRole::Labeler => {
+                matches!(self, Permission::Read | Permission::Predict | Permission::Label)
+            }
+            MentionRole::Deployment => {
+                matches!(self, Permission::Read | Permission::Predict | Permission::Deploy)
+            }
             MentionRole::Reader => self == Permission::Read,
             MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => false,
         }
@@ -41,7 +47,7 @@ impl Permission {
     fn least_role(self) -> &'static str {
         match self {
             Permission::Read => "reader",
-            Permission::Label => "labeler",
+            Permission::Predict | Permission::Label => "labeler",
             Permission::Deploy => "deployment",
             Permission::Write => "trainer",
             Permission::Manage => "contributor",
@@ -58,6 +64,8 @@ const DEPTH: usize = 16;
 pub fn authorise(tx: &mut Tx<'_>, actor: &Actor, resource: Id, permission: Permission) -> Result<()> {
     match granted(tx, actor, resource)? {
         Granted::Everything => Ok(()),
+        Granted::Predictions if permission == Permission::Predict => Ok(()),
+        Granted::Predictions => Err(not_found()),
         Granted::To(roles) if roles.iter().any(|role| permission.is_of(*role)) => Ok(()),
         Granted::To(roles) if roles.iter().any(|role| Permission::Read.is_of(*role)) => {
             Err(Error::forbidden("you may see this but not change it")
@@ -74,6 +82,8 @@ fn not_found() -> Error {
 /// What an actor may do with a resource.
 enum Granted {
     Everything,
+    /// To ask its models.
+    Predictions,
     /// What these roles allow, which may be nothing.
     To(Vec<MentionRole>),
 }
@@ -98,9 +108,10 @@ fn granted(tx: &mut Tx<'_>, actor: &Actor, resource: Id) -> Result<Granted> {
     let Some(holder) = holder else { return Ok(Granted::NOTHING) };
     match actor {
         Actor::Operator => Ok(Granted::Everything),
-        Actor::Key { account, key: KeyUse::Training, .. } if chain.iter().any(|(id, _)| id == account) => {
-            Ok(Granted::Everything)
-        }
+        Actor::Key { account, key, .. } if chain.iter().any(|(id, _)| id == account) => Ok(match key {
+            KeyUse::Training => Granted::Everything,
+            KeyUse::Prediction => Granted::Predictions,
+        }),
         Actor::Key { .. } => Ok(Granted::NOTHING),
         Actor::Person { id: person, .. } if holder == *person => Ok(Granted::Everything),
         Actor::Person { id: person, .. } => {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::Stream;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::report::{
-    ErasureReport, ExportReport, HoldingsReport, IssuedReport, PersonCreatedReport, PersonReport, PlanReport,
+    ErasureReport, ExportReport, HoldingsReport, IssuedReport, MemberReport, PersonCreatedReport,
+    PersonReport, PlanReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -198,6 +199,33 @@ impl Client {
     pub async fn set_role(&self, person: &str, role: &str, granted: bool) -> Result<()> {
         let request = self.request(Method::PUT, &format!("/persons/{}/role", encode(person)));
         self.send(request.json(&json!({ "role": role, "granted": granted }))).await.map(|_| ())
+    }
+
+    /// Makes an organisation; `owner` is the object id of its first owner.
+    pub async fn create_organisation(&self, name: &str, owner: &str) -> Result<PersonCreatedReport> {
+        self.post("/organisations", &json!({ "name": name, "owner": owner })).await
+    }
+
+    /// The members of an organisation.
+    pub async fn members(&self, organisation: &str) -> Result<Vec<MemberReport>> {
+        self.get(&format!("/organisations/{}/members", encode(organisation))).await
+    }
+
+    /// Gives a person a role in an organisation: `owner`, `contributor` or `reader`.
+    pub async fn set_member(&self, organisation: &str, person: &str, role: &str) -> Result<()> {
+        let path = format!("/organisations/{}/members/{}", encode(organisation), encode(person));
+        self.send(self.request(Method::PUT, &path).json(&json!({ "role": role }))).await.map(|_| ())
+    }
+
+    /// Ends a membership.
+    pub async fn remove_member(&self, organisation: &str, person: &str) -> Result<()> {
+        let path = format!("/organisations/{}/members/{}", encode(organisation), encode(person));
+        self.send(self.request(Method::DELETE, &path)).await.map(|_| ())
+    }
+
+    /// Plans the deletion of an organisation.
+    pub async fn plan_organisation_erasure(&self, organisation: &str) -> Result<PlanReport> {
+        self.post(&format!("/organisations/{}/erasure-plans", encode(organisation)), &json!({})).await
     }
 
     /// An archive as it is written; nothing is stored on the server.

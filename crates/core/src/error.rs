@@ -46,6 +46,8 @@ pub struct Error {
     pub what: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The file of the server's machine that it is about: for its log and its operator, not for clients. `{:#}` shows it.
+    pub place: Option<String>,
 }
 
 /// The result of everything below the HTTP edge.
@@ -60,7 +62,7 @@ macro_rules! constructors {
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        Error { kind, code: None, what: what.into(), hint: None }
+        Error { kind, code: None, what: what.into(), hint: None, place: None }
     }
 
     constructors! {
@@ -111,6 +113,13 @@ impl Error {
         self
     }
 
+    /// Adds the file that it is about.
+    #[must_use]
+    pub fn at(mut self, path: &std::path::Path) -> Error {
+        self.place = Some(path.display().to_string());
+        self
+    }
+
     /// Adds the protocol's own code.
     #[must_use]
     pub fn code(mut self, code: &'static str) -> Error {
@@ -124,6 +133,9 @@ impl fmt::Display for Error {
         f.write_str(&self.what)?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
+        }
+        if let (Some(place), true) = (&self.place, f.alternate()) {
+            write!(f, " [{place}]")?;
         }
         Ok(())
     }
@@ -140,5 +152,17 @@ impl From<serde_json::Error> for Error {
             error.line(),
             error.column()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_shown_to_whoever_asks_for_it_only() {
+        let error = Error::damaged("a copy is damaged").hint("restore it").at("/srv/keyring-a".as_ref());
+        assert_eq!(error.to_string(), "a copy is damaged (restore it)");
+        assert_eq!(format!("{error:#}"), "a copy is damaged (restore it) [/srv/keyring-a]");
     }
 }

@@ -38,6 +38,18 @@ pub struct PersonCreatedReport {
     pub prediction_keys: Vec<String>,
 }
 
+/// A member of an organisation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberReport {
+    /// Object id.
+    pub person: String,
+    /// `owner`, `contributor` or `reader`.
+    pub role: String,
+    /// Since when.
+    pub since: String,
+}
+
 /// Everything held on a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -138,7 +150,7 @@ pub struct ItemPage {
 pub struct PlanReport {
     /// The plan's id.
     pub plan: String,
-    /// The person to be erased.
+    /// The person or organisation to be erased.
     pub object_id: String,
     /// SHA-256 over what would be erased, what stays, and who else is affected; telemetry, tokens and archives aside. A plan
     /// whose digest no longer holds is refused.
@@ -155,12 +167,30 @@ pub struct PlanReport {
     pub others_affected: u64,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
+    /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
+    pub models: Vec<ModelPlanReport>,
+    /// Copies of this person's images in projects of others, which are deleted too.
+    pub copies: u64,
     /// Containers whose keys are destroyed.
     pub keys: u64,
     /// What becomes of backups.
     pub backups: String,
-    /// What has to be settled before it can run; empty when it can.
+    /// What has to be settled before it can run, the choices and how each is made; empty when it can.
     pub blocked: Vec<String>,
+}
+
+/// What happens to a model of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelPlanReport {
+    /// The iteration.
+    pub iteration: String,
+    /// Images that it must forget.
+    pub images: u64,
+    /// Images that it still learns from afterwards.
+    pub left: u64,
+    /// `solve again`, or `withdraw` when too few images are left.
+    pub action: String,
 }
 
 /// What happens to one kind.
@@ -213,7 +243,7 @@ pub struct ErasureReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepReport {
-    /// Its name: `freeze`, `shred`, `delete`, `purge`, `verify`, `receipt`.
+    /// Its name: `freeze`, `subtract`, `shred`, `delete`, `resolve`, `purge`, `verify`, `receipt`.
     pub name: String,
     /// What it does, in words for the person.
     pub title: String,

@@ -82,8 +82,8 @@ struct Box {
 
 pub(crate) fn read(files: &mut dyn Files, archive: &Archive, contents: &mut Contents) -> Result<()> {
     let documents: Vec<String> = archive
-        .paths()
-        .filter(|path| path.ends_with(".jsonl") && base_name(path) != side::PATH)
+        .with_extension(&["jsonl"])
+        .filter(|path| base_name(path) != side::PATH)
         .map(str::to_owned)
         .collect();
     if documents.is_empty() {

@@ -107,8 +107,7 @@ pub(crate) fn read(
     normalized: bool,
     contents: &mut Contents,
 ) -> Result<()> {
-    let documents: Vec<String> =
-        archive.paths().filter(|path| path.ends_with(".json")).map(str::to_owned).collect();
+    let documents: Vec<String> = archive.with_extension(&["json"]).map(str::to_owned).collect();
     let mut found = false;
     for path in documents {
         match serde_json::from_slice::<Coco>(&document(files, &path)?) {

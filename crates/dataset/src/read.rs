@@ -137,16 +137,23 @@ impl Archive {
         Archive { paths: paths.to_vec(), by_name, by_path }
     }
 
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.paths.iter().map(String::as_str)
+    /// The files with one of these extensions, in any case.
+    pub(crate) fn with_extension(&self, extensions: &'static [&'static str]) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str).filter(|path| {
+            path.rsplit_once('.').is_some_and(|(_, own)| {
+                extensions.iter().any(|extension| extension.eq_ignore_ascii_case(own))
+            })
+        })
     }
 
     /// Images, by their extension.
     pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
-        self.paths().filter(|path| {
-            let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-            matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "gif" | "bmp" | "bin"))
-        })
+        self.with_extension(&["jpg", "jpeg", "png", "gif", "bmp", "bin"])
+    }
+
+    /// Whether there is a file at exactly this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.by_path.contains_key(path)
     }
 
     /// The file that an annotation means by a path, a path below some folder, an address that ends in one, or a name that only one file has.

@@ -1,5 +1,6 @@
 //! Pascal VOC: an XML file for each image, boxes in whole pixels, the first of which has the number 1.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -49,15 +50,17 @@ fn pixels(from: f64, length: f64, side: u32) -> (u32, u32) {
 }
 
 pub(crate) fn read(files: &mut dyn Files, archive: &Archive, contents: &mut Contents) -> Result<()> {
-    let annotations: Vec<String> =
-        archive.paths().filter(|path| path.ends_with(".xml")).map(str::to_owned).collect();
+    let annotations: Vec<String> = archive.with_extension(&["xml"]).map(str::to_owned).collect();
     if annotations.is_empty() && archive.images().next().is_none() && archive.find(SET).is_none() {
         return Err(not_there("annotation (*.xml) and no image"));
     }
     let images: Vec<String> = archive.images().map(str::to_owned).collect();
+    let mut by_stem: HashMap<&str, &str> = HashMap::new();
     for image in &images {
         contents.image(image);
+        by_stem.insert(base_name(stem(image)), image);
     }
+    let known: HashSet<&str> = images.iter().map(String::as_str).collect();
     for path in annotations {
         let parsed = match files.content(&path, LARGEST_LABEL) {
             Ok(bytes) => parse(&String::from_utf8_lossy(&bytes)),
@@ -74,8 +77,8 @@ pub(crate) fn read(files: &mut dyn Files, archive: &Archive, contents: &mut Cont
         let own = base_name(stem(&path));
         let image = archive
             .find(&format!("{IMAGES}/{}", annotation.file))
-            .filter(|image| images.contains(image))
-            .or_else(|| images.iter().find(|image| base_name(stem(image)) == own).cloned());
+            .filter(|image| known.contains(image.as_str()))
+            .or_else(|| by_stem.get(own).map(|image| (*image).to_owned()));
         match image {
             Some(image) => add(&annotation, &image, &path, contents),
             None => contents.problem(&path, "its image is not in the archive"),

@@ -8,7 +8,7 @@ use habeas_core::Result;
 
 use crate::read::{Archive, Contents, Files, LARGEST_LABEL, document, not_there};
 use crate::write::stopped;
-use crate::{Head, Image, Region, stem};
+use crate::{Head, Image, Region, base_name, stem};
 
 pub(crate) const PATH: &str = "data.yaml";
 
@@ -60,11 +60,11 @@ fn label_path(archive: &Archive, image: &str) -> Option<String> {
     if let Some(folder) = parts.iter().rposition(|part| *part == "images") {
         parts[folder] = "labels";
         let path = parts.join("/");
-        if archive.paths().any(|other| other == path) {
+        if archive.has(&path) {
             return Some(path);
         }
     }
-    archive.paths().any(|other| other == text).then_some(text)
+    archive.has(&text).then_some(text)
 }
 
 fn add_boxes(text: &str, path: &str, label: &str, numbers: &[usize], contents: &mut Contents) {
@@ -98,8 +98,7 @@ fn parse_line(line: &str) -> Option<(usize, [f64; 4])> {
 
 /// From `data.yaml`, or the plain lists of other YOLO tools.
 fn class_names(files: &mut dyn Files, archive: &Archive) -> Result<Vec<String>> {
-    let yaml =
-        archive.paths().find(|path| path.ends_with(".yaml") || path.ends_with(".yml")).map(str::to_owned);
+    let yaml = archive.with_extension(&["yaml", "yml"]).next().map(str::to_owned);
     if let Some(path) = yaml {
         let text = document(files, &path)?;
         if let Some(names) = yaml_names(&String::from_utf8_lossy(&text)) {
@@ -107,8 +106,8 @@ fn class_names(files: &mut dyn Files, archive: &Archive) -> Result<Vec<String>> 
         }
     }
     let list = archive
-        .paths()
-        .find(|path| path.ends_with("classes.txt") || path.ends_with(".names"))
+        .with_extension(&["txt", "names"])
+        .find(|path| base_name(path) == "classes.txt" || path.to_ascii_lowercase().ends_with(".names"))
         .map(str::to_owned);
     match list {
         Some(path) => {

@@ -51,6 +51,8 @@ pub(crate) async fn tcp(listener: TcpListener, tls: Option<TlsAcceptor>, router:
             }
         });
     }
+    // Who comes now is refused at once, not left waiting for the end.
+    drop(listener);
     drain(graceful).await;
 }
 
@@ -66,6 +68,8 @@ pub(crate) async fn socket(listener: UnixListener, router: Router, gate: Gate) {
             serve(stream, router, &gate, watcher).await;
         });
     }
+    // Who comes now is refused at once, not left waiting for the end.
+    drop(listener);
     drain(graceful).await;
 }
 

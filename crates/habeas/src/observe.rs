@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use habeas_core::Error;
 use habeas_wire::App;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -107,6 +108,21 @@ async fn show(State(metrics): State<Metrics>) -> Response {
     }
 }
 
+/// Whether a route is part of erasing something: that is what a full disk needs, and what nobody may be kept from.
+fn frees_space(route: &str) -> bool {
+    ["/erasure", "/erase", "/sign-in", "/sign-out"].iter().any(|part| route.contains(part))
+}
+
+fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
+    let error = Error::unavailable("the server's disk is nearly full")
+        .hint(format!("free some space, or lower disk-reserve-mb, now {}", disk.bytes / 1_000_000));
+    if route.starts_with("/customvision/") {
+        habeas_wire::custom_vision::errors::Failure(error).into_response()
+    } else {
+        habeas_wire::privacy::Problem(error).into_response()
+    }
+}
+
 /// Gives every request an id, counts it, and logs it by its route template.
 pub(crate) async fn observe(
     State((metrics, app)): State<(Metrics, App)>,
@@ -119,17 +135,13 @@ pub(crate) async fn observe(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    if matches!(method.as_str(), "POST" | "PUT" | "PATCH") && metrics.disk.is_reached() {
-        let reserve = metrics.disk.bytes / 1_000_000;
-        tracing::error!(request = %id, "refused a write: less than the reserve of {reserve} MB is free");
-        let text = format!(
-            "{{\"code\":\"unavailable\",\"title\":\"the server's disk is nearly full\",\"detail\":\"free space or lower disk-reserve-mb, now {reserve}\"}}"
-        );
-        return (StatusCode::INSUFFICIENT_STORAGE, [("content-type", "application/problem+json")], text)
-            .into_response();
-    }
+    let writes = matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !frees_space(&route);
     let begun = app.store().ambient().now();
-    let mut response = next.run(request).await;
+    let mut response = if writes && metrics.disk.is_reached() {
+        nearly_full(&route, &metrics.disk)
+    } else {
+        next.run(request).await
+    };
     let microseconds = app.store().ambient().now().0 - begun.0;
     let status = response.status().as_u16();
     let labels = Labels { route: route.clone(), class: status / 100 };

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::body::Body;
 use habeas_access::{Access, NewPerson};
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::AccountType;
+use habeas_core::kinds::{AccountType, PREDICTION_DAYS};
 use habeas_core::{Ambient, Id};
 use habeas_models::{ModelWorker, Models};
 use habeas_rights::{Rights, Worker};
@@ -71,6 +71,11 @@ impl Server {
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
         limits.images_per_project = settings.images_per_project.or(limits.images_per_project);
         limits.tags_per_project = settings.tags_per_project.or(limits.tags_per_project);
+        if let Some(days) = settings.prediction_days {
+            // The data map and the answers to access requests say so.
+            ensure!(days <= PREDICTION_DAYS, "prediction-days is at most {PREDICTION_DAYS}");
+            limits.prediction_days = days;
+        }
         if let Some(bytes) = settings.image_bytes {
             limits.image_bytes = bytes;
         }
@@ -154,7 +159,7 @@ impl Server {
         self.model_worker.stop();
         while self.work.join_next().await.is_some() {}
         if let Err(error) = self.app.access().telemetry().flush().await {
-            tracing::warn!(%error, "the last telemetry was not written");
+            tracing::warn!(error = format_args!("{error:#}"), "the last telemetry was not written");
         }
         // A file that is gone already is as good.
         let _ = std::fs::remove_file(&self.socket);
@@ -175,10 +180,14 @@ fn router(app: &App, settings: &Settings) -> Router {
         bytes: settings.disk_reserve_mb.unwrap_or(256).saturating_mul(1_000_000),
     };
     let metrics = Metrics::new(reserve);
+    let thumbnail: habeas_portal::ThumbnailAddress = {
+        let app = app.clone();
+        Arc::new(move |project, image| habeas_wire::custom_vision::thumbnail_address(&app, project, image))
+    };
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
-        .merge(habeas_portal::router(app.rights.clone(), settings.tls()))
+        .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
             settings.upload_timeout_seconds.unwrap_or(60),
         )));
@@ -198,7 +207,7 @@ async fn flush_regularly(rights: Rights, stop: CancellationToken) {
             () = tokio::time::sleep(FLUSH) => {}
         }
         if let Err(error) = rights.access().telemetry().flush().await {
-            tracing::warn!(%error, "telemetry was not written");
+            tracing::warn!(error = format_args!("{error:#}"), "telemetry was not written");
         }
     }
 }

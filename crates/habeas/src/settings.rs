@@ -104,6 +104,9 @@ settings! {
         /// Hosts that may be called, separated by commas, such as example.org,*.example.net; all public ones if not given
         #[arg(long, env = "HABEAS_FETCH_HOSTS", value_name = "HOST,...")]
         fetch_hosts: String,
+        /// Days that predictions are kept with their images, at most 30; 0 to keep none (30 if not given)
+        #[arg(long, env = "HABEAS_PREDICTION_DAYS", value_name = "DAYS")]
+        prediction_days: u32,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,

@@ -3,6 +3,9 @@
 //! **Invariant:** nothing here does I/O, reads a clock or draws random numbers: the same input always gives the
 //! same output, so that what was derived from a person's data can be derived again, or shown not to be.
 //!
-//! [`imaging`] decides whether an uploaded image is accepted and makes the scaled copies that are shown.
+//! [`imaging`] decides whether an uploaded image is accepted and makes the scaled copies that are shown. [`detection`]
+//! finds objects. [`onnx`] writes models that other programs can run.
 
+pub mod detection;
 pub mod imaging;
+pub mod onnx;

@@ -42,6 +42,7 @@ impl Extractor {
 }
 
 /// One image as training sees it.
+#[expect(dead_code, reason = "read by the heads, which are not wired yet")]
 pub(crate) struct InputImage {
     pub(crate) id: Id,
     pub(crate) features: Vec<u8>,
@@ -52,6 +53,7 @@ pub(crate) struct InputImage {
 }
 
 /// Everything that a model is a function of.
+#[expect(dead_code, reason = "read by the heads, which are not wired yet")]
 pub(crate) struct Input {
     pub(crate) detection: bool,
     pub(crate) multiclass: bool,

@@ -5,6 +5,7 @@
 //! Penalty, calibration and metrics follow in a task, and make the weights final. Models that were trained elsewhere have no weights here:
 //! [`Models::taint`](crate::Models) marks them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +23,9 @@ use crate::iterations::find_image;
 use crate::rescued::remove_exports;
 use crate::training::{IterationTask, Known, gone, known};
 use crate::{Models, TrainingSet};
+
+/// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
+pub const LEAST_IMAGES: u64 = 2;
 
 /// An iteration after it was brought up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +59,6 @@ impl Models {
             ahead.extend(self.solve_ahead(iteration, &images).await?);
         }
         fault::point("forget.solved_ahead");
-        let ahead = Arc::new(ahead);
-        let swapped = Arc::clone(&ahead);
         let removed = self
             .store()
             .write(move |tx| {
@@ -64,7 +66,7 @@ impl Models {
                 for image in &images {
                     removed.extend(remove_with_predictions(tx, *image)?);
                 }
-                for solved in swapped.iter() {
+                for solved in &ahead {
                     swap_ahead(tx, solved)?;
                 }
                 Ok(removed)
@@ -82,6 +84,58 @@ impl Models {
         }
         self.wake();
         Ok(removed)
+    }
+
+    /// Makes models of others forget everything of `holder`: copies of the holder's images in their projects are erased, and what their
+    /// iterations learned from the holder's own images is unlearned while those images still can be read. When this returns no weights of
+    /// others know them. The iterations that were touched, in the order of ids. Repeatable.
+    pub async fn forget_holder(&self, holder: Id) -> Result<Vec<Id>> {
+        let (copies, learned) = self
+            .store()
+            .read(move |tx| {
+                Ok((
+                    tx.edges_from_others(holder, Relation::CopyOf)?,
+                    tx.edges_from_others(holder, Relation::LearnedFrom)?,
+                ))
+            })
+            .await?;
+        let mut touched: Vec<Id> = learned.iter().map(|(iteration, _)| *iteration).collect();
+        let copies: Vec<Id> = copies.into_iter().map(|(copy, _)| copy).collect();
+        if !copies.is_empty() {
+            let removed = self.erase_images(&copies).await?;
+            touched.extend(removed.iter().flat_map(|removal| &removal.learners));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let images: Vec<Id> = learned.iter().map(|(_, image)| *image).collect();
+        for &iteration in &touched {
+            let leaving: Vec<Id> = learned
+                .iter()
+                .filter(|(learner, _)| *learner == iteration)
+                .map(|(_, image)| *image)
+                .collect();
+            let ahead = if leaving.is_empty() { None } else { self.solve_ahead(iteration, &images).await? };
+            let done = self
+                .store()
+                .write(move |tx| {
+                    for image in &leaving {
+                        tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
+                    }
+                    if let Some(solved) = &ahead {
+                        swap_ahead(tx, solved)?;
+                    }
+                    tx.enqueue_forgetting(iteration).map(|_| ())
+                })
+                .await;
+            match done {
+                // Its holder is being erased, too: it goes with them.
+                Err(error) if error.kind == ErrorKind::Frozen => continue,
+                result => result?,
+            }
+            self.bring_up_to_date(iteration).await?;
+        }
+        fault::point("forget.holder");
+        Ok(touched)
     }
 
     /// Weights of an iteration with exact sums, solved without `images`; none for one without sums.
@@ -326,25 +380,29 @@ fn swap_ahead(tx: &mut Tx<'_>, solved: &Ahead) -> Result<()> {
     tx.release_blobs(&replaced)
 }
 
-/// The images with their copies, and the iterations that learned from any of them.
-pub(crate) fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
-    let mut images: Vec<Id> = Vec::new();
-    let mut learners = Vec::new();
+/// These images, the copies of them, and the copies of those, in the order of ids.
+pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
+    let mut images = BTreeSet::new();
     let mut next = roots.to_vec();
     while let Some(image) = next.pop() {
-        if images.contains(&image) {
-            continue;
+        if images.insert(image) {
+            next.extend(tx.sources(image, Relation::CopyOf)?);
         }
-        images.push(image);
-        next.extend(tx.sources(image, Relation::CopyOf)?);
-        learners.extend(tx.sources(image, Relation::LearnedFrom)?);
     }
-    learners.sort_unstable();
-    learners.dedup();
-    Ok((images, learners))
+    Ok(images)
 }
 
-/// Removes an image, and predictions of the same bytes that its project has stored.
+/// The images with their copies, and the iterations that learned from any of them.
+fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
+    let images: Vec<Id> = with_copies(tx, roots)?.into_iter().collect();
+    let mut learners = BTreeSet::new();
+    for image in &images {
+        learners.extend(tx.sources(*image, Relation::LearnedFrom)?);
+    }
+    Ok((images, learners.into_iter().collect()))
+}
+
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
 fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
@@ -355,6 +413,10 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
         removed.push(tx.remove(prediction.id)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
+    // Also what was copied after the copies were looked for: an import may be at work.
+    for copy in tx.sources(image, Relation::CopyOf)? {
+        removed.extend(remove_with_predictions(tx, copy)?);
+    }
     removed.push(tx.remove(image)?);
     Ok(removed)
 }

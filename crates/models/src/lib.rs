@@ -33,7 +33,7 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
 pub use features::update_image;
-pub use forgetting::{Forgotten, images_of_project};
+pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };

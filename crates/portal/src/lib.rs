@@ -11,7 +11,13 @@ mod handlers;
 pub mod pages;
 pub mod security;
 
+use habeas_core::{Id, Result};
+
+/// Makes the address, on this server, of an image's thumbnail from the ids of its project and itself; it works for a while and for
+/// whoever has it.
+pub type ThumbnailAddress = std::sync::Arc<dyn Fn(Id, Id) -> Result<String> + Send + Sync>;
+
 /// The portal's routes over the rights engine. `tls` says whether browsers reach the server over TLS.
-pub fn router(rights: habeas_rights::Rights, tls: bool) -> axum::Router {
-    handlers::router(rights, tls)
+pub fn router(rights: habeas_rights::Rights, tls: bool, thumbnail: ThumbnailAddress) -> axum::Router {
+    handlers::router(handlers::Portal { rights, tls, thumbnail })
 }

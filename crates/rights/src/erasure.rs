@@ -1,16 +1,17 @@
 //! Running an erasure: durable steps, each repeatable, resumed wherever the last attempt stopped.
 //!
-//! freeze -> shred -> delete -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure can be called
-//! off, after it nothing brings the data back. (Subtracting from models, re-sealing what is kept, and notifying have their
-//! places before `shred` and after `receipt`.)
+//! freeze -> subtract -> shred -> delete -> resolve -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure
+//! can be called off, after it nothing brings the data back. `subtract` takes what others' models learned from the person out of their
+//! weights while the person's rows can still be read; `resolve` makes those weights final, since only final digests enter the receipt.
+//! (Re-sealing what is kept, and notifying have their places before `shred` and after `receipt`.)
 
 use habeas_access::Actor;
-use habeas_core::kinds::Person;
+use habeas_core::kinds::{Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
-use habeas_core::{Error, Id, Result, Timestamp, fault, time};
+use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
 use habeas_store::ledger::Record;
-use habeas_store::{HolderState, TaskKind, TaskRow, TaskState};
+use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,15 +21,18 @@ use crate::{Rights, receipts, verify};
 /// The steps, in order, and what each does in words for the person.
 pub const STEPS: &[(&str, &str)] = &[
     ("freeze", "Access ends: tokens, keys and image addresses are dead, nothing can be written"),
+    ("subtract", "Models of others forget what they learned from this data"),
     ("shred", "The keys are destroyed: nothing can be read any more, here or in any backup"),
     ("delete", "The records are deleted"),
+    ("resolve", "Those models are measured again without it"),
     ("purge", "The files are deleted"),
     ("verify", "Everything is checked once more"),
     ("receipt", "The receipt is signed"),
 ];
 
-/// What a caller is told who confirmed with something else than the person's address.
-pub const CONFIRMATION_HINT: &str = "type the person's e-mail address exactly as their profile shows it";
+/// What a caller is told who confirmed with something else than the person's address or the organisation's name.
+pub const CONFIRMATION_HINT: &str =
+    "type the person's e-mail address, or the organisation's name, exactly as it is shown";
 
 /// Rows deleted in one transaction.
 const ROWS: u32 = 2_000;
@@ -38,6 +42,7 @@ const BLOBS: u32 = 2_000;
 /// An erasure as its task keeps it: random ids, counts, steps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ErasureTask {
+    /// The person, or the organisation.
     pub(crate) person: Id,
     pub(crate) plan: PlanReport,
     /// Salt of the receipt's commitment to the person; forgotten with the task.
@@ -50,8 +55,23 @@ pub(crate) struct ErasureTask {
     pub(crate) shredded_at: Option<Timestamp>,
     pub(crate) deleted_rows: u64,
     pub(crate) purged_blobs: u64,
+    /// Iterations of others from which the person was subtracted.
+    pub(crate) subtracted: Vec<Id>,
+    /// What became of them.
+    pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
+}
+
+/// A model of somebody else after a person was subtracted from it: random ids, counts and digests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModelReceipt {
+    iteration: Id,
+    /// Images that it still learns from.
+    images: u64,
+    /// SHA-256 of its final state; none when too few images were left and it was withdrawn.
+    state_digest: Option<String>,
 }
 
 impl ErasureTask {
@@ -66,6 +86,8 @@ impl ErasureTask {
             shredded_at: None,
             deleted_rows: 0,
             purged_blobs: 0,
+            subtracted: Vec::new(),
+            resolved: Vec::new(),
             error: None,
             receipt: None,
         }
@@ -146,7 +168,7 @@ impl Rights {
         Ok((row, task))
     }
 
-    /// Starts the run of a plan. `confirmation` is the person's e-mail address; `digest`, if given, must be the plan's. Refused when
+    /// Starts the run of a plan. `confirmation` is the person's e-mail address or the organisation's name; `digest`, if given, must be the plan's. Refused when
     /// the plan is too old, when it no longer says what would be done, and when something has to be settled first. Starting a
     /// plan that runs or is done already changes nothing.
     pub async fn start_erasure(
@@ -167,11 +189,11 @@ impl Rights {
         self.store
             .write(move |tx| {
                 let person = task.person;
-                let profile =
-                    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
-                if profile.doc.email != confirmation {
-                    return Err(Error::invalid("the confirmation is not the person's e-mail address")
-                        .hint(CONFIRMATION_HINT));
+                if called(tx, person)? != confirmation {
+                    return Err(Error::invalid(
+                        "the confirmation is not what the person or organisation is called",
+                    )
+                    .hint(CONFIRMATION_HINT));
                 }
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
@@ -195,7 +217,7 @@ impl Rights {
     /// Calls a run off; possible until the keys are destroyed.
     pub async fn cancel_erasure(&self, plan: Id, actor: &Actor) -> Result<()> {
         let (_, task) = self.erasure_task(plan).await?;
-        self.authorise(actor, task.person, "CancelErasure").await?;
+        self.authorise_erasure(actor, task.person, "CancelErasure").await?;
         self.store
             .write(move |tx| {
                 let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
@@ -219,8 +241,10 @@ impl Rights {
         while task.step < STEPS.len() {
             let result = match STEPS[task.step].0 {
                 "freeze" => self.freeze(&mut task).await,
+                "subtract" => self.subtract(&mut task).await,
                 "shred" => self.shred(&mut task).await,
                 "delete" => self.delete(&mut task).await,
+                "resolve" => self.resolve(&mut task).await,
                 "purge" => self.purge(&mut task).await,
                 "verify" => verify::erased(self, &task).await,
                 "receipt" => receipts::issue_for_erasure(self, id, &mut task).await,
@@ -260,6 +284,37 @@ impl Rights {
         self.access.telemetry().forget(person);
         task.containers = containers;
         task.frozen_at = Some(self.store.ambient().now());
+        Ok(())
+    }
+
+    async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
+        let touched = self.models.forget_holder(task.person).await?;
+        for iteration in touched {
+            if !task.subtracted.contains(&iteration) {
+                task.subtracted.push(iteration);
+            }
+        }
+        fault::point("erase.subtracted");
+        Ok(())
+    }
+
+    async fn resolve(&self, task: &mut ErasureTask) -> Result<()> {
+        let mut resolved = Vec::new();
+        for &iteration in &task.subtracted {
+            // One that is gone, or goes with another erasure, is nothing to prove.
+            match self.models.forget(iteration).await {
+                Ok(Some(forgotten)) => resolved.push(ModelReceipt {
+                    iteration,
+                    images: forgotten.images,
+                    state_digest: forgotten.state_digest,
+                }),
+                Ok(None) => {}
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        task.resolved = resolved;
+        fault::point("erase.resolved");
         Ok(())
     }
 
@@ -356,5 +411,16 @@ impl Rights {
     }
 }
 
+/// What a confirmation must say: a person's e-mail address, an organisation's name.
+fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
+    if let Some(person) = tx.get::<Person>(holder)? {
+        return Ok(person.doc.email);
+    }
+    match tx.get::<Organisation>(holder)? {
+        Some(organisation) => Ok(organisation.doc.name),
+        None => Err(Error::not_found("there is no such person or organisation")),
+    }
+}
+
 /// The number of the step after which nothing can be called off.
-const SHRED: usize = 1;
+const SHRED: usize = 2;

@@ -16,8 +16,8 @@ mod worker;
 
 use std::sync::Arc;
 
-use habeas_access::{Access, Actor, record_staff, staff_role};
-use habeas_core::kind::MentionRole;
+use habeas_access::{Access, Actor, Permission, authorise, record_staff, staff_role};
+use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result};
 use habeas_models::Models;
 use habeas_store::Store;
@@ -82,6 +82,23 @@ impl Rights {
                 }
             })
             .await
+    }
+
+    /// Succeeds when `actor` may have `holder` erased: for a person as [`authorise`](Self::authorise), for an organisation its owners and
+    /// the operator.
+    pub async fn authorise_erasure(&self, actor: &Actor, holder: Id, operation: &'static str) -> Result<()> {
+        let asking = *actor;
+        let organisation = self
+            .store
+            .read(move |tx| {
+                let organisation = matches!(tx.holder(holder)?, Some((HolderKind::Organisation, _)));
+                if organisation {
+                    authorise(tx, &asking, holder, Permission::Own)?;
+                }
+                Ok(organisation)
+            })
+            .await?;
+        if organisation { Ok(()) } else { self.authorise(actor, holder, operation).await }
     }
 
     /// Succeeds when `actor` is of the staff; to everybody else nothing is there.

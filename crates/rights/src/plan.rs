@@ -1,9 +1,11 @@
 //! What an erasure would do.
 
+use std::collections::BTreeMap;
+
 use habeas_core::crypto::Sha256;
-use habeas_core::kind::MentionRole;
-use habeas_core::kinds::Person;
-use habeas_core::report::{KeptReport, PlanItemReport, PlanReport};
+use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::node::Relation;
+use habeas_core::report::{KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{TaskKind, Tx};
 
@@ -17,14 +19,15 @@ pub(crate) const PLAN_HOURS: i64 = 24;
 const PAGE: u32 = 1_000;
 
 impl Rights {
-    /// Plans the erasure of a person and keeps the plan, so that it can be approved and run. Changes nothing of theirs.
-    pub async fn plan_erasure(&self, person: Id) -> Result<PlanReport> {
+    /// Plans the erasure of a person or an organisation and keeps the plan, so that it can be approved and run. Changes nothing of
+    /// theirs.
+    pub async fn plan_erasure(&self, holder: Id) -> Result<PlanReport> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         self.store
             .write(move |tx| {
-                let mut plan = make(tx, person)?;
-                let task = ErasureTask::planned(person, &plan, salt);
-                let id = tx.plan_task(TaskKind::Erasure, Some(person), &serde_json::to_value(&task)?)?;
+                let mut plan = make(tx, holder)?;
+                let task = ErasureTask::planned(holder, &plan, salt);
+                let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
                 plan.plan = id.to_string();
                 Ok(plan)
             })
@@ -33,10 +36,12 @@ impl Rights {
 }
 
 /// Makes a plan, without its id.
-pub(crate) fn make(tx: &mut Tx<'_>, person: Id) -> Result<PlanReport> {
-    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
-    let held = tx.holdings(person)?;
-    let items = personal_kinds()
+pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
+    let Some((sort @ (HolderKind::Person | HolderKind::Organisation), _)) = tx.holder(holder)? else {
+        return Err(Error::not_found("there is no such person or organisation"));
+    };
+    let held = tx.holdings(holder)?;
+    let items = kinds_of(sort)
         .map(|kind| {
             let about = registry::ops(kind).about();
             let holding = held.iter().find(|holding| holding.kind == kind);
@@ -50,12 +55,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, person: Id) -> Result<PlanReport> {
             }
         })
         .collect();
-    let mentions = tx.mentions_of(person)?;
+    let mentions = tx.mentions_of(holder)?;
     let now = tx.now();
     Ok(PlanReport {
         plan: String::new(),
-        object_id: person.to_string(),
-        digest: digest(tx, person)?,
+        object_id: holder.to_string(),
+        digest: digest(tx, holder)?,
         created: now.rfc3339(),
         valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
         items,
@@ -63,32 +68,86 @@ pub(crate) fn make(tx: &mut Tx<'_>, person: Id) -> Result<PlanReport> {
             what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }],
-        others_affected: tx.count_others_mentioned(person)?,
+        others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
-        keys: tx.containers_of(person)?.len() as u64,
+        models: models(tx, holder)?,
+        copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
+        keys: tx.containers_of(holder)?.len() as u64,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
-        blocked: blocked(tx, person)?,
+        blocked: blocked(tx, holder)?,
     })
 }
 
-/// What has to be settled first.
+/// The models of others that have to forget, in the order of their ids.
+fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
+    let copies: Vec<Id> =
+        tx.edges_from_others(person, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    let mut leaving: BTreeMap<Id, u64> = BTreeMap::new();
+    for (iteration, _) in tx.edges_from_others(person, Relation::LearnedFrom)? {
+        *leaving.entry(iteration).or_default() += 1;
+    }
+    for copy in habeas_models::with_copies(tx, &copies)? {
+        for iteration in tx.sources(copy, Relation::LearnedFrom)? {
+            if tx.position(iteration)?.is_some_and(|(_, _, holder)| holder != person) {
+                *leaving.entry(iteration).or_default() += 1;
+            }
+        }
+    }
+    leaving
+        .into_iter()
+        .map(|(iteration, images)| {
+            let left = tx.count_targets(iteration, Relation::LearnedFrom)?.saturating_sub(images);
+            Ok(ModelPlanReport {
+                iteration: iteration.to_string(),
+                images,
+                left,
+                action: if left < habeas_models::LEAST_IMAGES { "withdraw" } else { "solve again" }
+                    .to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// The kinds that a person or an organisation can hold.
+fn kinds_of(sort: HolderKind) -> impl Iterator<Item = Kind> {
+    let organisation = sort == HolderKind::Organisation;
+    let root = organisation.then_some(Kind::Organisation);
+    root.into_iter().chain(
+        personal_kinds().filter(move |kind| {
+            !organisation || !matches!(kind, Kind::Person | Kind::Credential | Kind::Token)
+        }),
+    )
+}
+
+/// What has to be settled first: the choices, and how each is made.
 fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
     let mut blocked = Vec::new();
     for mention in tx.mentions_of(person)? {
         let role = mention.role;
-        let alone = !tx
-            .mentioned_in(mention.resource)?
-            .iter()
-            .any(|other| other.person != person && other.role == role);
-        if role == MentionRole::Administrator && mention.resource == Id::NIL && alone {
+        let others: Vec<_> =
+            tx.mentioned_in(mention.resource)?.into_iter().filter(|other| other.person != person).collect();
+        if others.iter().any(|other| other.role == role) {
+            continue;
+        }
+        if role == MentionRole::Administrator && mention.resource == Id::NIL {
             blocked.push(
-                "this is the last administrator: name a successor first (habeas person role EMAIL administrator)".to_owned(),
+                "this is the last administrator: name a successor first (habeas person role EMAIL administrator, or PUT \
+                 /api/privacy/v1/persons/ID/role)"
+                    .to_owned(),
             );
         }
-        if role == MentionRole::Owner && mention.kind == Kind::Organisation && alone {
+        if role == MentionRole::Owner && mention.kind == Kind::Organisation {
+            let organisation = mention.resource;
+            let people = match others.len() {
+                0 => "nobody else works".to_owned(),
+                1 => "1 other person works".to_owned(),
+                many => format!("{many} other people work"),
+            };
             blocked.push(format!(
-                "this is the last owner of organisation {}: make somebody else an owner, or delete the organisation, first",
-                mention.resource
+                "this is the last owner of organisation {organisation}, in which {people}. Hand it over (habeas organisation member \
+                 {organisation} EMAIL --role owner, or PUT /api/privacy/v1/organisations/{organisation}/members/ID), or delete it \
+                 with everything in it (habeas erase plan --organisation {organisation}, or POST \
+                 /api/privacy/v1/organisations/{organisation}/erasure-plans)"
             ));
         }
     }
@@ -115,6 +174,10 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
             break;
         }
     }
+    for model in models(tx, person)? {
+        digest.update(model.iteration.as_bytes());
+        digest.update(&model.images.to_be_bytes());
+    }
     for mention in tx.mentions_of(person)? {
         if mention.role != MentionRole::Subject {
             digest.update(mention.resource.as_bytes());
@@ -125,10 +188,10 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
     Ok(hex::encode(digest.finish()))
 }
 
-/// Asks every kind what becomes of its resources. No kind that a person can hold keeps or changes anything in this version, so
+/// Asks every kind what becomes of its resources. No kind that a holder can hold keeps or changes anything in this version, so
 /// a run deletes whole trees; a kind that answers otherwise stops the run here, before anything happened.
 pub(crate) fn require_deletable(tx: &mut Tx<'_>, person: Id) -> Result<()> {
-    for kind in personal_kinds() {
+    for kind in personal_kinds().chain([Kind::Organisation]) {
         let ops = registry::ops(kind);
         if let Some(node) = tx.held(person, kind, Id::NIL, 1)?.first()
             && ops.erase(node, Erasure::Holder)? != Fate::Delete

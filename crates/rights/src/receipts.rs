@@ -137,6 +137,7 @@ pub(crate) async fn issue_for_erasure(rights: &Rights, plan: Id, task: &mut Eras
         "keysDestroyed": task.containers.len(),
         "kept": task.plan.kept,
         "unlinked": task.plan.unlinked,
+        "models": task.resolved,
         "method": "cryptographic erasure (AES-256-GCM keys overwritten in every copy of the keyring), then deletion",
         "storage": rights.store.describe_database().await?,
         "backups": "unreadable for what was erased since the time above",

@@ -38,12 +38,20 @@ impl Worker {
             match self.rights.run_due().await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a task failed and will be tried again"),
+                Err(error) => {
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "a task failed and will be tried again"
+                    );
+                }
             }
             let now = self.rights.store.ambient().now();
             if now >= next_sweep {
                 if let Err(error) = self.rights.sweep().await {
-                    tracing::warn!(%error, "clearing up failed and will be tried again");
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "clearing up failed and will be tried again"
+                    );
                 }
                 next_sweep = Timestamp(now.0 + 60_000_000);
             }
@@ -116,10 +124,7 @@ impl Rights {
             .write(|tx| {
                 let now = tx.now();
                 let abandoned = tx.abandoned_blobs(Timestamp(now.0 - UPLOAD_HOURS * time::HOUR), 1_000)?;
-                if !abandoned.is_empty() {
-                    tx.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
-                    tx.forget_blobs(&abandoned)?;
-                }
+                tx.abandon_blobs(&abandoned)?;
                 tx.forget_tasks(
                     Timestamp(now.0 - TASK_DAYS * time::DAY),
                     Timestamp(now.0 - PLAN_HOURS * time::HOUR),

@@ -193,6 +193,10 @@ fn blobs_in(value: &Value) -> Vec<BlobRef> {
 fn check(name: &str, result: Result<String>) -> Check {
     match result {
         Ok(detail) => Check { name: name.into(), status: "ok".into(), detail },
-        Err(error) => Check { name: name.into(), status: "fail".into(), detail: error.to_string() },
+        Err(error) => {
+            // Whoever asks may be far away; which file it is about is for the log.
+            tracing::error!(check = name, error = format_args!("{error:#}"), "a check failed");
+            Check { name: name.into(), status: "fail".into(), detail: error.to_string() }
+        }
     }
 }

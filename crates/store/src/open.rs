@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::root_key::RootKey;
 use crate::store::{Inner, blocking};
 use crate::tree::{New, Shared};
-use crate::{Blobs, Store, TaskKind};
+use crate::{Blobs, Store};
 
 /// Which engine keeps the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,11 +221,7 @@ impl Store {
         self.write(move |tx| {
             // At boot no upload is under way: every announced blob was abandoned.
             let abandoned = tx.abandoned_blobs(now, 10_000)?;
-            if !abandoned.is_empty() {
-                tx.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
-                tx.forget_blobs(&abandoned)?;
-            }
-            Ok(())
+            tx.abandon_blobs(&abandoned)
         })
         .await
     }

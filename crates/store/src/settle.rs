@@ -34,7 +34,9 @@ impl Store {
         for &task in &removed.tasks {
             match self.run_now(task).await {
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%task, %error, "a task is left for the worker"),
+                Err(error) => {
+                    tracing::warn!(%task, error = format_args!("{error:#}"), "a task is left for the worker");
+                }
             }
         }
     }

@@ -107,7 +107,10 @@ impl Store {
             };
             // If this fails too, the keys are collected at the next start: they have no rows.
             if let Err(error) = self.with_keyring(move |keyring| keyring.destroy(&destruction)).await {
-                tracing::warn!(%error, "keys of a failed transaction are left for the next start");
+                tracing::warn!(
+                    error = format_args!("{error:#}"),
+                    "keys of a failed transaction are left for the next start"
+                );
             }
         }
         result

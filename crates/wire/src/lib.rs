@@ -3,7 +3,6 @@
 pub mod app;
 pub mod caller;
 pub mod custom_vision;
-mod images;
 pub mod import;
 pub mod privacy;
 pub mod stream;

@@ -21,8 +21,11 @@ pub(crate) enum Verb {
     /// Say what an erasure would do; changes nothing
     Plan {
         /// E-mail address or object id
+        #[arg(long, required_unless_present = "organisation", conflicts_with = "organisation")]
+        person: Option<String>,
+        /// An organisation's id: plans its deletion with everything in it
         #[arg(long)]
-        person: String,
+        organisation: Option<String>,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -32,7 +35,7 @@ pub(crate) enum Verb {
     Run {
         /// The plan's id
         plan: String,
-        /// The person's e-mail address; asked for when it is not given
+        /// The person's e-mail address, or the organisation's name; asked for when it is not given
         #[arg(long, value_name = "EMAIL")]
         confirm: Option<String>,
         /// The plan's digest, to be sure which plan is approved
@@ -70,12 +73,18 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Plan { person, format, reach } => {
+        Verb::Plan { person, organisation, format, reach } => {
             connect::with(reach, file, async |client| {
-                let found = client.find_person(&person).await?;
-                let plan = client.plan_erasure(&found.object_id).await?;
-                let email = found.email;
-                format.print(&plan, |plan| describe(plan, &email))
+                let (plan, confirmation) = match (&person, &organisation) {
+                    (_, Some(organisation)) => {
+                        (client.plan_organisation_erasure(organisation).await?, "NAME".to_owned())
+                    }
+                    (person, None) => {
+                        let found = client.find_person(person.as_deref().unwrap_or_default()).await?;
+                        (client.plan_erasure(&found.object_id).await?, found.email)
+                    }
+                };
+                format.print(&plan, |plan| describe(plan, &confirmation))
             })
             .await?;
             Ok(ExitCode::SUCCESS)
@@ -84,7 +93,9 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             let confirm = match confirm {
                 Some(confirm) => confirm,
                 None if std::io::stdin().is_terminal() => {
-                    eprint!("This erases a person for good. Type their e-mail address to confirm: ");
+                    eprint!(
+                        "This erases for good. Type the person's e-mail address, or the organisation's name, to confirm: "
+                    );
                     let mut line = String::new();
                     std::io::stdin().read_line(&mut line)?;
                     line.trim().to_owned()
@@ -156,7 +167,7 @@ async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) ->
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(plan: &PlanReport, email: &str) -> String {
+fn describe(plan: &PlanReport, confirmation: &str) -> String {
     let rows: Vec<_> = plan
         .items
         .iter()
@@ -181,12 +192,21 @@ fn describe(plan: &PlanReport, email: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    for model in &plan.models {
+        text.push_str(&format!(
+            "model    {} {}: it forgets {} images, {} are left\n",
+            model.action, model.iteration, model.images, model.left
+        ));
+    }
+    if plan.copies > 0 {
+        text.push_str(&format!("copies   {} copies in projects of others are erased, too\n", plan.copies));
+    }
     for reason in &plan.blocked {
         text.push_str(&format!("blocked  {reason}\n"));
     }
     if plan.blocked.is_empty() {
         text.push_str(&format!(
-            "\nnext: habeas erase run {} --confirm {email} --receipt receipt.json\n",
+            "\nnext: habeas erase run {} --confirm {confirmation} --receipt receipt.json\n",
             plan.plan
         ));
     }

@@ -74,7 +74,7 @@ async fn download(client: &Client, person: &str, output: &Path) -> anyhow::Resul
         bail!("the server could not write the archive; its log says why");
     }
     let size = archive.bytes.unwrap_or_default();
-    let bar = self::bar("fetching", "{msg} {wide_bar} {bytes}/{total_bytes}");
+    let bar = self::bar("fetching", "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}");
     bar.set_length(size);
     let mut attempt = 0;
     loop {

@@ -108,9 +108,27 @@ fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            eprintln!("NOT VERIFIED: {error:#}");
+            eprintln!("NOT VERIFIED: {}", whole_text(&error));
+            let options = settings.store_options()?;
+            let directory = options.keyring_directory();
+            if let Ok(root) = root_key(&options.root_key_source(), &directory) {
+                for (copy, found) in Keyring::examine(&directory, &options.mirrors, &root) {
+                    match found {
+                        Ok(()) => println!("ok  {}", copy.display()),
+                        Err(error) => println!("BAD {}: {}", copy.display(), error.what),
+                    }
+                }
+            }
             Ok(ExitCode::from(code::NOT_VERIFIED))
         }
+    }
+}
+
+/// An error with the file that it is about.
+fn whole_text(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<habeas_core::Error>() {
+        Some(error) => format!("{error:#}"),
+        None => format!("{error:#}"),
     }
 }
 

@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod keyring;
 mod model;
+mod organisation;
 mod output;
 mod person;
 mod receipt;
@@ -76,6 +77,9 @@ enum Verb {
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
+    /// Make organisations, and say who works in them
+    #[command(subcommand)]
+    Organisation(organisation::Verb),
     /// Issue bearer tokens
     #[command(subcommand)]
     Token(person::TokenVerb),
@@ -158,6 +162,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Person(verb) => person::run(verb, file).await,
+        Verb::Organisation(verb) => organisation::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
         Verb::Import(verb) => import::run(verb, file).await,
@@ -178,6 +183,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<habeas_core::Error>() {
         eprintln!("error: {}", error.what);
+        if let Some(place) = &error.place {
+            eprintln!("where: {place}");
+        }
         if let Some(hint) = &error.hint {
             eprintln!("hint: {hint}");
         }

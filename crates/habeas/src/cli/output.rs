@@ -68,16 +68,9 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A size in the unit that keeps it short.
+/// A size as the portal shows it.
 pub(crate) fn bytes(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
+    habeas_portal::format::Bytes(bytes).to_string()
 }
 
 /// The HTTP status that an error below the edge would have, from which the exit code follows.
@@ -103,6 +96,6 @@ mod tests {
     fn tables_line_up() {
         let rows = vec![vec!["Images".to_owned(), "62".to_owned()], vec!["Tags".to_owned(), "4".to_owned()]];
         assert_eq!(super::table(&["KIND", ">COUNT"], &rows), "KIND    COUNT\nImages     62\nTags        4\n");
-        assert_eq!(super::bytes(1536), "1.5 KiB");
+        assert_eq!(super::bytes(1_500_000), "1.5 MB");
     }
 }

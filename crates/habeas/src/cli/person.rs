@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use habeas_core::report::HoldingsReport;
+use habeas_core::report::{HoldingsReport, PersonCreatedReport};
 use zeroize::Zeroizing;
 
 use super::output::{Format, bytes, table};
@@ -109,15 +109,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             let account_type =
                 account_type.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
             connect::with(reach, file, async |client| {
-                let created = client.create_person(&email, &name, &account_type).await?;
-                format.print(&created, |created| {
-                    format!(
-                        "object id       {}\ntraining keys   {}\nprediction keys {}\n",
-                        created.object_id,
-                        created.training_keys.join(" "),
-                        created.prediction_keys.join(" ")
-                    )
-                })
+                format.print(&client.create_person(&email, &name, &account_type).await?, created)
             })
             .await?;
         }
@@ -208,6 +200,16 @@ pub(crate) async fn run_token(verb: TokenVerb, file: Option<&Path>) -> anyhow::R
     })
     .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was made, with its keys.
+pub(crate) fn created(created: &PersonCreatedReport) -> String {
+    format!(
+        "object id       {}\ntraining keys   {}\nprediction keys {}\n",
+        created.object_id,
+        created.training_keys.join(" "),
+        created.prediction_keys.join(" ")
+    )
 }
 
 fn holdings(report: &HoldingsReport) -> String {

@@ -15,6 +15,8 @@ pub(super) struct Container<'a> {
     pub(super) dimensions: Option<(u32, u32)>,
     /// Whether the data end before the format says that the image ends.
     pub(super) truncated: bool,
+    /// Where a JPEG says that it ends. Phones put films behind that.
+    pub(super) end: Option<usize>,
     /// The TIFF block that holds the EXIF fields.
     pub(super) exif: Option<&'a [u8]>,
     /// Bytes that the decoder needs besides the pixels: a JPEG that comes in several scans has all its
@@ -55,6 +57,7 @@ fn jpeg(bytes: &[u8]) -> Container<'_> {
             }
             (0xFF, 0xD9) => {
                 container.truncated = !scan_seen;
+                container.end = Some(at + 2);
                 break;
             }
             (0xFF, 0x02..=0xFE) => {}

@@ -35,7 +35,9 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, ImageErro
     }
     // The JPEG decoder has asserted things of damaged files that do not hold, and may again. What it was working on
     // is dropped with the panic, so nothing half-done is left.
-    let image = panic::catch_unwind(|| decode_pixels(format, bytes, &container, limits))
+    // It copies what it is given, so it gets no more than the image.
+    let image_bytes = container.end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
+    let image = panic::catch_unwind(|| decode_pixels(format, image_bytes, &container, limits))
         .unwrap_or(Err(ImageError::Damaged))?;
     let exif = exif::read(container.exif.unwrap_or_default());
     Ok(Decoded { format, image, exif })

@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use habeas_access::{KeyName, KeyUse};
+use habeas_core::kinds::Image;
 use habeas_core::{Error, Id, Kind};
 use habeas_rights::kind_name;
 
@@ -50,6 +51,27 @@ pub(super) async fn items(
     let page = portal.rights.items(who.person, kind, after, None).await?;
     let shell = who.shell(Section::MyData);
     Ok(render(&ItemsPage::new(shell, (name, title), total, page, after.is_some(), portal.now())))
+}
+
+/// `GET /me/items/Image/{image}/thumbnail`: sends on to where the thumbnail is, for an image of the person's.
+pub(super) async fn thumbnail(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(image): Path<String>,
+) -> Result<Response, Failure> {
+    let no_image = || Error::not_found("there is no such image");
+    let image: Id = image.parse().map_err(|_| no_image())?;
+    portal.rights.authorise(&who.actor, who.person, "GetThumbnail").await?;
+    let person = who.person;
+    let project = portal
+        .rights
+        .store()
+        .read(move |tx| {
+            let node = tx.get::<Image>(image)?.filter(|node| node.holder == person);
+            node.and_then(|node| node.parent).ok_or_else(no_image)
+        })
+        .await?;
+    Ok(Redirect::to(&(portal.thumbnail)(project, image)?).into_response())
 }
 
 /// `GET /me/access-log`.

@@ -19,17 +19,18 @@ use habeas_core::{Error, Timestamp};
 use habeas_rights::Rights;
 
 use crate::pages::ErrorPage;
-use crate::{assets, security};
+use crate::{ThumbnailAddress, assets, security};
 
 /// How often live progress is looked at.
 const PROGRESS: Duration = Duration::from_millis(250);
 
 /// What the handlers need.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Portal {
     pub(crate) rights: Rights,
     /// Whether browsers reach the server over TLS, so that the session cookie is for TLS only.
     pub(crate) tls: bool,
+    pub(crate) thumbnail: ThumbnailAddress,
 }
 
 impl Portal {
@@ -52,7 +53,7 @@ impl IntoResponse for Failure {
         let page = ErrorPage::new(&self.0, None);
         let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
-            tracing::error!(error = %self.0, "a page failed");
+            tracing::error!(error = format_args!("{:#}", self.0), "a page failed");
         }
         (status, render(&page)).into_response()
     }
@@ -67,8 +68,7 @@ pub(crate) fn render(page: &impl Template) -> Response {
 }
 
 /// The portal's routes.
-pub(crate) fn router(rights: Rights, tls: bool) -> Router {
-    let portal = Portal { rights, tls };
+pub(crate) fn router(portal: Portal) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/me") }))
         .route("/sign-in", get(session::form).post(session::sign_in))
@@ -76,6 +76,7 @@ pub(crate) fn router(rights: Rights, tls: bool) -> Router {
         .route("/sign-out", post(session::sign_out))
         .route("/me", get(data::overview))
         .route("/me/items/{kind}", get(data::items))
+        .route("/me/items/Image/{image}/thumbnail", get(data::thumbnail))
         .route("/me/access-log", get(data::access_log))
         .route("/me/password", get(session::password_form).post(session::set_password))
         .route("/me/keys", get(data::keys))

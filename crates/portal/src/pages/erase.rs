@@ -63,6 +63,12 @@ pub struct PlanView {
     pub others_affected: Count,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: Count,
+    /// Models of others that are solved again without this data.
+    pub solved_again: Count,
+    /// Models of others that are withdrawn, since too little is left to learn from.
+    pub withdrawn: Count,
+    /// Copies of this person's images in projects of others.
+    pub copies: Count,
     /// Keys that are destroyed.
     pub keys: Count,
     /// What becomes of backups.
@@ -133,6 +139,9 @@ impl PlanView {
             kept: report.kept.clone(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
+            solved_again: Count(models_with(report, "solve again")),
+            withdrawn: Count(models_with(report, "withdraw")),
+            copies: Count(report.copies),
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),
@@ -143,4 +152,8 @@ impl PlanView {
     pub fn can_run(&self) -> bool {
         self.blocked.is_empty() && self.valid_until.is_none_or(|until| !until.is_past())
     }
+}
+
+fn models_with(report: &PlanReport, action: &str) -> u64 {
+    report.models.iter().filter(|model| model.action == action).count() as u64
 }

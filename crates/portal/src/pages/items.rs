@@ -1,8 +1,9 @@
 //! What is held of one kind, one by one.
 
 use askama::Template;
-use habeas_core::Timestamp;
 use habeas_core::report::ItemPage;
+use habeas_core::{Kind, Timestamp};
+use habeas_rights::kind_name;
 
 use super::{Fact, Shell};
 use crate::format::{Count, Moment};
@@ -34,6 +35,8 @@ pub struct Item {
     pub id: String,
     /// One line that tells it apart.
     pub title: String,
+    /// Where its thumbnail is, if it is an image.
+    pub thumbnail: Option<String>,
     /// When it was made.
     pub created: Option<Moment>,
     /// What else there is to know.
@@ -51,6 +54,8 @@ impl ItemsPage {
         now: Timestamp,
     ) -> ItemsPage {
         let items = page.items.into_iter().map(|item| Item {
+            thumbnail: (item.kind == kind_name(Kind::Image))
+                .then(|| format!("/me/items/Image/{}/thumbnail", item.id)),
             id: item.id,
             title: item.title,
             created: Moment::parse(&item.created, now),

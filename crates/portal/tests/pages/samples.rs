@@ -3,8 +3,8 @@
 use askama::Template;
 use habeas_core::report::{
     ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage,
-    ItemReport, KeptReport, MentionReport, PersonReport, PlanItemReport, PlanReport, ReceiptSummary,
-    StepReport,
+    ItemReport, KeptReport, MentionReport, ModelPlanReport, PersonReport, PlanItemReport, PlanReport,
+    ReceiptSummary, StepReport,
 };
 use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
@@ -179,6 +179,8 @@ fn plan(blocked: bool) -> PlanView {
         }],
         others_affected: 2,
         unlinked: 1,
+        models: vec![ModelPlanReport { iteration: ID.into(), images: 3, left: 40, action: "solve again".into() }],
+        copies: 2,
         keys: 4,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
         blocked: if blocked {
@@ -197,8 +199,10 @@ fn confirmation(error: Option<&str>) -> Confirmation {
 fn erasure(status: &str, running: usize) -> ErasureReport {
     let titles = [
         ("freeze", "Access ends: tokens, keys and image addresses are dead, nothing can be written"),
+        ("subtract", "Models of others forget what they learned from this data"),
         ("shred", "The keys are destroyed: nothing can be read any more, here or in any backup"),
         ("delete", "The records are deleted"),
+        ("resolve", "Those models are measured again without it"),
         ("purge", "The files are deleted"),
         ("verify", "Everything is checked once more"),
         ("receipt", "The receipt is signed"),

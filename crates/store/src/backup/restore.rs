@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::operations::RestoreReport;
 use habeas_core::{Ambient, Error, Id, Result, fault};
 
@@ -14,7 +15,7 @@ use crate::engine::Value;
 use crate::ledger::Record;
 use crate::open::RESTORING;
 use crate::tree::Tx;
-use crate::{Blobs, Options, Store};
+use crate::{Blobs, New, Options, Store};
 
 /// Rows written in one transaction.
 const BATCH: usize = 500;
@@ -65,23 +66,31 @@ impl Store {
         let store = Store::open_restored(options, ambient).await?;
         let position = manifest.ledger_position;
         let records = store.with_ledger(move |ledger| ledger.replay(position)).await?;
+        let mut receipts = Vec::new();
         for record in records {
-            if let Record::ItemErased { items, .. } = record {
-                for item in items {
-                    let removed = store.write(move |tx| tx.remove(item)).await?;
-                    report.erased += removed.resources;
-                    store.finish(&removed).await;
+            match record {
+                Record::ItemErased { items, .. } => {
+                    for item in items {
+                        let removed = store.write(move |tx| tx.remove(item)).await?;
+                        report.erased += removed.resources;
+                        store.finish(&removed).await;
+                    }
                 }
+                Record::ReceiptIssued { receipt, body } => receipts.push((receipt, body)),
+                _ => {}
             }
         }
-        fault::point("restore.replayed");
-        // Only now: a server that started before would show what was erased.
-        std::fs::remove_file(&marker).map_err(|error| failed(&marker, &error))?;
         let left = store
             .read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()]))
             .await?;
         let restored = manifest.rows.get("resource").map_or(0, |part| part.count);
         report.erased = report.erased.max(restored.saturating_sub(left as u64 + report.unreadable));
+        for (id, body) in receipts {
+            store.write(move |tx| tx.bring_back_receipt(id, &body)).await?;
+        }
+        fault::point("restore.replayed");
+        // Only now: a server that started before would show what was erased.
+        std::fs::remove_file(&marker).map_err(|error| failed(&marker, &error))?;
         debug_assert!(before >= report.erased);
         Ok(report)
     }
@@ -220,6 +229,22 @@ pub(super) fn containers_of(backup: &Path) -> Result<Vec<(Id, u32)>> {
 }
 
 impl Tx<'_> {
+    /// Keeps a receipt again that was issued after the backup. Whom it is about is not in the ledger: an erased person is gone, and the
+    /// others have their own copies.
+    fn bring_back_receipt(&mut self, id: Id, body: &str) -> Result<()> {
+        if self.get::<Receipt>(id)?.is_some() {
+            return Ok(());
+        }
+        let receipt: serde_json::Value = serde_json::from_str(body)?;
+        let receipt_type = receipt["statement"]["type"].as_str().unwrap_or_default().to_owned();
+        self.create::<Receipt>(New::under(
+            Id::NIL,
+            id,
+            ReceiptDoc { receipt_type, receipt: body.to_owned() },
+        ))?;
+        Ok(())
+    }
+
     /// Holder and container of the resource that a blob belongs to.
     fn owner_of_blob(&mut self, blob: Id) -> Result<Option<(Id, Id)>> {
         self.query_one(

@@ -104,43 +104,68 @@ fn number(connection: &mut dyn Connection, sql: &'static str, arg: i64) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use habeas_tests::postgres;
+
     use super::*;
-    use crate::engine::connect_sqlite;
+    use crate::engine::{connect_postgres, connect_sqlite};
 
     const OLD: &[&str] = &["CREATE TABLE thing (id BIGINT PRIMARY KEY); INSERT INTO thing VALUES (7);"];
     const NEW: &[&str] = &[OLD[0], "ALTER TABLE thing ADD COLUMN name BIGINT; UPDATE thing SET name = 70;"];
     const BROKEN: &[&str] =
         &[OLD[0], "ALTER TABLE thing ADD COLUMN name BIGINT; UPDATE nothing SET name = 70;"];
 
-    fn database(path: &Path) -> Box<dyn Connection> {
+    fn embedded(path: &Path) -> Box<dyn Connection> {
         connect_sqlite(path, true).unwrap()
     }
 
     #[test]
-    fn data_is_copied_before_it_is_changed_and_a_migration_that_fails_changes_nothing() {
+    fn the_embedded_database_is_copied_to_a_file_before_it_is_changed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, copy) = (folder.path().join("a.db"), folder.path().join("a.db.before"));
-        let now = Timestamp(1);
-        migrate_by(OLD, &mut *database(&path), now, Some(&copy)).unwrap();
+        upgrade(|| embedded(&path), Some(&copy));
         assert!(!folder.path().join("a.db.before.0").exists(), "there was nothing to copy");
+        let mut before = embedded(&folder.path().join("a.db.before.1"));
+        assert_eq!(version(&mut *before).unwrap(), 1);
+        assert_eq!(number(&mut *before, "SELECT id FROM thing WHERE id = ?1", 7).unwrap(), 7);
+        assert!(number(&mut *before, "SELECT name FROM thing WHERE id = ?1", 7).is_err());
+    }
 
-        assert!(migrate_by(BROKEN, &mut *database(&path), now, Some(&copy)).is_err());
-        let mut connection = database(&path);
+    #[test]
+    fn the_tables_of_postgresql_are_copied_to_a_schema_before_they_are_changed() {
+        let Some(url) = postgres::database() else { return };
+        upgrade(|| connect_postgres(&url, true, false).unwrap(), None);
+        let mut connection = connect_postgres(&url, true, false).unwrap();
+        let mut copied = |sql| number(&mut *connection, sql, 1);
+        assert_eq!(
+            copied("SELECT MAX(version) FROM habeas_before_1.schema_version WHERE version >= ?1").unwrap(),
+            1
+        );
+        assert_eq!(copied("SELECT id FROM habeas_before_1.thing WHERE id >= ?1").unwrap(), 7);
+        assert!(copied("SELECT name FROM habeas_before_1.thing WHERE id >= ?1").is_err());
+        assert!(copied("SELECT version FROM habeas_before_0.schema_version WHERE version >= ?1").is_err());
+    }
+
+    /// From the old schema by a migration that fails to the new one, and back to where it is refused.
+    fn upgrade(database: impl Fn() -> Box<dyn Connection>, copy: Option<&Path>) {
+        let now = Timestamp(1);
+        migrate_by(OLD, &mut *database(), now, copy).unwrap();
+
+        // A migration that fails changes nothing.
+        assert!(migrate_by(BROKEN, &mut *database(), now, copy).is_err());
+        let mut connection = database();
         assert_eq!(version(&mut *connection).unwrap(), 1);
         assert!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).is_err());
 
         // The copy that the failed attempt has made is in nobody's way.
-        migrate_by(NEW, &mut *connection, now, Some(&copy)).unwrap();
+        let mut connection = database();
+        migrate_by(NEW, &mut *connection, now, copy).unwrap();
         assert_eq!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).unwrap(), 70);
         assert_eq!(version(&mut *connection).unwrap(), 2);
-        let mut before = database(&folder.path().join("a.db.before.1"));
-        assert_eq!(version(&mut *before).unwrap(), 1);
-        assert_eq!(number(&mut *before, "SELECT id FROM thing WHERE id = ?1", 7).unwrap(), 7);
 
         // What is newer is refused and left as it is; what is current is left as it is.
-        let refused = migrate_by(OLD, &mut *connection, now, Some(&copy)).unwrap_err();
+        let refused = migrate_by(OLD, &mut *connection, now, copy).unwrap_err();
         assert!(refused.to_string().contains("newer habeas"), "{refused}");
-        migrate_by(NEW, &mut *connection, now, Some(&copy)).unwrap();
+        migrate_by(NEW, &mut *connection, now, copy).unwrap();
         assert_eq!(number(&mut *connection, "SELECT name FROM thing WHERE id = ?1", 7).unwrap(), 70);
     }
 }

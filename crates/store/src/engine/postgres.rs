@@ -339,7 +339,9 @@ fn translate(error: postgres::Error) -> Error {
             if *state == SqlState::INVALID_PASSWORD
                 || *state == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
         {
-            Error::unavailable("PostgreSQL refused the user or the password")
+            Error::unavailable("PostgreSQL refused the connection: the user, the password or its encryption").hint(
+                "see pg_hba.conf; a server that takes connections over TLS only wants `?sslmode=require` in the address",
+            )
         }
         state if *state == SqlState::INVALID_CATALOG_NAME => {
             Error::unavailable("that PostgreSQL database does not exist")

@@ -111,11 +111,15 @@ pub(super) fn put_in_place(new: &Path, path: &Path) -> Result<()> {
 fn failed(path: &Path, done: &str, error: &std::io::Error) -> Error {
     let hint = match error.kind() {
         std::io::ErrorKind::StorageFull => "free some space on its disk",
+        std::io::ErrorKind::NotFound if !path.parent().is_some_and(Path::exists) => {
+            "its folder is not there: make it, or mount the disk that it is on"
+        }
         std::io::ErrorKind::NotFound => {
             "a copy of the keyring is missing; `habeas keyring verify` shows which are there"
         }
         _ => "check the disk, the owner and the permissions",
     };
-    Error::unavailable(format!("the keyring copy {} could not be {done}: {}", path.display(), error.kind()))
+    Error::unavailable(format!("a copy of the keyring could not be {done}: {}", error.kind()))
+        .at(path)
         .hint(hint)
 }

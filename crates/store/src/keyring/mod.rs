@@ -10,6 +10,8 @@
 
 mod copy;
 mod open;
+#[cfg(test)]
+mod properties;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -96,8 +98,11 @@ impl Keyring {
     pub fn create_keys(&self, wanted: &[(Id, u32)]) -> Result<()> {
         let mut open = self.lock();
         let mut new: Vec<(Id, u32, SecretKey)> = Vec::new();
+        let mut seen = HashSet::new();
         for &(id, generation) in wanted {
-            if !open.keys.get(&id).is_some_and(|keys| keys.contains_key(&generation)) {
+            let is_there = open.keys.get(&id).is_some_and(|keys| keys.contains_key(&generation));
+            // A second key of the same name would lie in a slot that no destruction finds.
+            if !is_there && seen.insert((id, generation)) {
                 new.push((id, generation, SecretKey::random(&*self.random)));
             }
         }
@@ -115,10 +120,11 @@ impl Keyring {
     /// Adds aliases durably; a conflict when one stands for somebody else.
     pub fn put_aliases(&self, aliases: &[([u8; 32], Id)]) -> Result<()> {
         let mut open = self.lock();
-        let mut new = Vec::new();
+        let mut new: Vec<([u8; 32], Id)> = Vec::new();
         for (mac, person) in aliases {
-            match open.aliases.get(mac) {
-                Some((_, other)) if other != person => {
+            let known = open.aliases.get(mac).map(|(_, person)| person);
+            match known.or_else(|| new.iter().find(|(other, _)| other == mac).map(|(_, person)| person)) {
+                Some(other) if other != person => {
                     return Err(Error::conflict("that address stands for another person already"));
                 }
                 Some(_) => {}
@@ -242,9 +248,9 @@ impl Keyring {
                     Some(State::Key | State::Alias) if !wanted.contains(&slot.id()) => {}
                     Some(_) => {
                         return Err(Error::internal(format!(
-                            "slot {index} of {} was not overwritten",
-                            copy.path.display()
-                        )));
+                            "slot {index} of a copy of the keyring was not overwritten"
+                        ))
+                        .at(&copy.path));
                     }
                     None => return Err(open::damaged(&copy.path, Some(index))),
                 }

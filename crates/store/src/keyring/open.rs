@@ -42,7 +42,8 @@ impl Keyring {
         for path in &paths {
             let (copy, bytes, found) = read_copy(path, root)?;
             if id.is_some_and(|id| id != found) {
-                return Err(Error::damaged(format!("{} belongs to another keyring", path.display()))
+                return Err(Error::damaged("a copy of the keyring belongs to another keyring")
+                    .at(path)
                     .hint("put the copy that belongs to this one in its place, or make it anew with `habeas keyring mirror`"));
             }
             id = Some(found);
@@ -54,13 +55,18 @@ impl Keyring {
         Ok(Keyring { state: Mutex::new(index(id, root, copies, slots)?), random })
     }
 
+    /// Looks at every copy by itself: its path, and what is wrong with it.
+    pub fn examine(directory: &Path, mirrors: &[PathBuf], root: &RootKey) -> Vec<(PathBuf, Result<()>)> {
+        let look = |path: PathBuf| {
+            let found = whole(&path, root).map(|_| ());
+            (path, found)
+        };
+        paths(directory, mirrors).into_iter().map(look).collect()
+    }
+
     /// Writes both copies, and the mirrors, anew from one intact copy: an operator's decision after damage.
     pub fn restore_from(intact: &Path, directory: &Path, mirrors: &[PathBuf], root: &RootKey) -> Result<()> {
-        let (_, bytes, _) = read_copy(intact, root)?;
-        let slots: Vec<Slot> = slots_of(&bytes).collect();
-        if let Some(index) = slots.iter().position(|slot| slot.state().is_none()) {
-            return Err(damaged(intact, Some(index)));
-        }
+        let (bytes, slots) = whole(intact, root)?;
         for path in paths(directory, mirrors) {
             let new = path.with_extension("new");
             copy::write_whole(&new, &bytes[..HEADER], &slots)?;
@@ -85,7 +91,7 @@ fn read_copy(path: &Path, root: &RootKey) -> Result<(Copy, Vec<u8>, Id)> {
     match slot::read_header(&bytes, &root.0) {
         Header::Ours(id) => Ok((copy, bytes, id)),
         Header::Damaged => Err(damaged(path, None)),
-        Header::Newer => Err(Error::damaged(format!("{} was written by a newer habeas", path.display()))),
+        Header::Newer => Err(Error::damaged("the keyring was written by a newer habeas").at(path)),
         Header::OtherRoot => {
             let new = path.with_extension("new");
             let rotated =
@@ -95,9 +101,20 @@ fn read_copy(path: &Path, root: &RootKey) -> Result<(Copy, Vec<u8>, Id)> {
                 copy.wipe()?;
                 return read_copy(path, root);
             }
-            Err(Error::invalid(format!("the root key does not open {}", path.display()))
+            Err(Error::invalid("the root key does not open the keyring")
+                .at(path)
                 .hint("name the right one with --root-key-file or HABEAS_PASSPHRASE; after an interrupted `keyring rotate` it is the new one"))
         }
+    }
+}
+
+/// The content and the slots of a copy in which nothing is damaged.
+fn whole(path: &Path, root: &RootKey) -> Result<(Vec<u8>, Vec<Slot>)> {
+    let (_, bytes, _) = read_copy(path, root)?;
+    let slots: Vec<Slot> = slots_of(&bytes).collect();
+    match slots.iter().position(|slot| slot.state().is_none()) {
+        Some(index) => Err(damaged(path, Some(index))),
+        None => Ok((bytes, slots)),
     }
 }
 
@@ -182,7 +199,7 @@ pub(super) fn slots_of(bytes: &[u8]) -> impl Iterator<Item = Slot> + '_ {
 
 pub(super) fn damaged(path: &Path, slot: Option<usize>) -> Error {
     let place = slot.map_or_else(|| "its header or length".to_owned(), |slot| format!("slot {slot}"));
-    Error::damaged(format!("the keyring copy {} is damaged: {place} is not what was written", path.display())).hint(
+    Error::damaged(format!("a copy of the keyring is damaged: {place} is not what was written")).at(path).hint(
         "nothing was changed; `habeas keyring verify` shows which copies are intact, and `habeas keyring mirror --restore COPY` writes the \
          others anew from an intact one",
     )

@@ -169,7 +169,7 @@ fn any_flipped_bit_is_refused_and_an_intact_copy_restores() {
     Keyring::restore_from(&world.copies()[1], world.folder.path(), &world.mirrors(), &world.root).unwrap();
     world.open().unwrap().verify().unwrap();
     std::fs::remove_file(&world.copies()[1]).unwrap();
-    assert!(world.open().unwrap_err().what.contains("keyring-b"));
+    assert!(world.open().unwrap_err().place.unwrap().contains("keyring-b"));
 }
 
 #[test]

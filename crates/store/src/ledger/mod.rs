@@ -5,6 +5,10 @@
 //! A record is `length (4) | sequence (8) | JSON | checksum (16)`, numbers little-endian, the length that of the JSON, the
 //! checksum the first 16 bytes of the SHA-256 of what stands before it. A record cut off at the very end is what a crash left of
 //! an append that nobody was told of, and is removed; anything else that does not match is damage, and the ledger refuses to open.
+//! What is cut off is at the end only if no whole record comes behind it.
+
+#[cfg(test)]
+mod properties;
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -93,6 +97,10 @@ impl Ledger {
             let (file, bytes) = read(&path)?;
             let (records, length) = parse(&path, &bytes)?;
             if (length as usize) < bytes.len() {
+                tracing::warn!(
+                    bytes = bytes.len() as u64 - length,
+                    "the ledger ended in a record that a crash cut off"
+                );
                 file.set_len(length).and_then(|()| file.sync_all()).map_err(|error| failed(&path, &error))?;
             }
             contents.push((path, file, bytes, records, length));
@@ -108,10 +116,7 @@ impl Ledger {
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
             if bytes[..*length as usize] != whole[..*length as usize] {
-                return Err(Error::damaged(format!(
-                    "{} contradicts another copy of the ledger",
-                    path.display()
-                )));
+                return Err(Error::damaged("a copy of the ledger contradicts another").at(path));
             }
             if *length < longest {
                 file.write_all(&whole[*length as usize..])
@@ -214,40 +219,61 @@ fn encode(sequence: u64, record: &Record) -> Result<Vec<u8>> {
 /// The records and where the last whole one ends.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
     let damaged = |at: usize| {
-        Error::damaged(format!("the ledger {} is damaged at byte {at}", path.display()))
+        Error::damaged(format!("the ledger is damaged at byte {at}"))
+            .at(path)
             .hint("nothing was changed; put an intact copy from a mirror in its place")
     };
     let mut records = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
-        let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize) else {
+        let Some(whole) = size(rest) else {
+            // A write that a power cut left half done, unless a length in the middle was changed.
+            if rest.first_chunk().is_some_and(|length| u32::from_le_bytes(*length) as usize > LONGEST)
+                || is_followed(rest, records.len() as u64)
+            {
+                return Err(damaged(at));
+            }
             break;
         };
-        if length > LONGEST {
-            return Err(damaged(at));
-        }
-        let whole = HEAD + length + CHECKSUM;
-        if rest.len() < whole {
-            break;
-        }
-        let (signed, checksum) = rest[..whole].split_at(HEAD + length);
-        if crypto::sha256(signed)[..CHECKSUM] != *checksum {
-            // At the very end it is a write that a power cut left half done.
+        let Some((sequence, json)) = signed(&rest[..whole]) else {
             if rest.len() == whole {
                 break;
             }
             return Err(damaged(at));
-        }
-        let mut sequence = [0; 8];
-        sequence.copy_from_slice(&signed[4..HEAD]);
-        if u64::from_le_bytes(sequence) != records.len() as u64 {
+        };
+        if sequence != records.len() as u64 {
             return Err(damaged(at));
         }
-        records.push(serde_json::from_slice(&signed[HEAD..]).map_err(|_| damaged(at))?);
+        records.push(serde_json::from_slice(json).map_err(|_| damaged(at))?);
         at += whole;
     }
     Ok((records, at as u64))
+}
+
+/// How long the record is with which `bytes` begin, if they hold all of it.
+fn size(bytes: &[u8]) -> Option<usize> {
+    let whole = HEAD + u32::from_le_bytes(*bytes.first_chunk()?) as usize + CHECKSUM;
+    (bytes.len() >= whole).then_some(whole)
+}
+
+/// Sequence and JSON of a whole record; none when its checksum is another.
+fn signed(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (signed, checksum) = record.split_at_checked(record.len().checked_sub(CHECKSUM)?)?;
+    let sequence = u64::from_le_bytes(*signed.get(4..)?.first_chunk()?);
+    (crypto::sha256(signed)[..CHECKSUM] == *checksum).then(|| (sequence, &signed[HEAD..]))
+}
+
+/// Whether a whole record stands somewhere behind the one that should be number `number` at the start of `bytes`.
+fn is_followed(bytes: &[u8], number: u64) -> bool {
+    (1..bytes.len()).any(|at| {
+        let rest = &bytes[at..];
+        // The sequence first: it is cheap, and rules out almost every place.
+        let sequence =
+            rest.get(4..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes));
+        sequence.is_some_and(|sequence| sequence > number && sequence - number <= bytes.len() as u64)
+            && size(rest).is_some_and(|whole| signed(&rest[..whole]).is_some())
+    })
 }
 
 fn read(path: &Path) -> Result<(File, Vec<u8>)> {
@@ -261,7 +287,8 @@ fn read(path: &Path) -> Result<(File, Vec<u8>)> {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::unavailable(format!("the ledger {} cannot be read or written: {}", path.display(), error.kind()))
+    Error::unavailable(format!("the ledger cannot be read or written: {}", error.kind()))
+        .at(path)
         .hint("check the disk, the owner and the permissions")
 }
 

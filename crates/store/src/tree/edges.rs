@@ -151,6 +151,18 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// Connections of one sort from what others hold to what `holder` has: source, target; in the order of sources.
+    pub fn edges_from_others(&mut self, holder: Id, relation: Relation) -> Result<Vec<(Id, Id)>> {
+        self.query(
+            "SELECT e.source, e.target FROM resource t JOIN edge e ON e.target = t.id JOIN resource s ON s.id = e.source
+             WHERE t.holder = ?1 AND e.relation = ?2 AND s.holder <> ?1 ORDER BY e.source, e.target",
+            &[(&holder).into(), relation.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.id(0)?, row.id(1)?)))
+        .collect()
+    }
+
     /// To how many resources `source` is connected.
     pub fn count_targets(&mut self, source: Id, relation: Relation) -> Result<u64> {
         let count = self.number(

@@ -476,28 +476,6 @@ impl Tx<'_> {
         }
     }
 
-    /// Sees to it that iterations of others that learned from anything `holder` has are solved again; their number. For bulk removals,
-    /// which do not go resource by resource.
-    pub fn schedule_forgetting_of(&mut self, holder: Id) -> Result<u64> {
-        let iterations = self.learners_from(holder)?;
-        for iteration in &iterations {
-            self.enqueue_forgetting(*iteration)?;
-        }
-        Ok(iterations.len() as u64)
-    }
-
-    /// Iterations of other holders that learned from anything `holder` has.
-    pub fn learners_from(&mut self, holder: Id) -> Result<Vec<Id>> {
-        self.query(
-            "SELECT DISTINCT e.source FROM edge e JOIN resource t ON t.id = e.target JOIN resource s ON s.id = e.source
-             WHERE e.relation = ?2 AND t.holder = ?1 AND s.holder <> ?1 ORDER BY e.source",
-            &[(&holder).into(), Relation::LearnedFrom.number().into()],
-        )?
-        .iter()
-        .map(|row| row.id(0))
-        .collect()
-    }
-
     /// Makes a resource one of another kind with the same document, such as an image that leaves the workspace; its connections and
     /// blobs stay. A conflict when somebody else changed it since `node` was read.
     pub fn change_kind<From: DataKind, To: DataKind<Doc = From::Doc>>(

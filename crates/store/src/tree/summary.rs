@@ -137,6 +137,21 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// Gives up those of these blobs that were announced and never attached: forgets them and has their bytes deleted.
+    pub fn abandon_blobs(&mut self, ids: &[Id]) -> Result<()> {
+        let mut abandoned = Vec::new();
+        for id in ids {
+            if self.execute("DELETE FROM blob WHERE id = ?1 AND state = 0", &[id.into()])? > 0 {
+                abandoned.push(*id);
+            }
+        }
+        if !abandoned.is_empty() {
+            let now = self.now;
+            self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": abandoned }), now)?;
+        }
+        Ok(())
+    }
+
     /// Which of these blobs the database does not know: what `doctor` calls orphans.
     pub fn unknown_blobs(&mut self, ids: &[Id]) -> Result<Vec<Id>> {
         let mut unknown = Vec::new();
@@ -153,17 +168,11 @@ impl Tx<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        self.forget_blobs(ids)?;
-        let now = self.now;
-        self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": ids }), now)?;
-        Ok(())
-    }
-
-    /// Forgets blobs whose bytes are gone.
-    pub fn forget_blobs(&mut self, ids: &[Id]) -> Result<()> {
         for id in ids {
             self.execute("DELETE FROM blob WHERE id = ?1", &[id.into()])?;
         }
+        let now = self.now;
+        self.enqueue(TaskKind::PurgeBlobs, None, &serde_json::json!({ "blobs": ids }), now)?;
         Ok(())
     }
 

@@ -111,6 +111,18 @@ await step("what assistive technology is told", page, async () => {
   if (process.env.UPDATE_SNAPSHOTS) writeFileSync(HABEAS_TEST_SNAPSHOT, found);
   assert.equal(found, readFileSync(HABEAS_TEST_SNAPSHOT, "utf8"));
 });
+await step("every image is seen beside its facts", page, async () => {
+  await page.goto("/me/items/Image");
+  const images = page.getByRole("img", { name: /^Thumbnail of \S/ });
+  assert.equal(await images.count(), 62);
+  for (const image of await images.all()) {
+    await image.scrollIntoViewIfNeeded();
+    await image.evaluate((element) => element.decode());
+  }
+  const first = page.getByRole("listitem").filter({ has: images }).first();
+  const shot = await first.ariaSnapshot();
+  assert.match(shot, /^- listitem:\n {2}- heading "(.+)" \[level=2\]\n {2}- img "Thumbnail of \1"\n {2}- term: Made/);
+});
 await step("a password", page, async () => {
   await page.goto("/me/password");
   await page.getByLabel("New password").fill(PASSWORD);

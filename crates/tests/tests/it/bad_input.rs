@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, TRAINING, image};
@@ -107,4 +108,39 @@ async fn bad_requests_are_refused_with_code_and_message() {
         assert_eq!(status, 400, "{path}: {answer}");
         assert!(answer["title"].is_string());
     }
+}
+
+/// Images are stored as they come by. What comes after them may be wrong, and then they go again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fails_at_its_end_leaves_no_file() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "A").await;
+    let project = deployment.project(&someone, "p").await;
+    deployment.image(&someone, &project, "kept.jpg", &image(1), &[]).await;
+    let blobs = deployment.server().app().store().blobs().clone();
+    let stored = async || blobs.list().map(|blob| blob.unwrap().id).collect::<Vec<_>>().await;
+    let kept = stored().await;
+    assert_eq!(kept.len(), 1);
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, image(2));
+    let files = format!(r#"{{"images":[{{"contents":"{encoded}"}},{{"contents":"AQ"#).into_bytes();
+    let mut parts = b"--x\r\nContent-Disposition: form-data; name=\"imageData\"\r\n\r\n".to_vec();
+    parts.extend(image(3));
+    parts.extend_from_slice(b"\r\n--x\r\nContent-Disposition: form-data; name=\"imageData\"\r\n\r\nAB");
+    for (path, content_type, body) in
+        [("images/files", "application/json", files), ("images", "multipart/form-data; boundary=x", parts)]
+    {
+        let request = Request::post(format!("{TRAINING}/projects/{project}/{path}"))
+            .header("training-key", &someone.key)
+            .header("content-type", content_type)
+            .body(Body::from(body))
+            .unwrap();
+        assert_eq!(deployment.send(request).await.0, 400, "{path}");
+    }
+    while stored().await.len() > 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(stored().await, kept);
+    let (_, report) = deployment.operator("GET", "/doctor?scan=true", Value::Null).await;
+    assert!(report["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{report}");
 }

@@ -3,9 +3,13 @@
 
 use std::sync::OnceLock;
 
-use habeas_core::fault;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use habeas_core::kinds::{ScoredTag, StoredPrediction};
+use habeas_core::{DataKind as _, fault};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
+use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::scan;
@@ -19,6 +23,25 @@ pub(crate) async fn exclusively() -> MutexGuard<'static, ()> {
 struct Canary {
     someone: Someone,
     markers: Vec<String>,
+    /// Id and name of an organisation of theirs.
+    organisation: (String, String),
+    /// The cookie of a browser that is signed in as them.
+    session: String,
+}
+
+impl Canary {
+    /// Deletes the organisation, without which its last owner is not erased.
+    async fn dissolve(&self, deployment: &Deployment) {
+        let (id, name) = &self.organisation;
+        let report = deployment.erase_holder(&format!("/organisations/{id}"), name).await;
+        assert_eq!(report["status"], "completed", "{report}");
+    }
+
+    /// The status of a page that only they may see.
+    async fn page(&self, deployment: &Deployment) -> StatusCode {
+        let request = Request::get("/me").header("cookie", &self.session).body(Body::empty()).unwrap();
+        deployment.send(request).await.0
+    }
 }
 
 /// A person with a marker in every field that takes one, through the public protocols.
@@ -36,6 +59,14 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     assert_eq!(status, 204);
     let token = json!({ "label": marker("label") });
     assert_eq!(deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), token).await.0, 201);
+    let session = sign_in(deployment, &email, &marker("password")).await;
+    let organisation = json!({ "name": marker("organisation"), "owner": someone.id });
+    let (status, organisation) = deployment.operator("POST", "/organisations", organisation).await;
+    assert_eq!(status, 201, "{organisation}");
+    let organisation_key = organisation["trainingKeys"][0].as_str().unwrap().to_owned();
+    let shared = format!("/projects?name={}", marker("shared"));
+    assert_eq!(deployment.train("POST", &organisation_key, &shared, None).await.0, 200);
+    let organisation = (organisation["objectId"].as_str().unwrap().to_owned(), marker("organisation"));
     let project = deployment
         .project(&someone, &format!("{}&description={}", marker("project"), marker("description")))
         .await;
@@ -64,13 +95,20 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
         .await;
     let uri = found[0]["thumbnailUri"].as_str().unwrap().split_once("localhost").unwrap().1.to_owned();
-    let request = axum::http::Request::get(uri).body(axum::body::Body::empty()).unwrap();
+    let request = Request::get(uri).body(Body::empty()).unwrap();
     assert_eq!(deployment.send(request).await.0, 200);
     let store = deployment.server().app().store();
     let status = habeas_core::kinds::IterationStatus::Completed;
     let trained = crate::exports::iteration(store, &project, crate::exports::COMPACT, status).await;
     let model = marker("modelbytes");
     crate::exports::exported(store, trained, &seed.repeat(4), model.as_bytes()).await;
+    let mut asked = image(2);
+    asked.extend_from_slice(marker("askedbytes").as_bytes());
+    let application = marker("application");
+    crate::predictions::stored(store, &project, &asked, |new| new.doc.application = Some(application)).await;
+    let suggested =
+        ScoredTag { name: marker("suggested"), ..StoredPrediction::example().predictions[0].clone() };
+    crate::predictions::suggestion(store, &first, trained, suggested).await;
     let (status, archive) =
         deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
@@ -91,13 +129,40 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
         "key",
         "value",
         "modelbytes",
+        "askedbytes",
+        "application",
+        "suggested",
     ]
     .iter()
     .map(|what| marker(what))
     .collect();
     markers.push(exif);
+    markers.extend(ORGANISATIONS.map(marker));
+    markers.push(organisation_key);
     markers.push(someone.key.clone());
-    Canary { someone, markers }
+    // Of a session only a digest is kept.
+    let secret = session.split_once('=').unwrap().1;
+    markers.push(hex::encode(ring::digest::digest(&ring::digest::SHA256, secret.as_bytes())));
+    Canary { someone, markers, organisation, session }
+}
+
+/// What an organisation's data says, which its owner's archive does not hold.
+const ORGANISATIONS: [&str; 2] = ["organisation", "shared"];
+/// The last markers are secrets: of the organisation's key, the person's key and the session.
+const SECRETS: usize = 3;
+
+/// Signs in with a password, as a browser does; the cookie.
+pub(crate) async fn sign_in(deployment: &Deployment, email: &str, password: &str) -> String {
+    let request = Request::post("/sign-in")
+        .header("host", "localhost")
+        .header("origin", "http://localhost")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(format!("email={}&password={password}", email.replace('@', "%40"))))
+        .unwrap();
+    let response = deployment.server().router().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 303);
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    cookie.split(';').next().unwrap().to_owned()
 }
 
 fn seed() -> String {
@@ -126,15 +191,16 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         }
         let archive: Vec<u8> =
             deployment.export(&canary.someone).await.into_iter().flat_map(|(_, bytes)| bytes).collect();
-        for marker in canary.markers.iter().filter(|marker| **marker != canary.someone.key) {
+        let (own, others) = canary.markers.split_at(canary.markers.len() - SECRETS - ORGANISATIONS.len());
+        for marker in own {
             assert!(
                 !scan::found(&archive, std::slice::from_ref(marker)).is_empty(),
                 "{marker} is not in the archive"
             );
         }
         assert!(
-            scan::found(&archive, std::slice::from_ref(&canary.someone.key)).is_empty(),
-            "the archive holds a key"
+            scan::found(&archive, others).is_empty(),
+            "the archive holds a key or an organisation's data"
         );
         assert!(scan::found(&archive, &neighbour.markers).is_empty(), "the archive holds a neighbour's data");
         assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
@@ -143,8 +209,11 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         assert_eq!(deployment.operator("POST", "/backups", body).await.0, 201);
         let before = deployment.content(&neighbour.someone).await;
 
+        assert_eq!(canary.page(&deployment).await, 200);
+        canary.dissolve(&deployment).await;
         let report = deployment.erase(&canary.someone).await;
         assert_eq!(report["status"], "completed", "{report}");
+        assert_eq!(canary.page(&deployment).await, 303, "the session still opens a page");
         let (_, receipt) = deployment
             .operator("GET", &format!("/erasures/{}/receipt", report["plan"].as_str().unwrap()), json!(null))
             .await;
@@ -192,6 +261,7 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
             ("purge", "is left in the object store"),
         ] {
             let canary = plant(&deployment, &seed()).await;
+            canary.dissolve(&deployment).await;
             let store = deployment.server().app().store().clone();
             fault::switch_off(&[protection]);
             let report = deployment.erase(&canary.someone).await;
@@ -199,6 +269,10 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
             assert_eq!(report["status"], "failed", "without {protection}: {report}");
             let error = report["error"].as_str().unwrap();
             assert!(error.contains(complaint), "without {protection}: {error}");
+            assert!(
+                !error.contains(deployment.folder.path().to_str().unwrap()),
+                "a path of the server: {error}"
+            );
             if protection == "shred" {
                 let id: habeas_core::Id = canary.someone.id.parse().unwrap();
                 assert!(store.with_keyring(move |keyring| Ok(keyring.key(id, 0).is_some())).await.unwrap());
@@ -207,25 +281,97 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
     }
 }
 
+/// The whole test with nothing sealed, so that keys hide no missing deletion: rows and files are found before the erasure, found again
+/// when their deletion is left out, and gone after it.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_sealing_the_rows_themselves_are_found_and_then_gone() {
+async fn without_sealing_rows_and_files_are_found_and_then_gone() {
     let _lock = exclusively().await;
     fault::switch_off(&["sealing"]);
     let deployment = Deployment::open(None).await;
-    let canary = plant(&deployment, &seed()).await;
     let store = deployment.server().app().store().clone();
-    // Image bytes and archives are blobs, which are sealed all the same.
-    let in_rows: Vec<String> =
-        canary.markers.iter().filter(|marker| !marker.contains("bytes")).cloned().collect();
-    let hits = scan::on_disk(deployment.folder.path(), &in_rows);
-    for marker in &in_rows {
+    let canary = plant(&deployment, &seed()).await;
+    let hits = scan::on_disk(deployment.folder.path(), &canary.markers);
+    for marker in &canary.markers {
         assert!(hits.iter().any(|hit| hit.starts_with(marker.as_str())), "the control did not find {marker}");
     }
+    assert!(hits.iter().any(|hit| hit.contains("/objects/")), "no file holds a marker");
+    canary.dissolve(&deployment).await;
     let report = deployment.erase(&canary.someone).await;
     assert_eq!(report["status"], "completed", "{report}");
     // Rows were deleted, not only made unreadable: what SQLite leaves in free pages goes with a vacuum.
     store.vacuum().await.unwrap();
-    let hits = scan::on_disk(deployment.folder.path(), &canary.markers);
+    assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
+
+    for (protection, place) in [("delete", "habeas.db"), ("purge", "/objects/")] {
+        let canary = plant(&deployment, &seed()).await;
+        canary.dissolve(&deployment).await;
+        fault::switch_off(&["sealing", protection]);
+        let report = deployment.erase(&canary.someone).await;
+        assert_eq!(report["status"], "failed", "without {protection}: {report}");
+        store.vacuum().await.unwrap();
+        let hits = scan::on_disk(deployment.folder.path(), &canary.markers);
+        assert!(hits.iter().any(|hit| hit.contains(place)), "without {protection}: {hits:?}");
+        fault::switch_off(&["sealing"]);
+    }
     fault::switch_off(&[]);
-    assert_eq!(hits, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_owner_and_the_last_administrator_have_a_choice_to_make_first() {
+    let _lock = exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let colleague = deployment.person("colleague@example.org", "Colleague").await;
+        let role = json!({ "role": "administrator", "granted": true });
+        assert_eq!(
+            deployment.operator("PUT", &format!("/persons/{}/role", owner.id), role.clone()).await.0,
+            204
+        );
+        let body = json!({ "name": "Forest Watch", "owner": owner.id });
+        let (_, organisation) = deployment.operator("POST", "/organisations", body).await;
+        let organisation = organisation["objectId"].as_str().unwrap();
+        let member = format!("/organisations/{organisation}/members/{}", colleague.id);
+        assert_eq!(deployment.operator("PUT", &member, json!({ "role": "reader" })).await.0, 204);
+
+        let plans = format!("/persons/{}/erasure-plans", owner.id);
+        let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
+        let blocked: Vec<&str> =
+            plan["blocked"].as_array().unwrap().iter().map(|reason| reason.as_str().unwrap()).collect();
+        assert_eq!(blocked.len(), 2, "{plan}");
+        let about = |word: &str| *blocked.iter().find(|reason| reason.contains(word)).unwrap();
+        let (administrator, last_owner) = (about("last administrator"), about("last owner"));
+        assert!(administrator.contains("habeas person role EMAIL administrator"), "{administrator}");
+        for part in [
+            "1 other person works",
+            &format!("habeas organisation member {organisation} EMAIL --role owner"),
+            &format!("habeas erase plan --organisation {organisation}"),
+        ] {
+            assert!(last_owner.contains(part), "{last_owner}");
+        }
+        let run = json!({ "plan": plan["plan"], "confirm": owner.email });
+        assert_eq!(deployment.operator("POST", "/erasures", run).await.0, 409);
+
+        // Handed over, and with a successor, nothing stands in the way, and the organisation stays.
+        assert_eq!(deployment.operator("PUT", &member, json!({ "role": "owner" })).await.0, 204);
+        let successor = format!("/persons/{}/role", colleague.id);
+        assert_eq!(deployment.operator("PUT", &successor, role).await.0, 204);
+        assert_eq!(deployment.erase(&owner).await["status"], "completed");
+        let (_, members) =
+            deployment.operator("GET", &format!("/organisations/{organisation}/members"), json!(null)).await;
+        assert_eq!(members[0]["person"], colleague.id, "{members}");
+
+        // The other choice: the organisation goes, by its name, and nobody else.
+        let path = format!("/organisations/{organisation}");
+        let (_, plan) = deployment.operator("POST", &format!("{path}/erasure-plans"), json!({})).await;
+        assert_eq!((&plan["othersAffected"], &plan["blocked"]), (&json!(1), &json!([])), "{plan}");
+        let wrong = json!({ "plan": plan["plan"], "confirm": colleague.email });
+        assert_eq!(deployment.operator("POST", "/erasures", wrong).await.0, 400);
+        assert_eq!(deployment.erase_holder(&path, "Forest Watch").await["status"], "completed");
+        assert_eq!(deployment.operator("GET", &format!("{path}/members"), json!(null)).await.0, 404);
+        let (_, plan) =
+            deployment.operator("POST", &format!("/persons/{}/erasure-plans", colleague.id), json!({})).await;
+        assert!(plan["blocked"][0].as_str().unwrap().contains("last administrator"), "{plan}");
+        assert_eq!(plan["blocked"].as_array().unwrap().len(), 1, "{plan}");
+    }
 }

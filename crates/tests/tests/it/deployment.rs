@@ -193,10 +193,14 @@ impl Deployment {
 
     /// Plans, runs and waits for an erasure; the last report, with the plan's id in it.
     pub(crate) async fn erase(&self, someone: &Someone) -> Value {
-        let (status, plan) =
-            self.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
+        self.erase_holder(&format!("/persons/{}", someone.id), &someone.email).await
+    }
+
+    /// The same for the person or organisation at this path.
+    pub(crate) async fn erase_holder(&self, path: &str, confirmation: &str) -> Value {
+        let (status, plan) = self.operator("POST", &format!("{path}/erasure-plans"), json!({})).await;
         assert_eq!(status, 201, "{plan}");
-        let body = json!({ "plan": plan["plan"], "confirm": someone.email, "digest": plan["digest"] });
+        let body = json!({ "plan": plan["plan"], "confirm": confirmation, "digest": plan["digest"] });
         let (status, report) = self.operator("POST", "/erasures", body).await;
         assert_eq!(status, 202, "{report}");
         self.finished(plan["plan"].as_str().unwrap()).await

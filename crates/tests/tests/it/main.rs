@@ -13,7 +13,10 @@ mod disk;
 mod exports;
 mod iterations;
 mod notifying;
-mod postgres;
+mod old_data;
+mod portal;
+mod postgres_tls;
+mod predictions;
 mod races;
 mod rescue;
 mod restore;
@@ -23,3 +26,5 @@ mod schema;
 mod starting;
 mod transfer;
 mod worlds;
+
+use habeas_tests::postgres;

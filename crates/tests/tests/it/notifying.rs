@@ -93,6 +93,7 @@ async fn a_project_is_told_of_its_connection_and_its_exports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_where_calls_are_off_or_the_address_is_not_public() {
     let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&[]);
     let listener = Listener::default();
     let address = listener.listen().await;
     for enabled in [None, Some(true)] {

@@ -110,7 +110,8 @@ pub(crate) async fn opened(store: &Store, markers: &[String]) -> Vec<String> {
     hits
 }
 
-fn blobs(value: &serde_json::Value) -> Vec<BlobRef> {
+/// The references to files in a document.
+pub(crate) fn blobs(value: &serde_json::Value) -> Vec<BlobRef> {
     match value {
         serde_json::Value::Array(items) => items.iter().flat_map(blobs).collect(),
         serde_json::Value::Object(members) => match serde_json::from_value(value.clone()) {

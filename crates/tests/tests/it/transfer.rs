@@ -5,8 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use habeas_core::Id;
-use habeas_core::kinds::IterationStatus;
-use habeas_models::importing;
+use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus};
+use habeas_core::node::Relation;
+use habeas_models::{TrainingSet, importing};
+use habeas_store::{Page, Store};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
@@ -162,5 +164,95 @@ async fn wrong_tokens_are_refused_and_a_source_that_goes_leaves_nothing() {
         let path = format!("/projects/{training}/export");
         let (status, body) = deployment.train("GET", &someone.key, &path, None).await;
         assert_eq!((status.as_u16(), body["code"].as_str()), (400, Some("BadRequestExportWhileTraining")));
+    }
+}
+
+/// What of an iteration has to do with images and tags.
+struct Snapshot {
+    id: Id,
+    doc: IterationDoc,
+    learned: Vec<Id>,
+    set: TrainingSet,
+}
+
+async fn only_iteration(store: &Store, project: Id) -> Snapshot {
+    let (node, mut learned) = store
+        .read(move |tx| {
+            let node = tx.children::<Iteration>(project, Page::ALL)?.pop().unwrap();
+            let learned = tx.targets(node.id, Relation::LearnedFrom)?;
+            Ok((node, learned.into_iter().map(|(image, _)| image).collect::<Vec<_>>()))
+        })
+        .await
+        .unwrap();
+    learned.sort_unstable();
+    let bytes = store.blobs().get(node.doc.training_set.as_ref().unwrap()).await.unwrap();
+    Snapshot { id: node.id, doc: node.doc, learned, set: serde_json::from_slice(&bytes).unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trained_iteration_is_copied_with_its_snapshot_and_learns_from_the_copies() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut tags = Vec::new();
+        for name in ["red", "blue"] {
+            let tag = deployment.tag(&owner, &project, name).await;
+            for number in 0..5 {
+                let bytes = image(number + 10 * tags.len() as u64);
+                deployment.image(&owner, &project, "x.jpg", &bytes, &[&tag]).await;
+            }
+            tags.push(tag);
+        }
+        let (status, trained) =
+            deployment.train("POST", &owner.key, &format!("/projects/{project}/train"), None).await;
+        assert_eq!(status, 200, "{trained}");
+        let source: Id = project.parse().unwrap();
+        // However its training ends: what is copied is what counts as trained.
+        while only_iteration(&store, source).await.doc.status == IterationStatus::Training {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let original = only_iteration(&store, source).await;
+        let id = original.id;
+        store
+            .write(move |tx| {
+                let mut node = tx.get::<Iteration>(id)?.unwrap();
+                node.doc.status = IterationStatus::Completed;
+                node.doc.publish_name = Some("live".into());
+                node.doc.notification_email = Some("owner@example.org".into());
+                tx.update::<Iteration>(&node).map(|_| ())
+            })
+            .await
+            .unwrap();
+        let export = token(&deployment, &owner, &project).await;
+        assert_eq!(export["iterationCount"], 1);
+        let path = format!("/projects/import?token={}", export["token"].as_str().unwrap());
+        let (_, copy) = deployment.train("POST", &other.key, &path, None).await;
+        let copy = copy["id"].as_str().unwrap();
+        let shown = imported(&deployment, &other, copy).await;
+        assert_eq!((&shown["status"], &shown["name"]), (&json!("Succeeded"), &json!("p")), "{shown}");
+
+        let made = only_iteration(&store, copy.parse().unwrap()).await;
+        assert!(made.doc.status != IterationStatus::Training, "the copy was not solved");
+        assert_eq!(made.doc.name, original.doc.name);
+        assert_eq!((made.doc.publish_name, made.doc.notification_email), (None, None));
+        let copy_id: Id = copy.parse().unwrap();
+        let pairs = store.read(move |tx| tx.edges_under(copy_id, Relation::CopyOf)).await.unwrap();
+        let mut expected: Vec<Id> = pairs.iter().map(|(copy, _, _)| *copy).collect();
+        expected.sort_unstable();
+        assert_eq!((made.learned.len(), &made.learned), (10, &expected));
+        let of_set: Vec<Id> = made.set.images.iter().map(|image| image.id).collect();
+        assert_eq!(of_set, expected, "the snapshot names other images, or not in the order of ids");
+        let copied = get(&deployment, &other, copy, "/tags").await;
+        for tag in &made.doc.tags {
+            let there = copied.as_array().unwrap().iter().find(|shown| shown["name"] == tag.name.as_str());
+            assert_eq!(there.unwrap()["id"], tag.id.to_string(), "{}", tag.name);
+            let carrying =
+                made.set.images.iter().filter(|image| image.tags.iter().any(|(id, _)| *id == tag.id));
+            assert_eq!((tag.image_count, carrying.count()), (5, 5));
+        }
     }
 }

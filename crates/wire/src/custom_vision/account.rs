@@ -37,7 +37,9 @@ fn info(
     };
     let projects = tx.children::<Project>(account, Page::ALL)?;
     let mut per_project = Vec::new();
+    let mut predictions = 0;
     for project in &projects {
+        predictions += super::predictions::used_last_month(tx, project.id)?;
         per_project.push(json!({
             "projectId": project.id,
             "iterations": quota(iterations, tx.count_children(project.id, Iteration::KIND)?),
@@ -53,7 +55,7 @@ fn info(
         "quotas": {
             "tier": "Self-hosted",
             "projects": quota(limits.projects_per_account, projects.len() as u64),
-            "predictions": quota(None, 0),
+            "predictions": quota(None, predictions),
             "perProject": per_project,
         },
     }))

@@ -1,7 +1,7 @@
-//! Signed addresses of images: they work without a key for a day, and die at once with the image.
+//! Signed addresses of images and stored predictions: they work without a key for a day, and die at once with what they show.
 //!
 //! `BASE/blobs/i-PROJECT/{o|i|t}-IMAGE?se=SECONDS&sig=MAC`, ids in hexadecimal, as Azure's storage spells them: `o` the original
-//! bytes, `i` the resized copy, `t` the thumbnail. Copies are made when first asked for.
+//! bytes, `i` the resized copy, `t` the thumbnail. A stored prediction has `p-PROJECT` in front. Copies are made when first asked for.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::crypto::{self, SecretKey};
-use habeas_core::kinds::ImageDoc;
-use habeas_core::{BlobRef, Error, Id, Node, Timestamp};
+use habeas_core::kinds::StoredPrediction;
+use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
 use habeas_learn::imaging;
 use habeas_models::{find_image, update_image};
-use habeas_store::HolderState;
+use habeas_store::{HolderState, Tx};
 
 use super::caller::{Call, find_project};
 use super::errors::{Result, no_image};
@@ -42,6 +42,40 @@ impl Copy {
     }
 }
 
+/// What has copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Image,
+    Prediction,
+}
+
+impl Owner {
+    const fn letter(self) -> char {
+        match self {
+            Owner::Image => 'i',
+            Owner::Prediction => 'p',
+        }
+    }
+}
+
+/// What an address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    project: Id,
+    owner: Owner,
+    id: Id,
+    copy: Copy,
+}
+
+/// An image or a stored prediction, as far as its copies go.
+struct Copies {
+    parent: Option<Id>,
+    holder: Id,
+    original: BlobRef,
+    resized: Option<BlobRef>,
+    thumbnail: Option<BlobRef>,
+}
+
 /// Makes and checks addresses.
 #[derive(Clone)]
 pub(super) struct Signer {
@@ -58,7 +92,12 @@ impl Signer {
     }
 
     pub(super) fn address(&self, project: Id, image: Id, copy: Copy) -> String {
-        self.signed(&path(project, image, copy))
+        self.signed(&path(Place { project, owner: Owner::Image, id: image, copy }))
+    }
+
+    /// The address of a stored prediction's image.
+    pub(super) fn prediction_address(&self, project: Id, prediction: Id, copy: Copy) -> String {
+        self.signed(&path(Place { project, owner: Owner::Prediction, id: prediction, copy }))
     }
 
     /// The address of `path` below `/blobs/`.
@@ -85,16 +124,75 @@ impl Signer {
     }
 }
 
-fn path(project: Id, image: Id, copy: Copy) -> String {
-    format!("i-{}/{}-{}", project.to_hex(), copy.letter(), image.to_hex())
+fn path(place: Place) -> String {
+    format!(
+        "{}-{}/{}-{}",
+        place.owner.letter(),
+        place.project.to_hex(),
+        place.copy.letter(),
+        place.id.to_hex()
+    )
 }
 
-fn parse(project: &str, blob: &str) -> Option<(Id, Id, Copy)> {
-    let project = project.strip_prefix("i-")?.parse().ok()?;
+fn parse(folder: &str, blob: &str) -> Option<Place> {
+    let (owner, project) = folder.split_once('-')?;
+    let (copy, id) = blob.split_once('-')?;
+    let owner = [Owner::Image, Owner::Prediction].into_iter().find(|is| owner == is.letter().to_string())?;
     let copy = [Copy::Original, Copy::Resized, Copy::Thumbnail]
         .into_iter()
-        .find(|copy| blob.strip_prefix(copy.letter()).is_some_and(|rest| rest.starts_with('-')))?;
-    Some((project, blob[2..].parse().ok()?, copy))
+        .find(|is| copy == is.letter().to_string())?;
+    Some(Place { project: project.parse().ok()?, owner, id: id.parse().ok()?, copy })
+}
+
+/// The image or prediction, if it is there, in this project, and its time is not over.
+fn find(tx: &mut Tx<'_>, place: Place) -> CoreResult<Copies> {
+    let found = match place.owner {
+        Owner::Image => find_image(tx, place.id)?.map(|node| Copies {
+            parent: node.parent,
+            holder: node.holder,
+            original: node.doc.original,
+            resized: node.doc.resized,
+            thumbnail: node.doc.thumbnail,
+        }),
+        Owner::Prediction => tx
+            .get::<StoredPrediction>(place.id)?
+            .filter(|node| node.expires_at.is_none_or(|end| end > tx.now()))
+            .map(|node| Copies {
+                parent: node.parent,
+                holder: node.holder,
+                original: node.doc.original,
+                resized: node.doc.resized,
+                thumbnail: node.doc.thumbnail,
+            }),
+    };
+    found.filter(|copies| copies.parent == Some(place.project)).ok_or_else(no_image)
+}
+
+/// Keeps copies that were made, unless somebody else was faster.
+fn keep(tx: &mut Tx<'_>, place: Place, resized: &BlobRef, thumbnail: &BlobRef) -> CoreResult<Copies> {
+    if find(tx, place)?.resized.is_none() {
+        match place.owner {
+            Owner::Image => {
+                let mut node = find_image(tx, place.id)?.ok_or_else(no_image)?;
+                node.doc.resized = Some(resized.clone());
+                node.doc.thumbnail = Some(thumbnail.clone());
+                update_image(tx, &node)?;
+            }
+            Owner::Prediction => {
+                let mut node = tx.get::<StoredPrediction>(place.id)?.ok_or_else(no_image)?;
+                node.doc.resized = Some(resized.clone());
+                node.doc.thumbnail = Some(thumbnail.clone());
+                tx.update::<StoredPrediction>(&node)?;
+            }
+        }
+        tx.attach_blobs(place.id, &[resized, thumbnail])?;
+    }
+    find(tx, place)
+}
+
+/// The address of an image's thumbnail on this server, signed, without host. Who may see the image is the caller's to know.
+pub fn thumbnail_address(app: &App, project: Id, image: Id) -> habeas_core::Result<String> {
+    Ok(Signer::new(app, "")?.address(project, image, Copy::Thumbnail))
 }
 
 /// Serves a signed address. Whatever is wrong with it, the image does not exist.
@@ -103,27 +201,26 @@ pub(super) async fn serve(
     Path((project, blob)): Path<(String, String)>,
     request: Request<Body>,
 ) -> Result<Response> {
-    let (project, image, copy) = parse(&project, &blob).ok_or_else(no_image)?;
+    let place = parse(&project, &blob).ok_or_else(no_image)?;
     let query = Query::parse(request.uri().query());
-    let expires = Signer::new(&app, "")?.expiry(&path(project, image, copy), &query).ok_or_else(no_image)?;
+    let expires = Signer::new(&app, "")?.expiry(&path(place), &query).ok_or_else(no_image)?;
     if app.store().ambient().now() >= expires {
         return Err(Error::not_found("this address has expired")
             .hint("ask for the image again to get a new one")
             .code("NotFoundImage")
             .into());
     }
-    let node = app
+    let copies = app
         .store()
         .read(move |tx| {
-            let node =
-                find_image(tx, image)?.filter(|node| node.parent == Some(project)).ok_or_else(no_image)?;
-            match tx.holder(node.holder)? {
-                Some((_, HolderState::Active)) => Ok(node),
+            let copies = find(tx, place)?;
+            match tx.holder(copies.holder)? {
+                Some((_, HolderState::Active)) => Ok(copies),
                 _ => Err(no_image()),
             }
         })
         .await?;
-    send(&app, node, copy, request.headers()).await
+    send(&app, copies, place, request.headers()).await
 }
 
 /// `GetArtifact`: the same copies by key, for networks where signed addresses cannot be reached.
@@ -131,31 +228,32 @@ pub(super) async fn artifact(call: Call, headers: HeaderMap) -> Result<Response>
     let (actor, project) = (call.actor, call.project()?);
     let path = call.query.required("path")?.trim_start_matches('/').to_owned();
     let found = path.split_once('/').and_then(|(folder, blob)| parse(folder, blob));
-    let (in_project, image, copy) = found.ok_or_else(|| {
+    let place = found.ok_or_else(|| {
         Error::invalid("`path` is like i-PROJECT/o-IMAGE").code("BadRequestInvalidArtifactUri")
     })?;
-    let node = call
+    let copies = call
         .app
         .store()
         .read(move |tx| {
             find_project(tx, &actor, project, Permission::Read)?;
-            find_image(tx, image)?
-                .filter(|node| node.parent == Some(project) && in_project == project)
-                .ok_or_else(no_image)
+            if place.project != project {
+                return Err(no_image());
+            }
+            find(tx, place)
         })
         .await?;
-    send(&call.app, node, copy, &headers).await
+    send(&call.app, copies, place, &headers).await
 }
 
-async fn send(app: &App, node: Node<ImageDoc>, copy: Copy, headers: &HeaderMap) -> Result<Response> {
-    let present = match copy {
-        Copy::Original => Some(node.doc.original.clone()),
-        Copy::Resized => node.doc.resized.clone(),
-        Copy::Thumbnail => node.doc.thumbnail.clone(),
+async fn send(app: &App, copies: Copies, place: Place, headers: &HeaderMap) -> Result<Response> {
+    let present = match place.copy {
+        Copy::Original => Some(copies.original.clone()),
+        Copy::Resized => copies.resized,
+        Copy::Thumbnail => copies.thumbnail,
     };
     let blob = match present {
         Some(blob) => blob,
-        None => make_copies(app, node, copy).await?,
+        None => make_copies(app, copies.original, place).await?,
     };
     let mut response = crate::stream::blob(app.store(), &blob, headers);
     let headers = response.headers_mut();
@@ -166,9 +264,8 @@ async fn send(app: &App, node: Node<ImageDoc>, copy: Copy, headers: &HeaderMap) 
     Ok(response)
 }
 
-/// Makes both copies at one decoding and keeps them with the image. If somebody else was faster, theirs are used.
-async fn make_copies(app: &App, node: Node<ImageDoc>, wanted: Copy) -> Result<BlobRef> {
-    let (image, original) = (node.id, node.doc.original);
+/// Makes both copies at one decoding and keeps them with their owner. If somebody else was faster, theirs are used.
+async fn make_copies(app: &App, original: BlobRef, place: Place) -> Result<BlobRef> {
     let bytes = app.store().blobs().get(&original).await?;
     let limits = app.limits.decoding.clone();
     let permit = app
@@ -188,23 +285,11 @@ async fn make_copies(app: &App, node: Node<ImageDoc>, wanted: Copy) -> Result<Bl
     let resized = BlobRef::new(ambient, made.resized.len() as u64, imaging::COPY_MEDIA_TYPE);
     let thumbnail = BlobRef::new(ambient, made.thumbnail.len() as u64, imaging::COPY_MEDIA_TYPE);
     let announced = (resized.clone(), thumbnail.clone());
-    app.store().write(move |tx| tx.announce_blobs(image, &[&announced.0, &announced.1])).await?;
+    app.store().write(move |tx| tx.announce_blobs(place.id, &[&announced.0, &announced.1])).await?;
     app.store().blobs().put(&resized, &made.resized).await?;
     app.store().blobs().put(&thumbnail, &made.thumbnail).await?;
-    let doc = app
-        .store()
-        .write(move |tx| {
-            let mut node = find_image(tx, image)?.ok_or_else(no_image)?;
-            if node.doc.resized.is_none() {
-                node.doc.resized = Some(resized.clone());
-                node.doc.thumbnail = Some(thumbnail.clone());
-                node = update_image(tx, &node)?;
-                tx.attach_blobs(image, &[&resized, &thumbnail])?;
-            }
-            Ok(node.doc)
-        })
-        .await?;
-    let copy = if wanted == Copy::Thumbnail { doc.thumbnail } else { doc.resized };
+    let copies = app.store().write(move |tx| keep(tx, place, &resized, &thumbnail)).await?;
+    let copy = if place.copy == Copy::Thumbnail { copies.thumbnail } else { copies.resized };
     Ok(copy.ok_or_else(no_image)?)
 }
 
@@ -214,10 +299,18 @@ mod tests {
 
     #[test]
     fn paths_are_read_back_and_nothing_else_is() {
-        let (project, image) = (Id::from_bytes([1; 16]), Id::from_bytes([2; 16]));
-        let text = path(project, image, Copy::Thumbnail);
+        let place = Place {
+            project: Id::from_bytes([1; 16]),
+            owner: Owner::Prediction,
+            id: Id::from_bytes([2; 16]),
+            copy: Copy::Thumbnail,
+        };
+        let text = path(place);
         let (folder, blob) = text.split_once('/').unwrap();
-        assert_eq!(parse(folder, blob), Some((project, image, Copy::Thumbnail)));
+        assert_eq!(parse(folder, blob), Some(place));
+        let image = Place { owner: Owner::Image, ..place };
+        assert_ne!(path(image), text);
+        assert_eq!(parse(path(image).split_once('/').unwrap().0, blob), Some(image));
         for (folder, blob) in
             [("i-", "o-"), ("x", "y"), (folder, "x-00"), (folder, ""), (folder, "ö-"), ("i-zz", blob)]
         {

@@ -27,7 +27,7 @@ pub(super) struct Call {
     pub(super) query: Query,
     /// The project in the path, if it names one.
     pub(super) project: Option<Id>,
-    /// What else the path names: a tag, a domain, an iteration.
+    /// What else the path names: a tag, a domain, an iteration by id or by published name, an image.
     pub(super) item: Option<String>,
     /// Under which address the client reached the server.
     pub(super) base: String,
@@ -56,7 +56,7 @@ impl FromRequestParts<App> for Call {
             version,
             query: Query::parse(parts.uri.query()),
             project,
-            item: part("tag").or_else(|| part("domain")).or_else(|| part("iteration")),
+            item: ["tag", "domain", "iteration", "name", "image"].into_iter().find_map(part),
             base: base_address(&parts.headers, app.public_address.as_deref(), app.tls),
         })
     }

@@ -1,10 +1,11 @@
-//! Creating images: from data and from files.
+//! Creating images: from data and from files, and the batches of any source.
 //!
 //! Images are decoded, sealed and flushed one after the other as they come by; the whole batch is then committed in one
 //! transaction, so that a broken upload leaves nothing. An image whose bytes are in the project already is not stored again: it
 //! gets the tags and regions of the new one and is answered as `OKDuplicate`.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Json;
 use axum::body::Body;
@@ -13,10 +14,11 @@ use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission};
 use habeas_core::kinds::{Image, ImageDoc, Region, Tag, TagType};
 use habeas_core::node::{AttrKey, Relation};
-use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
-use habeas_learn::imaging::{ImageError, Inspected};
+use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp, crypto};
+use habeas_learn::imaging::{self, ImageError, Inspected};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::addresses::Signer;
 use super::caller::{Call, find_project};
@@ -27,7 +29,7 @@ use super::list::shapes;
 use super::projection::Shape;
 use super::query::{guid, require_at_most};
 use super::regions::checked;
-use super::upload::{self, Contents, RegionEntry, feed, files};
+use super::upload::{Contents, Images, RegionEntry, feed, files};
 use crate::App;
 
 /// An image of the batch after its bytes were looked at.
@@ -36,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) tags: Vec<Id>,
     pub(super) regions: Vec<(Id, [f64; 4])>,
     pub(super) state: State,
+    /// The stored prediction that it was taken from, which goes when the image is there.
+    pub(super) prediction: Option<Id>,
 }
 
 pub(super) enum State {
@@ -51,58 +55,63 @@ pub(super) enum State {
 pub(super) async fn from_data(call: Call, request: Request<Body>) -> Result<Response> {
     let limits = call.app.limits.clone();
     let tags = call.query.ids("tagIds", limits.tags_per_request)?;
-    let project = writable(&call).await?;
-    let images = upload::images(request, &limits).await?;
+    let upload = Upload::begin(&call).await?;
+    let mut images = Images::of(request, &limits).await?;
     let mut prepared = Vec::new();
-    for bytes in images {
-        let state = store(&call.app, project, bytes.to_vec(), None, call.maker()).await?;
-        prepared.push(Prepared { name: None, tags: tags.clone(), regions: Vec::new(), state });
+    while let Some(bytes) = images.next(&limits).await? {
+        let upload = Arc::clone(&upload);
+        let state = blocking(move || upload.store(&bytes, None)).await?;
+        prepared.push(Prepared {
+            name: None,
+            tags: tags.clone(),
+            regions: Vec::new(),
+            state,
+            prediction: None,
+        });
     }
-    commit(call, project, prepared, Vec::new(), BTreeMap::new()).await
+    commit(call, &upload, prepared, Vec::new(), BTreeMap::new()).await
 }
 
 /// `CreateImagesFromFiles`: JSON with base64, read as a stream: one image is in memory at a time.
 pub(super) async fn from_files(call: Call, body: Body) -> Result<Response> {
-    let project = writable(&call).await?;
-    let (app, maker, limits) = (call.app.clone(), call.maker(), call.app.limits.clone());
+    let limits = call.app.limits.clone();
+    let upload = Upload::begin(&call).await?;
     let reader = feed(body);
-    let runtime = tokio::runtime::Handle::current();
-    let (prepared, batch) = tokio::task::spawn_blocking(move || {
-        let mut prepared = Vec::new();
-        let batch = files(reader, &limits, &mut |entry| {
-            let tags = ids(&entry.tag_ids, limits.tags_per_image, "tagIds")?;
-            let regions = regions(&entry.regions)?;
-            let state = match entry.contents {
-                Contents::Missing => State::Refused("ErrorImageFormat"),
-                Contents::TooLarge => State::Refused("ErrorImageSize"),
-                Contents::Bytes(bytes) => {
-                    runtime.block_on(store(&app, project, bytes, entry.name.clone(), maker))?
-                }
-            };
-            prepared.push(Prepared { name: entry.name, tags, regions, state });
-            Ok(())
-        })?;
-        Ok::<_, Error>((prepared, batch))
-    })
-    .await
-    .map_err(|_| Error::internal("an upload could not be read"))??;
+    let (prepared, batch) = {
+        let upload = Arc::clone(&upload);
+        blocking(move || {
+            let mut prepared = Vec::new();
+            let batch = files(reader, &limits, &mut |entry| {
+                let tags = ids(&entry.tag_ids, limits.tags_per_image, "tagIds")?;
+                let regions = regions(&entry.regions)?;
+                let state = match entry.contents {
+                    Contents::Missing => State::Refused("ErrorImageFormat"),
+                    Contents::TooLarge => State::Refused("ErrorImageSize"),
+                    Contents::Bytes(bytes) => upload.store(bytes, entry.name.clone())?,
+                };
+                prepared.push(Prepared { name: entry.name, tags, regions, state, prediction: None });
+                Ok(())
+            })?;
+            Ok((prepared, batch))
+        })
+        .await?
+    };
     if prepared.is_empty() {
         return Err(Error::invalid("the batch has no images").code("BadRequestImageBatch").into());
     }
     let tags = ids(&batch.tag_ids, call.app.limits.tags_per_request, "tagIds")?;
     let metadata = checked_metadata(batch.metadata, &call.app.limits)?;
-    commit(call, project, prepared, tags, metadata).await
+    commit(call, &upload, prepared, tags, metadata).await
 }
 
-async fn writable(call: &Call) -> CoreResult<Id> {
-    let (actor, project) = (call.actor, call.project()?);
-    call.app
-        .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.id))
-        .await
+/// Runs the reading of an upload on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> CoreResult<T> + Send + 'static,
+) -> CoreResult<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("an upload could not be read"))?
 }
 
-fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
+pub(super) fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     require_at_most(texts.len(), most, name)?;
     let mut ids = Vec::new();
     for text in texts {
@@ -114,43 +123,99 @@ fn ids(texts: &[String], most: usize, name: &str) -> CoreResult<Vec<Id>> {
     Ok(ids)
 }
 
-fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
+pub(super) fn regions(entries: &[RegionEntry]) -> CoreResult<Vec<(Id, [f64; 4])>> {
     entries.iter().map(|entry| Ok((guid(&entry.tag_id, "tagId")?, checked(entry)?))).collect()
 }
 
-/// Looks at an image and stores its bytes, durably, unless the project has them.
-pub(super) async fn store(
-    app: &App,
+/// An upload that is not committed yet. Dropped before it is, because it failed or its client went away, it has the bytes that it stored
+/// deleted again. (What a crash leaves is found at the next start.)
+pub(super) struct Upload {
+    app: App,
     project: Id,
-    bytes: Vec<u8>,
-    name: Option<String>,
     maker: Option<Id>,
-) -> CoreResult<State> {
-    if bytes.len() as u64 > app.limits.image_bytes {
-        return Ok(State::Refused("ErrorImageSize"));
+    stored: Mutex<Vec<Id>>,
+}
+
+impl Upload {
+    /// Begins an upload into the project that the caller names, if the caller may write there.
+    pub(super) async fn begin(call: &Call) -> CoreResult<Arc<Upload>> {
+        let (actor, project) = (call.actor, call.project()?);
+        let project = call
+            .app
+            .store()
+            .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.id))
+            .await?;
+        Ok(Upload::of(&call.app, project, call.maker()))
     }
-    let (bytes, inspected, sha256) = crate::images::inspect(app, bytes).await?;
-    let inspected = match inspected {
-        Ok(inspected) => inspected,
-        Err(error) => return refused(error),
-    };
-    let digest = sha256.clone();
-    let known = app
-        .store()
-        .read(move |tx| {
+
+    /// An upload into a project where the caller is known to be allowed to write.
+    pub(super) fn of(app: &App, project: Id, maker: Option<Id>) -> Arc<Upload> {
+        Arc::new(Upload { app: app.clone(), project, maker, stored: Mutex::default() })
+    }
+
+    /// Looks at an image and stores its bytes, durably, unless the project has them. For a thread that may wait: decoding next to the
+    /// buffer that the bytes are in keeps the allocator from holding memory for every thread that ever decoded.
+    pub(super) fn store(&self, bytes: &[u8], name: Option<String>) -> CoreResult<State> {
+        let (app, project) = (&self.app, self.project);
+        let runtime = Handle::current();
+        if bytes.len() as u64 > app.limits.image_bytes {
+            return Ok(State::Refused("ErrorImageSize"));
+        }
+        let inspected = {
+            let _permit = runtime
+                .block_on(app.decoding.acquire())
+                .map_err(|_| Error::unavailable("the server is stopping"))?;
+            imaging::inspect(bytes, &app.limits.decoding)
+        };
+        let inspected = match inspected {
+            Ok(inspected) => inspected,
+            Err(error) => return refused(error),
+        };
+        let sha256: String = crypto::sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = sha256.clone();
+        let known = runtime.block_on(app.store().read(move |tx| {
             tx.child_by_text::<Image>(project, AttrKey::ContentHash, &digest).map(|node| node.is_some())
-        })
-        .await?;
-    if known {
-        return Ok(State::Known(sha256));
+        }))?;
+        if known {
+            return Ok(State::Known(sha256));
+        }
+        let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
+        self.stored().push(blob.id);
+        let announced = blob.clone();
+        runtime.block_on(app.store().write(move |tx| tx.announce_blobs(project, &[&announced])))?;
+        habeas_core::fault::point("upload.announced");
+        runtime.block_on(app.store().blobs().put(&blob, bytes))?;
+        habeas_core::fault::point("upload.stored");
+        Ok(State::New(Box::new(document(blob, sha256, inspected, name, self.maker))))
     }
-    let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
-    let announced = blob.clone();
-    app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-    habeas_core::fault::point("upload.announced");
-    app.store().blobs().put(&blob, &bytes).await?;
-    habeas_core::fault::point("upload.stored");
-    Ok(State::New(Box::new(document(blob, sha256, inspected, name, maker))))
+
+    /// Says that every stored blob has its document, or its end, now.
+    pub(super) fn committed(&self) {
+        self.stored().clear();
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let blobs = std::mem::take(&mut *self.stored());
+        let Ok(runtime) = Handle::try_current() else { return };
+        if blobs.is_empty() {
+            return;
+        }
+        let store = self.app.store().clone();
+        runtime.spawn(async move {
+            if let Err(error) = store.write(move |tx| tx.abandon_blobs(&blobs)).await {
+                tracing::warn!(
+                    error = format_args!("{error:#}"),
+                    "what a failed upload stored is left for the next start"
+                );
+            }
+        });
+    }
 }
 
 fn document(
@@ -188,25 +253,33 @@ fn refused(error: ImageError) -> CoreResult<State> {
 }
 
 /// Commits the batch in one transaction and answers for every image, in the order sent.
-async fn commit(
+pub(super) async fn commit(
     call: Call,
-    project: Id,
+    upload: &Upload,
     prepared: Vec<Prepared>,
     tags: Vec<Id>,
     metadata: BTreeMap<String, String>,
 ) -> Result<Response> {
-    let actor = call.actor;
+    let (actor, project) = (call.actor, upload.project);
     let limits = call.app.limits.clone();
     let signer = Signer::new(&call.app, &call.base)?;
-    let (results, unused) = call
+    let (results, unused, removed) = call
         .app
         .store()
         .write(move |tx| {
             let mut batch = Batch::begin(tx, &actor, project, &tags, &metadata, &limits)?;
             let mut results = Vec::new();
             let mut unused = Vec::new();
+            let mut removed = Vec::new();
             for image in &prepared {
-                let (status, id) = batch.add(tx, image)?;
+                let (status, id) = match image.prediction {
+                    // It expired or was erased meanwhile.
+                    Some(prediction) if tx.position(prediction)?.is_none() => ("ErrorSource", None),
+                    _ => batch.add(tx, image)?,
+                };
+                if let (Some(prediction), true) = (image.prediction, id.is_some()) {
+                    removed.push(tx.remove(prediction)?);
+                }
                 if let (State::New(doc), true) = (&image.state, status != "OK") {
                     unused.push(doc.original.id);
                 }
@@ -217,14 +290,14 @@ async fn commit(
                 };
                 results.push(json!({ "sourceUrl": image.name, "status": status, "image": shape }));
             }
-            tx.forget_blobs(&unused)?;
-            if !unused.is_empty() {
-                let now = tx.now();
-                tx.enqueue(habeas_store::TaskKind::PurgeBlobs, None, &json!({ "blobs": unused }), now)?;
-            }
-            Ok((results, unused.len()))
+            tx.abandon_blobs(&unused)?;
+            Ok((results, unused.len(), removed))
         })
         .await?;
+    upload.committed();
+    for removal in &removed {
+        call.app.store().finish(removal).await;
+    }
     tracing::debug!(images = results.len(), unused, "a batch was committed");
     // Microsoft's service seems to call a batch with duplicates unsuccessful; programs print that as a failure. Here a duplicate is a
     // success, since the image is there with the tags asked for.

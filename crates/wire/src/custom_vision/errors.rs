@@ -51,7 +51,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, code) = status_and_code(&self.0);
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-            tracing::error!(error = %self.0, "a request failed");
+            tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }
         let message = match status {
             StatusCode::UNAUTHORIZED => ACCESS_DENIED.to_owned(),

@@ -74,7 +74,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Deploy)?;
             let iteration = find_iteration(tx, project, id)?;
             let platform = checked_platform(&iteration, &platform, flavor.as_deref())?;
             let node = exporting::start(tx, &iteration, platform, &address)?;
@@ -110,7 +110,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Deploy)?;
             let iteration = find_iteration(tx, project, id)?;
             exporting::delete(tx, iteration.id, platform.as_deref(), flavor.as_deref())
         })

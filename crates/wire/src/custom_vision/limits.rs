@@ -1,10 +1,20 @@
 //! Limits of the API: Microsoft's numbers by default, quotas off. Every refusal names the limit.
 
+use habeas_core::kinds::PREDICTION_DAYS;
+
 /// The limits in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one training image.
     pub image_bytes: u64,
+    /// Bytes of an image that a prediction is asked for.
+    pub prediction_image_bytes: u64,
+    /// Days that predictions and suggestions are kept; 0 to keep none.
+    pub prediction_days: u32,
+    /// Predictions that one request may delete.
+    pub predictions_per_request: usize,
+    /// Images for which one request may ask for suggestions.
+    pub images_per_suggestion: usize,
     /// Images in one upload.
     pub images_per_batch: usize,
     /// Tags that one request may name.
@@ -49,6 +59,10 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             image_bytes: 6 * 1024 * 1024,
+            prediction_image_bytes: 4 * 1024 * 1024,
+            prediction_days: PREDICTION_DAYS,
+            predictions_per_request: 64,
+            images_per_suggestion: 64,
             images_per_batch: 64,
             tags_per_request: 20,
             images_per_request: 256,

@@ -17,6 +17,7 @@ mod iterations;
 pub mod limits;
 mod list;
 mod operation;
+mod predictions;
 mod projection;
 mod projects;
 mod query;
@@ -32,7 +33,9 @@ use axum::http::{Request, Uri};
 use axum::routing::{delete, get, patch, post};
 
 use crate::App;
-use operation::{named, not_served};
+pub use addresses::thumbnail_address;
+use operation::named;
+use predictions::{Ask, Source, Task};
 
 /// The largest request: 64 images of 6 MB in base64, and room for the rest.
 const LARGEST_BODY: usize = 560 * 1024 * 1024;
@@ -52,6 +55,11 @@ pub fn router(app: App) -> Router {
             )),
         )
         .route("/projects/import", named(&app, "ImportProject", post(transfer::import)))
+        .route(
+            // Its path up to 2.2.
+            "/{project}/images/{image}/regionproposals",
+            named(&app, "GetImageRegionProposals", post(predictions::proposals)),
+        )
         .nest("/projects/{project}", project(&app));
     Router::new()
         .nest("/customvision/{version}/training", training)
@@ -90,7 +98,10 @@ fn project(app: &App) -> Router<App> {
         .route("/images/files", named(app, "CreateImagesFromFiles", post(create::from_files)))
         .route("/images/id", named(app, "GetImagesByIds", get(list::by_ids)))
         .route("/images/metadata", named(app, "UpdateImageMetadata", post(change::metadata)))
-        .route("/images/predictions", not_served(app, "CreateImagesFromPredictions", post))
+        .route(
+            "/images/predictions",
+            named(app, "CreateImagesFromPredictions", post(predictions::from_predictions)),
+        )
         .route(
             "/images/regions",
             named(app, "CreateImageRegions", post(regions::create)).merge(named(
@@ -99,8 +110,11 @@ fn project(app: &App) -> Router<App> {
                 delete(regions::delete),
             )),
         )
-        .route("/images/suggested", not_served(app, "QuerySuggestedImages", post))
-        .route("/images/suggested/count", not_served(app, "QuerySuggestedImageCount", post))
+        .route("/images/suggested", named(app, "QuerySuggestedImages", post(predictions::suggested)))
+        .route(
+            "/images/suggested/count",
+            named(app, "QuerySuggestedImageCount", post(predictions::suggested_count)),
+        )
         .route("/images/tagged", named(app, "GetTaggedImages", get(list::tagged)))
         .route("/images/tagged/count", named(app, "GetTaggedImageCount", get(list::tagged_count)))
         .route(
@@ -113,8 +127,11 @@ fn project(app: &App) -> Router<App> {
         )
         .route("/images/untagged", named(app, "GetUntaggedImages", get(list::untagged)))
         .route("/images/untagged/count", named(app, "GetUntaggedImageCount", get(list::untagged_count)))
-        .route("/images/urls", not_served(app, "CreateImagesFromUrls", post))
-        .route("/images/{image}/regionproposals", not_served(app, "GetImageRegionProposals", post))
+        .route("/images/urls", named(app, "CreateImagesFromUrls", post(predictions::from_urls)))
+        .route(
+            "/images/{image}/regionproposals",
+            named(app, "GetImageRegionProposals", post(predictions::proposals)),
+        )
         .route("/iterations", named(app, "GetIterations", get(iterations::list)))
         .route(
             "/iterations/{iteration}",
@@ -148,10 +165,24 @@ fn project(app: &App) -> Router<App> {
                 delete(iterations::unpublish),
             )),
         )
-        .route("/predictions", not_served(app, "DeletePrediction", delete))
-        .route("/predictions/query", not_served(app, "QueryPredictions", post))
-        .route("/quicktest/image", not_served(app, "QuickTestImage", post))
-        .route("/quicktest/url", not_served(app, "QuickTestImageUrl", post))
+        .route("/predictions", named(app, "DeletePrediction", delete(predictions::delete)))
+        .route("/predictions/query", named(app, "QueryPredictions", post(predictions::query)))
+        .route(
+            "/quicktest/image",
+            named(
+                app,
+                "QuickTestImage",
+                post(|call, request| predictions::quick_test(Source::Body, call, request)),
+            ),
+        )
+        .route(
+            "/quicktest/url",
+            named(
+                app,
+                "QuickTestImageUrl",
+                post(|call, request| predictions::quick_test(Source::Url, call, request)),
+            ),
+        )
         .route(
             "/tags",
             named(app, "GetTags", get(tags::list)).merge(named(app, "CreateTag", post(tags::create))),
@@ -162,22 +193,33 @@ fn project(app: &App) -> Router<App> {
                 .merge(named(app, "UpdateTag", patch(tags::update)))
                 .merge(named(app, "DeleteTag", delete(tags::delete))),
         )
-        .route("/tagsandregions/suggestions", not_served(app, "SuggestTagsAndRegions", post))
+        .route("/tagsandregions/suggestions", named(app, "SuggestTagsAndRegions", post(predictions::suggest)))
         .route("/train", named(app, "TrainProject", post(iterations::train)))
 }
 
-/// Prediction comes with learning.
+/// The prediction API: by the name of a published iteration since 3.0, by id or default before.
 fn prediction(app: &App) -> Router<App> {
+    let by_name = |task: &str, source: &str| format!("/{{project}}/{task}/iterations/{{name}}/{source}");
     let mut router = Router::new();
-    for source in ["image", "url"] {
-        for store in ["", "/nostore"] {
-            for task in ["classify", "detect"] {
-                router = router.route(
-                    &format!("/{{project}}/{task}/iterations/{{name}}/{source}{store}"),
-                    not_served(app, "Predict", post),
-                );
-            }
-            router = router.route(&format!("/{{project}}/{source}{store}"), not_served(app, "Predict", post));
+    for (task, path, names) in [
+        (Some(Task::Classify), by_name("classify", "image"), ["ClassifyImage", "ClassifyImageWithNoStore"]),
+        (
+            Some(Task::Classify),
+            by_name("classify", "url"),
+            ["ClassifyImageUrl", "ClassifyImageUrlWithNoStore"],
+        ),
+        (Some(Task::Detect), by_name("detect", "image"), ["DetectImage", "DetectImageWithNoStore"]),
+        (Some(Task::Detect), by_name("detect", "url"), ["DetectImageUrl", "DetectImageUrlWithNoStore"]),
+        (None, "/{project}/image".into(), ["PredictImage", "PredictImageWithNoStore"]),
+        (None, "/{project}/url".into(), ["PredictImageUrl", "PredictImageUrlWithNoStore"]),
+    ] {
+        let source = if path.ends_with("url") { Source::Url } else { Source::Body };
+        for (store, path, name) in
+            [(true, path.clone(), names[0]), (false, format!("{path}/nostore"), names[1])]
+        {
+            let ask = Ask { task, source, store };
+            let handler = post(move |call, request| predictions::predict(ask, call, request));
+            router = router.route(&path, named(app, name, handler));
         }
     }
     router

@@ -1,6 +1,6 @@
 //! Registering operations under their names: recognising the caller before, noting the call after.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -28,25 +28,6 @@ pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> 
     route.layer(from_fn_with_state((app.clone(), name), observe))
 }
 
-/// Registers an operation that comes with learning: it answers 501 in the protocol's envelope to callers who are recognised.
-pub(super) fn not_served(
-    app: &App,
-    name: &'static str,
-    method: fn(NotServed) -> MethodRouter<App>,
-) -> MethodRouter<App> {
-    named(app, name, method(refuse))
-}
-
-/// The handler of an operation that is not served.
-pub(super) type NotServed = fn() -> std::future::Ready<Failure>;
-
-fn refuse() -> std::future::Ready<Failure> {
-    std::future::ready(Failure(
-        Error::not_implemented("this operation is not served by this version")
-            .hint("projects, tags, images, regions and iterations are"),
-    ))
-}
-
 async fn observe(
     State((app, name)): State<(App, &'static str)>,
     mut request: Request,
@@ -55,7 +36,7 @@ async fn observe(
     let recognised = match request.extensions().get::<Actor>() {
         // Through the socket that only the operator can open.
         Some(&actor) => Recognised { actor, account: Id::NIL },
-        None => match recognise(&app, request.headers(), request.uri().path()).await {
+        None => match recognise(&app, request.headers(), is_training(&request)).await {
             Ok(recognised) => recognised,
             Err(error) => return Failure(error).into_response(),
         },
@@ -68,7 +49,13 @@ async fn observe(
     response
 }
 
-async fn recognise(app: &App, headers: &HeaderMap, path: &str) -> Result<Recognised> {
+/// Whether an operation is one of the training API, by its route: a published name may be any word.
+fn is_training(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    route.split('/').nth(3) == Some("training")
+}
+
+async fn recognise(app: &App, headers: &HeaderMap, is_training: bool) -> Result<Recognised> {
     let key = KEY_HEADERS.iter().find_map(|name| headers.get(*name)).and_then(|value| value.to_str().ok());
     let recognised = match key {
         Some(key) => {
@@ -93,7 +80,7 @@ async fn recognise(app: &App, headers: &HeaderMap, path: &str) -> Result<Recogni
             Recognised { actor, account }
         }
     };
-    if path.contains("/training") {
+    if is_training {
         require_training(&recognised.actor)?;
     }
     Ok(recognised)

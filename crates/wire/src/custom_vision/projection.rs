@@ -18,6 +18,14 @@ pub(super) enum Shape {
     Performance,
     ImagePerformance,
     Export,
+    /// Of the prediction API, whose versions are not those of the training API.
+    Prediction,
+    QuickTest,
+    /// Stored predictions and the token of their query.
+    PredictionQuery,
+    Suggestion,
+    /// Stored suggestions and the token of their query.
+    SuggestionQuery,
     /// The same in every version.
     Plain,
 }
@@ -61,6 +69,18 @@ fn fit(value: Value, shape: Shape, version: Version) -> Value {
                     }
                     if version < Version::V2_0 {
                         members.remove("flavor");
+                    }
+                }
+                Shape::Prediction => predictions(&mut members, version, Version(3, 1)),
+                Shape::QuickTest | Shape::Suggestion => predictions(&mut members, version, Version::V3_3),
+                Shape::PredictionQuery | Shape::SuggestionQuery => {
+                    for result in
+                        members.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten()
+                    {
+                        if let Value::Object(result) = result {
+                            predictions(result, version, Version::V3_3);
+                            stored_prediction(result, version);
+                        }
                     }
                 }
                 Shape::Plain => {}
@@ -173,12 +193,32 @@ fn performance(members: &mut Map<String, Value>, version: Version) {
 }
 
 fn image_performance(members: &mut Map<String, Value>, version: Version) {
-    if version < Version::V3_3 {
-        for prediction in members.get_mut("predictions").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Value::Object(prediction) = prediction {
-                prediction.remove("tagType");
-            }
+    predictions(members, version, Version::V3_3);
+}
+
+/// `predictions` with the type of each tag from `typed` on; in 1.x without boxes, and with the tag's name as `Tag`.
+fn predictions(members: &mut Map<String, Value>, version: Version, typed: Version) {
+    for prediction in members.get_mut("predictions").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Value::Object(prediction) = prediction else { continue };
+        if version < typed {
+            prediction.remove("tagType");
         }
+        if version <= Version::V1_2 {
+            prediction.remove("boundingBox");
+            let name = prediction.remove("tagName").unwrap_or_default();
+            prediction.insert("tag".into(), name);
+        }
+    }
+}
+
+fn stored_prediction(members: &mut Map<String, Value>, version: Version) {
+    if version < Version::V2_2 {
+        let resized = members.remove("resizedImageUri").unwrap_or_default();
+        members.remove("originalImageUri");
+        members.insert("imageUri".into(), resized);
+    }
+    if version <= Version::V1_2 {
+        members.remove("domain");
     }
 }
 
@@ -275,6 +315,27 @@ mod tests {
         let shape = |version| project(image.clone(), Shape::ImagePerformance, version).to_string();
         assert_eq!(shape(Version::V3_3), image.to_string());
         insta::assert_snapshot!(shape(Version::V3_2), @r#"{"id":"1","predictions":[{"probability":0.5,"tagId":"2"}]}"#);
+    }
+
+    #[test]
+    fn predictions_in_the_versions_that_clients_pin() {
+        let predictions = json!([{ "probability": 0.5, "tagId": "5", "tagName": "x", "boundingBox": null, "tagType": "Regular" }]);
+        let answer = json!({ "id": "1", "project": "2", "iteration": "3", "created": "c", "predictions": predictions });
+        let shape = |shape, version| project(answer.clone(), shape, version).to_string();
+        assert_eq!(project(answer.clone(), Shape::Prediction, Version(3, 1)), answer);
+        insta::assert_snapshot!(shape(Shape::Prediction, Version::V3_0), @r#"{"created":"c","id":"1","iteration":"3","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2"}"#);
+        assert_eq!(shape(Shape::Prediction, Version::V2_0), shape(Shape::Prediction, Version::V3_0));
+        assert_eq!(shape(Shape::QuickTest, Version::V3_2), shape(Shape::Prediction, Version::V3_0));
+        insta::assert_snapshot!(shape(Shape::Prediction, Version::V1_2), @r#"{"Created":"c","Id":"1","Iteration":"3","Predictions":[{"Probability":0.5,"Tag":"x","TagId":"5"}],"Project":"2"}"#);
+        let stored = json!({ "token": { "session": "s", "maxCount": 1 }, "results": [{
+            "resizedImageUri": "r", "thumbnailUri": "t", "originalImageUri": "o", "domain": "d", "id": "1", "project": "2",
+            "iteration": "3", "created": "c", "predictions": predictions,
+        }] });
+        let shape = |version| project(stored.clone(), Shape::PredictionQuery, version).to_string();
+        assert_eq!(project(stored.clone(), Shape::PredictionQuery, Version::V3_3), stored);
+        insta::assert_snapshot!(shape(Version::V2_2), @r#"{"results":[{"created":"c","domain":"d","id":"1","iteration":"3","originalImageUri":"o","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2","resizedImageUri":"r","thumbnailUri":"t"}],"token":{"maxCount":1,"session":"s"}}"#);
+        insta::assert_snapshot!(shape(Version::V2_0), @r#"{"results":[{"created":"c","domain":"d","id":"1","imageUri":"r","iteration":"3","predictions":[{"boundingBox":null,"probability":0.5,"tagId":"5","tagName":"x"}],"project":"2","thumbnailUri":"t"}],"token":{"maxCount":1,"session":"s"}}"#);
+        insta::assert_snapshot!(shape(Version::V1_2), @r#"{"Results":[{"Created":"c","Id":"1","ImageUri":"r","Iteration":"3","Predictions":[{"Probability":0.5,"Tag":"x","TagId":"5"}],"Project":"2","ThumbnailUri":"t"}],"Token":{"MaxCount":1,"Session":"s"}}"#);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use habeas_access::Permission;
+use habeas_access::{Permission, authorise};
 use habeas_core::crypto::{self, SecretKey};
 use habeas_core::kinds::{Image, Iteration, IterationStatus, ProjectStatus, Tag};
 use habeas_core::{DataKind as _, Error, Id, Result as CoreResult, Timestamp};
@@ -119,7 +119,8 @@ pub(super) async fn import(call: Call) -> Result<Json<Value>> {
     let (source, expires) = open(&key(&call)?, call.query.required("token")?).ok_or_else(invalid)?;
     let limits = &call.app.limits;
     let name = call.query.text("name").map(|name| checked_name(name, limits)).transpose()?;
-    let (account, maker, quota) = (call.account, call.maker(), limits.projects_per_account);
+    let (actor, account, maker) = (call.actor, call.account, call.maker());
+    let quota = limits.projects_per_account;
     let target = call.app.store().ambient().new_id();
     let signer = Signer::new(&call.app, &call.base)?;
     let project = call
@@ -129,6 +130,7 @@ pub(super) async fn import(call: Call) -> Result<Json<Value>> {
             if tx.now() >= expires {
                 return Err(invalid());
             }
+            authorise(tx, &actor, account, Permission::Manage)?;
             require_room(tx, account, quota)?;
             let node =
                 importing::start(tx, account, source, target, name.clone(), maker)?.ok_or_else(invalid)?;

@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use habeas_access::Actor;
 use habeas_core::import::{self, ImageUpload, PredictionUpload};
 use habeas_core::kinds::{
-    Image, ImageDoc, KeptImage, PREDICTION_DAYS, Region, ScoredTag, StoredPrediction, StoredPredictionDoc,
+    Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc,
     Tag,
 };
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp};
-use habeas_learn::imaging::Inspected;
+use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp, crypto};
+use habeas_learn::imaging::{self, Inspected};
 use habeas_models::find_image;
 use habeas_store::{New, Page, Tx};
 
@@ -137,7 +137,7 @@ fn within(image: Id, sides: [f64; 4]) -> CoreResult<[f64; 4]> {
     }
 }
 
-/// Stores a prediction with its image until its 30 days are over, or finds it.
+/// Stores a prediction with its image until the days that predictions are kept are over, or finds it.
 pub(super) async fn put_prediction(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -158,9 +158,10 @@ pub(super) async fn put_prediction(
         return Ok(made(false));
     }
     let created_at = import::time(&prediction.created)?;
-    let expires_at = created_at + Duration::from_secs(u64::from(PREDICTION_DAYS) * 86_400);
+    let days = app.limits.prediction_days;
+    let expires_at = created_at + Duration::from_secs(u64::from(days) * 86_400);
     if expires_at <= app.store().ambient().now() {
-        return Err(Error::gone(format!("the prediction {id} is older than {PREDICTION_DAYS} days")).into());
+        return Err(Error::gone(format!("the prediction {id} is older than {days} days")).into());
     }
     let predictions = prediction
         .predictions
@@ -217,9 +218,23 @@ fn not_there(tx: &mut Tx<'_>, actor: &Actor, project: Id, id: Id, kinds: &[Kind]
     Ok(())
 }
 
-/// Looks at an image and stores its bytes, durably.
+/// Looks at an image and stores its bytes, durably; with the SHA-256 of the bytes in hexadecimal.
 async fn store(app: &App, project: Id, bytes: Vec<u8>) -> CoreResult<(BlobRef, Inspected, String)> {
-    let (bytes, inspected, sha256) = crate::images::inspect(app, bytes).await?;
+    let limits = app.limits.decoding.clone();
+    let permit = app
+        .decoding
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(|_| Error::unavailable("the server is stopping"))?;
+    let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let inspected = imaging::inspect(&bytes, &limits);
+        let sha256 = hex::encode(crypto::sha256(&bytes));
+        (bytes, inspected, sha256)
+    })
+    .await
+    .map_err(|_| Error::internal("an image could not be looked at"))?;
     let inspected = inspected?;
     let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
     let announced = blob.clone();

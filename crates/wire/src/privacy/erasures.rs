@@ -3,12 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use habeas_access::Permission;
 use habeas_core::Error;
 use habeas_core::report::{ErasureReport, PlanReport};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::organisations::permitted;
 use super::persons::person;
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
 use crate::App;
@@ -24,6 +26,20 @@ pub(super) async fn plan(
     Path(text): Path<String>,
 ) -> Result<(StatusCode, Json<PlanReport>), Problem> {
     let id = person(&app, &caller, &text, "PlanErasure").await?;
+    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure(id).await?)))
+}
+
+/// Plans the deletion of an organisation with everything in it. Changes nothing. For its owners.
+#[utoipa::path(post, path = "/organisations/{organisation}/erasure-plans", tag = "erase",
+    params(("organisation" = String, Path)),
+    responses((status = 201, body = PlanReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn plan_organisation(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<(StatusCode, Json<PlanReport>), Problem> {
+    let id = guid(&text)?;
+    permitted(&app, caller, id, Permission::Own).await?;
     Ok((StatusCode::CREATED, Json(app.rights.plan_erasure(id).await?)))
 }
 
@@ -48,8 +64,8 @@ async fn authorised(
     let no_plan =
         || Error::not_found("there is no such plan").hint("plans are kept for 24 hours; make a new one");
     let plan = guid(text).map_err(|_| no_plan())?;
-    let person = app.rights.person_of_plan(plan).await?;
-    app.rights.authorise(caller, person, operation).await.map_err(|error| error.conceal(no_plan))?;
+    let holder = app.rights.person_of_plan(plan).await?;
+    app.rights.authorise_erasure(caller, holder, operation).await.map_err(|error| error.conceal(no_plan))?;
     Ok(plan)
 }
 
@@ -59,7 +75,7 @@ async fn authorised(
 pub(super) struct RunErasure {
     /// The plan's id.
     plan: String,
-    /// The person's e-mail address, as a confirmation.
+    /// The person's e-mail address, or the organisation's name, as a confirmation.
     confirm: String,
     /// The plan's digest, if the caller wants to be sure which plan they approve.
     digest: Option<String>,

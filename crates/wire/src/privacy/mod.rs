@@ -69,6 +69,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(exports::show, exports::delete))
         .routes(routes!(exports::content))
         .routes(routes!(erasures::plan))
+        .routes(routes!(erasures::plan_organisation))
         .routes(routes!(erasures::show_plan))
         .routes(routes!(erasures::run))
         .routes(routes!(erasures::show, erasures::cancel))

@@ -5,9 +5,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use habeas_access::{Permission, authorise};
 use habeas_core::kind::MentionRole;
-use habeas_core::report::PersonCreatedReport;
+use habeas_core::report::{MemberReport, PersonCreatedReport};
 use habeas_core::{Error, Id};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
@@ -54,23 +54,12 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(report)))
 }
 
-/// A member of an organisation.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct MemberReport {
-    /// Object id.
-    person: String,
-    /// `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
-    role: String,
-    /// Since when.
-    since: String,
-}
-
 fn role_name(role: MentionRole) -> &'static str {
     MentionRole::MEMBERS.iter().find(|(_, known)| *known == role).map_or("reader", |(name, _)| name)
 }
 
-async fn permitted(
+/// Succeeds when the caller has this permission in the organisation; to everybody else it does not exist.
+pub(super) async fn permitted(
     app: &App,
     caller: habeas_access::Actor,
     organisation: Id,

@@ -56,7 +56,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code) = status(self.0.kind);
         if status.is_server_error() {
-            tracing::error!(error = %self.0, "a request failed");
+            tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }
         let body = ProblemBody {
             code: code.to_owned(),

@@ -5,6 +5,7 @@
 //! and importing again adds the rest, since images that are there already are recognised by their bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -21,7 +22,7 @@ use tokio::runtime::Handle;
 
 use super::super::caller::{Call, find_project};
 use super::super::change::checked_metadata;
-use super::super::create::{Batch, Prepared, State, store};
+use super::super::create::{Batch, Prepared, State, Upload};
 use super::super::errors::Result;
 use super::super::limits::Limits;
 use super::archive::{Archive, BlobFile};
@@ -39,16 +40,17 @@ pub(in super::super) async fn import(call: Call, body: Body) -> Result<Response>
     let holder = call
         .app
         .store()
-        .read(move |tx| find_project(tx, &actor, project, Permission::Write).map(|node| node.holder))
+        .read(move |tx| find_project(tx, &actor, project, Permission::Label).map(|node| node.holder))
         .await?;
     super::note_operator(&call, holder, "ImportDataset").await?;
     let blob = spool(&call.app, project, body).await?;
-    let (app, maker, archive) = (call.app.clone(), call.maker(), blob.clone());
+    let (app, archive) = (call.app.clone(), blob.clone());
+    let upload = Upload::of(&call.app, project, call.maker());
     let runtime = Handle::current();
     let imported = tokio::task::spawn_blocking(move || {
         let file = BlobFile::new(app.store().blobs().clone(), runtime.clone(), archive);
         let archive = Archive::open(file, app.limits.dataset_files)?;
-        Import { app, runtime, actor, project, maker, summary: Summary::default() }.run(format, archive)
+        Import { app, runtime, actor, project, upload, summary: Summary::default() }.run(format, archive)
     })
     .await
     .map_err(|_| Error::internal("a dataset could not be read"));
@@ -128,13 +130,21 @@ impl Summary {
     }
 }
 
+/// An image whose bytes are stored, to be committed.
+struct Candidate {
+    /// Its path in the archive.
+    file: String,
+    prepared: Prepared,
+    metadata: BTreeMap<String, String>,
+}
+
 /// An import at work, on a thread that may block.
 struct Import {
     app: App,
     runtime: Handle,
     actor: Actor,
     project: Id,
-    maker: Option<Id>,
+    upload: Arc<Upload>,
     summary: Summary,
 }
 
@@ -160,7 +170,7 @@ impl Import {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
         let made = self.runtime.block_on(self.app.store().write(move |tx| {
-            find_project(tx, &actor, project, Permission::Write)?;
+            find_project(tx, &actor, project, Permission::Label)?;
             classes.iter().map(|class| tag(tx, project, class, &limits)).collect::<CoreResult<Vec<_>>>()
         }))?;
         for (name, (tag, new)) in names.into_iter().zip(&made) {
@@ -178,7 +188,7 @@ impl Import {
         image: &Image,
         tags: &[Option<Id>],
         archive: &mut Archive<BlobFile>,
-    ) -> CoreResult<Option<(String, Prepared, BTreeMap<String, String>)>> {
+    ) -> CoreResult<Option<Candidate>> {
         let tag = |number: &usize| tags.get(*number).copied().flatten();
         let limits = &self.app.limits;
         let metadata = match checked_metadata(image.metadata.clone().into_iter().collect(), limits) {
@@ -201,8 +211,7 @@ impl Import {
         };
         let base = image.file.rsplit('/').next().unwrap_or(&image.file);
         let name = image.name.clone().unwrap_or_else(|| base.to_owned());
-        let state =
-            self.runtime.block_on(store(&self.app, self.project, bytes, Some(name.clone()), self.maker))?;
+        let state = self.upload.store(&bytes, Some(name.clone()))?;
         let prepared = Prepared {
             name: Some(name),
             tags: image.tags.iter().filter_map(tag).collect(),
@@ -215,19 +224,20 @@ impl Import {
                 })
                 .collect(),
             state,
+            prediction: None,
         };
-        Ok(Some((image.file.clone(), prepared, metadata)))
+        Ok(Some(Candidate { file: image.file.clone(), prepared, metadata }))
     }
 
-    fn commit(&mut self, images: Vec<(String, Prepared, BTreeMap<String, String>)>) -> CoreResult<()> {
+    fn commit(&mut self, images: Vec<Candidate>) -> CoreResult<()> {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let results = self.runtime.block_on(self.app.store().write(move |tx| {
             let mut results = Vec::new();
             let mut unused = Vec::new();
-            for (file, image, metadata) in &images {
+            for Candidate { file, prepared, metadata } in &images {
                 let (status, _) =
-                    Batch::begin(tx, &actor, project, &[], metadata, &limits)?.add(tx, image)?;
-                if let (State::New(doc), true) = (&image.state, status != "OK") {
+                    Batch::begin(tx, &actor, project, &[], metadata, &limits)?.add(tx, prepared)?;
+                if let (State::New(doc), true) = (&prepared.state, status != "OK") {
                     unused.push(doc.original.id);
                 }
                 results.push((file.clone(), status));
@@ -235,6 +245,7 @@ impl Import {
             tx.release_blobs(&unused)?;
             Ok(results)
         }))?;
+        self.upload.committed();
         for (file, status) in results {
             match status {
                 "OK" => self.summary.created += 1,

@@ -1,0 +1,94 @@
+//! `habeas organisation`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::output::{Format, table};
+use super::person::created;
+use super::{Reach, connect};
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    Owner,
+    Contributor,
+    Reader,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Make an organisation with a Custom Vision account; prints its id and keys
+    Create {
+        /// Name
+        name: String,
+        /// Its first owner: e-mail address or object id
+        #[arg(long)]
+        owner: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// List the members
+    Members {
+        /// The organisation's id
+        organisation: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Give a person a role in place of any they had
+    Member {
+        /// The organisation's id
+        organisation: String,
+        /// E-mail address or object id
+        person: String,
+        /// The role
+        #[arg(long, value_enum, required_unless_present = "remove")]
+        role: Option<Role>,
+        /// End the membership instead
+        #[arg(long, conflicts_with = "role")]
+        remove: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Create { name, owner, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let owner = client.find_person(&owner).await?.object_id;
+                format.print(&client.create_organisation(&name, &owner).await?, created)
+            })
+            .await?;
+        }
+        Verb::Members { organisation, format, reach } => {
+            connect::with(reach, file, async |client| {
+                format.print(&client.members(&organisation).await?, |members| {
+                    let rows: Vec<_> = members
+                        .iter()
+                        .map(|member| vec![member.person.clone(), member.role.clone(), member.since.clone()])
+                        .collect();
+                    table(&["OBJECT ID", "ROLE", "SINCE"], &rows)
+                })
+            })
+            .await?;
+        }
+        Verb::Member { organisation, person, role, remove: _, reach } => {
+            connect::with(reach, file, async |client| {
+                let person = client.find_person(&person).await?.object_id;
+                let role = role.and_then(|role| role.to_possible_value());
+                match role {
+                    Some(role) => client.set_member(&organisation, &person, role.get_name()).await?,
+                    None => client.remove_member(&organisation, &person).await?,
+                }
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

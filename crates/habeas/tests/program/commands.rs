@@ -1,0 +1,211 @@
+//! The commands of the README, their answers and exit codes.
+
+use crate::program::{Program, image};
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_person_is_seen_taken_and_erased_and_the_receipt_verifies_offline() {
+    let mut program = Program::new();
+    let server = program.serve(&[]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    assert_eq!(server.train("POST", &key, &format!("/projects/{project}/images"), &image(1)).status, 200);
+
+    let shown = json(&program.succeed(&["person", "show", "ada@example.org", "-o", "json"]));
+    let images = shown["items"].as_array().unwrap().iter().find(|item| item["kind"] == "Image").unwrap();
+    assert_eq!(images["count"], 1);
+    let table = program.succeed(&["person", "show", "ada@example.org"]);
+    assert!(table.contains("Images") && table.contains(" kB"), "{table}");
+
+    let taken = program.run(&["export", "--person", "ada@example.org", "--output", "ada.zip"]);
+    assert_eq!((taken.code, taken.out.as_str()), (0, "ada.zip\n"), "{}", taken.err);
+    assert!(std::fs::read(program.path("ada.zip")).unwrap().starts_with(b"PK\x03\x04"));
+    let streamed =
+        program.command(&["export", "--person", "ada@example.org", "--output", "-"]).output().unwrap();
+    assert!(streamed.status.success() && streamed.stdout.starts_with(b"PK\x03\x04"));
+
+    // A plan that no longer says what would be done, or is confirmed wrongly, is not run.
+    let plan = || json(&program.succeed(&["erase", "plan", "--person", "ada@example.org", "-o", "json"]));
+    let stale = plan();
+    server.train("POST", &key, &format!("/projects/{project}/images"), &image(2));
+    let run = |plan: &serde_json::Value, confirm: &str| {
+        program.run(&[
+            "erase",
+            "run",
+            plan["plan"].as_str().unwrap(),
+            "--confirm",
+            confirm,
+            "--receipt",
+            "r.json",
+        ])
+    };
+    assert_eq!(run(&stale, "ada@example.org").code, 5);
+    let plan = plan();
+    assert_eq!(run(&plan, "eve@example.org").code, 2);
+    let done = run(&plan, "ada@example.org");
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{}", done.err);
+    assert_eq!(program.run(&["person", "show", "ada@example.org"]).code, 3);
+    assert_eq!(server.train("GET", &key, "/projects", &[]).status, 401);
+    server.stop();
+
+    // Offline: with the right key, with another one, with a changed receipt.
+    let command = done.err.lines().find_map(|line| line.strip_prefix("verify it offline: habeas ")).unwrap();
+    let words: Vec<&str> = command.split(' ').collect();
+    program.succeed(&words);
+    let key = words.last().unwrap();
+    let other = format!("{}{}", if key.starts_with('0') { '1' } else { '0' }, &key[1..]);
+    assert_eq!(program.run(&["receipt", "verify", "r.json", "--key", &other]).code, 6);
+    let receipt = std::fs::read_to_string(program.path("r.json")).unwrap();
+    std::fs::write(program.path("r.json"), receipt.replace("Article 17", "Article 18")).unwrap();
+    assert_eq!(program.run(&words).code, 6);
+    program.set("HABEAS_DATA", program.path("nowhere").to_str().unwrap());
+    assert_eq!(program.run(&words).code, 6, "verifying needs no data");
+    assert!(!program.path("nowhere").exists());
+}
+
+#[test]
+fn an_organisation_is_handed_over_or_deleted() {
+    let program = Program::new();
+    let _server = program.serve(&[]);
+    program.person("ada@example.org");
+    program.person("bob@example.org");
+    let made = json(&program.succeed(&[
+        "organisation",
+        "create",
+        "Forest Watch",
+        "--owner",
+        "ada@example.org",
+        "-o",
+        "json",
+    ]));
+    let id = made["objectId"].as_str().unwrap();
+    let blocked = program.succeed(&["erase", "plan", "--person", "ada@example.org"]);
+    assert!(blocked.contains(&format!("habeas organisation member {id} EMAIL --role owner")), "{blocked}");
+    program.succeed(&["organisation", "member", id, "bob@example.org", "--role", "owner"]);
+    let members = program.succeed(&["organisation", "members", id]);
+    assert_eq!(members.matches("owner").count(), 2, "{members}");
+    program.succeed(&["organisation", "member", id, "ada@example.org", "--remove"]);
+    let plan = json(&program.succeed(&["erase", "plan", "--person", "ada@example.org", "-o", "json"]));
+    assert_eq!(plan["blocked"], serde_json::json!([]));
+    let plan = json(&program.succeed(&["erase", "plan", "--organisation", id, "-o", "json"]));
+    program.succeed(&["erase", "run", plan["plan"].as_str().unwrap(), "--confirm", "Forest Watch"]);
+    assert_eq!(program.run(&["organisation", "members", id]).code, 3);
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let mut program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    let code = |program: &Program, arguments: &[&str]| program.run(arguments).code;
+    assert_eq!(code(&program, &["person", "create", "no address"]), 2);
+    assert_eq!(code(&program, &["no-such-command"]), 2);
+    assert_eq!(code(&program, &["person", "show", "eve@example.org"]), 3);
+    assert_eq!(code(&program, &["person", "create", "ada@example.org"]), 5);
+    let remote = format!("http://{}", server.address);
+    let elsewhere = ["person", "show", "ada@example.org", "--url", &remote];
+    assert_eq!(code(&program, &elsewhere), 4);
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org"]);
+    program.set("HABEAS_TOKEN", token.trim());
+    // Persons are looked up by the staff; oneself by object id.
+    assert_eq!(code(&program, &elsewhere), 3);
+    assert_eq!(code(&program, &["person", "show", "me", "--url", &remote]), 0);
+    assert_eq!(code(&program, &["person", "show", "me", "--url", "http://127.0.0.1:9"]), 1);
+}
+
+#[test]
+fn settings_come_from_flags_variables_and_a_file_and_unknown_ones_are_refused() {
+    let mut program = Program::new();
+    let file = program.path("habeas.toml");
+    let config = file.to_str().unwrap().to_owned();
+    std::fs::write(&file, "header-timeout-second = 5\n").unwrap();
+    let refused = program.run(&["--config", &config, "serve"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("did you mean `header-timeout-seconds`?"), "{}", refused.err);
+    std::fs::write(&file, "header-timeout-seconds = \"five\"\n").unwrap();
+    assert!(program.run(&["--config", &config, "serve"]).err.contains("wrong type"));
+    program.set("HABEAS_LISTN", "127.0.0.1:0");
+    let refused = program.run(&["serve"]);
+    assert!(refused.err.contains("did you mean `HABEAS_LISTEN`?"), "{}", refused.err);
+    program.set("HABEAS_LISTN", "");
+    let refused = program.run(&["serve", "--liste", "127.0.0.1:0"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--listen"), "{}", refused.err);
+    assert!(!program.data().exists(), "nothing was made before the settings were right");
+    std::fs::write(&file, "max-connections = 8\n").unwrap();
+    let server = program.serve(&["--config", &config]);
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_download_that_broke_off_is_gone_on_with() {
+    let program = Program::new();
+    let server = program.serve(&[]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    assert_eq!(server.train("POST", &key, &format!("/projects/{project}/images"), &image(1)).status, 200);
+    let export = ["export", "--person", "ada@example.org", "--output", "ada.zip"];
+    program.succeed(&export);
+    let whole = std::fs::read(program.path("ada.zip")).unwrap();
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org"]);
+    let exports =
+        format!("GET /api/privacy/v1/persons/me/exports HTTP/1.1\r\nauthorization: Bearer {}", token.trim());
+    let archives = server.request(&exports, &[]).json();
+    let id = archives[0]["id"].as_str().unwrap().to_owned();
+
+    std::fs::remove_file(program.path("ada.zip")).unwrap();
+    std::fs::write(program.path("ada.zip.part"), &whole[..1000]).unwrap();
+    std::fs::write(program.path("ada.zip.part.id"), &id).unwrap();
+    let resumed = program.run(&export);
+    assert_eq!(resumed.code, 0, "{}", resumed.err);
+    assert!(resumed.err.contains(&format!("going on with archive {id}")), "{}", resumed.err);
+    assert!(std::fs::read(program.path("ada.zip")).unwrap() == whole);
+    assert_eq!(server.request(&exports, &[]).json().as_array().unwrap().len(), 1, "another archive was made");
+
+    // What lies there is not of that archive: it is not handed over.
+    std::fs::write(program.path("ada.zip.part"), [7; 1000]).unwrap();
+    std::fs::write(program.path("ada.zip.part.id"), &id).unwrap();
+    let damaged = program.run(&export);
+    assert_eq!(damaged.code, 1);
+    assert!(damaged.err.contains("damaged"), "{}", damaged.err);
+    program.succeed(&export);
+}
+
+#[test]
+fn a_token_says_who_and_until_when_and_guessing_is_slowed_down() {
+    let mut program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    program.person("bob@example.org");
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org", "--days", "2"]);
+    let claims = base64::Engine::decode(
+        &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+        token.split('.').nth(1).unwrap(),
+    );
+    let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+    let shown = json(&program.succeed(&["person", "show", "ada@example.org", "-o", "json"]));
+    assert_eq!(claims["oid"], shown["person"]["objectId"]);
+    assert!(claims["tid"].is_string() && claims["exp"].as_i64().unwrap() > 1_700_000_000, "{claims}");
+
+    program.set("HABEAS_PASSWORD", "four words and a number 7");
+    for person in ["ada@example.org", "bob@example.org"] {
+        program.succeed(&["person", "password", person]);
+    }
+    let sign_in = |person: &str, password: &str| {
+        let form = format!("email={person}%40example.org&password={password}");
+        let head = "POST /sign-in HTTP/1.1\r\nsec-fetch-site: same-origin\r\ncontent-type: application/x-www-form-urlencoded";
+        server.request(head, form.as_bytes()).status
+    };
+    let right = "four+words+and+a+number+7";
+    assert_eq!(sign_in("ada", right), 303);
+    let mut tries = 0;
+    while sign_in("ada", "wrong") == 401 {
+        tries += 1;
+        assert!(tries < 50, "nobody is slowed down");
+    }
+    assert_eq!(sign_in("ada", right), 429, "whoever guesses waits, right or wrong");
+    assert_eq!(sign_in("bob", right), 303, "others do not");
+}

@@ -1,0 +1,101 @@
+//! Whatever happens to its file, the ledger opens with what was written, less what a crash can cut off, or not at all.
+
+use habeas_core::ErrorKind;
+use proptest::prelude::*;
+
+use super::*;
+
+fn record() -> impl Strategy<Value = Record> {
+    let id = || any::<[u8; 16]>().prop_map(Id::from_bytes);
+    prop_oneof![
+        id().prop_map(|container| Record::ContainerErased { container }),
+        (id(), prop::collection::vec(id(), 0..3))
+            .prop_map(|(person, containers)| Record::PersonErased { person, containers }),
+        (prop::collection::vec(id(), 0..3), id())
+            .prop_map(|(items, container)| Record::ItemErased { items, container }),
+        (id(), any::<u32>())
+            .prop_map(|(container, generation)| Record::GenerationDestroyed { container, generation }),
+        (id(), ".{0,80}").prop_map(|(receipt, body)| Record::ReceiptIssued { receipt, body }),
+    ]
+}
+
+/// A ledger of these batches: its folder and the offsets at which its records end.
+fn written(batches: &[Vec<Record>]) -> (tempfile::TempDir, Vec<usize>) {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path(), &[]).unwrap();
+    let mut ends = Vec::new();
+    let mut end = 0;
+    for batch in batches {
+        ledger.append(batch).unwrap();
+        for record in batch {
+            end += encode(0, record).unwrap().len();
+            ends.push(end);
+        }
+    }
+    (folder, ends)
+}
+
+fn batches() -> impl Strategy<Value = Vec<Vec<Record>>> {
+    prop::collection::vec(prop::collection::vec(record(), 1..4), 1..5)
+}
+
+proptest! {
+    #[test]
+    fn what_was_appended_is_replayed(batches in batches(), more in record()) {
+        let (folder, ends) = written(&batches);
+        let ledger = Ledger::open(folder.path(), &[]).unwrap();
+        let all = batches.concat();
+        prop_assert_eq!(ledger.position(), ends.len() as u64);
+        prop_assert_eq!(ledger.replay(0).unwrap(), all.clone());
+        ledger.append(std::slice::from_ref(&more)).unwrap();
+        prop_assert_eq!(Ledger::open(folder.path(), &[]).unwrap().replay(all.len() as u64).unwrap(), [more]);
+    }
+
+    #[test]
+    fn cut_anywhere_it_keeps_every_whole_record(batches in batches(), cut in any::<prop::sample::Index>()) {
+        let (folder, ends) = written(&batches);
+        let path = folder.path().join(NAME);
+        let bytes = std::fs::read(&path).unwrap();
+        let cut = cut.index(bytes.len());
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let whole = ends.iter().filter(|&&end| end <= cut).count();
+        let ledger = Ledger::open(folder.path(), &[]).unwrap();
+        prop_assert_eq!(ledger.replay(0).unwrap(), batches.concat()[..whole].to_vec());
+        prop_assert_eq!(std::fs::metadata(&path).unwrap().len() as usize, ends[..whole].last().copied().unwrap_or(0));
+    }
+
+    /// A flipped bit is refused. Only in the last record can it look like the end that a crash cut off; with a mirror nothing is lost then.
+    #[test]
+    fn a_flipped_bit_changes_no_record(
+        batches in batches(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
+        let (folder, ends) = written(&batches);
+        let mirror = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut bytes = std::fs::read(&path).unwrap();
+        std::fs::write(mirror.path().join(NAME), &bytes).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let all = batches.concat();
+        let in_last = ends.len() == 1 || at >= ends[ends.len() - 2];
+        for (mirrors, whole) in [(vec![mirror.path().to_owned()], all.len()), (Vec::new(), all.len() - 1)] {
+            std::fs::write(&path, &bytes).unwrap();
+            match Ledger::open(folder.path(), &mirrors) {
+                Ok(ledger) => {
+                    prop_assert!(in_last, "a changed record in the middle was taken for the end");
+                    prop_assert_eq!(ledger.replay(0).unwrap(), all[..whole].to_vec());
+                }
+                Err(error) => prop_assert_eq!(error.kind, ErrorKind::Damaged),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), bytes).unwrap();
+        let _ = Ledger::open(folder.path(), &[]);
+    }
+}
