@@ -128,6 +128,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "HABEAS_PASSWORD",
     "HABEAS_FAULT",
     "HABEAS_NEW_PASSPHRASE",
+    "HABEAS_SOURCE_KEY",
 ];
 
 impl Settings {
