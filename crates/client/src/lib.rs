@@ -211,7 +211,7 @@ impl Client {
         self.get(&format!("/organisations/{}/members", encode(organisation))).await
     }
 
-    /// Gives a person a role in an organisation: `owner`, `contributor` or `reader`.
+    /// Gives a person a role in an organisation: `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     pub async fn set_member(&self, organisation: &str, person: &str, role: &str) -> Result<()> {
         let path = format!("/organisations/{}/members/{}", encode(organisation), encode(person));
         self.send(self.request(Method::PUT, &path).json(&json!({ "role": role }))).await.map(|_| ())

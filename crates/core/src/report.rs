@@ -44,7 +44,7 @@ pub struct PersonCreatedReport {
 pub struct MemberReport {
     /// Object id.
     pub person: String,
-    /// `owner`, `contributor` or `reader`.
+    /// `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     pub role: String,
     /// Since when.
     pub since: String,

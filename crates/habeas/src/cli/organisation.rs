@@ -13,6 +13,9 @@ use super::{Reach, connect};
 pub(crate) enum Role {
     Owner,
     Contributor,
+    Trainer,
+    Labeler,
+    Deployment,
     Reader,
 }
 

@@ -60,7 +60,11 @@ async fn call(
 
 /// Trains the project and waits for the end; the iteration's id.
 async fn trained(deployment: &Deployment, someone: &Someone, project: &str) -> String {
-    let path = format!("/projects/{project}/train?forceTrain=true");
+    trained_with(deployment, someone, project, "").await
+}
+
+async fn trained_with(deployment: &Deployment, someone: &Someone, project: &str, query: &str) -> String {
+    let path = format!("/projects/{project}/train?forceTrain=true{query}");
     let (status, made) = deployment.train("POST", &someone.key, &path, None).await;
     assert_eq!((status.as_u16(), made["status"].as_str()), (200, Some("Training")), "{made}");
     let id = made["id"].as_str().unwrap().to_owned();
@@ -86,6 +90,40 @@ async fn set_status(deployment: &Deployment, iteration: &str, status: IterationS
         })
         .await
         .unwrap();
+}
+
+/// Plants an iteration with markers wherever it takes some, and an image that only it holds; the markers.
+pub(crate) async fn plant(
+    deployment: &Deployment,
+    someone: &Someone,
+    marker: &impl Fn(&str) -> String,
+) -> Vec<String> {
+    let project = deployment.project(someone, "trained").await;
+    let mut first = String::new();
+    for (place, name) in ["snapshot", "cherry"].iter().enumerate() {
+        let tag = deployment.tag(someone, &project, &marker(name)).await;
+        for number in 0..5 {
+            let mut bytes = image(place as u64 * 5 + number);
+            bytes.extend_from_slice(marker("keptbytes").as_bytes());
+            let file = format!("{}.jpg", marker("keptfile"));
+            first = deployment.image(someone, &project, &file, &bytes, &[&tag]).await;
+        }
+    }
+    let address = format!("&notificationEmailAddress={}@example.org", marker("notify"));
+    let iteration = trained_with(deployment, someone, &project, &address).await;
+    set_status(deployment, &iteration, IterationStatus::Completed).await;
+    let path = format!("/projects/{project}/iterations/{iteration}");
+    let name = json!({ "name": marker("iteration") });
+    assert_eq!(deployment.train("PATCH", &someone.key, &path, Some(name)).await.0, 200);
+    let publish =
+        format!("{path}/publish?publishName={}&predictionId={}", marker("publish"), marker("resource"));
+    assert_eq!(deployment.train("POST", &someone.key, &publish, None).await.0, 200);
+    let deletion = format!("/projects/{project}/images?imageIds={first}");
+    assert_eq!(deployment.train("DELETE", &someone.key, &deletion, None).await.0, 204);
+    ["snapshot", "cherry", "keptbytes", "keptfile", "notify", "iteration", "publish", "resource"]
+        .iter()
+        .map(|what| marker(what))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
