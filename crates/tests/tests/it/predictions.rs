@@ -10,7 +10,6 @@ use habeas_core::kinds::{
     Suggestion, SuggestionDoc, TagType,
 };
 use habeas_core::{BlobRef, DataKind as _, Id, Timestamp, crypto, fault};
-use habeas_rights::Worker;
 use habeas_store::{New, Store};
 use serde_json::{Value, json};
 
@@ -337,7 +336,7 @@ async fn a_prediction_ends_at_its_time() {
         let kept = stored(&store, &project, &image(2), |_| {}).await;
         let on = Predictions { deployment: &deployment, key: &someone.key, project };
         assert_eq!(on.found(json!({})).await, [&*kept]);
-        Worker::new(deployment.server().app().rights.clone()).sweep().await.unwrap();
+        deployment.server().app().rights.sweep().await.unwrap();
         let over: Id = over.parse().unwrap();
         assert_eq!(store.read(move |tx| tx.position(over)).await.unwrap(), None);
         assert_eq!(on.found(json!({})).await, [&*kept]);
