@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 fn threads(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap()
+    NonZeroUsize::new(count).expect("a thread")
 }
 
 /// Images whose features lean towards their tag, from a linear congruential generator.
@@ -23,11 +23,11 @@ fn made(images: usize, views: usize, dimension: usize, tags: usize) -> TrainingS
         let rows = (0..views * dimension).map(value).map(|value| value as i16).collect();
         TrainingImage { id: (index as u128 * 7919) % 1009, rows, tags: vec![tag] }
     };
-    TrainingSet::new(dimension, tags, (0..images).map(image).collect()).unwrap()
+    TrainingSet::new(dimension, tags, (0..images).map(image).collect()).expect("a set in order")
 }
 
 fn solved(set: &TrainingSet) -> Fit {
-    fit(set, &Sums::new(set, threads(1)), |_| ControlFlow::Continue(())).unwrap()
+    fit(set, &Sums::new(set, threads(1)), |_| ControlFlow::Continue(())).expect("images that differ")
 }
 
 fn score(fit: &Fit, row: &[i16], tag: usize) -> f64 {
