@@ -4,8 +4,10 @@
 //! same output, so that what was derived from a person's data can be derived again, or shown not to be.
 //!
 //! [`imaging`] decides whether an uploaded image is accepted and makes the scaled copies that are shown. [`detection`]
-//! finds objects. [`onnx`] writes models that other programs can run.
+//! finds objects, [`head`] classifies what [`pixels`] prepared. [`onnx`] writes models that other programs can run.
 
 pub mod detection;
+pub mod head;
 pub mod imaging;
 pub mod onnx;
+pub mod pixels;

@@ -7,6 +7,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
+/// The built-in extractor phi-v1: input 1 x 3 x 224 x 224, RGB 0 to 1; output 5,424 features, each -1 to 1. It is fixed:
+/// its constants were fitted to procedural images, and it never learns from anybody's data.
+pub const PHI_V1: &[u8] = include_bytes!("../models/phi_v1.onnx");
+
 /// Why a graph cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {

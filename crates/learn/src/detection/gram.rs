@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::thread;
 
 /// Scale of quantised features: `round(feature * 16384)`, half to even.
-pub(super) const FEATURE_SCALE: f32 = 16384.0;
+pub(crate) const FEATURE_SCALE: f32 = 16384.0;
 /// Columns of the result that are computed together: what fits the second-level cache.
 const PANEL: usize = 64;
 /// Rows and columns of the result whose sums are held in registers.
@@ -18,7 +18,7 @@ const KERNEL_ROWS: usize = 16;
 
 /// A matrix of quantised features, one window a row, stored column by column.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     values: Vec<i16>,
     count: usize,
     padded: usize,
@@ -26,13 +26,13 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(rows: usize, columns: usize) -> Self {
         let padded = rows.next_multiple_of(BLOCK);
         Self { values: vec![0; padded * columns], count: rows, padded, columns }
     }
 
     /// Sets `BLOCK` or fewer consecutive rows from features that are stored row by row.
-    pub(super) fn set_rows(&mut self, first: usize, features: &[i16]) {
+    pub(crate) fn set_rows(&mut self, first: usize, features: &[i16]) {
         let count = features.len() / self.columns;
         for (index, column) in self.values.chunks_exact_mut(self.padded.max(1)).enumerate() {
             for (row, value) in column[first..first + count].iter_mut().enumerate() {
@@ -42,7 +42,7 @@ impl Rows {
     }
 
     /// The given rows alone.
-    pub(super) fn select(&self, rows: &[usize]) -> Self {
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
         let mut selected = Self::new(rows.len(), self.columns);
         for (from, to) in self.columns().zip(selected.values.chunks_exact_mut(selected.padded.max(1))) {
             for (value, &row) in to.iter_mut().zip(rows) {
@@ -52,12 +52,12 @@ impl Rows {
         selected
     }
 
-    pub(super) fn row_count(&self) -> usize {
+    pub(crate) fn row_count(&self) -> usize {
         self.count
     }
 
     /// The columns, padded with zeros.
-    pub(super) fn columns(&self) -> impl ExactSizeIterator<Item = &[i16]> {
+    pub(crate) fn columns(&self) -> impl ExactSizeIterator<Item = &[i16]> {
         self.values.chunks_exact(self.padded.max(1))
     }
 
@@ -108,7 +108,7 @@ fn largest_sum_of_squares(block: &[i16]) -> i32 {
 /// `i * (i + 1) / 2 + j` is that of columns `i` and `j <= i`.
 ///
 /// The sums are exact, so neither the blocks nor the threads show in the result.
-pub(super) fn add_products(rows: &Rows, sign: i64, threads: NonZeroUsize, triangle: &mut [i64]) {
+pub(crate) fn add_products(rows: &Rows, sign: i64, threads: NonZeroUsize, triangle: &mut [i64]) {
     let ranges = rows.ranges();
     let mut rest = triangle;
     let mut first = 0;
@@ -135,7 +135,7 @@ pub(super) fn add_products(rows: &Rows, sign: i64, threads: NonZeroUsize, triang
 }
 
 /// Length of the lower triangle of a square matrix, with its diagonal.
-pub(super) fn triangle_len(size: usize) -> usize {
+pub(crate) fn triangle_len(size: usize) -> usize {
     size * (size + 1) / 2
 }
 

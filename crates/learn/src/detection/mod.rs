@@ -28,7 +28,7 @@ mod codec;
 mod detector;
 mod export;
 mod fit;
-mod gram;
+pub(crate) mod gram;
 mod maps;
 mod metrics;
 mod proposals;

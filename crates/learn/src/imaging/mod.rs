@@ -113,6 +113,18 @@ pub fn thumbnail(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, ImageError> {
     scale::jpeg(&thumbnail_image(resized_image(&inspected, image)?)?)
 }
 
+/// The pixels, upright: width, height and RGB of 8 bits, interleaved, row by row; transparent parts are white.
+/// Errors: the image is not accepted, see [`ImageError`].
+pub fn upright(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Vec<u8>), ImageError> {
+    let decoded = decode::decode(bytes, limits)?;
+    let (width, height) = (decoded.image.width(), decoded.image.height());
+    let mut image = scale::scaled(decoded.image, width, height)?;
+    if let Some(orientation) = Orientation::from_exif(decoded.exif.orientation) {
+        image.apply_orientation(orientation);
+    }
+    Ok((image.width(), image.height(), image.into_rgb8().into_raw()))
+}
+
 /// [`inspect`], [`resized`] and [`thumbnail`] with one decoding. Errors: the image is not accepted, see
 /// [`ImageError`].
 pub fn derivatives(bytes: &[u8], limits: &Limits) -> Result<Derivatives, ImageError> {
