@@ -7,8 +7,7 @@ use axum::http::StatusCode;
 use habeas_access::Actor;
 use habeas_core::import::{self, ImageUpload, PredictionUpload};
 use habeas_core::kinds::{
-    Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc,
-    Tag,
+    Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc, Tag,
 };
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp, crypto};
