@@ -353,9 +353,9 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("erase-confirm", confirm_page(None)),
         ("erase-confirm-wrong", confirm_page(Some("That is not your e-mail address."))),
         ("erasure-planned", erasing("planned", 0, None)),
-        ("erasure-running", erasing("running", 2, None)),
-        ("erasure-resuming", erasing("failed", 3, None)),
-        ("erasure-completed", erasing("completed", 6, Some(receipt(true)))),
+        ("erasure-running", erasing("running", 3, None)),
+        ("erasure-resuming", erasing("failed", 5, None)),
+        ("erasure-completed", erasing("completed", 8, Some(receipt(true)))),
         (
             "receipts",
             ReceiptsPage::new(
