@@ -36,6 +36,7 @@ pub(crate) async fn iteration(store: &Store, project: &str, domain: &str, status
         ..example.model.clone().unwrap()
     };
     let doc = IterationDoc {
+        imported: None,
         status,
         domain: domain.parse().unwrap(),
         publish_name: None,
