@@ -72,6 +72,26 @@ fn mix(weights: &[i64], pixel: impl Fn(usize) -> u8) -> u8 {
     ((sum + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS).clamp(0, 255) as u8
 }
 
+/// Views of a square image that Advanced training looks at: the image, its mirror image, the middle three quarters, the upper left four
+/// fifths, and the lower right four fifths mirrored; each `side` x `side`. `pixels` has `side * side * 3` bytes.
+pub fn views(pixels: &[u8], side: usize) -> [Vec<u8>; VIEWS] {
+    let (middle, inset) = (side * 3 / 4, side / 8);
+    let (large, rest) = (side * 45 / 56, side - side * 45 / 56);
+    let crop = |left: usize, width: usize| {
+        let rows = pixels.chunks_exact(side * 3).skip(left).take(width);
+        let cut: Vec<u8> = rows.flat_map(|row| &row[left * 3..(left + width) * 3]).copied().collect();
+        stretch(&cut, width, width, side)
+    };
+    [pixels.to_vec(), mirror(pixels, side), crop(inset, middle), crop(0, large), mirror(&crop(rest, large), side)]
+}
+
+/// How many views [`views`] makes.
+pub const VIEWS: usize = 5;
+
+fn mirror(pixels: &[u8], side: usize) -> Vec<u8> {
+    pixels.chunks_exact(side * 3).flat_map(|row| row.chunks_exact(3).rev().flatten()).copied().collect()
+}
+
 /// RGB pixels, interleaved, as an extractor reads them: three planes (red, green, blue) of numbers 0 to 1.
 pub fn planes(pixels: &[u8]) -> Vec<f32> {
     let plane = |channel| pixels.iter().skip(channel).step_by(3).map(|&value| f32::from(value) / 255.0);
@@ -86,6 +106,11 @@ pub fn quantise(features: &[f32]) -> Vec<i16> {
 /// A row as bytes, little-endian.
 pub fn row_to_bytes(row: &[i16]) -> Vec<u8> {
     row.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// What a stored row says of the features: they were rounded when it was made.
+pub fn features_of_row(row: &[i16]) -> Vec<f32> {
+    row.iter().map(|&value| f32::from(value) / FEATURE_SCALE).collect()
 }
 
 /// A row from its bytes; `None` if there is half a number.

@@ -1,10 +1,20 @@
 //! The seam to `habeas_learn`: bytes of the store in, bytes for the store out; no I/O.
 
-use std::sync::atomic::AtomicBool;
+mod classifying;
+mod detecting;
+mod evaluation;
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use habeas_core::kinds::{IterationDoc, ScoredTag, TrainingType};
 use habeas_core::{Error, Id, Result};
-use habeas_learn::imaging;
+use habeas_learn::detection::{self, Detector, FeatureMaps};
+use habeas_learn::head::Classifier;
+use habeas_learn::{imaging, pixels};
+use habeas_onnx::{PHI_V1, Runner};
 
 use crate::TrainingSet;
 
@@ -42,7 +52,6 @@ impl Extractor {
 }
 
 /// One image as training sees it.
-#[expect(dead_code, reason = "read by the heads, which are not wired yet")]
 pub(crate) struct InputImage {
     pub(crate) id: Id,
     pub(crate) features: Vec<u8>,
@@ -53,7 +62,6 @@ pub(crate) struct InputImage {
 }
 
 /// Everything that a model is a function of.
-#[expect(dead_code, reason = "read by the heads, which are not wired yet")]
 pub(crate) struct Input {
     pub(crate) detection: bool,
     pub(crate) multiclass: bool,
@@ -167,94 +175,199 @@ pub(crate) struct PortableModel {
 }
 
 /// A model ready to answer.
-pub(crate) struct Model {}
+pub(crate) enum Model {
+    Classifier(Classifier),
+    Detector(Detector),
+}
 
 impl Model {
-    /// Tags, most probable first.
-    pub(crate) fn score(&self, _doc: &IterationDoc, _features: &[u8]) -> Result<Vec<ScoredTag>> {
-        Err(pending())
+    /// Tags, most probable first. `numbers` are those of [`Compute::numbers`].
+    pub(crate) fn score(&self, doc: &IterationDoc, numbers: &[f32]) -> Result<Vec<ScoredTag>> {
+        match self {
+            Model::Classifier(classifier) => classifying::score(classifier, doc, numbers),
+            Model::Detector(detector) => detecting::score(detector, doc, numbers),
+        }
     }
 }
 
 /// Feature extractors and heads.
 pub(crate) struct Compute {
     decoding: imaging::Limits,
+    threads: NonZeroUsize,
+    phi: OnceLock<Runner>,
+    maps: OnceLock<Runner>,
 }
 
 impl Compute {
-    pub(crate) fn new(decoding: imaging::Limits) -> Compute {
-        Compute { decoding }
+    /// Loads no extractor yet. `threads` is how many take part in sums.
+    pub(crate) fn new(decoding: imaging::Limits, threads: usize) -> Compute {
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        Compute { decoding, threads, phi: OnceLock::new(), maps: OnceLock::new() }
     }
 
-    /// Features of the bytes of an image, as they are stored.
-    pub(crate) fn features(&self, _extractor: Extractor, bytes: &[u8]) -> Result<Vec<u8>> {
-        imaging::inspect(bytes, &self.decoding)?;
-        Err(pending())
+    /// What an extractor makes of the bytes of an image: one row, a row for each view, or maps.
+    pub(crate) fn numbers(&self, extractor: Extractor, bytes: &[u8]) -> Result<Vec<f32>> {
+        if extractor == Extractor::MAPS {
+            let pixels = pixels::stretched(bytes, &self.decoding, detection::SIDE)?;
+            let input = detection::maps_input(&pixels).map_err(impossible)?;
+            return run(loaded(&self.maps, || Runner::load(&detection::maps_model().encode()))?, &input);
+        }
+        let phi = loaded(&self.phi, || Runner::load(PHI_V1))?;
+        let pixels = pixels::stretched(bytes, &self.decoding, pixels::PHI_SIDE)?;
+        if extractor == Extractor::PHI {
+            return run(phi, &pixels::planes(&pixels));
+        }
+        let mut rows = Vec::new();
+        for view in pixels::views(&pixels, pixels::PHI_SIDE) {
+            rows.extend(run(phi, &pixels::planes(&view))?);
+        }
+        Ok(rows)
     }
 
-    /// Everything about a model.
-    pub(crate) fn train(&self, _input: &Input, _cancelled: &AtomicBool) -> Result<Computed> {
-        Err(pending())
+    /// Features of the bytes of an image, as they are stored: the record that models are trained from.
+    pub(crate) fn features(&self, extractor: Extractor, bytes: &[u8]) -> Result<Vec<u8>> {
+        let numbers = self.numbers(extractor, bytes)?;
+        if extractor == Extractor::MAPS {
+            return Ok(FeatureMaps::new(numbers).map_err(impossible)?.to_bytes());
+        }
+        Ok(pixels::row_to_bytes(&pixels::quantise(&numbers)))
     }
 
-    /// Weights with the penalty that an older model has; without an evaluation where that saves time.
-    pub(crate) fn quick(&self, _input: &Input, _old: &[u8], _cancelled: &AtomicBool) -> Result<Computed> {
-        Err(pending())
+    /// The numbers that stored features stand for; rows were rounded when they were stored.
+    pub(crate) fn numbers_of(extractor: Extractor, features: &[u8]) -> Result<Vec<f32>> {
+        if extractor == Extractor::MAPS {
+            let (numbers, rest) = features.as_chunks::<4>();
+            return if rest.is_empty() {
+                Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
+            } else {
+                Err(damaged())
+            };
+        }
+        Ok(pixels::features_of_row(&pixels::row_from_bytes(features).ok_or_else(damaged)?))
     }
 
-    /// Weights from exact sums of which the images in `leaving` are subtracted; none where `left` images are solved without sums.
-    pub(crate) fn subtract(
-        &self,
-        _sums: &[u8],
-        _old: &[u8],
-        _leaving: &Input,
-        _left: usize,
-    ) -> Result<Option<Computed>> {
-        Err(pending())
+    /// Everything about a model. [`habeas_core::ErrorKind::Invalid`] when there is nothing to learn.
+    pub(crate) fn train(&self, input: &Input, cancelled: &AtomicBool) -> Result<Computed> {
+        let mut watch = |_: f32| {
+            if cancelled.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if input.detection {
+            detecting::train(input, self.threads, &mut watch)
+        } else {
+            classifying::train(input, self.threads, &mut watch)
+        }
     }
 
     /// Opens stored weights.
-    pub(crate) fn open(&self, _doc: &IterationDoc, _weights: &[u8]) -> Result<Model> {
-        Err(pending())
+    pub(crate) fn open(&self, doc: &IterationDoc, weights: &[u8]) -> Result<Model> {
+        let wrong = || Error::damaged("the weights of an iteration cannot be read");
+        Ok(if doc.classification_type.is_none() {
+            Model::Detector(Detector::from_bytes(weights).map_err(|_| wrong())?)
+        } else {
+            Model::Classifier(Classifier::from_bytes(weights).map_err(|_| wrong())?)
+        })
     }
 
     /// Stored weights as one ONNX graph that carries `metadata`; the labels in the order in which the model numbers its tags.
     pub(crate) fn export(
         &self,
-        _doc: &IterationDoc,
-        _weights: &[u8],
-        _labels: &[String],
-        _metadata: &[(&str, String)],
+        doc: &IterationDoc,
+        weights: &[u8],
+        metadata: &[(&str, String)],
     ) -> Result<PortableModel> {
-        Err(pending())
+        let (mut graph, extractor) = match self.open(doc, weights)? {
+            Model::Classifier(classifier) => {
+                let phi = habeas_learn::onnx::Model::decode(PHI_V1).map_err(impossible)?;
+                (classifier.to_onnx(&phi).map_err(impossible)?, PHI_V1.to_vec())
+            }
+            Model::Detector(detector) => {
+                let graph = detector.to_onnx().ok_or_else(|| Error::internal("a detector has other maps"))?;
+                (graph, detection::maps_model().encode())
+            }
+        };
+        for (key, value) in metadata {
+            graph.set_metadata(key, value);
+        }
+        Ok(PortableModel {
+            onnx: graph.encode(),
+            extractor_digest: hex::encode(habeas_core::crypto::sha256(&extractor)),
+        })
+    }
+
+    /// The names of the tags in the order in which an exported model numbers them.
+    pub(crate) fn labels(&self, doc: &IterationDoc, weights: &[u8]) -> Result<Vec<String>> {
+        let tags: Vec<u128> = match self.open(doc, weights)? {
+            Model::Classifier(classifier) => classifier.tags().to_vec(),
+            Model::Detector(detector) => detector.tags().collect(),
+        };
+        Ok(tags
+            .into_iter()
+            .map(|id| doc.tags.iter().find(|tag| number(tag.id) == id).map_or_else(String::new, |tag| tag.name.clone()))
+            .collect())
     }
 
     /// See [`crate::Models::performance`].
     pub(crate) fn performance(
         &self,
-        _doc: &IterationDoc,
-        _evaluation: &[u8],
-        _threshold: f64,
-        _overlap: f64,
+        doc: &IterationDoc,
+        evaluation: &[u8],
+        threshold: f64,
+        overlap: f64,
     ) -> Result<Performance> {
-        Err(pending())
+        evaluation::performance(doc, evaluation, threshold, overlap)
     }
 
     /// See [`crate::Models::image_performances`].
     pub(crate) fn image_performances(
         &self,
-        _doc: &IterationDoc,
-        _evaluation: &[u8],
+        doc: &IterationDoc,
+        evaluation: &[u8],
     ) -> Result<Vec<ImagePerformance>> {
-        Err(pending())
+        evaluation::image_performances(doc, evaluation)
     }
 
     /// Boxes that are likely to hold something, from stored maps.
-    pub(crate) fn propose(&self, _maps: &[u8]) -> Result<Vec<Proposal>> {
-        Err(pending())
+    pub(crate) fn propose(&self, maps: &[u8]) -> Result<Vec<Proposal>> {
+        let maps = FeatureMaps::from_bytes(maps).map_err(|_| damaged())?;
+        Ok(detection::propose_regions(&maps)
+            .into_iter()
+            .map(|proposal| {
+                let region = proposal.region;
+                Proposal {
+                    confidence: f64::from(proposal.confidence),
+                    bounding_box: [region.left, region.top, region.width, region.height],
+                }
+            })
+            .collect())
     }
 }
 
-fn pending() -> Error {
-    Error::not_implemented("learning is not wired yet")
+/// An id as `habeas_learn` has it.
+fn number(id: Id) -> u128 {
+    u128::from_be_bytes(*id.as_bytes())
+}
+
+fn loaded(
+    slot: &OnceLock<Runner>,
+    load: impl FnOnce() -> std::result::Result<Runner, habeas_onnx::OnnxError>,
+) -> Result<&Runner> {
+    if slot.get().is_none() {
+        // Two may load it at once; they load the same.
+        let _ = slot.set(load().map_err(impossible)?);
+    }
+    slot.get().ok_or_else(|| Error::internal("a feature extractor was not loaded"))
+}
+
+fn run(runner: &Runner, input: &[f32]) -> Result<Vec<f32>> {
+    let outputs = runner.run(input).map_err(impossible)?;
+    outputs.into_iter().next().ok_or_else(|| Error::internal("a feature extractor gave no output"))
+}
+
+fn damaged() -> Error {
+    Error::damaged("the stored features of an image cannot be read")
+}
+
+/// What cannot happen with graphs and images that come from here.
+fn impossible(error: impl std::fmt::Display) -> Error {
+    Error::internal(format!("a model could not be computed: {error}"))
 }

@@ -5,11 +5,15 @@
 //! personal data.
 
 mod calibration;
+mod classifier;
 mod fit;
+mod metrics;
 mod sums;
 
 pub use calibration::{Calibration, calibrate};
+pub use classifier::{Classifier, NoClassifier};
 pub use fit::{Fit, fit};
+pub use metrics::{Judged, performance};
 pub use sums::Sums;
 
 /// What a model learns from one image.
