@@ -82,7 +82,13 @@ pub fn views(pixels: &[u8], side: usize) -> [Vec<u8>; VIEWS] {
         let cut: Vec<u8> = rows.flat_map(|row| &row[left * 3..(left + width) * 3]).copied().collect();
         stretch(&cut, width, width, side)
     };
-    [pixels.to_vec(), mirror(pixels, side), crop(inset, middle), crop(0, large), mirror(&crop(rest, large), side)]
+    [
+        pixels.to_vec(),
+        mirror(pixels, side),
+        crop(inset, middle),
+        crop(0, large),
+        mirror(&crop(rest, large), side),
+    ]
 }
 
 /// How many views [`views`] makes.

@@ -105,9 +105,7 @@ impl Input {
 /// What a training gives, as it is stored.
 pub(crate) struct Computed {
     pub(crate) weights: Vec<u8>,
-    pub(crate) sums: Option<Vec<u8>>,
-    /// None while the weights are interim.
-    pub(crate) evaluation: Option<Vec<u8>>,
+    pub(crate) evaluation: Vec<u8>,
     pub(crate) sums_digest: String,
     pub(crate) state_digest: String,
 }
@@ -302,7 +300,12 @@ impl Compute {
         };
         Ok(tags
             .into_iter()
-            .map(|id| doc.tags.iter().find(|tag| number(tag.id) == id).map_or_else(String::new, |tag| tag.name.clone()))
+            .map(|id| {
+                doc.tags
+                    .iter()
+                    .find(|tag| number(tag.id) == id)
+                    .map_or_else(String::new, |tag| tag.name.clone())
+            })
             .collect())
     }
 

@@ -189,14 +189,15 @@ impl Models {
         let (compute, node, model) = (self.inner.compute.clone(), node.clone(), model.clone());
         let written_at = self.store().ambient().now();
         tokio::task::spawn_blocking(move || {
-            let labels: Vec<String> = node.doc.tags.iter().map(|tag| label(&tag.name)).collect();
+            let labels: Vec<String> =
+                compute.labels(&node.doc, &weights)?.iter().map(|name| label(name)).collect();
             // The ids make each export's digest its own: revoking one says nothing about another.
             let metadata = [
                 ("habeas.iteration", node.id.to_string()),
                 ("habeas.export", export.to_string()),
                 ("habeas.state", model.state_digest.clone()),
             ];
-            let portable = compute.export(&node.doc, &weights, &labels, &metadata)?;
+            let portable = compute.export(&node.doc, &weights, &metadata)?;
             let performance = evaluation
                 .map(|evaluation| compute.performance(&node.doc, &evaluation, THRESHOLD, OVERLAP))
                 .transpose()?;

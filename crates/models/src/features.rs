@@ -7,7 +7,7 @@ use habeas_core::kinds::{Image, ImageDoc, KeptImage};
 use habeas_core::{BlobRef, Error, Id, Kind, Node, Result};
 
 use crate::Models;
-use crate::compute::Extractor;
+use crate::compute::{Compute, Extractor};
 use crate::iterations::find_image;
 
 /// Media type of stored features.
@@ -87,8 +87,16 @@ impl Models {
         Ok(Some(features))
     }
 
-    /// Runs an extractor over the bytes of an image, when it is this image's turn.
-    pub(crate) async fn extract(&self, extractor: Extractor, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    /// The features of the bytes of an image, as they are stored, when it is this image's turn.
+    async fn extract(&self, extractor: Extractor, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        self.in_turn(move |compute| compute.features(extractor, &bytes)).await
+    }
+
+    /// Work of an extractor, when its turn comes: as many run at a time as there are threads for it.
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Compute) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let permit = self
             .inner
             .extractions
@@ -99,7 +107,7 @@ impl Models {
         let compute = self.inner.compute.clone();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            compute.features(extractor, &bytes)
+            work(&compute)
         })
         .await
         .map_err(|_| Error::internal("an image's features could not be computed"))?

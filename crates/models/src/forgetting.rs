@@ -1,8 +1,8 @@
 //! Unlearning: models solved again without what was erased.
 //!
-//! The order is: what is removed leaves the tree in one transaction, and with it, where a model keeps exact sums, the weights that knew it:
-//! the removed rows are subtracted and the weights solved before. Other models are solved at once afterwards; until then they answer nobody.
-//! Penalty, calibration and metrics follow in a task, and make the weights final. Models that were trained elsewhere have no weights here:
+//! The order is: what is removed leaves the tree in one transaction, which also enqueues the task that solves every model again that learned
+//! from it. Whoever asks such a model before waits until it is solved: weights that know something that is gone answer nobody. A model is
+//! solved from the stored rows of what is left, so it is the model that never saw the rest, bit for bit. Models that were trained elsewhere have no weights here:
 //! [`Models::taint`](crate::Models) marks them.
 
 use std::collections::BTreeSet;
@@ -18,11 +18,11 @@ use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
-use crate::compute::{Computed, Extractor, Input};
+use crate::compute::Extractor;
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
 use crate::training::{IterationTask, Known, gone, known};
-use crate::{Models, TrainingSet};
+use crate::Models;
 
 /// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
 pub const LEAST_IMAGES: u64 = 2;
@@ -40,34 +40,18 @@ pub struct Forgotten {
     pub unlearned: u64,
 }
 
-/// Weights that were solved without images that are about to be removed.
-struct Ahead {
-    iteration: Id,
-    version: i64,
-    blobs: Vec<BlobRef>,
-    model: TrainedModel,
-}
-
 impl Models {
     /// Removes images from the workspace and from every iteration, with copies of them in other projects and stored predictions of the same
     /// bytes. When this returns no weights know them any more. The caller has checked that this actor may.
     pub async fn erase_images(&self, images: &[Id]) -> Result<Vec<Removed>> {
         let roots = images.to_vec();
-        let (images, learners) = self.store().read(move |tx| reach(tx, &roots)).await?;
-        let mut ahead = Vec::new();
-        for iteration in learners {
-            ahead.extend(self.solve_ahead(iteration, &images).await?);
-        }
-        fault::point("forget.solved_ahead");
+        let images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
         let removed = self
             .store()
             .write(move |tx| {
                 let mut removed = Vec::new();
                 for image in &images {
                     removed.extend(remove_with_predictions(tx, *image)?);
-                }
-                for solved in &ahead {
-                    swap_ahead(tx, solved)?;
                 }
                 Ok(removed)
             })
@@ -107,22 +91,17 @@ impl Models {
         }
         touched.sort_unstable();
         touched.dedup();
-        let images: Vec<Id> = learned.iter().map(|(_, image)| *image).collect();
         for &iteration in &touched {
             let leaving: Vec<Id> = learned
                 .iter()
                 .filter(|(learner, _)| *learner == iteration)
                 .map(|(_, image)| *image)
                 .collect();
-            let ahead = if leaving.is_empty() { None } else { self.solve_ahead(iteration, &images).await? };
             let done = self
                 .store()
                 .write(move |tx| {
                     for image in &leaving {
                         tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
-                    }
-                    if let Some(solved) = &ahead {
-                        swap_ahead(tx, solved)?;
                     }
                     tx.enqueue_forgetting(iteration).map(|_| ())
                 })
@@ -138,38 +117,7 @@ impl Models {
         Ok(touched)
     }
 
-    /// Weights of an iteration with exact sums, solved without `images`; none for one without sums.
-    async fn solve_ahead(&self, iteration: Id, images: &[Id]) -> Result<Option<Ahead>> {
-        let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else { return Ok(None) };
-        let Some(model) =
-            known.node.doc.model.clone().filter(|_| known.node.doc.status == IterationStatus::Completed)
-        else {
-            return Ok(None);
-        };
-        let Some(sums) = &model.sums else { return Ok(None) };
-        if model.images != known.learned.len() as u64 {
-            return Ok(None);
-        }
-        let extractor = Extractor::of(&known.node.doc);
-        let leaving: Vec<Id> = known.learned.iter().copied().filter(|image| images.contains(image)).collect();
-        let features = self.load_features(extractor, &leaving).await?;
-        let set = self.snapshot(&known.node).await?;
-        let input = Input::new(&known.node.doc, &set, features)?;
-        let (sums, weights) =
-            (self.store().blobs().get(sums).await?, self.store().blobs().get(&model.weights).await?);
-        let compute = self.inner.compute.clone();
-        let left = known.learned.len() - leaving.len();
-        let computed = tokio::task::spawn_blocking(move || compute.subtract(&sums, &weights, &input, left))
-            .await
-            .map_err(|_| Error::internal("a model could not be solved again"))??;
-        let Some(computed) = computed else { return Ok(None) };
-        let unlearned = model.unlearned + leaving.len() as u64;
-        let (blobs, model) =
-            self.store_model(iteration, extractor, &computed, left as u64, unlearned).await?;
-        Ok(Some(Ahead { iteration, version: known.node.version, blobs, model }))
-    }
-
-    /// Sees to it that the weights of an iteration know nothing that is gone; penalty, calibration and metrics may follow later.
+    /// Sees to it that the weights of an iteration know nothing that is gone.
     pub(crate) async fn bring_up_to_date(&self, iteration: Id) -> Result<()> {
         let _turn = self.inner.forgetting.lock().await;
         loop {
@@ -177,7 +125,7 @@ impl Models {
             let learned = known.learned.len() as u64;
             match (&known.node.doc.model, &known.node.doc.imported) {
                 (Some(model), _) if model.images != learned => {
-                    self.solve_again(known, Precision::Quick).await?;
+                    self.solve_again(known).await?;
                 }
                 (None, Some(imported)) if imported.images != learned => self.taint(known).await?,
                 _ => return Ok(()),
@@ -185,7 +133,7 @@ impl Models {
         }
     }
 
-    /// Brings an iteration up to date and makes its weights final; none when it is gone or not trained.
+    /// Brings an iteration up to date and tells what it is now; none when it is gone or not trained.
     pub async fn forget(&self, iteration: Id) -> Result<Option<Forgotten>> {
         self.bring_up_to_date(iteration).await?;
         let _turn = self.inner.forgetting.lock().await;
@@ -203,7 +151,7 @@ impl Models {
                         unlearned: model.unlearned,
                     }));
                 }
-                Some(_) => self.solve_again(known, Precision::Full).await?,
+                Some(_) => self.solve_again(known).await?,
                 None if known.node.doc.status == IterationStatus::Failed => {
                     return Ok(Some(Forgotten { iteration, state_digest: None, images, unlearned: 0 }));
                 }
@@ -231,7 +179,7 @@ impl Models {
     }
 
     /// Solves an iteration from the features of the images that are left, and swaps its model. What was exported of the old one is revoked.
-    async fn solve_again(&self, known: Known, precision: Precision) -> Result<()> {
+    async fn solve_again(&self, known: Known) -> Result<()> {
         let iteration = known.node.id;
         let extractor = Extractor::of(&known.node.doc);
         let mut set = self.snapshot(&known.node).await?;
@@ -246,7 +194,7 @@ impl Models {
             .model
             .clone()
             .ok_or_else(|| Error::internal("an iteration without a model was to be solved again"))?;
-        let computed = self.recompute(&known, &set, extractor, &old, precision).await;
+        let computed = self.compute(&known, &set, extractor, &Arc::new(AtomicBool::new(false))).await;
         let computed = match computed {
             Err(error) if error.kind == ErrorKind::Invalid => None,
             result => Some(result?),
@@ -310,27 +258,6 @@ impl Models {
         Ok(())
     }
 
-    async fn recompute(
-        &self,
-        known: &Known,
-        set: &TrainingSet,
-        extractor: Extractor,
-        old: &TrainedModel,
-        precision: Precision,
-    ) -> Result<Computed> {
-        let never = Arc::new(AtomicBool::new(false));
-        if precision == Precision::Full {
-            return self.compute(known, set, extractor, &never).await;
-        }
-        let weights = self.store().blobs().get(&old.weights).await?;
-        let features = self.load_features(extractor, &known.learned).await?;
-        let input = Input::new(&known.node.doc, set, features)?;
-        let compute = self.inner.compute.clone();
-        tokio::task::spawn_blocking(move || compute.quick(&input, &weights, &never))
-            .await
-            .map_err(|_| Error::internal("a model could not be solved again"))?
-    }
-
     /// Puts the digests of an iteration's exported models on the revocation list.
     pub(crate) async fn revoke_exports(&self, iteration: Id) -> Result<()> {
         let digests: Vec<String> = self
@@ -349,15 +276,6 @@ impl Models {
     }
 }
 
-/// How much is computed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Precision {
-    /// The weights, with the old penalty, where everything would take long.
-    Quick,
-    /// Everything.
-    Full,
-}
-
 fn blobs_of(set: Option<&BlobRef>, model: Option<&TrainedModel>) -> Vec<Id> {
     let mut ids: Vec<Id> = set.map(|blob| blob.id).into_iter().collect();
     if let Some(model) = model {
@@ -366,18 +284,6 @@ fn blobs_of(set: Option<&BlobRef>, model: Option<&TrainedModel>) -> Vec<Id> {
         ids.extend(model.evaluation.as_ref().map(|blob| blob.id));
     }
     ids
-}
-
-fn swap_ahead(tx: &mut Tx<'_>, solved: &Ahead) -> Result<()> {
-    let node = tx.get::<Iteration>(solved.iteration)?.filter(|node| node.version == solved.version);
-    let Some(mut node) = node else {
-        return tx.release_blobs(&solved.blobs.iter().map(|blob| blob.id).collect::<Vec<_>>());
-    };
-    let replaced = blobs_of(None, node.doc.model.as_ref());
-    node.doc.model = Some(solved.model.clone());
-    tx.update::<Iteration>(&node)?;
-    tx.attach_blobs(solved.iteration, &solved.blobs.iter().collect::<Vec<_>>())?;
-    tx.release_blobs(&replaced)
 }
 
 /// These images, the copies of them, and the copies of those, in the order of ids.
@@ -390,16 +296,6 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
         }
     }
     Ok(images)
-}
-
-/// The images with their copies, and the iterations that learned from any of them.
-fn reach(tx: &mut Tx<'_>, roots: &[Id]) -> Result<(Vec<Id>, Vec<Id>)> {
-    let images: Vec<Id> = with_copies(tx, roots)?.into_iter().collect();
-    let mut learners = BTreeSet::new();
-    for image in &images {
-        learners.extend(tx.sources(*image, Relation::LearnedFrom)?);
-    }
-    Ok((images, learners.into_iter().collect()))
 }
 
 /// Removes an image with its copies, and predictions of the same bytes that their projects have stored.

@@ -95,7 +95,7 @@ struct Inner {
 impl Models {
     /// Opens it; loads the feature extractors when they are first needed.
     pub fn new(store: Store, options: Options) -> Result<Models> {
-        let compute = Arc::new(Compute::new(options.decoding.clone()));
+        let compute = Arc::new(Compute::new(options.decoding.clone(), options.threads));
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
         let outgoing = Outgoing::new(options.outgoing.clone())?;

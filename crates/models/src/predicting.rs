@@ -8,7 +8,7 @@ use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Node, Result};
 
 use crate::Models;
-use crate::compute::{Extractor, Model, Proposal};
+use crate::compute::{Compute, Extractor, Model, Proposal};
 use crate::iterations::no_iteration;
 use crate::rescued::require_weights_here;
 
@@ -71,18 +71,21 @@ impl Models {
     /// ([`habeas_core::ErrorKind::Invalid`]).
     pub async fn predict(&self, iteration: Id, bytes: Vec<u8>) -> Result<Prediction> {
         let (node, model) = self.load(iteration).await?;
-        let features = self.extract(Extractor::of(&node.doc), bytes).await?;
-        let predictions = self.score(&node, model, features).await?;
+        let (extractor, doc) = (Extractor::of(&node.doc), node.doc.clone());
+        // Not from rounded rows: an exported model gives the same answer.
+        let predictions =
+            self.in_turn(move |compute| model.score(&doc, &compute.numbers(extractor, &bytes)?)).await?;
         Ok(Prediction { iteration: node, predictions })
     }
 
     /// The same of an image of the project, whose features may be stored already; none when the image is gone.
     pub async fn predict_image(&self, iteration: Id, image: Id) -> Result<Option<Prediction>> {
         let (node, model) = self.load(iteration).await?;
-        let Some(features) = self.features_of(Extractor::of(&node.doc), image).await? else {
-            return Ok(None);
-        };
-        let predictions = self.score(&node, model, features).await?;
+        let extractor = Extractor::of(&node.doc);
+        let Some(features) = self.features_of(extractor, image).await? else { return Ok(None) };
+        let doc = node.doc.clone();
+        let predictions =
+            self.in_turn(move |_| model.score(&doc, &Compute::numbers_of(extractor, &features)?)).await?;
         Ok(Some(Prediction { iteration: node, predictions }))
     }
 
@@ -94,18 +97,6 @@ impl Models {
             .await
             .map_err(|_| Error::internal("regions could not be proposed"))?
             .map(Some)
-    }
-
-    async fn score(
-        &self,
-        node: &Node<IterationDoc>,
-        model: Arc<Model>,
-        features: Vec<u8>,
-    ) -> Result<Vec<ScoredTag>> {
-        let doc = node.doc.clone();
-        tokio::task::spawn_blocking(move || model.score(&doc, &features))
-            .await
-            .map_err(|_| Error::internal("a prediction could not be computed"))?
     }
 
     /// The iteration and its model, from memory where it is there. Weights that know an image that is gone are solved again first.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute::{Computed, Extractor, Input};
 use crate::{Models, TrainingSet, notifying};
 
-/// Media type of weights, sums and evaluations.
+/// Media type of weights and evaluations.
 const MEDIA_TYPE: &str = "application/octet-stream";
 /// Between two looks at whether a training is still wanted; well within the lease of its task.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -124,34 +124,25 @@ impl Models {
         unlearned: u64,
     ) -> Result<(Vec<BlobRef>, TrainedModel)> {
         let mut blobs = Vec::new();
-        for bytes in [Some(&computed.weights), computed.sums.as_ref(), computed.evaluation.as_ref()] {
-            let Some(bytes) = bytes else {
-                blobs.push(None);
-                continue;
-            };
+        for bytes in [&computed.weights, &computed.evaluation] {
             let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, MEDIA_TYPE);
             let announced = blob.clone();
             self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
             self.store().blobs().put(&blob, bytes).await?;
-            blobs.push(Some(blob));
+            blobs.push(blob);
         }
-        let [weights, sums, evaluation] = <[Option<BlobRef>; 3]>::try_from(blobs)
-            .map_err(|_| Error::internal("a model has three parts"))?;
-        let weights = weights.ok_or_else(|| Error::internal("a model has weights"))?;
-        let all = [Some(weights.clone()), sums.clone(), evaluation.clone()].into_iter().flatten().collect();
-        let state = if evaluation.is_some() { ModelState::Final } else { ModelState::Interim };
         let model = TrainedModel {
-            state,
+            state: ModelState::Final,
             extractor: extractor.name().to_owned(),
-            weights,
-            sums,
-            evaluation,
+            weights: blobs[0].clone(),
+            sums: None,
+            evaluation: Some(blobs[1].clone()),
             sums_digest: computed.sums_digest.clone(),
             state_digest: computed.state_digest.clone(),
             images,
             unlearned,
         };
-        Ok((all, model))
+        Ok((blobs, model))
     }
 
     /// Keeps the lease of a task while its work goes on, and notices when its iteration is deleted: that is how it is cancelled.
