@@ -18,11 +18,11 @@ use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
+use crate::Models;
 use crate::compute::Extractor;
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
 use crate::training::{IterationTask, Known, gone, known};
-use crate::Models;
 
 /// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
 pub const LEAST_IMAGES: u64 = 2;

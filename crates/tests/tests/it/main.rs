@@ -12,6 +12,7 @@ mod deployment;
 mod disk;
 mod exports;
 mod iterations;
+mod learning;
 mod notifying;
 mod old_data;
 mod portal;
