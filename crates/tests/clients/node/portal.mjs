@@ -100,7 +100,7 @@ await step("the link works once", page, async () => {
   await other.context().close();
 });
 await step("62 images", page, async () => {
-  const images = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: "Images" }) });
+  const images = page.getByRole("row").filter({ has: page.getByRole("rowheader", { name: "Images", exact: true }) });
   assert.equal(await images.locator("[data-label=Count]").innerText(), "62");
 });
 await step("what assistive technology is told", page, async () => {
