@@ -15,7 +15,8 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask test [--quick] [--only STEP]   check everything; installs what is missing
-       cargo xtask bench [PART...]                measure, and write docs/BENCHMARKS.md; wants a quiet machine
+       cargo xtask bench [PART...]                measure, and write docs/BENCHMARKS.md; wants a quiet machine; accuracy needs
+                                                  HABEAS_BENCH_IMAGES, a folder of image sets
        cargo xtask dist                           build an archive to install from, with checksums
        cargo xtask data-map                       write docs/DATA-MAP.md anew";
 

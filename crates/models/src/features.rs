@@ -1,5 +1,6 @@
 //! What the feature extractors made of images: computed once, stored with the image, under the image's own key.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -54,6 +55,21 @@ impl Models {
             .try_collect()
             .await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The stored features of all of these images, in the order given; of those that are being erased what is held until then.
+    /// [`ErrorKind::Unavailable`] when one is gone.
+    pub(crate) async fn all_features(&self, extractor: Extractor, images: &[Id]) -> Result<Vec<Vec<u8>>> {
+        let mut found: HashMap<Id, Vec<u8>> =
+            self.load_features(extractor, images).await?.into_iter().collect();
+        images
+            .iter()
+            .map(|image| {
+                found.remove(image).or_else(|| self.inner.leaving.get(extractor, *image)).ok_or_else(|| {
+                    Error::unavailable("an image was erased while a model was computed from its features")
+                })
+            })
+            .collect()
     }
 
     /// The features of one image, made and stored when there are none yet; none when the image is gone.

@@ -1,8 +1,9 @@
 //! Unlearning: models solved again without what was erased.
 //!
 //! The order is: what is removed leaves the tree in one transaction, which also enqueues the task that solves every model again that learned
-//! from it. Whoever asks such a model before waits until it is solved: weights that know something that is gone answer nobody. A model is
-//! solved from the stored rows of what is left, so it is the model that never saw the rest, bit for bit. Models that were trained elsewhere have no weights here:
+//! from it. Whoever asks such a model before waits until it is solved: weights that know something that is gone answer nobody. Of a
+//! classifier of many images interim weights are solved first ([`crate::interim`]). In the end a model is
+//! solved from the exact sums and the stored rows of what is left, so it is the model that never saw the rest, bit for bit. Models that were trained elsewhere have no weights here:
 //! [`Models::taint`](crate::Models) marks them.
 
 use std::collections::BTreeSet;
@@ -18,11 +19,20 @@ use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
-use crate::Models;
-use crate::compute::Extractor;
+use crate::compute::{Computed, Extractor};
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
 use crate::training::{IterationTask, Known, gone, known};
+use crate::{Models, TrainingSet};
+
+/// How far a model is solved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Until it can answer.
+    AtOnce,
+    /// Until everything about it is computed.
+    Final,
+}
 
 /// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
 pub const LEAST_IMAGES: u64 = 2;
@@ -46,6 +56,7 @@ impl Models {
     pub async fn erase_images(&self, images: &[Id]) -> Result<Vec<Removed>> {
         let roots = images.to_vec();
         let images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
+        let _held = self.hold_leaving(&images).await?;
         let removed = self
             .store()
             .write(move |tx| {
@@ -125,7 +136,7 @@ impl Models {
             let learned = known.learned.len() as u64;
             match (&known.node.doc.model, &known.node.doc.imported) {
                 (Some(model), _) if model.images != learned => {
-                    self.solve_again(known).await?;
+                    self.solve_again(known, Pace::AtOnce).await?;
                 }
                 (None, Some(imported)) if imported.images != learned => self.taint(known).await?,
                 _ => return Ok(()),
@@ -133,17 +144,21 @@ impl Models {
         }
     }
 
-    /// Brings an iteration up to date and tells what it is now; none when it is gone or not trained.
+    /// Brings an iteration up to date, makes it final and tells what it is now; none when it is gone or not trained. Interim weights of this
+    /// and other iterations do not wait for it.
     pub async fn forget(&self, iteration: Id) -> Result<Option<Forgotten>> {
         self.bring_up_to_date(iteration).await?;
-        let _turn = self.inner.forgetting.lock().await;
+        let _turn = self.inner.finishing.lock().await;
         loop {
+            self.bring_up_to_date(iteration).await?;
             let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else {
                 return Ok(None);
             };
             let images = known.learned.len() as u64;
             match &known.node.doc.model {
-                Some(model) if model.state == ModelState::Final && model.images == images => {
+                // Something went in between.
+                Some(model) if model.images != images => {}
+                Some(model) if model.state == ModelState::Final => {
                     return Ok(Some(Forgotten {
                         iteration,
                         state_digest: Some(model.state_digest.clone()),
@@ -151,7 +166,7 @@ impl Models {
                         unlearned: model.unlearned,
                     }));
                 }
-                Some(_) => self.solve_again(known).await?,
+                Some(_) => self.solve_again(known, Pace::Final).await?,
                 None if known.node.doc.status == IterationStatus::Failed => {
                     return Ok(Some(Forgotten { iteration, state_digest: None, images, unlearned: 0 }));
                 }
@@ -163,11 +178,14 @@ impl Models {
     pub(crate) async fn run_forgetting(&self, task: &TaskRow) -> Result<()> {
         let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
         let watch = self.watch(task, iteration);
-        let result = self.forget(iteration).await;
+        let result = match self.forget(iteration).await {
+            Ok(Some(forgotten)) if forgotten.state_digest.is_some() => self.suggest_again(iteration).await,
+            result => result.map(|_| ()),
+        };
         drop(watch);
         let (id, attempts) = (task.id, task.attempts + 1);
         match result {
-            Ok(_) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
                 self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
             }
@@ -178,33 +196,49 @@ impl Models {
         }
     }
 
-    /// Solves an iteration from the features of the images that are left, and swaps its model. What was exported of the old one is revoked.
-    async fn solve_again(&self, known: Known) -> Result<()> {
+    /// Solves an iteration from what is left, and swaps its model. What was exported of the old one is revoked.
+    async fn solve_again(&self, known: Known, pace: Pace) -> Result<()> {
         let iteration = known.node.id;
         let extractor = Extractor::of(&known.node.doc);
         let mut set = self.snapshot(&known.node).await?;
-        let tags: Vec<Id> = known.node.doc.tags.iter().map(|tag| tag.id).collect();
-        set.images.retain(|image| {
-            known.learned.binary_search(&image.id).is_ok()
-                || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
-        });
+        let left_out = set.forget(&known);
         let old = known
             .node
             .doc
             .model
             .clone()
             .ok_or_else(|| Error::internal("an iteration without a model was to be solved again"))?;
-        let computed = self.compute(&known, &set, extractor, &Arc::new(AtomicBool::new(false))).await;
+        let computed = self.solve(&known, &set, &left_out, extractor, &old, pace).await;
         let computed = match computed {
             Err(error) if error.kind == ErrorKind::Invalid => None,
+            // The caller looks again.
+            Err(error)
+                if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::NotFound)
+                    && self.is_stale(&known).await? =>
+            {
+                return Ok(());
+            }
             result => Some(result?),
         };
+        let same_sums = old.sums.clone().filter(|_| {
+            computed
+                .as_ref()
+                .is_some_and(|computed| computed.sums.is_some() && computed.sums_digest == old.sums_digest)
+        });
+        let still_used = same_sums.as_ref().map(|blob| blob.id);
         let set_blob = self.store_set(iteration, &set).await?;
         let unlearned = old.unlearned + old.images.saturating_sub(known.learned.len() as u64);
         let stored = match &computed {
             Some(computed) => Some(
-                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned)
-                    .await?,
+                self.store_model(
+                    iteration,
+                    extractor,
+                    computed,
+                    same_sums,
+                    known.learned.len() as u64,
+                    unlearned,
+                )
+                .await?,
             ),
             None => None,
         };
@@ -224,7 +258,8 @@ impl Models {
                     return Ok(Vec::new());
                 }
                 let mut node = now.node;
-                let replaced = blobs_of(node.doc.training_set.as_ref(), node.doc.model.as_ref());
+                let mut replaced = blobs_of(node.doc.training_set.as_ref(), node.doc.model.as_ref());
+                replaced.retain(|blob| Some(*blob) != still_used);
                 for tag in &mut node.doc.tags {
                     tag.image_count = counts.get(&tag.id).copied().unwrap_or(0);
                 }
@@ -256,6 +291,24 @@ impl Models {
         }
         fault::point("forget.swapped");
         Ok(())
+    }
+
+    /// The model without `gone`: the whole of it, or where that takes long and there is no hurry for it, its interim weights.
+    async fn solve(
+        &self,
+        known: &Known,
+        set: &TrainingSet,
+        gone: &TrainingSet,
+        extractor: Extractor,
+        old: &TrainedModel,
+        pace: Pace,
+    ) -> Result<Computed> {
+        let many = known.learned.len() > self.inner.options.final_at_once;
+        if pace == Pace::AtOnce && many && known.node.doc.classification_type.is_some() {
+            return self.interim(known, set, gone, extractor, old).await;
+        }
+        let kept = if gone.images.is_empty() { self.kept_sums(old).await? } else { None };
+        self.compute(known, set, extractor, kept, &Arc::new(AtomicBool::new(false))).await
     }
 
     /// Puts the digests of an iteration's exported models on the revocation list.

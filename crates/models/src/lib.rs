@@ -13,12 +13,14 @@ pub mod exporting;
 mod features;
 mod forgetting;
 pub mod importing;
+mod interim;
 mod iterations;
 mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
 mod starting;
+mod suggesting;
 mod training;
 mod training_set;
 mod worker;
@@ -44,6 +46,7 @@ pub use training_set::{SnapshotImage, TrainingSet};
 pub use worker::ModelWorker;
 
 use compute::Compute;
+use interim::Leaving;
 use predicting::Loaded;
 
 /// How models are trained and asked.
@@ -55,6 +58,8 @@ pub struct Options {
     pub decoding: imaging::Limits,
     /// Threads that extract features and solve at a time.
     pub threads: usize,
+    /// Images up to which a model that has to forget is computed anew at once; of more, interim weights answer until it is.
+    pub final_at_once: usize,
     /// Trained models kept in memory for predictions.
     pub cached_models: usize,
     /// Which calls to addresses that clients name are allowed.
@@ -67,6 +72,7 @@ impl Default for Options {
             training: TrainingLimits::default(),
             decoding: imaging::Limits::default(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            final_at_once: 500,
             cached_models: 32,
             outgoing: Policy::default(),
         }
@@ -86,9 +92,12 @@ struct Inner {
     /// Feature extractions at a time, in training and in prediction.
     extractions: Arc<Semaphore>,
     loaded: Loaded,
+    leaving: Leaving,
     outgoing: Outgoing,
-    /// Solving one iteration again at a time: whoever needs its weights waits here.
+    /// Solving the weights of one iteration again at a time: whoever needs them waits here.
     forgetting: tokio::sync::Mutex<()>,
+    /// Making one iteration final at a time: that can take minutes and much memory, and nobody who needs weights waits for it.
+    finishing: tokio::sync::Mutex<()>,
     wake: Arc<Notify>,
 }
 
@@ -106,8 +115,10 @@ impl Models {
                 compute,
                 extractions,
                 loaded,
+                leaving: Leaving::default(),
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
+                finishing: tokio::sync::Mutex::new(()),
                 wake: Arc::new(Notify::new()),
             }),
         })

@@ -9,6 +9,8 @@ use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp};
 use habeas_store::{Page, Store, Tx};
 use serde::{Deserialize, Serialize};
 
+use crate::training::Known;
+
 /// One image of a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotImage {
@@ -69,6 +71,17 @@ impl TrainingSet {
     /// Images that carry at least one of `tags`.
     pub(crate) fn carrying<'a>(&'a self, tags: &'a [Id]) -> impl Iterator<Item = &'a SnapshotImage> {
         self.images.iter().filter(|image| image.tags.iter().any(|(tag, _)| tags.contains(tag)))
+    }
+
+    /// Takes out what the iteration does not learn from any more, and returns it. What carries none of its tags stays.
+    pub(crate) fn forget(&mut self, known: &Known) -> TrainingSet {
+        let tags: Vec<Id> = known.node.doc.tags.iter().map(|tag| tag.id).collect();
+        let (kept, gone) = std::mem::take(&mut self.images).into_iter().partition(|image| {
+            known.learned.binary_search(&image.id).is_ok()
+                || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
+        });
+        self.images = kept;
+        TrainingSet { images: gone }
     }
 
     /// A digest of what matters to a model: which images, which tags, which boxes.

@@ -115,7 +115,8 @@ pub struct TrainedModel {
     pub evaluation: Option<BlobRef>,
     /// SHA-256 of the integer sums, in hexadecimal.
     pub sums_digest: String,
-    /// SHA-256 of the final state, in hexadecimal.
+    /// SHA-256 of the state, in hexadecimal. That of a final state is a function of what it learned from alone; that of an interim one
+    /// also of the penalty and the calibration before.
     pub state_digest: String,
     /// Images it learned from.
     pub images: u64,
@@ -693,6 +694,11 @@ impl DataKind for StoredPrediction {
     fn erase(_node: &Node<StoredPredictionDoc>, _why: Erasure) -> Fate<StoredPredictionDoc> {
         Fate::Delete
     }
+}
+
+/// How unsure a model is: least confidence, 1 less the highest probability (Settles, "Active Learning Literature Survey", 2009, section 3.1).
+pub fn uncertainty(predictions: &[ScoredTag]) -> f64 {
+    1.0 - predictions.iter().map(|scored| scored.probability).fold(0.0, f64::max)
 }
 
 /// Tags that a model proposed for an image.

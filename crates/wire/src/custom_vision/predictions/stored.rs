@@ -17,7 +17,7 @@ use super::super::projection::Shape;
 use super::super::query::guid;
 use super::super::upload::small_json;
 use super::paging::{Asked, Place, rank};
-use super::{scored, uncertainty};
+use super::scored;
 
 /// Tags that one query may combine.
 const TAGS: usize = 2;
