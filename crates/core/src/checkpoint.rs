@@ -44,15 +44,16 @@ impl Checkpoint {
     pub fn verify(note: &str, trusted: &[[u8; 32]]) -> Result<Checkpoint> {
         let (checkpoint, text, signatures) = split(note)?;
         let is_signed = signatures.lines().any(|line| {
-            let Some((name, encoded)) = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' ')) else {
+            let Some((name, encoded)) = line.strip_prefix("\u{2014} ").and_then(|line| line.split_once(' '))
+            else {
                 return false;
             };
             let Ok(signature) = STANDARD.decode(encoded) else { return false };
             name == checkpoint.origin
                 && trusted.iter().any(|public| {
-                    signature.strip_prefix(&key_hash(name, public)).is_some_and(|signature| {
-                        crypto::verify(public, text.as_bytes(), signature)
-                    })
+                    signature
+                        .strip_prefix(&key_hash(name, public))
+                        .is_some_and(|signature| crypto::verify(public, text.as_bytes(), signature))
                 })
         });
         if is_signed {
@@ -114,7 +115,10 @@ mod tests {
                 let caught = String::from_utf8(changed)
                     .is_ok_and(|note| Checkpoint::verify(&note, &[key.public()]).is_err());
                 let is_text = std::str::from_utf8(&note.as_bytes()[index..=index]).is_ok();
-                assert!(caught || !is_text || index == note.len() - 1 || bit == 7, "bit {bit} of byte {index}");
+                assert!(
+                    caught || !is_text || index == note.len() - 1 || bit == 7,
+                    "bit {bit} of byte {index}"
+                );
             }
         }
         let witnessed = format!("{note}\u{2014} somebody.else AAAAAAAA\n");

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::canonical::canonical;
 use crate::checkpoint::Checkpoint;
@@ -27,7 +28,7 @@ use crate::{Error, Id, Result};
 pub const KEY_ROTATION: &str = "key-rotation/1";
 
 /// The proof that a receipt is in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logged {
     /// The signed state of a log in which it is: see [`Checkpoint`].
@@ -116,8 +117,9 @@ pub fn follow(pinned: &[[u8; 32]], announcements: &[impl AsRef<str>]) -> Result<
 /// Checks a receipt against the public keys of the server that is said to have issued it. One with a proof is accepted only if the
 /// proof holds.
 pub fn verify(receipt: &[u8], pinned: &[[u8; 32]]) -> Result<Verified> {
-    let receipt: Receipt = serde_json::from_slice(receipt)
-        .map_err(|_| Error::invalid("the file is not a receipt: a JSON object with statement and signature"))?;
+    let receipt: Receipt = serde_json::from_slice(receipt).map_err(|_| {
+        Error::invalid("the file is not a receipt: a JSON object with statement and signature")
+    })?;
     let announced = receipt.log.as_ref().map_or(&[][..], |log| log.keys.as_slice());
     let trusted = follow(pinned, announced)?;
     let jws = Jws::parse(&receipt.signature)?;
@@ -156,7 +158,9 @@ pub fn hashes(texts: &[String]) -> Result<Vec<Hash>> {
     };
     texts
         .iter()
-        .map(|text| read(text).ok_or_else(|| Error::invalid("a hash of a proof is not 64 hexadecimal digits")))
+        .map(|text| {
+            read(text).ok_or_else(|| Error::invalid("a hash of a proof is not 64 hexadecimal digits"))
+        })
         .collect()
 }
 
@@ -223,7 +227,8 @@ mod tests {
         let rotation = sign(&announcement(&old.public(), &new.public(), crate::Timestamp(0)), &old);
         let mut receipt = sign(&json!({ "b": 1, "a": { "d": [1, 2], "c": "x" } }), &new);
         let mut tree = merkle::Tree::default();
-        let signatures = [rotation["signature"].as_str().unwrap(), "one", receipt["signature"].as_str().unwrap(), "two"];
+        let signatures =
+            [rotation["signature"].as_str().unwrap(), "one", receipt["signature"].as_str().unwrap(), "two"];
         for signature in signatures {
             tree.push(merkle::leaf(&entry(signature)));
         }

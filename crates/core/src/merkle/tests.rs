@@ -40,7 +40,7 @@ fn naive_root(entries: &[Vec<u8>]) -> Hash {
 }
 
 fn naive_half(count: usize) -> usize {
-    (0..).map(|power| 1 << power).take_while(|half| *half < count).last().unwrap()
+    (0..usize::BITS).map(|power| 1 << power).take_while(|half| *half < count).last().unwrap()
 }
 
 /// `PATH` of RFC 6962, 2.1.1.
@@ -96,11 +96,11 @@ fn every_proof_of_every_small_tree_is_the_specified_one_and_proves() {
     for size in 1..=entries.len() {
         let (part, root) = (&entries[..size], tree.root(size as u64).unwrap());
         assert_eq!(root, naive_root(part));
-        for index in 0..size {
+        for (index, entry) in part.iter().enumerate() {
             let path = tree.inclusion(index as u64, size as u64).unwrap();
             assert_eq!(path, naive_path(index, part));
             for other in 0..size {
-                let included = is_included(&leaf(&entries[index]), other as u64, size as u64, &path, &root);
+                let included = is_included(&leaf(entry), other as u64, size as u64, &path, &root);
                 assert_eq!(included, other == index, "{index} as {other} of {size}");
             }
         }

@@ -142,12 +142,9 @@ impl Ledger {
         })
     }
 
-    /// The proof that the log of `to` entries, or today's, begins with that of `from`; and which size it is for.
-    pub fn consistency(&self, from: u64, to: Option<u64>) -> Result<(u64, Vec<Hash>)> {
-        self.with_log(|log| {
-            let to = to.unwrap_or(log.tree.size());
-            Ok((to, log.tree.consistency(from, to)?))
-        })
+    /// The proof that the log of `to` entries begins with that of `from`.
+    pub fn consistency(&self, from: u64, to: u64) -> Result<Vec<Hash>> {
+        self.with_log(|log| log.tree.consistency(from, to))
     }
 
     /// A checkpoint of today's log, signed by `sign`. What it says is kept, durably, before it is handed out.
@@ -192,8 +189,10 @@ pub(super) fn published(folders: &[PathBuf], log: &Log) -> Result<Option<(u64, H
         let checkpoint = Checkpoint::parse(&note)
             .map_err(|_| damaged("the last checkpoint of the receipts' log cannot be read"))?;
         if log.tree.root(checkpoint.size).ok() != Some(checkpoint.root) {
-            return Err(damaged("the ledger lacks receipts that a checkpoint has signed, or has others in their place")
-                .hint("nothing was changed; put an intact copy of the ledger from a mirror in its place"));
+            return Err(damaged(
+                "the ledger lacks receipts that a checkpoint has signed, or has others in their place",
+            )
+            .hint("nothing was changed; put an intact copy of the ledger from a mirror in its place"));
         }
         last = last.max(Some((checkpoint.size, checkpoint.root)));
     }

@@ -26,7 +26,6 @@ use serde::{Deserialize, Serialize};
 
 use log::Log;
 
-
 pub use log::{Inclusion, Rotation};
 
 const NAME: &str = "ledger";
