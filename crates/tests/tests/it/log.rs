@@ -142,8 +142,7 @@ async fn the_log_outlives_the_restore_of_an_older_backup() {
     deployment.start().await;
     assert_eq!(checkpoint(&deployment).await, today);
     // The receipts too: their rows came back from the ledger.
-    let rights = deployment.server().app().rights.clone();
-    let receipts = rights.log_entries(0, 10).await.unwrap();
+    let receipts = deployment.server().app().rights.log_entries(0, 10).await.unwrap();
     let signature = later["signature"].as_str().unwrap();
     assert_eq!(receipts.entries.last().unwrap(), &hex::encode(receipt::entry(signature)));
 
