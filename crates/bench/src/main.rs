@@ -1,7 +1,7 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
 //! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
-//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `learning`, `unlearning`, `accuracy`) measure only those and write nothing. Everything is
+//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`, `learning`, `unlearning`, `accuracy`) measure only those and write nothing. Everything is
 //! measured three times, in turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result; but what
 //! takes minutes only once.
 
@@ -17,6 +17,7 @@ mod extractor;
 mod large;
 mod learning;
 mod load;
+mod log;
 mod made;
 mod person;
 mod report;
@@ -76,6 +77,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if wanted("person") {
         person::measure(&program, &mut report).await?;
+    }
+    if wanted("log") {
+        log::measure(&mut report)?;
     }
     if wanted("learning") {
         learning::measure(&program, &mut report).await?;
