@@ -62,7 +62,9 @@ impl Models {
             self.make_features(extractor, &known.learned, &watch.cancelled).await?;
             fault::point("train.features_made");
             let computed = match self.compute(&known, &set, extractor, None, &watch.cancelled).await {
-                Err(error) if error.kind == ErrorKind::Unavailable && self.is_stale(&known).await? => continue,
+                Err(error) if error.kind == ErrorKind::Unavailable && self.is_stale(&known).await? => {
+                    continue;
+                }
                 result => result?,
             };
             fault::point("train.computed");
