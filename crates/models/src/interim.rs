@@ -21,9 +21,12 @@ use crate::{Models, TrainingSet};
 /// Images whose rows are held while they are being erased. When more go together, sums are made from what is left.
 const MOST: usize = 1024;
 
-/// Features of images that are being erased, by image and extractor.
+/// An image and an extractor.
+type Key = (Id, &'static str);
+
+/// Features of images that are being erased.
 #[derive(Clone, Default)]
-pub(crate) struct Leaving(Arc<Mutex<HashMap<(Id, &'static str), Vec<u8>>>>);
+pub(crate) struct Leaving(Arc<Mutex<HashMap<Key, Vec<u8>>>>);
 
 impl Leaving {
     pub(crate) fn get(&self, extractor: Extractor, image: Id) -> Option<Vec<u8>> {
@@ -34,7 +37,7 @@ impl Leaving {
 /// Holds the features of some images until it is dropped.
 pub(crate) struct Held {
     leaving: Leaving,
-    keys: Vec<(Id, &'static str)>,
+    keys: Vec<Key>,
 }
 
 impl Drop for Held {
