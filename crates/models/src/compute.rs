@@ -74,7 +74,18 @@ pub(crate) struct Input {
 impl Input {
     /// Brings snapshot and features together. Features of images that the snapshot does not have are left out.
     pub(crate) fn new(doc: &IterationDoc, set: &TrainingSet, features: Vec<(Id, Vec<u8>)>) -> Result<Input> {
-        let tags: Vec<Id> = doc.tags.iter().map(|tag| tag.id).collect();
+        let tags = doc.tags.iter().map(|tag| tag.id).collect();
+        Input::of(doc.classification_type.as_deref(), doc.training_type, tags, set, features)
+    }
+
+    /// The same from the parts of an iteration that matter.
+    pub(crate) fn of(
+        classification_type: Option<&str>,
+        training_type: TrainingType,
+        tags: Vec<Id>,
+        set: &TrainingSet,
+        features: Vec<(Id, Vec<u8>)>,
+    ) -> Result<Input> {
         let place = |id: &Id| tags.iter().position(|tag| tag == id).map(|place| place as u32);
         let mut images = Vec::with_capacity(features.len());
         for (id, features) in features {
@@ -93,9 +104,9 @@ impl Input {
         }
         images.sort_by_key(|image| image.id);
         Ok(Input {
-            detection: doc.classification_type.is_none(),
-            multiclass: doc.classification_type.as_deref() == Some("Multiclass"),
-            advanced: doc.training_type == TrainingType::Advanced,
+            detection: classification_type.is_none(),
+            multiclass: classification_type == Some("Multiclass"),
+            advanced: training_type == TrainingType::Advanced,
             tags,
             images,
         })
