@@ -172,8 +172,9 @@ def proofs():
 
     root = FOLDER / "archive"
     zipfile.ZipFile(archive).extractall(root)
-    row = next(root.glob("custom-vision/projects/*/images/*.phi-v1.bin"))
-    iteration = next(path for path in root.glob("custom-vision/projects/*/iterations/*/iteration.json") if row.parts[-3] in path.parts)
+    trained = root.glob("custom-vision/projects/*/iterations/*/iteration.json")
+    iteration = next(path for path in trained if json.loads(path.read_bytes())["model"]["extractor"] == "phi-v1")
+    row = next(iteration.parents[2].glob("images/*.phi-v1.bin"))
     snapshot = iteration.with_name("training-set.json")
 
     def label(content):
@@ -190,8 +191,9 @@ def proofs():
     for path, change in changes.items():
         content = path.read_bytes()
         path.write_bytes(change(content))
-        here = subprocess.run([BINARY, "model", "verify", root], capture_output=True, text=True)
-        there = subprocess.run([sys.executable, VERIFY, root, iteration.parent.name], capture_output=True, text=True)
+        name = iteration.parent.name
+        here = subprocess.run([BINARY, "model", "verify", root, "--iteration", name], capture_output=True, text=True)
+        there = subprocess.run([sys.executable, VERIFY, root, name], capture_output=True, text=True)
         assert here.returncode == 6 and "NOT VERIFIED" in here.stdout, (path.name, here)
         assert there.returncode == 1 and "NOT VERIFIED" in there.stderr, (path.name, there)
         path.write_bytes(content)
