@@ -104,7 +104,7 @@ pub fn verify(
     for path in paths.iter().filter(|path| path.contains("/iterations/")) {
         let Some(folder) = path.strip_suffix("iteration.json") else { continue };
         let recorded: Recorded = serde_json::from_slice(&files.read(path)?)
-            .map_err(|error| Error::invalid(format!("{path} cannot be read: {error}")))?;
+            .map_err(|error| Error::damaged(format!("{path} cannot be read: {error}")))?;
         if iteration.is_none_or(|wanted| recorded.id == wanted) {
             let candidate = Candidate { paths: &paths, folder, recorded, rows: &rows, findings: Vec::new() };
             found.push(candidate.verify(files, threads)?);

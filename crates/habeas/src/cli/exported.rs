@@ -46,7 +46,7 @@ impl ExportedFiles for Exported {
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>> {
         let failed =
-            |error: &dyn std::fmt::Display| Error::invalid(format!("{path} cannot be read: {error}"));
+            |error: &dyn std::fmt::Display| Error::damaged(format!("{path} cannot be read: {error}"));
         match self {
             Exported::Zip(archive) => {
                 let mut bytes = Vec::new();
