@@ -73,19 +73,8 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
             println!("!!! SKIPPED: the JavaScript client is not installed");
         }
         for (number, (interpreter, program)) in programs.iter().enumerate() {
-            let person = |name: &str| -> anyhow::Result<serde_json::Value> {
-                let email = format!("{name}{number}@example.org");
-                let text = output(
-                    Command::new(binary)
-                        .args(["person", "create", &email, "--name", name, "-o", "json", "--data"])
-                        .arg(&data),
-                )?;
-                Ok(serde_json::from_str(&text)?)
-            };
+            let person = |name: &str| person(binary, &data, &format!("{name}{number}@example.org"));
             let (owner, other) = (person("owner")?, person("other")?);
-            let key = |person: &serde_json::Value| {
-                person["trainingKeys"][0].as_str().unwrap_or_default().to_owned()
-            };
             let authority = server.data.join("tls/authority.pem");
             let mut command = Command::new(interpreter);
             command
@@ -107,6 +96,50 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
                 if tls { "TLS" } else { "HTTP" }
             );
             run(&mut command)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a person.
+fn person(binary: &Path, data: &Path, email: &str) -> anyhow::Result<serde_json::Value> {
+    let words = ["person", "create", email, "--name", "Somebody", "-o", "json", "--data"];
+    Ok(serde_json::from_str(&output(Command::new(binary).args(words).arg(data))?)?)
+}
+
+/// The training key of a person that was just made.
+fn key(person: &serde_json::Value) -> &str {
+    person["trainingKeys"][0].as_str().unwrap_or_default()
+}
+
+/// Holds exported models against the server's answers, in ONNX Runtime, and trained models against their proofs.
+pub(crate) fn models(python: &Path, binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("models");
+    let data = folder.join("data");
+    let server = Server::start(binary, &data, &[])?;
+    let owner = person(binary, &data, "owner@example.org")?;
+    run(Command::new(python)
+        .arg(root().join("crates/tests/clients/python/models.py"))
+        .env("HABEAS_TEST_ENDPOINT", &server.address)
+        .env("HABEAS_TEST_KEY", key(&owner))
+        .env("HABEAS_TEST_EMAIL", owner["email"].as_str().unwrap_or_default())
+        .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"))
+        .env("HABEAS_TEST_BINARY", binary)
+        .env("HABEAS_TEST_DATA", &data)
+        .env("HABEAS_TEST_FOLDER", folder.join("work"))
+        .env("HABEAS_TEST_VERIFY", root().join("docs/verify_model.py")))
+}
+
+/// Makes the built-in feature extractor anew: it must come out byte for byte as it is committed.
+pub(crate) fn extractor(python: &Path) -> anyhow::Result<()> {
+    let folder = target().join("extractor");
+    std::fs::create_dir_all(&folder)?;
+    run(Command::new(python).arg(root().join("python/phi/phi_v1.py")).arg(&folder))?;
+    let committed = root().join("crates/onnx");
+    for path in ["models/phi_v1.onnx", "tests/phi_v1_images.rgb", "tests/phi_v1_features.f32"] {
+        let made = Path::new(path).file_name().map(|name| folder.join(name)).unwrap_or_default();
+        if std::fs::read(&made)? != std::fs::read(committed.join(path))? {
+            bail!("{} is not crates/onnx/{path}", made.display());
         }
     }
     Ok(())

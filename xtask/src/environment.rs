@@ -17,6 +17,8 @@ pub(crate) struct Environment {
     pub(crate) python: Option<(PathBuf, PathBuf)>,
     /// The Python that has the validators of archives.
     pub(crate) validators: Option<PathBuf>,
+    /// The Python that has NumPy and ONNX Runtime.
+    pub(crate) models: Option<PathBuf>,
     /// The directory that has `node_modules`.
     pub(crate) node: Option<PathBuf>,
     /// The browser.
@@ -33,6 +35,7 @@ impl Environment {
             strace: program("strace"),
             python: None,
             validators: None,
+            models: None,
             node: None,
             chromium: None,
             deny: None,
@@ -64,6 +67,11 @@ impl Environment {
             virtual_environment(&validators, &clients.join("python/requirements-archive.txt"))
         })
         .then(|| validators.join("bin/python"));
+        let models = folder.join("python-models");
+        let models = attempt("ONNX Runtime", || {
+            virtual_environment(&models, &clients.join("python/requirements-models.txt"))
+        })
+        .then(|| models.join("bin/python"));
         let modules = folder.join("node");
         let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
             .then_some(modules);
@@ -74,6 +82,7 @@ impl Environment {
             strace: program("strace"),
             python,
             validators,
+            models,
             node,
             chromium: chromium(),
             deny,

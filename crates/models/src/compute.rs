@@ -76,7 +76,18 @@ pub(crate) struct Input {
 impl Input {
     /// What the snapshot has of these images. Those that it does not have are left out.
     pub(crate) fn new(doc: &IterationDoc, set: &TrainingSet, images: &[Id]) -> Input {
-        let tags: Vec<Id> = doc.tags.iter().map(|tag| tag.id).collect();
+        let tags = doc.tags.iter().map(|tag| tag.id).collect();
+        Input::of(doc.classification_type.as_deref(), doc.training_type, tags, set, images)
+    }
+
+    /// The same from the parts of an iteration that matter.
+    pub(crate) fn of(
+        classification_type: Option<&str>,
+        training_type: TrainingType,
+        tags: Vec<Id>,
+        set: &TrainingSet,
+        images: &[Id],
+    ) -> Input {
         let place = |id: &Id| tags.iter().position(|tag| tag == id).map(|place| place as u32);
         let mut known = Vec::with_capacity(images.len());
         for &id in images {
@@ -95,9 +106,9 @@ impl Input {
         }
         known.sort_by_key(|image| image.id);
         Input {
-            detection: doc.classification_type.is_none(),
-            multiclass: doc.classification_type.as_deref() == Some("Multiclass"),
-            advanced: doc.training_type == TrainingType::Advanced,
+            detection: classification_type.is_none(),
+            multiclass: classification_type == Some("Multiclass"),
+            advanced: training_type == TrainingType::Advanced,
             tags,
             images: known,
         }

@@ -23,6 +23,7 @@ mod starting;
 mod suggesting;
 mod training;
 mod training_set;
+mod verifying;
 mod worker;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub use predicting::Prediction;
 pub use rescued::{ImportedIteration, removed_items};
 pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
+pub use verifying::{ExportedFiles, Verdict, Verification, verify};
 pub use worker::ModelWorker;
 
 use compute::Compute;

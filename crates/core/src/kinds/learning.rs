@@ -6,7 +6,7 @@ use serde_json::json;
 use super::custom_vision::{BASIS, SERVICE, TagType};
 use super::imported::ImportedModel;
 use crate::crypto::SecretKey;
-use crate::node::AttrKey;
+use crate::node::{AttrKey, Relation};
 use crate::{
     About, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node,
     Result, Retention, Timestamp, View,
@@ -354,6 +354,9 @@ impl DataKind for Iteration {
         let doc = &node.doc;
         let folder =
             format!("custom-vision/projects/{}/iterations/{}", node.parent.unwrap_or(Id::NIL), node.id);
+        let mut learned: Vec<Id> =
+            out.targets(node.id, Relation::LearnedFrom)?.into_iter().map(|(image, _)| image).collect();
+        learned.sort_unstable();
         out.json(
             &format!("{folder}/iteration.json"),
             &json!({
@@ -393,6 +396,8 @@ impl DataKind for Iteration {
                     "images": model.images,
                     "unlearned": model.unlearned,
                 })),
+                // With these, the snapshot and the rows beside the images, anybody can train the model again.
+                "learnedFrom": learned,
                 "imported": doc.imported.as_ref().map(ImportedModel::json),
             }),
         )?;

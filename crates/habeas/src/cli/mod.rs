@@ -5,6 +5,7 @@ mod connect;
 mod dataset;
 mod erase;
 mod export;
+mod exported;
 mod import;
 mod keyring;
 mod log;
@@ -101,7 +102,7 @@ enum Verb {
     /// Take a project's images out with their tags and boxes, or bring some in
     #[command(subcommand)]
     Dataset(dataset::Verb),
-    /// Look up exported models
+    /// Look up exported models, and verify trained ones
     #[command(subcommand)]
     Model(model::Verb),
     /// Check database, storage, keyring and tasks

@@ -331,6 +331,55 @@ fn stretching_averages_and_keeps_what_has_the_size() {
     assert_eq!(pixels::stretch(&[7; 5 * 3 * 3], 5, 3, 4), [7; 4 * 4 * 3]);
 }
 
+/// Digests of what another implementation of the same resize gives. Pillow 13.0.0's `BILINEAR` gives the same bytes, but for the tall
+/// image, of which it resizes the columns first.
+#[test]
+fn stretching_gives_the_bytes_of_another_implementation() {
+    use sha2::{Digest as _, Sha256};
+    for (width, height, expected) in [
+        (500, 300, "b94e1cbc309bd7e5b753bc34a57d1c87b94856bdcd06778d32c4e3db59f6db22"),
+        (300, 500, "40b321272a05e9cfe8aac35079ce2f2d13a81496815702b79ec208df1efdc83e"),
+        (70, 50, "dabb1751bbb721fda8b4d2c4339dc18b3a73fe75cc43e21997c91df21fa4ef48"),
+        (300, 224, "d5a07379cce61ee6103384b2a0444abbc4de9ad071d63ccfe3fbdd597e288678"),
+        (224, 333, "fe0bd72af5d2439b1548add1fccd3a078b14d1ec8304e055a934cd01b2ae520a"),
+        (1, 1, "c87142bd69f6d6985334a4a67d2f473d93beea17f4c19db3fdcc233196d605d7"),
+        (640, 640, "38228c57939e2e37465e344f95bb38b9faeb59144173547768440a98f8d31e86"),
+    ] {
+        let value = |place: usize| {
+            let (row, column, channel) = (place / 3 / width, place / 3 % width, place % 3);
+            ((row * 7 + column * 13 + channel * 29 + row * column) % 256) as u8
+        };
+        let pixels: Vec<u8> = (0..width * height * 3).map(value).collect();
+        let digest = Sha256::digest(pixels::stretch(&pixels, width, height, pixels::PHI_SIDE));
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, expected, "{width} x {height}");
+    }
+}
+
+/// Figures of another implementation, in NumPy.
+#[test]
+fn calibrations_are_those_of_another_implementation() {
+    let score = |image: usize, tag: usize| {
+        let noise = ((image * 37 + tag * 59 + image * tag * 11) % 101) as f64 / 101.0 - 0.5;
+        noise + if image % 3 == tag { 0.4 } else { -0.2 }
+    };
+    let scores: Vec<Vec<f64>> = (0..30).map(|image| (0..3).map(|tag| score(image, tag)).collect()).collect();
+    let labels: Vec<Vec<usize>> = (0..30).map(|image| vec![image % 3]).collect();
+    let Calibration::Temperature(factor) = calibrate(&scores, &labels, false) else {
+        panic!("one tag an image")
+    };
+    assert!((factor - 4.099_258_310_4).abs() < 1e-6, "{factor}");
+    let Calibration::Platt(lines) = calibrate(&scores, &labels, true) else { panic!("any number of tags") };
+    let expected = [
+        (4.588_516_428_3, -0.944_167_547_3),
+        (4.327_173_277_4, -1.031_968_728_4),
+        (4.653_478_021_4, -0.911_850_752_1),
+    ];
+    for ((slope, offset), (expected_slope, expected_offset)) in lines.iter().zip(expected) {
+        assert!((slope - expected_slope).abs() < 1e-8 && (offset - expected_offset).abs() < 1e-8);
+    }
+}
+
 #[test]
 fn rows_survive_their_bytes() {
     let row = pixels::quantise(&[1.0, -1.0, 0.5 / 16384.0, 1.5 / 16384.0]);

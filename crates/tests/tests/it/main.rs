@@ -19,6 +19,7 @@ mod old_data;
 mod portal;
 mod postgres_tls;
 mod predictions;
+mod proof;
 mod races;
 mod rescue;
 mod restore;
