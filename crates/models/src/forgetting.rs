@@ -22,7 +22,7 @@ use crate::Models;
 use crate::compute::Extractor;
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
-use crate::training::{IterationTask, Known, gone, known};
+use crate::training::{IterationTask, Known, gone, known, tag_ids};
 
 /// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
 pub const LEAST_IMAGES: u64 = 2;
@@ -64,7 +64,7 @@ impl Models {
         learners.sort_unstable();
         learners.dedup();
         for iteration in learners {
-            self.bring_up_to_date(iteration).await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         self.wake();
         Ok(removed)
@@ -97,24 +97,27 @@ impl Models {
                 .filter(|(learner, _)| *learner == iteration)
                 .map(|(_, image)| *image)
                 .collect();
-            let done = self
-                .store()
+            self.store()
                 .write(move |tx| {
                     for image in &leaving {
                         tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
                     }
                     tx.enqueue_forgetting(iteration).map(|_| ())
                 })
-                .await;
-            match done {
-                // Its holder is being erased, too: it goes with them.
-                Err(error) if error.kind == ErrorKind::Frozen => continue,
-                result => result?,
-            }
-            self.bring_up_to_date(iteration).await?;
+                .await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         fault::point("forget.holder");
         Ok(touched)
+    }
+
+    /// The same as [`Models::bring_up_to_date`], but for an iteration whose holder is being erased, too: that goes with them, or its own
+    /// task brings it up to date once they are not erased after all.
+    async fn bring_up_to_date_unless_frozen(&self, iteration: Id) -> Result<()> {
+        match self.bring_up_to_date(iteration).await {
+            Err(error) if error.kind == ErrorKind::Frozen => Ok(()),
+            result => result,
+        }
     }
 
     /// Sees to it that the weights of an iteration know nothing that is gone.
@@ -168,12 +171,13 @@ impl Models {
         let (id, attempts) = (task.id, task.attempts + 1);
         match result {
             Ok(_) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
+            Err(error) if error.kind == ErrorKind::NotFound => {
                 self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
             }
             Err(error) => {
                 self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
-                Err(error)
+                // Until its holder is gone, or kept after all.
+                if error.kind == ErrorKind::Frozen { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -183,11 +187,7 @@ impl Models {
         let iteration = known.node.id;
         let extractor = Extractor::of(&known.node.doc);
         let mut set = self.snapshot(&known.node).await?;
-        let tags: Vec<Id> = known.node.doc.tags.iter().map(|tag| tag.id).collect();
-        set.images.retain(|image| {
-            known.learned.binary_search(&image.id).is_ok()
-                || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
-        });
+        set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
         let old = known
             .node
             .doc
@@ -298,7 +298,8 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
     Ok(images)
 }
 
-/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored. Two persons who have copies of each
+/// other's images and are erased at the same time must not wait for each other.
 fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
@@ -306,14 +307,14 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     while let Some(prediction) =
         tx.child_by_text::<StoredPrediction>(project, AttrKey::ContentHash, &node.doc.sha256)?
     {
-        removed.push(tx.remove(prediction.id)?);
+        removed.push(tx.remove_also_frozen(prediction.id)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
     // Also what was copied after the copies were looked for: an import may be at work.
     for copy in tx.sources(image, Relation::CopyOf)? {
         removed.extend(remove_with_predictions(tx, copy)?);
     }
-    removed.push(tx.remove(image)?);
+    removed.push(tx.remove_also_frozen(image)?);
     Ok(removed)
 }
 

@@ -11,6 +11,7 @@ mod compute;
 mod evaluating;
 pub mod exporting;
 mod features;
+mod foreseeing;
 mod forgetting;
 pub mod importing;
 mod iterations;
@@ -33,12 +34,13 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
 pub use features::update_image;
+pub use foreseeing::TagsLeft;
 pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use rescued::{ImportedIteration, removed_items};
+pub use rescued::{ImportedIteration, is_being_recorded};
 pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
 pub use worker::ModelWorker;
@@ -89,7 +91,9 @@ struct Inner {
     outgoing: Outgoing,
     /// Solving one iteration again at a time: whoever needs its weights waits here.
     forgetting: tokio::sync::Mutex<()>,
+    removed: tokio::sync::Mutex<Option<rescued::RemovedHere>>,
     wake: Arc<Notify>,
+    wake_outgoing: Arc<Notify>,
 }
 
 impl Models {
@@ -108,7 +112,9 @@ impl Models {
                 loaded,
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
+                removed: tokio::sync::Mutex::default(),
                 wake: Arc::new(Notify::new()),
+                wake_outgoing: Arc::new(Notify::new()),
             }),
         })
     }
@@ -128,9 +134,10 @@ impl Models {
         self.inner.options.training
     }
 
-    /// Wakes the worker of the long lane: a task was enqueued.
+    /// Wakes the workers of the long lane and of outgoing calls: a task was enqueued.
     pub fn wake(&self) {
         self.inner.wake.notify_one();
+        self.inner.wake_outgoing.notify_one();
     }
 }
 

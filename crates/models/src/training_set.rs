@@ -57,6 +57,21 @@ impl TrainingSet {
         Ok(serde_json::to_vec(self)?)
     }
 
+    /// Forgets labels with other tags than these: nothing is learned from them.
+    pub(crate) fn keep_labels(&mut self, tags: &[Id]) {
+        for image in &mut self.images {
+            image.tags.retain(|(tag, _)| tags.contains(tag));
+            image.regions.retain(|region| tags.contains(&region.tag));
+        }
+    }
+
+    /// Forgets images that carry one of `tags` and are not among `learned`, which is in order: they were erased.
+    pub(crate) fn forget_erased(&mut self, learned: &[Id], tags: &[Id]) {
+        self.images.retain(|image| {
+            learned.binary_search(&image.id).is_ok() || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
+        });
+    }
+
     /// How many images carry each tag.
     pub(crate) fn count_tags(&self) -> HashMap<Id, u64> {
         let mut counts = HashMap::new();

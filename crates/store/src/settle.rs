@@ -15,6 +15,9 @@ struct PurgeBlobs {
 #[derive(Deserialize)]
 struct DestroyKeys {
     containers: Vec<Id>,
+    /// Digests of the models that were exported from them.
+    #[serde(default)]
+    revoked: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,8 +71,8 @@ impl Store {
                 self.purge_blobs(&blobs).await
             }
             TaskKind::DestroyKeys => {
-                let DestroyKeys { containers } = payload(task)?;
-                self.destroy_containers(containers).await
+                let DestroyKeys { containers, revoked } = payload(task)?;
+                self.destroy_containers(containers, revoked).await
             }
             TaskKind::RecordErasure => {
                 let RecordErasure { container, items } = payload(task)?;
@@ -104,11 +107,14 @@ impl Store {
 
     /// Destroys every key of these containers and says so in the ledger. The ledger comes first: after a crash in between,
     /// keys that are still there are found to be of erased containers and destroyed.
-    async fn destroy_containers(&self, containers: Vec<Id>) -> Result<()> {
+    async fn destroy_containers(&self, containers: Vec<Id>, revoked: Vec<String>) -> Result<()> {
         let erased = containers.clone();
         self.with_ledger(move |ledger| {
-            let records: Vec<Record> =
+            let mut records: Vec<Record> =
                 erased.into_iter().map(|container| Record::ContainerErased { container }).collect();
+            if !revoked.is_empty() {
+                records.push(Record::ModelsRevoked { digests: revoked });
+            }
             ledger.append(&records).map(|_| ())
         })
         .await?;
