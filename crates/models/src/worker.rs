@@ -30,10 +30,7 @@ impl ModelWorker {
     /// Works until [`ModelWorker::stop`].
     pub async fn run(&self) {
         let inner = &self.models.inner;
-        tokio::join!(
-            self.work(Lane::Long, &inner.wake),
-            self.work(Lane::Outgoing, &inner.wake_outgoing)
-        );
+        tokio::join!(self.work(Lane::Long, &inner.wake), self.work(Lane::Outgoing, &inner.wake_outgoing));
     }
 
     async fn work(&self, lane: Lane, wake: &Notify) {

@@ -209,7 +209,10 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         text.push('\n');
     }
     if plan.revoked > 0 {
-        text.push_str(&format!("revoked  {} exported models go onto the public revocation list\n", plan.revoked));
+        text.push_str(&format!(
+            "revoked  {} exported models go onto the public revocation list\n",
+            plan.revoked
+        ));
     }
     if plan.copies > 0 {
         text.push_str(&format!("copies   {} copies in projects of others are erased, too\n", plan.copies));

@@ -296,7 +296,8 @@ mod tests {
     fn records_of_the_first_version_are_read_and_gone_on_with() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        let records = [Record::ContainerErased { container: id(1) }, Record::ContainerErased { container: id(2) }];
+        let records =
+            [Record::ContainerErased { container: id(1) }, Record::ContainerErased { container: id(2) }];
         let mut bytes = Vec::new();
         for (sequence, record) in records.iter().enumerate() {
             let json = serde_json::to_vec(record).unwrap();

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod canary;
+mod classroom;
 mod coverage;
 mod crash;
 mod custom_vision;
@@ -13,6 +14,10 @@ mod disk;
 mod exports;
 mod iterations;
 mod learning;
+mod learning_chains;
+mod learning_crash;
+mod learning_plans;
+mod learning_races;
 mod notifying;
 mod old_data;
 mod portal;

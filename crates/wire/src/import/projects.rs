@@ -13,9 +13,7 @@ use habeas_core::{Error, Id, Kind, Result as CoreResult};
 use habeas_store::{New, Page};
 use tokio::sync::Mutex;
 
-use super::{
-    Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type, taken,
-};
+use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type, taken};
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::Problem;
