@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use habeas_core::kinds::{
-    Image, Iteration, IterationStatus, ModelExport, ModelState, StoredPrediction, TrainedModel,
+    Image, Iteration, IterationDoc, IterationStatus, ModelExport, ModelState, StoredPrediction, Suggestion,
+    TrainedModel,
 };
 use habeas_core::node::{AttrKey, Relation};
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Result, fault};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result, fault};
 use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
@@ -248,7 +249,9 @@ impl Models {
                 tx.update::<Iteration>(&node)?;
                 tx.attach_blobs(iteration, &[&set_blob])?;
                 tx.release_blobs(&replaced)?;
-                remove_exports(tx, iteration)
+                let mut removed = remove_exports(tx, iteration)?;
+                removed.extend(remove_suggestions(tx, &node)?);
+                Ok(removed)
             })
             .await?;
         for removal in &removed {
@@ -274,6 +277,15 @@ impl Models {
             .with_ledger(move |ledger| ledger.append(&[Record::ModelsRevoked { digests }]).map(|_| ()))
             .await
     }
+}
+
+/// Removes what an iteration has suggested for images: the old weights said it.
+fn remove_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Result<Vec<Removed>> {
+    tx.grandchildren::<Suggestion>(iteration.parent.unwrap_or(Id::NIL))?
+        .into_iter()
+        .filter(|suggestion| suggestion.doc.iteration == iteration.id)
+        .map(|suggestion| tx.remove(suggestion.id))
+        .collect()
 }
 
 fn blobs_of(set: Option<&BlobRef>, model: Option<&TrainedModel>) -> Vec<Id> {

@@ -19,6 +19,7 @@ mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
+mod snapshots;
 mod starting;
 mod training;
 mod training_set;
@@ -92,6 +93,7 @@ struct Inner {
     /// Solving one iteration again at a time: whoever needs its weights waits here.
     forgetting: tokio::sync::Mutex<()>,
     removed: tokio::sync::Mutex<Option<rescued::RemovedHere>>,
+    snapshots: snapshots::Snapshots,
     wake: Arc<Notify>,
     wake_outgoing: Arc<Notify>,
 }
@@ -113,6 +115,7 @@ impl Models {
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 removed: tokio::sync::Mutex::default(),
+                snapshots: snapshots::Snapshots::default(),
                 wake: Arc::new(Notify::new()),
                 wake_outgoing: Arc::new(Notify::new()),
             }),

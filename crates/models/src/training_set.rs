@@ -47,6 +47,11 @@ impl TrainingSet {
         Ok(TrainingSet { images })
     }
 
+    /// The image of this id.
+    pub fn image(&self, id: Id) -> Option<&SnapshotImage> {
+        self.images.binary_search_by_key(&id, |image| image.id).ok().and_then(|place| self.images.get(place))
+    }
+
     /// Opens a stored one.
     pub(crate) async fn load(store: &Store, blob: &BlobRef) -> Result<TrainingSet> {
         Ok(serde_json::from_slice(&store.blobs().get(blob).await?)?)

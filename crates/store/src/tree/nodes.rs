@@ -285,6 +285,17 @@ impl Tx<'_> {
         rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
+    /// What stands under the children of `parent`, of kind `K`, in the order of ids.
+    pub fn grandchildren<K: DataKind>(&mut self, parent: Id) -> Result<Vec<Node<K::Doc>>> {
+        let rows = self.query(
+            select_nodes!(
+                "JOIN resource p ON p.id = r.parent WHERE p.parent = ?1 AND r.kind = ?2 ORDER BY r.id"
+            ),
+            &[(&parent).into(), K::KIND.number().into()],
+        )?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
     /// How many of `kind` stand directly under `parent`.
     pub fn count_children(&mut self, parent: Id, kind: Kind) -> Result<u64> {
         let count = self.number(

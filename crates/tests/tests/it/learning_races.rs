@@ -209,6 +209,20 @@ async fn predictions_at_once_are_those_of_one_after_the_other_and_go_on_during_e
             }
         };
         tokio::join!(erasing, publishing, asking);
+        // What the old weights suggested is gone, too.
+        let body = json!({ "images": [{ "name": "x", "contents": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, picture(0, 200)) }] });
+        let (_, made) = room.call(&deployment, "POST", "/images/files", Some(body)).await;
+        let untagged = made["images"][0]["image"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/tagsandregions/suggestions?iterationId={iteration}&imageIds={untagged}");
+        assert_eq!(room.call(&deployment, "POST", &path, None).await.1.as_array().unwrap().len(), 1);
+        let path = format!("/images/suggested?iterationId={iteration}");
+        let suggested = async || {
+            let body = json!({ "tagIds": [], "threshold": 0 });
+            room.call(&deployment, "POST", &path, Some(body)).await.1["results"].as_array().unwrap().len()
+        };
+        assert_eq!(suggested().await, 1);
+        room.erase(&deployment, &room.images[3..4]).await;
+        assert_eq!(suggested().await, 0);
         let after = room.ask(&deployment, &asked[0]).await;
         let again = room.train(&deployment, "forceTrain=true").await;
         assert_eq!(digests(&deployment, iteration).await, digests(&deployment, again).await);

@@ -12,6 +12,7 @@ mod dataset;
 mod deployment;
 mod disk;
 mod exports;
+mod fuzzing;
 mod iterations;
 mod learning;
 mod learning_chains;
