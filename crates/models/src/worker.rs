@@ -66,6 +66,18 @@ impl Models {
         Ok(())
     }
 
+    /// Solves again whatever waits for it: after a restore, before anybody is served. How many iterations that was.
+    pub async fn forget_waiting(&self) -> Result<u64> {
+        let mut count = 0;
+        for task in self.store().read(|tx| tx.waiting_tasks(TaskKind::Forget)).await? {
+            if let Some(task) = self.store().write(move |tx| tx.claim(task)).await? {
+                self.run_task(&task).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// Ends a claimed task as its work ended: done, also when what it worked on is gone; put back when the disk or the database failed, or
     /// until an erasure has taken what it works on, or was called off; otherwise given up after `failed` has noted why.
     pub(crate) async fn end_task(

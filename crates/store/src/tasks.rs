@@ -230,6 +230,14 @@ impl Tx<'_> {
         rows.iter().map(|row| self.task_of(row)).collect()
     }
 
+    /// The tasks of a kind that wait, in the order of ids.
+    pub fn waiting_tasks(&mut self, kind: TaskKind) -> Result<Vec<Id>> {
+        self.query("SELECT id FROM task WHERE kind = ?1 AND state = 0 ORDER BY id", &[kind.number().into()])?
+            .iter()
+            .map(|row| row.id(0))
+            .collect()
+    }
+
     /// Takes the named task for [`LEASE`]; none when it is done or another worker has it.
     pub fn claim(&mut self, task: Id) -> Result<Option<TaskRow>> {
         let now = self.now;

@@ -24,7 +24,7 @@ pub(crate) fn picture(kind: u64, number: u64) -> Vec<u8> {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let stripe = if kind == 0 { x } else { y } / (3 + number % 3) % 2;
             let shade = stripe * 150 + (noise >> 58);
-            pixels.extend([shade as u8, (shade / 2 + 40 * kind) as u8, (200 - shade) as u8]);
+            pixels.extend([shade as u8, (shade / 2 + 40 * kind) as u8, (220 - shade) as u8]);
         }
     }
     let size = 54 + pixels.len() as u32;
