@@ -41,7 +41,7 @@ fn counted(images: &[&Judged], tags: &[usize], threshold: f64) -> (f64, f64) {
 fn averaged(images: &[&Judged], tag: usize) -> f64 {
     let before = |a: usize, b: usize| {
         let (said, other) = (images[a].probabilities[tag], images[b].probabilities[tag]);
-        said > other || (said == other && a <= b)
+        said.total_cmp(&other).then(b.cmp(&a)).is_ge()
     };
     let with: Vec<usize> = (0..images.len()).filter(|&place| images[place].tags.contains(&tag)).collect();
     let share = |place: usize| {
