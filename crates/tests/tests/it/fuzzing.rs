@@ -54,7 +54,7 @@ impl Dice {
             match self.below(8) {
                 0 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
                 1 if !bytes.is_empty() => {
-                    bytes[at] = *self.one_of(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'/', b'\n'])
+                    bytes[at] = *self.one_of(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'/', b'\n']);
                 }
                 2 => {
                     let number: u32 =
