@@ -19,6 +19,7 @@ mod learning_chains;
 mod learning_crash;
 mod learning_plans;
 mod learning_races;
+mod log;
 mod notifying;
 mod old_data;
 mod portal;
