@@ -73,7 +73,10 @@ impl Models {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             result => result?,
         }
-        self.store().blobs().put(&blob, &features).await?;
+        match self.store().put_announced(&blob, &features).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        }
         self.store()
             .write(move |tx| {
                 let Some(mut node) = find_image(tx, image)? else { return tx.release_blobs(&[blob.id]) };

@@ -162,7 +162,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(parent, &[&announced])).await?;
-        self.store().blobs().put(&blob, &bytes).await?;
+        self.store().put_announced(&blob, &bytes).await?;
         Ok(blob)
     }
 

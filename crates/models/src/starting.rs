@@ -74,7 +74,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-        self.store().blobs().put(&blob, &bytes).await?;
+        self.store().put_announced(&blob, &bytes).await?;
         let Prepared { mut doc, learned, .. } = prepared;
         doc.training_set = Some(blob.clone());
         let node = self

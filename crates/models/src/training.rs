@@ -159,7 +159,7 @@ impl Models {
             let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, MEDIA_TYPE);
             let announced = blob.clone();
             self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
-            self.store().blobs().put(&blob, bytes).await?;
+            self.store().put_announced(&blob, bytes).await?;
             blobs.push(blob);
         }
         let model = TrainedModel {

@@ -1,6 +1,6 @@
 //! Finishing what a transaction began: tasks of the store's own.
 
-use habeas_core::{Error, Id, Result};
+use habeas_core::{BlobRef, Error, Id, Result};
 use serde::Deserialize;
 
 use crate::keyring::Destruction;
@@ -95,6 +95,18 @@ impl Store {
                 Err(Error::internal(format!("{:?} is not a task of the store's own", task.kind)))
             }
         }
+    }
+
+    /// Stores the bytes of an announced blob, durably. What it was announced under may have been removed since, and the deletion of the
+    /// bytes run before they were there: then they go again, and nothing is found ([`habeas_core::ErrorKind::NotFound`]).
+    pub async fn put_announced(&self, blob: &BlobRef, bytes: &[u8]) -> Result<()> {
+        self.blobs().put(blob, bytes).await?;
+        let id = blob.id;
+        if self.read(move |tx| tx.unknown_blobs(&[id])).await?.is_empty() {
+            return Ok(());
+        }
+        self.blobs().delete(id).await?;
+        Err(Error::not_found("what the file belongs to was removed in the meantime"))
     }
 
     /// Deletes blobs from the object store. Idempotent.

@@ -36,6 +36,6 @@ pub(crate) async fn store(app: &App, project: Id, bytes: Vec<u8>) -> Result<Stor
     let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
     let announced = blob.clone();
     app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-    app.store().blobs().put(&blob, &bytes).await?;
+    app.store().put_announced(&blob, &bytes).await?;
     Ok(Stored { blob, inspected, sha256 })
 }
