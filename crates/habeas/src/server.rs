@@ -152,12 +152,16 @@ impl Server {
         Ok(format!("{scheme}://{address}"))
     }
 
-    /// Stops in order: no new connection, requests in hand finish, the task in hand finishes, telemetry is written.
+    /// Stops in order: no new connection, requests in hand finish, the task in hand finishes, a training in hand is given back, telemetry
+    /// is written.
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.worker.stop();
         self.model_worker.stop();
         while self.work.join_next().await.is_some() {}
+        if let Err(error) = self.app.store().write(|tx| tx.release_leases().map(|_| ())).await {
+            tracing::warn!(error = format_args!("{error:#}"), "tasks in hand were not given back");
+        }
         if let Err(error) = self.app.access().telemetry().flush().await {
             tracing::warn!(error = format_args!("{error:#}"), "the last telemetry was not written");
         }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use habeas_core::kinds::{
-    Image, Iteration, IterationStatus, ModelExport, ModelState, StoredPrediction, TrainedModel,
+    Image, Iteration, IterationDoc, IterationStatus, ModelExport, ModelState, StoredPrediction, Suggestion,
+    TrainedModel,
 };
 use habeas_core::node::{AttrKey, Relation};
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Result, fault};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result, fault};
 use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
@@ -22,7 +23,7 @@ use serde::Deserialize as _;
 use crate::compute::{Computed, Extractor};
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
-use crate::training::{IterationTask, Known, gone, known};
+use crate::training::{IterationTask, Known, gone, known, tag_ids};
 use crate::{Models, TrainingSet};
 
 /// How far a model is solved.
@@ -75,7 +76,7 @@ impl Models {
         learners.sort_unstable();
         learners.dedup();
         for iteration in learners {
-            self.bring_up_to_date(iteration).await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         self.wake();
         Ok(removed)
@@ -108,24 +109,27 @@ impl Models {
                 .filter(|(learner, _)| *learner == iteration)
                 .map(|(_, image)| *image)
                 .collect();
-            let done = self
-                .store()
+            self.store()
                 .write(move |tx| {
                     for image in &leaving {
                         tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
                     }
                     tx.enqueue_forgetting(iteration).map(|_| ())
                 })
-                .await;
-            match done {
-                // Its holder is being erased, too: it goes with them.
-                Err(error) if error.kind == ErrorKind::Frozen => continue,
-                result => result?,
-            }
-            self.bring_up_to_date(iteration).await?;
+                .await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         fault::point("forget.holder");
         Ok(touched)
+    }
+
+    /// The same as [`Models::bring_up_to_date`], but for an iteration whose holder is being erased, too: that goes with them, or its own
+    /// task brings it up to date once they are not erased after all.
+    async fn bring_up_to_date_unless_frozen(&self, iteration: Id) -> Result<()> {
+        match self.bring_up_to_date(iteration).await {
+            Err(error) if error.kind == ErrorKind::Frozen => Ok(()),
+            result => result,
+        }
     }
 
     /// Sees to it that the weights of an iteration know nothing that is gone.
@@ -186,12 +190,13 @@ impl Models {
         let (id, attempts) = (task.id, task.attempts + 1);
         match result {
             Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
+            Err(error) if error.kind == ErrorKind::NotFound => {
                 self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
             }
             Err(error) => {
                 self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
-                Err(error)
+                // Until its holder is gone, or kept after all.
+                if error.kind == ErrorKind::Frozen { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -201,7 +206,7 @@ impl Models {
         let iteration = known.node.id;
         let extractor = Extractor::of(&known.node.doc);
         let mut set = self.snapshot(&known.node).await?;
-        let left_out = set.forget(&known);
+        let left_out = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
         let old = known
             .node
             .doc
@@ -283,7 +288,9 @@ impl Models {
                 tx.update::<Iteration>(&node)?;
                 tx.attach_blobs(iteration, &[&set_blob])?;
                 tx.release_blobs(&replaced)?;
-                remove_exports(tx, iteration)
+                let mut removed = remove_exports(tx, iteration)?;
+                removed.extend(withdraw_suggestions(tx, &node)?);
+                Ok(removed)
             })
             .await?;
         for removal in &removed {
@@ -329,6 +336,24 @@ impl Models {
     }
 }
 
+/// Withdraws what an iteration has suggested for images, since the old weights said it: of one that still answers until it is asked again
+/// ([`Models::suggest_again`]), of one that does not for good.
+fn withdraw_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Result<Vec<Removed>> {
+    let mut removed = Vec::new();
+    for mut suggestion in tx.grandchildren::<Suggestion>(iteration.parent.unwrap_or(Id::NIL))? {
+        if suggestion.doc.iteration != iteration.id {
+            continue;
+        }
+        if iteration.doc.model.is_some() {
+            suggestion.doc.predictions.clear();
+            tx.update::<Suggestion>(&suggestion)?;
+        } else {
+            removed.push(tx.remove(suggestion.id)?);
+        }
+    }
+    Ok(removed)
+}
+
 fn blobs_of(set: Option<&BlobRef>, model: Option<&TrainedModel>) -> Vec<Id> {
     let mut ids: Vec<Id> = set.map(|blob| blob.id).into_iter().collect();
     if let Some(model) = model {
@@ -351,7 +376,8 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
     Ok(images)
 }
 
-/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored. Two persons who have copies of each
+/// other's images and are erased at the same time must not wait for each other.
 fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
@@ -359,14 +385,14 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     while let Some(prediction) =
         tx.child_by_text::<StoredPrediction>(project, AttrKey::ContentHash, &node.doc.sha256)?
     {
-        removed.push(tx.remove(prediction.id)?);
+        removed.push(tx.remove_also_frozen(prediction.id)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
     // Also what was copied after the copies were looked for: an import may be at work.
     for copy in tx.sources(image, Relation::CopyOf)? {
         removed.extend(remove_with_predictions(tx, copy)?);
     }
-    removed.push(tx.remove(image)?);
+    removed.push(tx.remove_also_frozen(image)?);
     Ok(removed)
 }
 

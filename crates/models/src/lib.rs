@@ -11,6 +11,7 @@ mod compute;
 mod evaluating;
 pub mod exporting;
 mod features;
+mod foreseeing;
 mod forgetting;
 pub mod importing;
 mod interim;
@@ -19,6 +20,7 @@ mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
+mod snapshots;
 mod starting;
 mod suggesting;
 mod training;
@@ -36,12 +38,13 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
 pub use features::update_image;
+pub use foreseeing::TagsLeft;
 pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use rescued::{ImportedIteration, removed_items};
+pub use rescued::{ImportedIteration, is_being_recorded};
 pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
 pub use verifying::{ExportedFiles, Verdict, Verification, verify};
@@ -100,7 +103,10 @@ struct Inner {
     forgetting: tokio::sync::Mutex<()>,
     /// Making one iteration final at a time: that can take minutes and much memory, and nobody who needs weights waits for it.
     finishing: tokio::sync::Mutex<()>,
+    removed: tokio::sync::Mutex<Option<rescued::RemovedHere>>,
+    snapshots: snapshots::Snapshots,
     wake: Arc<Notify>,
+    wake_outgoing: Arc<Notify>,
 }
 
 impl Models {
@@ -121,7 +127,10 @@ impl Models {
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 finishing: tokio::sync::Mutex::new(()),
+                removed: tokio::sync::Mutex::default(),
+                snapshots: snapshots::Snapshots::default(),
                 wake: Arc::new(Notify::new()),
+                wake_outgoing: Arc::new(Notify::new()),
             }),
         })
     }
@@ -141,9 +150,10 @@ impl Models {
         self.inner.options.training
     }
 
-    /// Wakes the worker of the long lane: a task was enqueued.
+    /// Wakes the workers of the long lane and of outgoing calls: a task was enqueued.
     pub fn wake(&self) {
         self.inner.wake.notify_one();
+        self.inner.wake_outgoing.notify_one();
     }
 }
 

@@ -57,7 +57,12 @@ impl Models {
             if known.node.doc.status != IterationStatus::Training {
                 return Ok(());
             }
-            let set = self.snapshot(&known.node).await?;
+            let mut set = self.snapshot(&known.node).await?;
+            let erased = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
+            if !erased.images.is_empty() {
+                self.replace_set(&known, &set).await?;
+                continue;
+            }
             let extractor = Extractor::of(&known.node.doc);
             self.make_features(extractor, &known.learned, &watch.cancelled).await?;
             fault::point("train.features_made");
@@ -112,6 +117,31 @@ impl Models {
         Ok(now.learned != known.learned || now.node.version != known.node.version)
     }
 
+    /// Gives an iteration in training a snapshot without what was erased since it was taken.
+    async fn replace_set(&self, known: &Known, set: &TrainingSet) -> Result<()> {
+        let (iteration, version) = (known.node.id, known.node.version);
+        let blob = self.store_set(iteration, set).await?;
+        let counts = set.count_tags();
+        self.store()
+            .write(move |tx| {
+                let mut node = tx.get::<Iteration>(iteration)?.ok_or_else(gone)?;
+                if node.version != version {
+                    // The caller looks again.
+                    return tx.release_blobs(&[blob.id]);
+                }
+                for tag in &mut node.doc.tags {
+                    tag.image_count = counts.get(&tag.id).copied().unwrap_or(0);
+                }
+                node.doc.training_digest.clear();
+                let replaced: Vec<Id> =
+                    node.doc.training_set.replace(blob.clone()).iter().map(|old| old.id).collect();
+                tx.update::<Iteration>(&node)?;
+                tx.attach_blobs(iteration, &[&blob])?;
+                tx.release_blobs(&replaced)
+            })
+            .await
+    }
+
     /// Computes everything about a model from the features of the images that are still there. `kept` are the sums over them, if they
     /// are there.
     pub(crate) async fn compute(
@@ -159,12 +189,12 @@ impl Models {
     ) -> Result<(Vec<BlobRef>, TrainedModel)> {
         let mut blobs = Vec::new();
         let weights = self.announce(iteration, computed.weights.len() as u64).await?;
-        self.store().blobs().put(&weights, &computed.weights).await?;
+        self.store().put_announced(&weights, &computed.weights).await?;
         blobs.push(weights.clone());
         let mut evaluation = None;
         if let Some(bytes) = &computed.evaluation {
             let blob = evaluation.insert(self.announce(iteration, bytes.len() as u64).await?);
-            self.store().blobs().put(blob, bytes).await?;
+            self.store().put_announced(blob, bytes).await?;
             blobs.push(blob.clone());
         }
         let mut sums = same_sums;
@@ -175,6 +205,7 @@ impl Models {
                 writer.write(&piece).await?;
             }
             writer.finish().await?;
+            self.store().settle_announced(blob.id).await?;
             blobs.push(blob.clone());
         }
         let model = TrainedModel {
@@ -242,8 +273,15 @@ pub(crate) struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // A computation that nobody waits for any more, as at the end of a server, stops.
+        self.cancelled.store(true, Ordering::Relaxed);
         self.beat.abort();
     }
+}
+
+/// The tags that an iteration is trained on.
+pub(crate) fn tag_ids(doc: &IterationDoc) -> Vec<Id> {
+    doc.tags.iter().map(|tag| tag.id).collect()
 }
 
 pub(crate) fn gone() -> Error {

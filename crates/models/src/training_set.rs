@@ -9,8 +9,6 @@ use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp};
 use habeas_store::{Page, Store, Tx};
 use serde::{Deserialize, Serialize};
 
-use crate::training::Known;
-
 /// One image of a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotImage {
@@ -49,6 +47,11 @@ impl TrainingSet {
         Ok(TrainingSet { images })
     }
 
+    /// The image of this id.
+    pub fn image(&self, id: Id) -> Option<&SnapshotImage> {
+        self.images.binary_search_by_key(&id, |image| image.id).ok().and_then(|place| self.images.get(place))
+    }
+
     /// Opens a stored one.
     pub(crate) async fn load(store: &Store, blob: &BlobRef) -> Result<TrainingSet> {
         Ok(serde_json::from_slice(&store.blobs().get(blob).await?)?)
@@ -57,6 +60,23 @@ impl TrainingSet {
     /// As it is stored.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Forgets labels with other tags than these: nothing is learned from them.
+    pub(crate) fn keep_labels(&mut self, tags: &[Id]) {
+        for image in &mut self.images {
+            image.tags.retain(|(tag, _)| tags.contains(tag));
+            image.regions.retain(|region| tags.contains(&region.tag));
+        }
+    }
+
+    /// Takes out images that carry one of `tags` and are not among `learned`, which is in order, and returns them: they were erased.
+    pub(crate) fn forget_erased(&mut self, learned: &[Id], tags: &[Id]) -> TrainingSet {
+        let (kept, erased) = std::mem::take(&mut self.images).into_iter().partition(|image| {
+            learned.binary_search(&image.id).is_ok() || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
+        });
+        self.images = kept;
+        TrainingSet { images: erased }
     }
 
     /// How many images carry each tag.
@@ -71,17 +91,6 @@ impl TrainingSet {
     /// Images that carry at least one of `tags`.
     pub(crate) fn carrying<'a>(&'a self, tags: &'a [Id]) -> impl Iterator<Item = &'a SnapshotImage> {
         self.images.iter().filter(|image| image.tags.iter().any(|(tag, _)| tags.contains(tag)))
-    }
-
-    /// Takes out what the iteration does not learn from any more, and returns it. What carries none of its tags stays.
-    pub(crate) fn forget(&mut self, known: &Known) -> TrainingSet {
-        let tags: Vec<Id> = known.node.doc.tags.iter().map(|tag| tag.id).collect();
-        let (kept, gone) = std::mem::take(&mut self.images).into_iter().partition(|image| {
-            known.learned.binary_search(&image.id).is_ok()
-                || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
-        });
-        self.images = kept;
-        TrainingSet { images: gone }
     }
 
     /// A digest of what matters to a model: which images, which tags, which boxes.

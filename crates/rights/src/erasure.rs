@@ -324,17 +324,19 @@ impl Rights {
         let person = task.person;
         let containers = task.containers.clone();
         fault::point("erase.before_tombstone");
-        self.store
-            .with_ledger({
-                let containers = containers.clone();
-                move |ledger| {
-                    if ledger.is_erased(person) {
-                        return Ok(());
+        if !self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await? {
+            let digests = self.store.read(move |tx| plan::exported_digests(tx, person)).await?;
+            let containers = containers.clone();
+            self.store
+                .with_ledger(move |ledger| {
+                    let mut records = vec![Record::PersonErased { person, containers }];
+                    if !digests.is_empty() {
+                        records.insert(0, Record::ModelsRevoked { digests });
                     }
-                    ledger.append(&[Record::PersonErased { person, containers }]).map(|_| ())
-                }
-            })
-            .await?;
+                    ledger.append(&records).map(|_| ())
+                })
+                .await?;
+        }
         fault::point("erase.tombstone_written");
         if !fault::is_switched_off("shred") {
             self.store

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod caller;
 pub mod custom_vision;
+mod image_bytes;
 pub mod import;
 pub mod privacy;
 pub mod stream;

@@ -1,5 +1,7 @@
 //! The classifier's mathematics: closed forms against training anew, unlearning bit for bit.
 
+mod metrics;
+
 use habeas_learn::head::{
     Calibration, Fit, HeadError, Sums, TrainingImage, TrainingSet, calibrate, fit, solve,
 };

@@ -179,8 +179,16 @@ fn plan(blocked: bool) -> PlanView {
         }],
         others_affected: 2,
         unlinked: 1,
-        models: vec![ModelPlanReport { iteration: ID.into(), images: 3, left: 40, action: "solve again".into() }],
+        models: vec![ModelPlanReport {
+            iteration: ID.into(),
+            images: 3,
+            left: 40,
+            action: "solve again".into(),
+            tags_emptied: 1,
+            tags_below_minimum: 2,
+        }],
         copies: 2,
+        revoked: 2,
         keys: 4,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
         blocked: if blocked {

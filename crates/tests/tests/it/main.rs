@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod canary;
+mod classroom;
 mod coverage;
 mod crash;
 mod custom_vision;
@@ -11,8 +12,13 @@ mod dataset;
 mod deployment;
 mod disk;
 mod exports;
+mod fuzzing;
 mod iterations;
 mod learning;
+mod learning_chains;
+mod learning_crash;
+mod learning_plans;
+mod learning_races;
 mod log;
 mod notifying;
 mod old_data;
