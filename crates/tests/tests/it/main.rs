@@ -26,6 +26,7 @@ mod scan;
 mod schema;
 mod starting;
 mod transfer;
+mod versions;
 mod worlds;
 
 use habeas_tests::postgres;
