@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
 
-fn photos() -> PathBuf {
+/// The sample photos.
+pub(crate) fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/custom-vision/CustomVision")
 }
 
 /// Name and bytes of the photos in a folder, in the order of their names.
-fn folder(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn folder(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(path)
         .unwrap()
         .map(|entry| {

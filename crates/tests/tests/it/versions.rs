@@ -1,13 +1,14 @@
 //! Every version of the API, also those that no packaged client speaks: the members of their answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, image};
+use crate::deployment::{Deployment, Someone};
+use crate::learning::{folder, photos};
 
 /// Versions of the training API. Unknown ones of 3 and above are answered like the newest.
 const TRAINING: [&str; 12] =
@@ -15,6 +16,10 @@ const TRAINING: [&str; 12] =
 
 /// Versions of the prediction API.
 const PREDICTION: [&str; 5] = ["v1.0", "v1.1", "v2.0", "v3.0", "v3.1"];
+
+fn test_photo() -> Vec<u8> {
+    std::fs::read(photos().join("ImageClassification/Images/Test/test_image.jpg")).unwrap()
+}
 
 async fn send(
     deployment: &Deployment,
@@ -53,13 +58,13 @@ async fn trained(deployment: &Deployment, someone: &Someone) -> (String, String)
     let project = deployment
         .project(someone, "p&classificationType=Multiclass&domainId=0732100f-1a38-4e49-a514-c9b44c697ab5")
         .await;
-    for place in 0..2 {
-        let tag = deployment.tag(someone, &project, &format!("t{place}")).await;
-        for number in 0..5 {
-            deployment.image(someone, &project, "x.jpg", &image(place * 5 + number), &[&tag]).await;
+    for name in ["Hemlock", "Japanese_Cherry"] {
+        let tag = deployment.tag(someone, &project, name).await;
+        for (file, bytes) in folder(&photos().join("ImageClassification/Images").join(name)).iter().take(5) {
+            deployment.image(someone, &project, file, bytes, &[&tag]).await;
         }
     }
-    let untagged = deployment.image(someone, &project, "y.jpg", &image(100), &[]).await;
+    let untagged = deployment.image(someone, &project, "y.jpg", &test_photo(), &[]).await;
     let call = async |method: &str, path: &str, body: Option<Value>| {
         let path = format!("/projects/{project}{path}");
         let (status, answer) = deployment.train(method, &someone.key, &path, body).await;
@@ -88,13 +93,13 @@ async fn answers_have_the_members_of_their_version() {
     let (project, iteration) = trained(&deployment, &someone).await;
     let key = &someone.key;
     let mut report = String::new();
-    let mut earlier = String::new();
+    let mut earlier = BTreeMap::new();
     for version in PREDICTION {
         let path = if version < "v3" { "image" } else { "classify/iterations/m/image" };
         let path = format!("{version}/Prediction/{project}/{path}");
-        let (status, answer) = send(&deployment, key, ("POST", &path), image(1)).await;
+        let (status, answer) = send(&deployment, key, ("POST", &path), test_photo()).await;
         assert_eq!(status, 200, "{path}: {answer}");
-        write(&mut report, &mut earlier, "prediction", version, &[("PredictImage", answer)]);
+        write(&mut report, &mut earlier, ("prediction", version), &[("PredictImage", answer)]);
     }
     earlier.clear();
     for version in TRAINING {
@@ -105,11 +110,11 @@ async fn answers_have_the_members_of_their_version() {
             ("GetProjects", "GET", "/projects".to_owned(), Body::empty()),
             ("GetTags", "GET", "/tags".to_owned(), Body::empty()),
             ("GetTaggedImages", "GET", "/images/tagged".to_owned(), Body::empty()),
-            ("CreateImagesFromData", "POST", "/images".to_owned(), Body::from(image(1))),
+            ("CreateImagesFromData", "POST", "/images".to_owned(), Body::from(test_photo())),
             ("GetIteration", "GET", of_iteration.clone(), Body::empty()),
             ("Performance", "GET", format!("{of_iteration}/performance?threshold=0.5"), Body::empty()),
             ("ImagePerformances", "GET", format!("{of_iteration}/performance/images"), Body::empty()),
-            ("QuickTestImage", "POST", "/quicktest/image?store=false".to_owned(), Body::from(image(1))),
+            ("QuickTestImage", "POST", "/quicktest/image?store=false".to_owned(), Body::from(test_photo())),
             ("QueryPredictions", "POST", "/predictions/query".to_owned(), Body::from("{}")),
             ("Suggested", "POST", format!("/images/suggested?iterationId={iteration}"), Body::from("{}")),
             ("GetNothing", "GET", "/tags/0190b3a4-5c6d-7e8f-9012-3456789abcde".to_owned(), Body::empty()),
@@ -122,24 +127,26 @@ async fn answers_have_the_members_of_their_version() {
             assert_eq!(status, if operation == "GetNothing" { 404 } else { 200 }, "{path}: {answer}");
             answers.push((operation, answer));
         }
-        write(&mut report, &mut earlier, "training", version, &answers);
+        write(&mut report, &mut earlier, ("training", version), &answers);
     }
     insta::assert_snapshot!(report);
 }
 
-/// Adds a version: only its name where everything is as in the version before.
-fn write(report: &mut String, earlier: &mut String, api: &str, version: &str, answers: &[(&str, Value)]) {
-    let mut text = String::new();
+/// Adds a version: only what is not as in the version before.
+fn write(
+    report: &mut String,
+    earlier: &mut BTreeMap<String, String>,
+    (api, version): (&str, &str),
+    answers: &[(&str, Value)],
+) {
+    writeln!(report, "{api} {version}").unwrap();
     for (operation, answer) in answers {
         let mut names = BTreeSet::new();
         members(answer, "", &mut names);
-        let names: Vec<String> = names.into_iter().collect();
-        writeln!(text, "  {operation}: {}", names.join(" ")).unwrap();
-    }
-    let is_same = text == *earlier;
-    writeln!(report, "{api} {version}{}", if is_same { ": as before" } else { "" }).unwrap();
-    if !is_same {
-        report.push_str(&text);
-        *earlier = text;
+        let names = names.into_iter().collect::<Vec<_>>().join(" ");
+        if earlier.get(*operation) != Some(&names) {
+            writeln!(report, "  {operation}: {names}").unwrap();
+            earlier.insert((*operation).to_owned(), names);
+        }
     }
 }
