@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
 
+/// The sample photos.
 pub(crate) fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/custom-vision/CustomVision")
 }

@@ -35,6 +35,7 @@ mod schema;
 mod starting;
 mod transfer;
 mod unlearning;
+mod versions;
 mod worlds;
 
 use habeas_tests::postgres;
