@@ -4,6 +4,7 @@ pub mod app;
 pub mod caller;
 pub mod custom_vision;
 pub mod import;
+pub mod oauth;
 pub mod privacy;
 pub mod stream;
 
