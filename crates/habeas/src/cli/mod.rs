@@ -7,6 +7,7 @@ mod erase;
 mod export;
 mod import;
 mod keyring;
+mod log;
 mod login;
 mod model;
 mod organisation;
@@ -100,6 +101,9 @@ enum Verb {
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
+    /// Show and verify the log of receipts
+    #[command(subcommand)]
+    Log(log::Verb),
     /// Take a project's images out with their tags and boxes, or bring some in
     #[command(subcommand)]
     Dataset(dataset::Verb),
@@ -176,6 +180,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Import(verb) => import::run(verb, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
+        Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,
         Verb::Model(verb) => model::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,

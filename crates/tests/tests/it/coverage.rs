@@ -7,8 +7,18 @@ use serde_json::json;
 use crate::deployment::{Deployment, TRAINING};
 
 /// Routes of the privacy API that anybody may call.
-const PUBLIC: &[&str] =
-    &["/public-key", "/kinds", "/revoked-models", "/erasures/{plan}", "/erasures/{plan}/receipt"];
+const PUBLIC: &[&str] = &[
+    "/public-key",
+    "/kinds",
+    "/revoked-models",
+    "/erasures/{plan}",
+    "/erasures/{plan}/receipt",
+    "/log/checkpoint",
+    "/log/inclusion/{receipt}",
+    "/log/consistency",
+    "/log/entries",
+    "/log/keys",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {

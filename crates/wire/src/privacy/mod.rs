@@ -6,6 +6,7 @@
 mod applications;
 mod erasures;
 mod exports;
+mod log;
 mod organisations;
 mod persons;
 mod problem;
@@ -78,6 +79,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::show, erasures::cancel))
         .routes(routes!(erasures::receipt))
         .routes(routes!(erasures::stored_receipt))
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::inclusion))
+        .routes(routes!(log::consistency))
+        .routes(routes!(log::entries))
+        .routes(routes!(log::keys, log::rotate))
         .routes(routes!(server::public_key))
         .routes(routes!(server::revoked_models))
         .routes(routes!(server::kinds))
