@@ -2,6 +2,7 @@
 //! token or over the server's own socket.
 
 mod import;
+mod login;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use import::Brought;
+pub use login::{DeviceLogin, IssuedTokens};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -73,6 +73,14 @@ numbered! {
         Task = 42,
         /// A signed proof of what was done.
         Receipt = 43,
+        /// An application that a person registered.
+        OAuthClient = 60,
+        /// That a person let an application act in their name.
+        OAuthGrant = 61,
+        /// A code that an application exchanges for tokens.
+        AuthorizationCode = 62,
+        /// A code pair by which a program without a browser is let in.
+        DeviceCode = 63,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, CommandFactory as _};
+use habeas_access::oidc::{IssuerSettings, Issuers};
 use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -116,6 +117,9 @@ settings! {
         /// Images of each tag that a detector needs (15 if not given)
         #[arg(long, env = "HABEAS_IMAGES_PER_DETECTED_TAG", value_name = "COUNT")]
         images_per_detected_tag: u64,
+        /// TOML file of the issuers with which persons may sign in; it holds client secrets: readable by its owner only
+        #[arg(long, env = "HABEAS_OIDC_FILE", value_name = "FILE")]
+        oidc_file: PathBuf,
     }
 }
 
@@ -203,9 +207,27 @@ impl Settings {
         let hosts = self.fetch_hosts.as_deref().unwrap_or_default().split(',');
         options.outgoing = habeas_fetch::Policy {
             enabled: self.fetch_urls.unwrap_or(false),
+            private: false,
             hosts: hosts.map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
         };
         options
+    }
+
+    /// The issuers with which persons may sign in: the tables `[[issuer]]` of the file that names them.
+    pub fn issuers(&self) -> anyhow::Result<Issuers> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            issuer: Vec<IssuerSettings>,
+        }
+        let Some(path) = &self.oidc_file else { return Ok(Issuers::default()) };
+        let text = Zeroizing::new(
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        );
+        // The parser's own words would quote the line, and with it a secret.
+        let file: File = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))?;
+        Ok(Issuers::new(file.issuer)?)
     }
 
     fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod custom_vision;
 mod image_bytes;
 pub mod import;
+pub mod oauth;
 pub mod privacy;
 pub mod stream;
 

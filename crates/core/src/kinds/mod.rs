@@ -7,6 +7,7 @@ mod imported;
 mod installation;
 mod learning;
 mod rights;
+mod sign_in;
 mod telemetry;
 
 pub use custom_vision::{
@@ -25,4 +26,8 @@ pub use learning::{
     Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json, uncertainty,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use sign_in::{
+    AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
+    OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,
+};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};

@@ -9,6 +9,7 @@ mod exported;
 mod import;
 mod keyring;
 mod log;
+mod login;
 mod model;
 mod organisation;
 mod output;
@@ -59,7 +60,8 @@ struct Command {
 #[derive(Args, Clone)]
 pub(crate) struct Reach {
     /// Address of the server; without it the command talks to the server of the data directory, or opens the data itself
-    /// when none runs. The bearer token comes from HABEAS_TOKEN
+    /// when none runs. The bearer token comes from HABEAS_TOKEN or
+    /// `habeas login`
     #[arg(long, env = "HABEAS_URL", value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -76,6 +78,10 @@ enum Verb {
         #[arg(long)]
         demo: bool,
     },
+    /// Sign in at a server; its token is kept for other commands
+    Login(login::Server),
+    /// Sign out of a server
+    Logout(login::Server),
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
@@ -166,6 +172,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             crate::server::serve(settings.with_file(file)?, demo).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Login(server) => login::login(server).await,
+        Verb::Logout(server) => login::logout(server).await,
         Verb::Person(verb) => person::run(verb, file).await,
         Verb::Organisation(verb) => organisation::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,

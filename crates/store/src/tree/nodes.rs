@@ -450,7 +450,14 @@ impl Tx<'_> {
             // files gone with them, and a new key each day would make every older backup of the person unreadable.
             if !matches!(
                 place.kind,
-                Kind::Credential | Kind::Token | Kind::Telemetry | Kind::ExportArchive | Kind::Receipt
+                Kind::Credential
+                    | Kind::Token
+                    | Kind::Telemetry
+                    | Kind::ExportArchive
+                    | Kind::Receipt
+                    | Kind::OAuthGrant
+                    | Kind::AuthorizationCode
+                    | Kind::DeviceCode
             ) {
                 self.schedule_resealing(place.container)?;
             }

@@ -60,6 +60,17 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let token = json!({ "label": marker("label") });
     assert_eq!(deployment.operator("POST", &format!("/persons/{}/tokens", someone.id), token).await.0, 201);
     let session = sign_in(deployment, &email, &marker("password")).await;
+    let application = json!({ "name": marker("station"), "redirectUris": [format!("https://{}.example.org/", marker("callback"))] });
+    let path = format!("/persons/{}/applications", someone.id);
+    let (status, application) = deployment.operator("POST", &path, application).await;
+    assert_eq!(status, 201, "{application}");
+    crate::sign_in::code(
+        deployment,
+        &session,
+        application["clientId"].as_str().unwrap(),
+        &marker("callback"),
+    )
+    .await;
     let organisation = json!({ "name": marker("organisation"), "owner": someone.id });
     let (status, organisation) = deployment.operator("POST", "/organisations", organisation).await;
     assert_eq!(status, 201, "{organisation}");
@@ -121,6 +132,8 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
         "email",
         "name",
         "label",
+        "station",
+        "callback",
         "project",
         "description",
         "tag",

@@ -63,6 +63,7 @@ async fn every_privacy_operation_refuses_strangers() {
                     path if path.ends_with("/role") => json!({ "role": "administrator", "granted": true }),
                     path if path.ends_with("/password") => json!({ "password": "0123456789ab" }),
                     path if path.contains("/members/") => json!({ "role": "reader" }),
+                    path if path.ends_with("/applications") => json!({ "name": "x" }),
                     _ => json!({}),
                 };
                 request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()

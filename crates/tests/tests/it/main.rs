@@ -32,6 +32,7 @@ mod restore;
 mod s3;
 mod scan;
 mod schema;
+mod sign_in;
 mod starting;
 mod transfer;
 mod unlearning;

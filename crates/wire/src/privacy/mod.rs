@@ -3,6 +3,7 @@
 //! Described by its OpenAPI document at `/api/privacy/v1/openapi.json`. Callers are recognised by bearer token; the server's
 //! own socket is the operator's.
 
+mod applications;
 mod erasures;
 mod exports;
 mod log;
@@ -62,6 +63,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(persons::set_role))
         .routes(routes!(persons::keys))
         .routes(routes!(persons::rotate_key))
+        .routes(routes!(applications::list, applications::register))
+        .routes(routes!(applications::remove))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
