@@ -106,5 +106,7 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Telemetry => Ops::<kinds::Telemetry>::INSTANCE,
         Kind::Task => Ops::<kinds::Task>::INSTANCE,
         Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
+        Kind::Request => Ops::<kinds::Request>::INSTANCE,
+        Kind::CaseFile => Ops::<kinds::CaseFile>::INSTANCE,
     }
 }

@@ -6,6 +6,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod requests;
 mod rights;
 mod telemetry;
 
@@ -23,6 +24,10 @@ pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
     Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
+};
+pub use requests::{
+    CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
+    RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
