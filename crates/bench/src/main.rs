@@ -1,7 +1,7 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
 //! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
-//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`) measure only those and write nothing. Everything is measured three times, in
+//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`) measure only those and write nothing. Everything is measured three times, in
 //! turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
@@ -13,6 +13,7 @@
 mod export;
 mod large;
 mod load;
+mod log;
 mod person;
 mod report;
 mod server;
@@ -70,6 +71,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if wanted("person") {
         person::measure(&program, &mut report).await?;
+    }
+    if wanted("log") {
+        log::measure(&mut report)?;
     }
     if parts.is_empty() {
         std::fs::write(&results, report.markdown())

@@ -8,9 +8,11 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::Stream;
 use habeas_core::operations::{BackupReport, DoctorReport};
+use habeas_core::receipt::Logged;
 use habeas_core::report::{
-    ErasureReport, ExportReport, HoldingsReport, IssuedReport, MemberReport, PersonCreatedReport,
-    PersonReport, PlanReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
+    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldingsReport, IssuedReport, KeyReport,
+    MemberReport, PersonCreatedReport, PersonReport, PlanReport, RequestPage, RequestPlanReport,
+    RequestReport, RequestStatusReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -376,6 +378,39 @@ impl Client {
     pub async fn public_key(&self) -> Result<String> {
         let report: Value = self.get("/public-key").await?;
         report["publicKey"].as_str().map(str::to_owned).ok_or(Error::Unreadable)
+    }
+
+    /// The keys that have signed receipts and checkpoints, oldest first.
+    pub async fn log_keys(&self) -> Result<Vec<KeyReport>> {
+        self.get("/log/keys").await
+    }
+
+    /// Lets a new key sign from now on; every key, oldest first.
+    pub async fn rotate_signing_key(&self) -> Result<Vec<KeyReport>> {
+        let response = self.send(self.request(Method::POST, "/log/keys")).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// The signed state of the log of receipts.
+    pub async fn checkpoint(&self) -> Result<String> {
+        let response = self.send(self.request(Method::GET, "/log/checkpoint")).await?;
+        response.text().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// The proof that a receipt is in the log.
+    pub async fn inclusion(&self, receipt: &str) -> Result<Logged> {
+        self.get(&format!("/log/inclusion/{}", encode(receipt))).await
+    }
+
+    /// The proof that the log of `from` entries is the beginning of that of `to`, or of today's.
+    pub async fn consistency(&self, from: u64, to: Option<u64>) -> Result<ConsistencyReport> {
+        let to = to.map(|to| format!("&to={to}")).unwrap_or_default();
+        self.get(&format!("/log/consistency?from={from}{to}")).await
+    }
+
+    /// Entries of the log from `from` on.
+    pub async fn log_entries(&self, from: u64) -> Result<EntriesReport> {
+        self.get(&format!("/log/entries?from={from}")).await
     }
 
     /// SHA-256 digests, in hexadecimal, of exported models that must no longer be used.

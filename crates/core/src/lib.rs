@@ -10,6 +10,8 @@
 pub mod ambient;
 pub mod blob_ref;
 pub mod bundle;
+pub mod canonical;
+pub mod checkpoint;
 pub mod crypto;
 pub mod data_map;
 pub mod error;
@@ -18,6 +20,7 @@ pub mod id;
 pub mod import;
 pub mod kind;
 pub mod kinds;
+pub mod merkle;
 pub mod node;
 pub mod operations;
 pub mod receipt;

@@ -294,6 +294,52 @@ pub struct ReceiptSummary {
     pub issued: String,
 }
 
+/// A key that signs, or signed, receipts and checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyReport {
+    /// `Ed25519`.
+    pub algorithm: String,
+    /// The id by which receipts name it.
+    pub key_id: String,
+    /// 32 bytes in hexadecimal.
+    pub public_key: String,
+    /// The key as tools of signed notes take it, to verify checkpoints.
+    pub checkpoint_key: String,
+    /// The statement, signed by the key before, that announces it, as a JWS; none for the first key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<String>,
+}
+
+/// A proof that a log only grew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsistencyReport {
+    /// Entries of the earlier log.
+    pub from: u64,
+    /// Entries of the later one.
+    pub to: u64,
+    /// The hashes of RFC 6962, section 2.1.2, in hexadecimal.
+    pub hashes: Vec<String>,
+    /// The later log's checkpoint, when it is today's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// The announcements of keys after the first one, oldest first.
+    pub keys: Vec<String>,
+}
+
+/// Entries of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EntriesReport {
+    /// Which is the first, from 0.
+    pub from: u64,
+    /// Entries in the whole log.
+    pub size: u64,
+    /// SHA-256 of each receipt's signature, in hexadecimal: the content of the log's leaves.
+    pub entries: Vec<String>,
+}
+
 /// What was done in one minute in a person's name, or by staff with their data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,18 +1,19 @@
 //! Receipts of erasures and of archives.
 
+use habeas_core::checkpoint::{Checkpoint, verifier_key};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Receipt, ReceiptDoc};
-use habeas_core::report::ReceiptSummary;
-use habeas_core::{Error, Id, Result, Timestamp, fault, receipt};
+use habeas_core::receipt::Logged;
+use habeas_core::report::{ConsistencyReport, EntriesReport, KeyReport, ReceiptSummary};
+use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, receipt};
 use habeas_store::New;
-use habeas_store::ledger::Record;
 use serde_json::{Value, json};
 
 use crate::Rights;
 use crate::erasure::ErasureTask;
 
 impl Rights {
-    /// A receipt as it is kept: without salt.
+    /// A receipt as it is kept: without salt, but with the proof that it is in today's log.
     pub async fn receipt(&self, id: Id) -> Result<Value> {
         let node = self
             .store
@@ -20,7 +21,79 @@ impl Rights {
                 tx.get::<Receipt>(id)?.ok_or_else(|| Error::not_found("there is no such receipt"))
             })
             .await?;
-        Ok(serde_json::from_str(&node.doc.receipt)?)
+        let mut receipt: Value = serde_json::from_str(&node.doc.receipt)?;
+        match self.logged(id).await {
+            Ok(logged) => receipt["log"] = serde_json::to_value(logged)?,
+            // Kept by a version that wrote the ledger last, and killed before it did.
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(receipt)
+    }
+
+    /// The proof that a receipt is in today's log.
+    pub async fn logged(&self, receipt: Id) -> Result<Logged> {
+        // The checkpoint first: the log may grow before the proof is made, which is for the checkpoint's size.
+        let checkpoint = self.store.checkpoint().await?;
+        let size = Checkpoint::parse(&checkpoint)?.size;
+        let proof = self.store.with_ledger(move |ledger| ledger.inclusion(receipt, Some(size))).await?;
+        Ok(Logged {
+            checkpoint,
+            index: proof.index,
+            hashes: proof.hashes.iter().map(hex::encode).collect(),
+            keys: self.key_announcements()?,
+        })
+    }
+
+    /// The proof that the log of `from` entries is the beginning of that of `to`, or of today's.
+    pub async fn log_consistency(&self, from: u64, to: Option<u64>) -> Result<ConsistencyReport> {
+        let today = self.store.checkpoint().await?;
+        let size = Checkpoint::parse(&today)?.size;
+        let to = to.unwrap_or(size);
+        let hashes = self.store.with_ledger(move |ledger| ledger.consistency(from, to)).await?;
+        let checkpoint = (to == size).then_some(today);
+        let hashes = hashes.iter().map(hex::encode).collect();
+        Ok(ConsistencyReport { from, to, hashes, checkpoint, keys: self.key_announcements()? })
+    }
+
+    /// Entries of the log from `from` on.
+    pub async fn log_entries(&self, from: u64, count: usize) -> Result<EntriesReport> {
+        self.store
+            .with_ledger(move |ledger| {
+                let entries = ledger.log_entries(from, count).iter().map(hex::encode).collect();
+                Ok(EntriesReport { from, size: ledger.log_size(), entries })
+            })
+            .await
+    }
+
+    /// The keys that have signed receipts and checkpoints, oldest first.
+    pub fn keys(&self) -> Result<Vec<KeyReport>> {
+        let announcements = self.key_announcements()?;
+        let origin = self.store.log_origin()?;
+        let keys = self.store.public_keys()?.into_iter().enumerate();
+        Ok(keys
+            .map(|(number, public)| KeyReport {
+                algorithm: "Ed25519".to_owned(),
+                key_id: receipt::key_id(&public),
+                public_key: hex::encode(public),
+                checkpoint_key: verifier_key(&origin, &public),
+                announcement: number.checked_sub(1).and_then(|before| announcements.get(before).cloned()),
+            })
+            .collect())
+    }
+
+    /// Lets a new key sign receipts and checkpoints; the keys after that.
+    pub async fn rotate_signing_key(&self) -> Result<Vec<KeyReport>> {
+        self.store.rotate_signing_key().await?;
+        self.keys()
+    }
+
+    fn key_announcements(&self) -> Result<Vec<String>> {
+        let signature = |receipt: String| -> Result<String> {
+            let receipt: Value = serde_json::from_str(&receipt)?;
+            Ok(receipt["signature"].as_str().unwrap_or_default().to_owned())
+        };
+        self.store.key_announcements().into_iter().map(signature).collect()
     }
 
     /// The receipts about a person, newest first.
@@ -62,10 +135,13 @@ impl Rights {
         Ok(self.store.signing_key()?.public())
     }
 
-    /// Signs a statement, keeps the receipt, and notes it in the ledger. Giving the same id twice changes nothing.
+    /// Signs a statement, appends the receipt to the ledger, whose log it enters, and keeps it. Giving the same id twice changes nothing.
     async fn issue(&self, id: Id, receipt_type: &str, statement: Value, subject: Option<Id>) -> Result<()> {
         let signed = receipt::sign(&statement, &self.store.signing_key()?).to_string();
-        let doc = ReceiptDoc { receipt_type: receipt_type.to_owned(), receipt: signed.clone() };
+        // The ledger first: whoever sees a receipt can have the proof that it is in the log.
+        let kept = self.store.with_ledger(move |ledger| ledger.issue(id, signed)).await?;
+        fault::point("receipt.logged");
+        let doc = ReceiptDoc { receipt_type: receipt_type.to_owned(), receipt: kept };
         self.store
             .write(move |tx| {
                 if tx.get::<Receipt>(id)?.is_none() {
@@ -75,11 +151,6 @@ impl Rights {
                     }
                 }
                 Ok(())
-            })
-            .await?;
-        self.store
-            .with_ledger(move |ledger| {
-                ledger.append(&[Record::ReceiptIssued { receipt: id, body: signed }]).map(|_| ())
             })
             .await
     }

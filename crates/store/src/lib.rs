@@ -16,6 +16,7 @@ mod open;
 mod resealing;
 pub mod root_key;
 mod settle;
+mod signing;
 mod store;
 mod tasks;
 mod tree;

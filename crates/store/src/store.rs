@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use habeas_core::crypto::{SecretKey, SigningKey};
+use habeas_core::crypto::SecretKey;
 use habeas_core::{Ambient, Error, Id, Result};
 
 use crate::Blobs;
@@ -158,11 +158,6 @@ impl Store {
     /// A key of the installation for one purpose: signing, addresses. It lives as long as the installation.
     pub fn installation_key(&self, purpose: &[u8]) -> Result<SecretKey> {
         Ok(self.inner.shared.key(Id::NIL, 0)?.derive(purpose))
-    }
-
-    /// The key that signs receipts.
-    pub fn signing_key(&self) -> Result<SigningKey> {
-        Ok(SigningKey::from_seed(&self.installation_key(b"receipt-signing")?))
     }
 
     /// The database engine, its version and what makes it durable.

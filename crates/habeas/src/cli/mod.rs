@@ -7,6 +7,7 @@ mod erase;
 mod export;
 mod import;
 mod keyring;
+mod log;
 mod model;
 mod organisation;
 mod output;
@@ -98,6 +99,9 @@ enum Verb {
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
+    /// Show and verify the log of receipts
+    #[command(subcommand)]
+    Log(log::Verb),
     /// Take a project's images out with their tags and boxes, or bring some in
     #[command(subcommand)]
     Dataset(dataset::Verb),
@@ -173,6 +177,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Request(verb) => request::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
+        Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,
         Verb::Model(verb) => model::run(verb, file).await,
         Verb::Doctor { reach, scan, format } => backup::doctor(reach, scan, format, file).await,

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use habeas_core::receipt;
 
+use super::log::{self, public_keys};
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -15,12 +16,18 @@ pub(crate) enum Verb {
     Verify {
         /// The receipt
         receipt: PathBuf,
-        /// The server's public key: 64 hexadecimal digits, or a file that holds them
-        #[arg(long, value_name = "KEY")]
-        key: String,
+        /// The server's public key, or an earlier one: 64 hexadecimal digits, or a file that holds them
+        #[arg(long, value_name = "KEY", required = true)]
+        key: Vec<String>,
         /// Object id of the person it should be about; checked with the receipt's salt
         #[arg(long, value_name = "OBJECT_ID")]
         person: Option<String>,
+        /// A checkpoint of the log from elsewhere, for example a later one: the receipt must be in the same log
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The proof that the two logs are one, when they have different sizes: what `habeas log consistency` printed
+        #[arg(long, value_name = "FILE", requires = "checkpoint")]
+        consistency: Option<PathBuf>,
     },
     /// Print the public key against which this server's receipts verify
     PublicKey {
@@ -31,7 +38,10 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Verify { receipt, key, person } => verify(&receipt, &key, person.as_deref()),
+        Verb::Verify { receipt, key, person, checkpoint, consistency } => {
+            let elsewhere = checkpoint.map(|checkpoint| (checkpoint, consistency));
+            verify(&receipt, &public_keys(&key)?, person.as_deref(), elsewhere)
+        }
         Verb::PublicKey { reach } => {
             connect::with(reach, file, async |client| {
                 println!("{}", client.public_key().await?);
@@ -42,22 +52,23 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
     }
 }
 
-fn verify(path: &Path, key: &str, person: Option<&str>) -> anyhow::Result<ExitCode> {
+fn verify(
+    path: &Path,
+    keys: &[[u8; 32]],
+    person: Option<&str>,
+    elsewhere: Option<(PathBuf, Option<PathBuf>)>,
+) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = if Path::new(key).exists() { std::fs::read_to_string(key)? } else { key.to_owned() };
-    let public: [u8; 32] = hex::decode(text.trim())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .context("a public key is 64 hexadecimal digits, or a file that holds them")?;
-    let statement = match receipt::verify(&bytes, &public) {
-        Ok(statement) => statement,
-        Err(error) => {
-            eprintln!("NOT VERIFIED: {error}");
-            return Ok(ExitCode::from(code::NOT_VERIFIED));
-        }
+    let not_verified = |why: &str| {
+        eprintln!("NOT VERIFIED: {why}");
+        Ok(ExitCode::from(code::NOT_VERIFIED))
     };
+    let verified = match receipt::verify(&bytes, keys) {
+        Ok(verified) => verified,
+        Err(error) => return not_verified(&error.to_string()),
+    };
+    let (statement, value): (_, serde_json::Value) = (&verified.statement, serde_json::from_slice(&bytes)?);
     if let Some(person) = person {
-        let value: serde_json::Value = serde_json::from_slice(&bytes)?;
         let salt: Option<[u8; 16]> = value["salt"]
             .as_str()
             .and_then(|salt| hex::decode(salt).ok())
@@ -66,15 +77,41 @@ fn verify(path: &Path, key: &str, person: Option<&str>) -> anyhow::Result<ExitCo
             person.parse().is_ok_and(|id| statement["subject"] == receipt::commitment(&salt, id))
         });
         if !about {
-            eprintln!("NOT VERIFIED: the receipt is not about that person, or has no salt");
-            return Ok(ExitCode::from(code::NOT_VERIFIED));
+            return not_verified("the receipt is not about that person, or has no salt");
+        }
+    }
+    if let Some((checkpoint, proof)) = elsewhere {
+        let Some(logged) = &verified.logged else {
+            return not_verified("the receipt has no proof that it is in the log");
+        };
+        // The checkpoint may be signed with a key that was announced after the receipt was fetched.
+        let mut announced = strings(&value["log"]["keys"]);
+        if let Some(proof) = &proof {
+            let proof: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(proof)?)?;
+            announced.extend(strings(&proof["keys"]));
+        }
+        let trusted = receipt::follow(keys, &announced)?;
+        let elsewhere = match log::read_checkpoint(&checkpoint, &trusted)? {
+            Ok(elsewhere) => elsewhere,
+            Err(error) => return not_verified(&error.to_string()),
+        };
+        if !log::agree(logged, &elsewhere, proof.as_deref())? {
+            return not_verified("the log of the receipt and that of the checkpoint contradict each other");
         }
     }
     println!(
-        "OK  {}  signed by ed25519 key {}  completed {}",
+        "OK  {}  signed by ed25519 key {}  completed {}  {}",
         statement["type"].as_str().unwrap_or("receipt"),
-        receipt::key_id(&public),
-        statement["completed"].as_str().unwrap_or("?")
+        verified.key_id,
+        statement["completed"].as_str().unwrap_or("?"),
+        verified.logged.map_or_else(
+            || "without a proof that it is in the log".to_owned(),
+            |log| format!("in the log {} of {} receipts", log.origin, log.size)
+        )
     );
     Ok(ExitCode::SUCCESS)
+}
+
+fn strings(list: &serde_json::Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }

@@ -6,7 +6,10 @@
 //! checksum the first 16 bytes of the SHA-256 of what stands before it. A record cut off at the very end is what a crash left of
 //! an append that nobody was told of, and is removed; anything else that does not match is damage, and the ledger refuses to open.
 //! What is cut off is at the end only if no whole record comes behind it.
+//!
+//! The receipts among the records are the log that others can verify: see [`log`].
 
+mod log;
 #[cfg(test)]
 mod properties;
 
@@ -17,8 +20,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use habeas_core::merkle::Hash;
 use habeas_core::{Error, Id, Result, crypto, fault};
 use serde::{Deserialize, Serialize};
+
+use log::Log;
+
+pub use log::{Inclusion, Rotation};
 
 const NAME: &str = "ledger";
 const HEAD: usize = 12;
@@ -68,12 +76,27 @@ pub enum Record {
         /// The receipt as it is kept, without salt.
         body: String,
     },
+    /// Another key signs receipts from now on.
+    SigningKeyRotated {
+        /// How many keys there were before it.
+        number: u32,
+        /// The public half, in hexadecimal.
+        public: String,
+        /// The receipt that announces it, signed by the key before.
+        body: String,
+    },
 }
 
 /// The open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     state: Mutex<State>,
+    /// Apart from the state, which is locked while an append is flushed: proofs do not wait for that.
+    log: Mutex<Log>,
+    /// Where the ledger and its copies lie.
+    folders: Vec<PathBuf>,
+    /// Size and root of the log in the last checkpoint that was handed out; locked while one is written.
+    published: Mutex<Option<(u64, Hash)>>,
 }
 
 #[derive(Debug)]
@@ -92,7 +115,9 @@ impl Ledger {
     /// brought up to date; copies that contradict each other are refused.
     pub fn open(directory: &Path, mirrors: &[PathBuf]) -> Result<Ledger> {
         let mut contents = Vec::new();
-        for folder in std::iter::once(directory).chain(mirrors.iter().map(PathBuf::as_path)) {
+        let folders: Vec<PathBuf> =
+            std::iter::once(directory.to_owned()).chain(mirrors.iter().cloned()).collect();
+        for folder in &folders {
             let path = folder.join(NAME);
             let (file, bytes) = read(&path)?;
             let (records, length) = parse(&path, &bytes)?;
@@ -113,6 +138,7 @@ impl Ledger {
             .unwrap_or_default();
         let mut erased = HashSet::new();
         let mut revoked = Vec::new();
+        let mut log = Log::default();
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
             if bytes[..*length as usize] != whole[..*length as usize] {
@@ -125,16 +151,32 @@ impl Ledger {
                 *length = longest;
             } else {
                 next = records.len() as u64;
-                records.iter().for_each(|record| note(record, &mut erased, &mut revoked));
+                // Once, whatever many copies there are: an entry that is known is passed over.
+                for record in records.iter() {
+                    note(record, &mut erased, &mut revoked);
+                    log.note(record).map_err(|error| error.at(&*path))?;
+                }
             }
         }
+        let published = log::published(&folders, &log)?;
         let files = contents.into_iter().map(|(path, file, _, _, length)| (path, file, length)).collect();
-        Ok(Ledger { state: Mutex::new(State { files, next, erased, revoked, broken: false }) })
+        Ok(Ledger {
+            state: Mutex::new(State { files, next, erased, revoked, broken: false }),
+            log: Mutex::new(log),
+            folders,
+            published: Mutex::new(published),
+        })
     }
 
     /// Appends records, durably in every copy when this returns; the position after them.
     pub fn append(&self, records: &[Record]) -> Result<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.append_to(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), records)
+    }
+
+    fn append_to(&self, state: &mut State, records: &[Record]) -> Result<u64> {
+        for record in records {
+            log::leaf(record)?;
+        }
         if state.broken {
             return Err(
                 Error::unavailable("the ledger could not be written before").hint("start the server again")
@@ -157,8 +199,12 @@ impl Ledger {
         }
         fault::point("ledger.appended");
         state.next += records.len() as u64;
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let State { erased, revoked, .. } = &mut *state;
-        records.iter().for_each(|record| note(record, erased, revoked));
+        for record in records {
+            note(record, erased, revoked);
+            log.note(record)?;
+        }
         Ok(state.next)
     }
 
@@ -179,12 +225,15 @@ impl Ledger {
 
     /// The records from `position` on, read from disk.
     pub fn replay(&self, position: u64) -> Result<Vec<Record>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((path, _, _)) = state.files.first() else { return Ok(Vec::new()) };
-        let (_, bytes) = read(path)?;
-        let (records, _) = parse(path, &bytes)?;
-        Ok(records.into_iter().skip(usize::try_from(position).unwrap_or(usize::MAX)).collect())
+        replay(&self.state.lock().unwrap_or_else(PoisonError::into_inner), position)
     }
+}
+
+fn replay(state: &State, position: u64) -> Result<Vec<Record>> {
+    let Some((path, _, _)) = state.files.first() else { return Ok(Vec::new()) };
+    let (_, bytes) = read(path)?;
+    let (records, _) = parse(path, &bytes)?;
+    Ok(records.into_iter().skip(usize::try_from(position).unwrap_or(usize::MAX)).collect())
 }
 
 fn note(record: &Record, erased: &mut HashSet<Id>, revoked: &mut Vec<String>) {
@@ -201,7 +250,10 @@ fn note(record: &Record, erased: &mut HashSet<Id>, revoked: &mut Vec<String>) {
                 revoked.push(digest.clone());
             }
         }
-        Record::ItemErased { .. } | Record::GenerationDestroyed { .. } | Record::ReceiptIssued { .. } => {}
+        Record::ItemErased { .. }
+        | Record::GenerationDestroyed { .. }
+        | Record::ReceiptIssued { .. }
+        | Record::SigningKeyRotated { .. } => {}
     }
 }
 

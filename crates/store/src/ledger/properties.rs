@@ -15,7 +15,10 @@ fn record() -> impl Strategy<Value = Record> {
             .prop_map(|(items, container)| Record::ItemErased { items, container }),
         (id(), any::<u32>())
             .prop_map(|(container, generation)| Record::GenerationDestroyed { container, generation }),
-        (id(), ".{0,80}").prop_map(|(receipt, body)| Record::ReceiptIssued { receipt, body }),
+        (id(), ".{0,80}").prop_map(|(receipt, signature)| Record::ReceiptIssued {
+            receipt,
+            body: serde_json::json!({ "signature": signature }).to_string(),
+        }),
     ]
 }
 
@@ -97,5 +100,76 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(NAME), bytes).unwrap();
         let _ = Ledger::open(folder.path(), &[]);
+    }
+}
+
+/// A ledger of receipts with these signatures, and its folder.
+fn receipts(signatures: &[String]) -> (tempfile::TempDir, Ledger) {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path(), &[]).unwrap();
+    for (number, signature) in signatures.iter().enumerate() {
+        let body = serde_json::json!({ "signature": signature }).to_string();
+        let id = Id::from_bytes([number as u8; 16]);
+        assert_eq!(ledger.issue(id, body.clone()).unwrap(), body);
+        // Issued once: the first one stays.
+        assert_eq!(ledger.issue(id, body.replace(':', ": ")).unwrap(), body);
+    }
+    (folder, ledger)
+}
+
+fn sign(size: u64, root: Hash) -> String {
+    let key = habeas_core::crypto::SigningKey::from_seed(&crypto_key());
+    habeas_core::checkpoint::Checkpoint { origin: "log".into(), size, root }.sign(&key)
+}
+
+fn crypto_key() -> habeas_core::crypto::SecretKey {
+    habeas_core::crypto::SecretKey::from_bytes([1; 32])
+}
+
+proptest! {
+    #[test]
+    fn the_log_has_every_receipt_once_and_the_same_after_a_start(signatures in prop::collection::vec(".{0,20}", 1..20)) {
+        let (folder, ledger) = receipts(&signatures);
+        let entries: Vec<Hash> = signatures.iter().map(|signature| habeas_core::receipt::entry(signature)).collect();
+        let note = ledger.checkpoint(sign).unwrap();
+        prop_assert_eq!(ledger.log_entries(0, 100), entries.clone());
+        drop(ledger);
+        let again = Ledger::open(folder.path(), &[]).unwrap();
+        prop_assert_eq!(again.log_entries(0, 100), entries.clone());
+        prop_assert_eq!(again.checkpoint(sign).unwrap(), note.clone());
+        let root = habeas_core::checkpoint::Checkpoint::parse(&note).unwrap().root;
+        for (number, entry) in entries.iter().enumerate() {
+            let proof = again.inclusion(Id::from_bytes([number as u8; 16]), None).unwrap();
+            let leaf = habeas_core::merkle::leaf(entry);
+            prop_assert!(habeas_core::merkle::is_included(&leaf, proof.index, proof.size, &proof.hashes, &root));
+        }
+    }
+
+    /// With a checkpoint, nothing that was in the log can go or change: not even the end, which could be what a crash cut off.
+    #[test]
+    fn a_flipped_bit_anywhere_is_refused_once_there_is_a_checkpoint(
+        signatures in prop::collection::vec(".{0,20}", 1..6),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+        of_checkpoint in any::<bool>(),
+    ) {
+        let (folder, ledger) = receipts(&signatures);
+        let note = ledger.checkpoint(sign).unwrap();
+        drop(ledger);
+        let path = folder.path().join(if of_checkpoint { "checkpoint" } else { NAME });
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        std::fs::write(&path, &bytes).unwrap();
+        match Ledger::open(folder.path(), &[]) {
+            Err(error) => prop_assert!(matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unavailable)),
+            // The signature is made again when the checkpoint is next asked for; and the name says nothing about the content.
+            Ok(again) => {
+                let text_end = note.rfind("\n\n").unwrap();
+                let in_name = at < note.find('\n').unwrap();
+                prop_assert!(of_checkpoint && (at >= text_end || in_name), "a changed bit went unseen");
+                prop_assert_eq!(again.checkpoint(sign).unwrap(), note);
+            }
+        }
     }
 }

@@ -231,7 +231,7 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
             .operator("GET", &format!("/erasures/{}/receipt", report["plan"].as_str().unwrap()), json!(null))
             .await;
         let public = deployment.server().app().rights.public_key().unwrap();
-        habeas_core::receipt::verify(receipt.to_string().as_bytes(), &public).unwrap();
+        habeas_core::receipt::verify(receipt.to_string().as_bytes(), &[public]).unwrap();
         assert!(scan::found(receipt.to_string().as_bytes(), &canary.markers).is_empty());
 
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());

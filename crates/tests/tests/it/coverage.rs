@@ -13,6 +13,11 @@ const PUBLIC: &[&str] = &[
     "/revoked-models",
     "/erasures/{plan}",
     "/erasures/{plan}/receipt",
+    "/log/checkpoint",
+    "/log/inclusion/{receipt}",
+    "/log/consistency",
+    "/log/entries",
+    "/log/keys",
     "/requests/{request}/status",
 ];
 /// What anybody may do: take in a request, and show that it is theirs.

@@ -19,6 +19,11 @@ async fn child() {
         return;
     }
     let mut deployment = Deployment::open_in(data.into(), std::env::var("HABEAS_TEST_DATABASE").ok()).await;
+    if work == "rotate" {
+        deployment.operator("POST", "/log/keys", json!({})).await;
+        deployment.operator("GET", "/log/checkpoint", json!(null)).await;
+        return;
+    }
     let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
     let id = persons[0]["objectId"].as_str().unwrap().to_owned();
     let (_, keys) = deployment.operator("GET", &format!("/persons/{id}/keys"), json!(null)).await;
@@ -179,6 +184,7 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
         "erase.step:5",
         "erase.before_receipt",
         "ledger.appended:2",
+        "receipt.logged",
     ];
     for number in 0..engines().len() {
         for fault in faults {
@@ -186,6 +192,26 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
             let deployment = killed(database, "erase", fault).await;
             only_the_neighbour_is_left(&deployment).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
+    let _lock = crate::canary::exclusively().await;
+    for (fault, count) in [
+        ("signing.key_created", 1),
+        ("ledger.appended", 2),
+        ("signing.announced", 2),
+        ("checkpoint.written", 2),
+    ] {
+        let deployment = killed(None, "rotate", fault).await;
+        let keys = async || deployment.operator("GET", "/log/keys", json!(null)).await.1;
+        let before = keys().await;
+        assert_eq!(before.as_array().unwrap().len(), count, "{fault}");
+        assert_eq!(deployment.operator("POST", "/log/keys", json!({})).await.0, 201, "{fault}");
+        let after = keys().await;
+        assert_eq!(after.as_array().unwrap()[..count], *before.as_array().unwrap(), "{fault}");
+        assert_eq!(after.as_array().unwrap().len(), count + 1, "{fault}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod erasures;
 mod exports;
+mod log;
 mod organisations;
 mod persons;
 mod problem;
@@ -90,6 +91,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::comment))
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
+        .routes(routes!(log::checkpoint))
+        .routes(routes!(log::inclusion))
+        .routes(routes!(log::consistency))
+        .routes(routes!(log::entries))
+        .routes(routes!(log::keys, log::rotate))
         .routes(routes!(server::public_key))
         .routes(routes!(server::revoked_models))
         .routes(routes!(server::kinds))

@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use habeas_access::Actor;
 use habeas_core::operations::{BackupReport, DoctorReport};
-use habeas_core::{Error, Kind, receipt, registry};
+use habeas_core::report::KeyReport;
+use habeas_core::{Error, Kind, registry};
 use habeas_rights::kind_name;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -16,27 +17,12 @@ use super::problem::{JsonBody, Problem, ProblemBody, QueryString};
 use crate::App;
 use crate::caller::Caller;
 
-/// The key that signs receipts.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PublicKeyReport {
-    /// `Ed25519`.
-    algorithm: String,
-    /// The id by which receipts name it.
-    key_id: String,
-    /// 32 bytes in hexadecimal.
-    public_key: String,
-}
-
-/// The public key against which receipts are verified. Pin it: keep a copy where the server's operator cannot change it.
-#[utoipa::path(get, path = "/public-key", tag = "server", security(()), responses((status = 200, body = PublicKeyReport)))]
-pub(super) async fn public_key(State(app): State<App>) -> Result<Json<PublicKeyReport>, Problem> {
-    let public = app.rights.public_key()?;
-    Ok(Json(PublicKeyReport {
-        algorithm: "Ed25519".to_owned(),
-        key_id: receipt::key_id(&public),
-        public_key: public.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }))
+/// The public key that signs receipts now. Pin it: keep a copy where the server's operator cannot change it. Later keys are announced by
+/// earlier ones, see `/log/keys`.
+#[utoipa::path(get, path = "/public-key", tag = "server", security(()), responses((status = 200, body = KeyReport)))]
+pub(super) async fn public_key(State(app): State<App>) -> Result<Json<KeyReport>, Problem> {
+    let current = app.rights.keys()?.pop().ok_or_else(|| Error::internal("there is no key"))?;
+    Ok(Json(current))
 }
 
 /// SHA-256 digests, in hexadecimal, of exported models that must no longer be used: something that they learned from was erased.
