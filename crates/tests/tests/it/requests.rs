@@ -1,5 +1,6 @@
 //! Data-subject requests over HTTP: every type to its end, on both engines; whoever asks, whoever decides, and what time does.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,14 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 
+/// Where the latest letter of a request lies.
+fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
+    deployment.settings.data().join("outbox").join(format!("{}.eml", id(request)))
+}
+
 /// The one-time code of the letter in the outbox, once it is written.
 async fn code(deployment: &Deployment, request: &Value) -> String {
-    let path = deployment.path("data/outbox").join(format!("{}.eml", id(request)));
+    let path = letter(deployment, request);
     loop {
         if let Ok(letter) = std::fs::read_to_string(&path)
             && let Some((_, rest)) = letter.split_once("The code is ")
@@ -98,7 +104,7 @@ async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_pro
             (200, Some("awaitingApproval")),
             "{verified}"
         );
-        assert!(!deployment.path("data/outbox").join(format!("{}.eml", id(&request))).exists());
+        assert!(!letter(&deployment, &request).exists());
 
         let (_, before) = deployment.call(Some(&second), "GET", &format!("{path}/plan"), json!(null)).await;
         assert_eq!(
@@ -269,7 +275,7 @@ async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
     for request in &asked {
         in_state(&deployment, request, "expired").await;
     }
-    assert!(!deployment.path("data/outbox").join(format!("{}.eml", id(&asked[0]))).exists());
+    assert!(!letter(&deployment, &asked[0]).exists());
     clock.advance(31 * time::DAY);
     for request in &asked {
         let path = format!("/requests/{}/status", id(request));
@@ -414,7 +420,7 @@ async fn deadlines_are_extended_once_and_in_time_and_the_queue_knows_what_is_lat
 
         // Reminded seven days before.
         clock.advance(27 * time::DAY);
-        let outbox = deployment.path("data/outbox").join(format!("{}.eml", id(&gdpr)));
+        let outbox = letter(&deployment, &gdpr);
         while !std::fs::read_to_string(&outbox).is_ok_and(|letter| letter.contains("officer@example.org")) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
