@@ -87,6 +87,7 @@ impl Store {
             }
             TaskKind::Erasure
             | TaskKind::Export
+            | TaskKind::Mail
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

@@ -446,7 +446,7 @@ impl Tx<'_> {
         } else {
             let payload = serde_json::json!({ "container": place.container, "items": resources });
             tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
-            // A person's own container loses tokens, telemetry and archives by themselves, all the time: their secrets are dead or their
+            // A person's own container loses tokens, telemetry, archives and case files by themselves: their secrets are dead or their
             // files gone with them, and a new key each day would make every older backup of the person unreadable.
             if !matches!(
                 place.kind,
@@ -458,6 +458,8 @@ impl Tx<'_> {
                     | Kind::OAuthGrant
                     | Kind::AuthorizationCode
                     | Kind::DeviceCode
+                    | Kind::Request
+                    | Kind::CaseFile
             ) {
                 self.schedule_resealing(place.container)?;
             }

@@ -27,6 +27,7 @@ mod postgres_tls;
 mod predictions;
 mod proof;
 mod races;
+mod requests;
 mod rescue;
 mod restore;
 mod s3;
