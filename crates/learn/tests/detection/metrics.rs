@@ -110,6 +110,9 @@ fn place(eighths: u8) -> Region {
 /// What an image shows and what was said of it: tags and places.
 type Shown = (Vec<(u128, u8)>, Vec<(u128, u8, u8)>);
 
+/// Images by id.
+type Images<'a> = [(u128, &'a Shown)];
+
 fn shown() -> impl Strategy<Value = Vec<Shown>> {
     let objects = prop::collection::vec((1..=2_u128, 0..7_u8), 0..4);
     let detections = prop::collection::vec((1..=2_u128, 0..7_u8, 0..8_u8), 0..6);
@@ -117,7 +120,7 @@ fn shown() -> impl Strategy<Value = Vec<Shown>> {
 }
 
 /// A tag's detections of some images, best first, and its objects: judged straight from the definition.
-fn judged(shown: &[(u128, &Shown)], tag: u128, overlap: f64) -> (Vec<(f32, bool)>, usize) {
+fn judged(shown: &Images<'_>, tag: u128, overlap: f64) -> (Vec<(f32, bool)>, usize) {
     let mut taken = std::collections::HashSet::new();
     let mut said: Vec<(f32, usize, u8)> = Vec::new();
     let mut objects = 0;
@@ -179,7 +182,7 @@ proptest! {
         let quality = performance(&images, &found, threshold, overlap);
         let numbered: Vec<(u128, &Shown)> = shown.iter().enumerate().map(|(id, shown)| (id as u128, shown)).collect();
         // Precision, recall and average precision where they are defined.
-        let of_tag = |images: &[(u128, &Shown)], tag: u128| {
+        let of_tag = |images: &Images<'_>, tag: u128| {
             let (hits, objects) = judged(images, tag, overlap);
             let predicted: Vec<bool> =
                 hits.iter().filter(|(score, _)| *score >= threshold).map(|(_, hit)| *hit).collect();
@@ -195,7 +198,7 @@ proptest! {
             .collect();
         let share = |part: usize, of: usize| (of > 0).then(|| part as f64 / of as f64);
         let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-        let measured = |figure: &dyn Fn(&[(u128, &Shown)]) -> Option<f64>| {
+        let measured = |figure: &dyn Fn(&Images<'_>) -> Option<f64>| {
             let figures: Vec<f64> = folds.iter().filter_map(|fold| figure(fold)).collect();
             let centre = mean(&figures).unwrap_or(0.0);
             let squares: Vec<f64> = figures.iter().map(|figure| (figure - centre).powi(2)).collect();
@@ -219,7 +222,7 @@ proptest! {
             prop_assert!(close(of.recall, recall), "{:?} {recall:?}", of.recall);
             prop_assert!(close(of.average_precision, average), "{:?} {average:?}", of.average_precision);
         }
-        let sum = |images: &[(u128, &Shown)]| {
+        let sum = |images: &Images<'_>| {
             tags.iter().map(|tag| of_tag(images, *tag)).fold((0, 0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1, sum.2 + next.2))
         };
         let precision = measured(&|images| share(sum(images).0, sum(images).1));
