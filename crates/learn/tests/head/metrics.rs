@@ -1,7 +1,7 @@
 //! Metrics against their definitions, and the stored form of classifiers against itself.
 
 use habeas_learn::detection::{FOLDS, fold_of};
-use habeas_learn::head::{Calibration, Classifier, Fit, Judged, performance};
+use habeas_learn::head::{Calibration, Classifier, Fit, Head, Judged, performance};
 use proptest::prelude::*;
 
 const TAGS: [u128; 3] = [10, 20, 30];
@@ -86,7 +86,7 @@ fn classifiers() -> impl Strategy<Value = Classifier> {
             calibration,
         )
             .prop_map(|(tags, views, weights, bias, ratio, lambda, calibration)| {
-                let fit = Fit { weights, bias, ratio, lambda, held_out: Vec::new() };
+                let fit = Fit { head: Head { weights, bias }, ratio, lambda, held_out: Vec::new() };
                 Classifier::new(tags, views, &fit, calibration)
             })
     })
