@@ -181,9 +181,12 @@ impl Models {
             .write(move |tx| {
                 hold_source(tx, work.source)?;
                 let mut work = work.clone();
+                let tags = tx.children::<Tag>(work.source, Page::ALL)?;
+                // Made at the same moment, they are in the order of their ids: that of the originals, in which models number them.
+                let mut ids: Vec<Id> = tags.iter().map(|_| tx.new_id()).collect();
+                ids.sort_unstable();
                 let mut pairs = Vec::new();
-                for tag in tx.children::<Tag>(work.source, Page::ALL)? {
-                    let id = tx.new_id();
+                for (tag, id) in tags.into_iter().zip(ids) {
                     tx.create::<Tag>(New::under(work.target, id, tag.doc))?;
                     pairs.push((tag.id, id));
                 }

@@ -207,20 +207,25 @@ async fn predictions_at_once_are_those_of_one_after_the_other_and_go_on_during_e
             }
         };
         tokio::join!(erasing, publishing, asking);
-        // What the old weights suggested is gone, too.
-        let body = json!({ "images": [{ "name": "x", "contents": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, picture(0, 200)) }] });
+        // What the old weights suggested is said anew by the weights that forgot.
+        let contents = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, picture(0, 200));
+        let body = json!({ "images": [{ "name": "x", "contents": contents }] });
         let (_, made) = room.call(&deployment, "POST", "/images/files", Some(body)).await;
         let untagged = made["images"][0]["image"]["id"].as_str().unwrap().to_owned();
-        let path = format!("/tagsandregions/suggestions?iterationId={iteration}&imageIds={untagged}");
-        assert_eq!(room.call(&deployment, "POST", &path, None).await.1.as_array().unwrap().len(), 1);
+        let suggest = format!("/tagsandregions/suggestions?iterationId={iteration}&imageIds={untagged}");
         let path = format!("/images/suggested?iterationId={iteration}");
         let suggested = async || {
             let body = json!({ "tagIds": [], "threshold": 0 });
-            room.call(&deployment, "POST", &path, Some(body)).await.1["results"].as_array().unwrap().len()
+            room.call(&deployment, "POST", &path, Some(body)).await.1["results"][0]["predictions"].clone()
         };
-        assert_eq!(suggested().await, 1);
+        assert_eq!(room.call(&deployment, "POST", &suggest, None).await.1.as_array().unwrap().len(), 1);
+        let before = suggested().await;
         room.erase(&deployment, &room.images[3..4]).await;
-        assert_eq!(suggested().await, 0);
+        settled(&deployment, TaskKind::Forget).await;
+        let forgot = suggested().await;
+        assert_ne!(forgot, before);
+        assert_eq!(room.call(&deployment, "POST", &suggest, None).await.0, 200);
+        assert_eq!(forgot, suggested().await);
         let after = room.ask(&deployment, &asked[0]).await;
         let again = room.train(&deployment, "forceTrain=true").await;
         assert_eq!(digests(&deployment, iteration).await, digests(&deployment, again).await);
