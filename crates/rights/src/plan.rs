@@ -203,8 +203,13 @@ fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
     Ok(blocked)
 }
 
-/// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what. Telemetry,
-/// tokens, archives and case files are left out: a few more of them do not change what was approved.
+/// Whether an approval binds to what is held of this kind. Telemetry, tokens, archives and case files come and go by themselves: a few more
+/// of them do not change what was approved.
+pub(crate) const fn binds(kind: Kind) -> bool {
+    !matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive | Kind::CaseFile)
+}
+
+/// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what.
 pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
@@ -212,7 +217,7 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
         let rows = tx.held_versions(person, after, PAGE)?;
         for (id, kind, version) in &rows {
             after = *id;
-            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive | Kind::CaseFile) {
+            if !binds(*kind) {
                 continue;
             }
             digest.update(id.as_bytes());

@@ -14,6 +14,7 @@ use habeas_core::{Error, Id, Kind, Node, Result};
 use habeas_store::{Between, Tx};
 
 use super::{no_request, report, status};
+use crate::holdings::kind_name;
 use crate::{Rights, plan};
 
 /// Requests on a page at most.
@@ -124,6 +125,7 @@ pub(super) fn of_person(tx: &mut Tx<'_>, person: Id) -> Result<Vec<Node<RequestD
     Ok(requests)
 }
 
+/// What has changed of that which an approval binds to, by kind.
 fn difference(before: &PlannedErasure, now: &PlanReport) -> Vec<PlanDifferenceReport> {
     let mut kinds: BTreeMap<&str, [(u64, u64); 2]> = BTreeMap::new();
     for kind in &before.kinds {
@@ -134,9 +136,11 @@ fn difference(before: &PlannedErasure, now: &PlanReport) -> Vec<PlanDifferenceRe
             kinds.entry(&item.kind).or_default()[1] = (item.count, item.bytes);
         }
     }
+    let binding: Vec<String> =
+        Kind::ALL.iter().filter(|kind| plan::binds(**kind)).map(|kind| kind_name(*kind)).collect();
     kinds
         .into_iter()
-        .filter(|(_, [before, now])| before != now)
+        .filter(|(kind, [before, now])| before != now && binding.iter().any(|name| name == kind))
         .map(|(kind, [before, now])| PlanDifferenceReport {
             kind: kind.to_owned(),
             count_before: before.0,

@@ -411,6 +411,8 @@ async fn deadlines_are_extended_once_and_in_time_and_the_queue_knows_what_is_lat
         let body = json!({ "type": "objection", "identity": "document" });
         let gdpr = on_behalf(&deployment, &officer, &ada, body).await;
         assert_eq!(gdpr["due"], "2026-12-28T23:59:59.000000Z");
+        // The queue is in the order of coming in.
+        clock.advance(1_000_000);
         let body = json!({ "type": "restriction", "identity": "document", "regime": "ccpa" });
         let ccpa = on_behalf(&deployment, &officer, &ada, body).await;
         assert_eq!(ccpa["due"], "2027-01-11T23:59:59.000000Z");
