@@ -7,6 +7,27 @@ use serde_json::{Value, json};
 
 use crate::{cargo, output, root, target};
 
+/// What is packed beside the program: also whatever the README links to.
+const FILES: &[&str] = &[
+    "README.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "packaging/habeas.service",
+    "docs/ARCHITECTURE.md",
+    "docs/BENCHMARKS.md",
+    "docs/DATA-MAP.md",
+    "docs/OPERATING.md",
+    "docs/PROTOCOLS.md",
+    "docs/RESCUE.md",
+    "docs/THREATS.md",
+    "docs/verify_receipt.py",
+];
+
+/// Where a file lies in the archive.
+fn place(file: &str) -> &str {
+    file.strip_prefix("packaging/").unwrap_or(file)
+}
+
 pub(crate) fn run() -> anyhow::Result<()> {
     crate::run(cargo().args(["build", "--release", "--locked", "--package", "habeas"]))?;
     let version = env!("CARGO_PKG_VERSION");
@@ -19,12 +40,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     std::fs::create_dir_all(&folder)?;
     std::fs::copy(target().join("release/habeas"), folder.join("habeas"))?;
     crate::run(Command::new("strip").arg(folder.join("habeas")))?;
-    for file in
-        ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "packaging/habeas.service", "docs/OPERATING.md"]
-    {
-        let source = root().join(file);
-        let target = folder.join(source.file_name().context("a file without a name")?);
-        std::fs::copy(&source, &target).with_context(|| format!("cannot copy {file}"))?;
+    std::fs::create_dir_all(folder.join("docs"))?;
+    for file in FILES {
+        std::fs::copy(root().join(file), folder.join(place(file)))
+            .with_context(|| format!("cannot copy {file}"))?;
     }
     std::fs::write(folder.join("sbom.cdx.json"), serde_json::to_vec_pretty(&bill_of_materials(version)?)?)?;
     let archive = format!("{name}.tar.gz");
@@ -69,4 +88,21 @@ fn bill_of_materials(version: &str) -> anyhow::Result<Value> {
         "metadata": { "component": { "type": "application", "name": "habeas", "version": version } },
         "components": components,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_readme_links_to_is_in_the_archive() {
+        let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+        let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            assert!(FILES.iter().any(|file| place(file) == link), "{link} is not packed");
+        }
+        for file in FILES {
+            assert!(root().join(file).exists(), "{file}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::environment::Environment;
+use crate::environment::{CLIENTS, Environment};
 use crate::{output, root, run, target};
 
 /// A server to be driven.
@@ -28,6 +28,8 @@ impl Server {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error"])
             .args(options)
+            // The far ends of the tests are on this machine.
+            .env("HABEAS_SWITCHED_OFF", "public-only")
             .arg("--data")
             .arg(data);
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the server")?;
@@ -54,47 +56,108 @@ impl Drop for Server {
     }
 }
 
+/// Asks the command line for JSON about `data`.
+fn ask(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
+    let mut command = Command::new(binary);
+    command.args(arguments).args(["-o", "json", "--data"]).arg(data);
+    Ok(serde_json::from_str(&output(&mut command)?)?)
+}
+
+/// Makes a person.
+fn person(binary: &Path, data: &Path, email: &str) -> anyhow::Result<serde_json::Value> {
+    ask(binary, data, &["person", "create", email, "--name", email.split('@').next().unwrap_or_default()])
+}
+
+/// An organisation with a member in each role: the variables that tell a program its key and their tokens.
+fn organisation(binary: &Path, data: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    person(binary, data, "founder@example.org")?;
+    let made = ask(binary, data, &["organisation", "create", "Garden", "--owner", "founder@example.org"])?;
+    let text = |name: &serde_json::Value| name.as_str().unwrap_or_default().to_owned();
+    let id = text(&made["objectId"]);
+    let mut variables = vec![("HABEAS_TEST_ORGANISATION_KEY".to_owned(), text(&made["trainingKeys"][0]))];
+    for role in ["contributor", "trainer", "labeler", "deployment", "reader"] {
+        let email = format!("{role}@example.org");
+        person(binary, data, &email)?;
+        let member = ["organisation", "member", &id, &email, "--role", role, "--data"];
+        output(Command::new(binary).args(member).arg(data))?;
+        let token =
+            output(Command::new(binary).args(["token", "create", "--person", &email, "--data"]).arg(data))?;
+        variables.push((format!("HABEAS_TEST_TOKEN_{}", role.to_uppercase()), token.trim().to_owned()));
+    }
+    Ok(variables)
+}
+
+/// A program that drives a client.
+struct Program {
+    interpreter: PathBuf,
+    file: PathBuf,
+    /// Whether it is driven over TLS too. What that changes is the transport, which is one in releases and programs of a package.
+    over_tls: bool,
+}
+
+fn programs(environment: &Environment) -> anyhow::Result<Vec<Program>> {
+    let clients = root().join("crates/tests/clients");
+    let Some(pythons) = &environment.python else { bail!("the Python clients are not installed") };
+    let mut programs = Vec::new();
+    for (version, python) in CLIENTS.iter().zip(pythons) {
+        let files: &[(&str, bool)] = match *version {
+            "3.1.1" => &[
+                ("custom_vision_311.py", true),
+                ("quickstart_classification.py", true),
+                ("quickstart_detection.py", false),
+            ],
+            _ => &[("custom_vision_old.py", *version == "0.1.0")],
+        };
+        programs.extend(files.iter().map(|&(name, over_tls)| Program {
+            interpreter: python.clone(),
+            file: clients.join("python").join(name),
+            over_tls,
+        }));
+    }
+    if let Some(modules) = &environment.node {
+        let copied = |name: &str| -> anyhow::Result<PathBuf> {
+            std::fs::copy(clients.join("node").join(name), modules.join(name))?;
+            Ok(modules.join(name))
+        };
+        copied("driven.mjs")?;
+        for (name, over_tls) in [
+            ("custom_vision_520.mjs", true),
+            ("quickstart_classification.mjs", true),
+            ("quickstart_detection.mjs", false),
+        ] {
+            programs.push(Program { interpreter: "node".into(), file: copied(name)?, over_tls });
+        }
+    } else {
+        println!("!!! SKIPPED: the JavaScript client is not installed");
+    }
+    Ok(programs)
+}
+
 /// Drives Microsoft's own client packages against the binary, over plain HTTP and over TLS.
 pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Result<()> {
-    let clients = root().join("crates/tests/clients");
-    let Some((current, first)) = &environment.python else { bail!("the Python clients are not installed") };
+    let programs = programs(environment)?;
     for tls in [false, true] {
         let data = target().join(if tls { "clients-tls" } else { "clients-http" });
-        let server = Server::start(binary, &data, if tls { &["--tls"] } else { &[] })?;
-        let mut programs = vec![
-            (current.clone(), clients.join("python/custom_vision_311.py")),
-            (first.clone(), clients.join("python/custom_vision_010.py")),
-        ];
-        if let Some(modules) = &environment.node {
-            let program = modules.join("custom_vision_520.mjs");
-            std::fs::copy(clients.join("node/custom_vision_520.mjs"), &program)?;
-            programs.push((PathBuf::from("node"), program));
-        } else {
-            println!("!!! SKIPPED: the JavaScript client is not installed");
-        }
-        for (number, (interpreter, program)) in programs.iter().enumerate() {
-            let person = |name: &str| -> anyhow::Result<serde_json::Value> {
-                let email = format!("{name}{number}@example.org");
-                let text = output(
-                    Command::new(binary)
-                        .args(["person", "create", &email, "--name", name, "-o", "json", "--data"])
-                        .arg(&data),
-                )?;
-                Ok(serde_json::from_str(&text)?)
-            };
-            let (owner, other) = (person("owner")?, person("other")?);
-            let key = |person: &serde_json::Value| {
-                person["trainingKeys"][0].as_str().unwrap_or_default().to_owned()
-            };
+        let options: &[&str] = if tls { &["--fetch-urls", "--tls"] } else { &["--fetch-urls"] };
+        let server = Server::start(binary, &data, options)?;
+        let organisation = organisation(binary, &data)?;
+        let wanted = programs.iter().filter(|program| program.over_tls || !tls);
+        for (number, program) in wanted.enumerate() {
+            let owner = person(binary, &data, &format!("owner{number}@example.org"))?;
+            let other = person(binary, &data, &format!("other{number}@example.org"))?;
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             let authority = server.data.join("tls/authority.pem");
-            let mut command = Command::new(interpreter);
+            let mut command = Command::new(&program.interpreter);
             command
-                .arg(program)
+                .arg(&program.file)
                 .env("HABEAS_TEST_ENDPOINT", &server.address)
-                .env("HABEAS_TEST_KEY", key(&owner))
-                .env("HABEAS_TEST_OTHER_KEY", key(&other))
-                .env("HABEAS_TEST_EMAIL", owner["email"].as_str().unwrap_or_default())
-                .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"));
+                .env("HABEAS_TEST_KEY", text(&owner["trainingKeys"][0]))
+                .env("HABEAS_TEST_PREDICTION_KEY", text(&owner["predictionKeys"][0]))
+                .env("HABEAS_TEST_OTHER_KEY", text(&other["trainingKeys"][0]))
+                .env("HABEAS_TEST_EMAIL", text(&owner["email"]))
+                .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .envs(organisation.iter().map(|(name, value)| (name, value)));
             if tls {
                 command
                     .env("REQUESTS_CA_BUNDLE", &authority)
@@ -103,10 +166,43 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
             }
             println!(
                 "--- {} over {}",
-                program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                program.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 if tls { "TLS" } else { "HTTP" }
             );
             run(&mut command)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds exported models against the server's answers, in ONNX Runtime, and trained models against their proofs.
+pub(crate) fn models(python: &Path, binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("models");
+    let data = folder.join("data");
+    let server = Server::start(binary, &data, &[])?;
+    let owner = person(binary, &data, "owner@example.org")?;
+    run(Command::new(python)
+        .arg(root().join("crates/tests/clients/python/models.py"))
+        .env("HABEAS_TEST_ENDPOINT", &server.address)
+        .env("HABEAS_TEST_KEY", owner["trainingKeys"][0].as_str().unwrap_or_default())
+        .env("HABEAS_TEST_EMAIL", owner["email"].as_str().unwrap_or_default())
+        .env("HABEAS_TEST_IMAGES", root().join("data/custom-vision/CustomVision"))
+        .env("HABEAS_TEST_BINARY", binary)
+        .env("HABEAS_TEST_DATA", &data)
+        .env("HABEAS_TEST_FOLDER", folder.join("work"))
+        .env("HABEAS_TEST_VERIFY", root().join("docs/verify_model.py")))
+}
+
+/// Makes the built-in feature extractor anew: it must come out byte for byte as it is committed.
+pub(crate) fn extractor(python: &Path) -> anyhow::Result<()> {
+    let folder = target().join("extractor");
+    std::fs::create_dir_all(&folder)?;
+    run(Command::new(python).arg(root().join("python/phi/phi_v1.py")).arg(&folder))?;
+    let committed = root().join("crates/onnx");
+    for path in ["models/phi_v1.onnx", "tests/phi_v1_images.rgb", "tests/phi_v1_features.f32"] {
+        let made = Path::new(path).file_name().map(|name| folder.join(name)).unwrap_or_default();
+        if std::fs::read(&made)? != std::fs::read(committed.join(path))? {
+            bail!("{} is not crates/onnx/{path}", made.display());
         }
     }
     Ok(())

@@ -13,10 +13,12 @@ pub(crate) struct Environment {
     pub(crate) postgres: Option<PathBuf>,
     /// By which tests watch what reaches the disk.
     pub(crate) strace: Option<PathBuf>,
-    /// The Python that has the clients: 3.1.1, then 0.1.0.
-    pub(crate) python: Option<(PathBuf, PathBuf)>,
+    /// For each of [`CLIENTS`] the Python that has it; nothing when one could not be installed.
+    pub(crate) python: Option<Vec<PathBuf>>,
     /// The Python that has the validators of archives.
     pub(crate) validators: Option<PathBuf>,
+    /// The Python that has NumPy and ONNX Runtime.
+    pub(crate) models: Option<PathBuf>,
     /// The directory that has `node_modules`.
     pub(crate) node: Option<PathBuf>,
     /// The browser.
@@ -33,6 +35,7 @@ impl Environment {
             strace: program("strace"),
             python: None,
             validators: None,
+            models: None,
             node: None,
             chromium: None,
             deny: None,
@@ -51,19 +54,26 @@ impl Environment {
             attempt("Chromium", || package("chromium"));
         }
         let folder = target().join("test-env");
-        let current = folder.join("python-3.1.1");
-        let first = folder.join("python-0.1.0");
         let clients = root().join("crates/tests/clients");
-        let python = attempt("the Python clients", || {
-            virtual_environment(&current, &clients.join("python/requirements.txt"))?;
-            virtual_environment(&first, &clients.join("python/requirements-0.1.0.txt"))
-        })
-        .then(|| (current.join("bin/python"), first.join("bin/python")));
+        let python: Vec<PathBuf> =
+            CLIENTS.iter().map(|version| folder.join(format!("python-{version}"))).collect();
+        let installed = attempt("the Python clients", || {
+            CLIENTS.iter().zip(&python).try_for_each(|(version, folder)| {
+                virtual_environment(folder, &clients.join(format!("python/requirements-{version}.txt")))
+            })
+        });
+        let python =
+            installed.then(|| python.iter().map(|folder| folder.join("bin/python")).collect::<Vec<_>>());
         let validators = folder.join("python-archive");
         let validators = attempt("the validators of archives", || {
             virtual_environment(&validators, &clients.join("python/requirements-archive.txt"))
         })
         .then(|| validators.join("bin/python"));
+        let models = folder.join("python-models");
+        let models = attempt("ONNX Runtime", || {
+            virtual_environment(&models, &clients.join("python/requirements-models.txt"))
+        })
+        .then(|| models.join("bin/python"));
         let modules = folder.join("node");
         let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
             .then_some(modules);
@@ -74,12 +84,17 @@ impl Environment {
             strace: program("strace"),
             python,
             validators,
+            models,
             node,
             chromium: chromium(),
             deny,
         }
     }
 }
+
+/// The releases of Microsoft's Python client that are driven: those that differ in a version of an API. The last is the current one.
+pub(crate) const CLIENTS: [&str; 8] =
+    ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "1.0.0", "2.0.0", "3.0.0", "3.1.1"];
 
 /// The release of `cargo-deny` that is installed.
 const CARGO_DENY: &str = "0.20.2";

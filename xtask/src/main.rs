@@ -1,4 +1,4 @@
-//! Everything that is automated: `cargo xtask test`, `cargo xtask bench`, `cargo xtask dist`.
+//! Everything that is automated: `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`, `cargo xtask dist`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
@@ -15,7 +15,9 @@ use anyhow::{Context as _, bail};
 
 const USAGE: &str = "\
 usage: cargo xtask test [--quick] [--only STEP]   check everything; installs what is missing
-       cargo xtask bench [PART...]                measure, and write docs/BENCHMARKS.md; wants a quiet machine
+       cargo xtask bench [PART...]                measure, and write docs/BENCHMARKS.md; wants a quiet machine; accuracy needs
+                                                  HABEAS_BENCH_IMAGES, a folder of image sets
+       cargo xtask fuzz [FACTOR]                  damage inputs at random, 100 times as often as the tests do
        cargo xtask dist                           build an archive to install from, with checksums
        cargo xtask data-map                       write docs/DATA-MAP.md anew";
 
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["test", options @ ..] => test::run(options),
         ["bench", parts @ ..] => bench(parts),
+        ["fuzz"] => fuzz("100"),
+        ["fuzz", factor] => fuzz(factor),
         ["dist"] => dist::run(),
         ["data-map"] => {
             run(cargo().args(["run", "--quiet", "--package", "habeas-core", "--example", "data_map"]))
@@ -49,6 +53,13 @@ fn bench(parts: &[&str]) -> anyhow::Result<()> {
         .arg(root().join("data/custom-vision"))
         .arg(root().join("docs/BENCHMARKS.md"))
         .args(parts))
+}
+
+/// Damages inputs of real programs at random, with the same seeds each time.
+fn fuzz(factor: &str) -> anyhow::Result<()> {
+    run(cargo()
+        .args(["test", "--package", "habeas-tests", "--test", "it", "--locked", "--", "fuzzing"])
+        .env("HABEAS_FUZZ", factor))
 }
 
 /// The root of the workspace.

@@ -93,6 +93,8 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     if quick {
         report.skip("clients", "--quick");
         report.skip("archive", "--quick");
+        report.skip("models", "--quick");
+        report.skip("extractor", "--quick");
         report.skip("portal", "--quick");
     } else {
         if environment.python.is_some() {
@@ -105,6 +107,13 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
                 report.step(only, "archive", || drive::archive(validators, modules, &binary()?));
             }
             _ => report.skip("archive", "the validators of archives could not be installed"),
+        }
+        if let Some(python) = &environment.models {
+            report.step(only, "models", || drive::models(python, &binary()?));
+            report.step(only, "extractor", || drive::extractor(python));
+        } else {
+            report.skip("models", "ONNX Runtime could not be installed");
+            report.skip("extractor", "ONNX Runtime could not be installed");
         }
         match (&environment.node, &environment.chromium) {
             (Some(modules), Some(chromium)) => {

@@ -1,11 +1,11 @@
-//! Bearer tokens are JSON Web Tokens (RFC 7519) signed with HMAC-SHA256, made and read by `jsonwebtoken` over our one
-//! cryptography file.
+//! Bearer tokens are JSON Web Tokens (RFC 7519): our own are signed with HMAC-SHA256, those of external issuers with RSA, P-256 or
+//! Ed25519 (RFC 7518, 8037). Made and read by `jsonwebtoken` over our one cryptography file.
 
 use habeas_core::crypto::{self, SecretKey};
 use habeas_core::{Error, Id, Result, Timestamp};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 /// What a bearer token says. `oid` and `tid` are the names under which Azure's tokens carry the person and the tenant.
@@ -15,12 +15,15 @@ pub(crate) struct Claims {
     pub(crate) oid: Id,
     /// The tenant: one a deployment.
     pub(crate) tid: Id,
-    /// The token's own id; the token is dead when its resource is.
+    /// The token's own id, or that of the grant or application it was issued for; the token is dead when that resource is.
     pub(crate) jti: Id,
     /// Issued at, in seconds since 1970.
     pub(crate) iat: i64,
     /// Expires at, in seconds since 1970.
     pub(crate) exp: i64,
+    /// When the person signed in, in seconds since 1970, if that is not when the token was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<i64>,
 }
 
 struct Hs256(SecretKey);
@@ -60,9 +63,42 @@ fn hs256(algorithm: Algorithm, key: &[u8]) -> jsonwebtoken::errors::Result<Hs256
     }
 }
 
+/// A public key of an external issuer.
+struct Public(Algorithm, DecodingKey);
+
+impl signature::Verifier<Vec<u8>> for Public {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        let good = match (self.0, self.1.kind()) {
+            (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                crypto::verify_rsa(n, e, message, signature)
+            }
+            (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
+                crypto::verify_p256(point, message, signature)
+            }
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => {
+                <&[u8; 32]>::try_from(&point[..]).is_ok_and(|point| crypto::verify(point, message, signature))
+            }
+            _ => false,
+        };
+        if good { Ok(()) } else { Err(signature::Error::new()) }
+    }
+}
+
+impl JwtVerifier for Public {
+    fn algorithm(&self) -> Algorithm {
+        self.0
+    }
+}
+
+/// The algorithms by which an external issuer may sign.
+pub(crate) const PUBLIC_ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(hs256(*algorithm, key.as_bytes())?) as Box<dyn JwtSigner>),
     verifier_factory: |algorithm, key| {
+        if PUBLIC_ALGORITHMS.contains(algorithm) {
+            return Ok(Box::new(Public(*algorithm, key.clone())) as Box<dyn JwtVerifier>);
+        }
         Ok(Box::new(hs256(*algorithm, key.try_get_as_bytes()?)?) as Box<dyn JwtVerifier>)
     },
     key_utils: KeyUtils::new_unimplemented(),
@@ -95,6 +131,26 @@ pub(crate) fn read(token: &str, key: &SecretKey, now: Timestamp) -> Result<Claim
     Ok(claims)
 }
 
+/// Whether a token says that we signed it.
+pub(crate) fn is_ours(token: &str) -> bool {
+    jsonwebtoken::decode_header(token).is_ok_and(|header| header.alg == Algorithm::HS256)
+}
+
+/// The claims of a token that the holder of `key` signed. Nothing else of it is checked.
+pub(crate) fn read_foreign<C: serde::de::DeserializeOwned + Clone>(
+    token: &str,
+    algorithm: Algorithm,
+    key: &DecodingKey,
+) -> Result<C> {
+    let mut validation = Validation::new(algorithm);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims.clear();
+    jsonwebtoken::decode::<C>(token, key, &validation)
+        .map(|data| data.claims)
+        .map_err(|_| Error::unauthenticated("the token was not signed by the issuer it names"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +160,7 @@ mod tests {
         install();
         let key = SecretKey::from_bytes([1; 32]);
         let id = Id::from_bytes([2; 16]);
-        let claims = Claims { oid: id, tid: id, jti: id, iat: 0, exp: 100 };
+        let claims = Claims { oid: id, tid: id, jti: id, iat: 0, exp: 100, auth_time: None };
         let token = sign(&claims, &key).unwrap();
         assert_eq!(read(&token, &key, Timestamp(99_000_000)).unwrap(), claims);
         assert!(read(&token, &key, Timestamp(100_000_000)).is_err());

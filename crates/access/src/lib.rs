@@ -1,7 +1,7 @@
 //! Who is asking, and what they may do.
 //!
-//! Persons, organisations, passwords, one-time links, bearer tokens and API keys; roles over the tree; throttling of
-//! guesses; and telemetry, the record of who called what.
+//! Persons, organisations, passwords, one-time links, bearer tokens and API keys; an OAuth 2.0 server for programs, and external issuers
+//! of identities; roles over the tree; throttling of guesses; and telemetry, the record of who called what.
 //!
 //! **Invariant:** what one may not read does not exist: every refusal of a resource the caller may not see is the same
 //! [`habeas_core::ErrorKind::NotFound`] as for one that is not there.
@@ -10,6 +10,8 @@ mod actor;
 mod authorise;
 mod jwt;
 mod keys;
+pub mod oauth;
+pub mod oidc;
 mod organisations;
 mod passwords;
 mod persons;
@@ -22,6 +24,8 @@ use std::sync::Arc;
 use habeas_core::crypto::SecretKey;
 use habeas_core::{Ambient, Result};
 use habeas_store::Store;
+
+use oidc::Issuers;
 
 pub use actor::{Actor, KeyUse};
 pub use authorise::{Permission, authorise, staff_role};
@@ -38,15 +42,22 @@ pub struct Access {
     token_key: Arc<SecretKey>,
     passwords: Arc<Throttle>,
     telemetry: Telemetry,
+    issuers: Arc<Issuers>,
 }
 
 impl Access {
-    /// Opens them.
-    pub fn new(store: Store) -> Result<Access> {
+    /// Opens them, with the issuers whose word on who somebody is counts here.
+    pub fn new(store: Store, issuers: Issuers) -> Result<Access> {
         jwt::install();
         let token_key = Arc::new(store.installation_key(b"token-signing")?);
         let telemetry = Telemetry::new(store.clone());
-        Ok(Access { store, token_key, passwords: Arc::new(Throttle::default()), telemetry })
+        Ok(Access {
+            store,
+            token_key,
+            passwords: Arc::new(Throttle::default()),
+            telemetry,
+            issuers: Arc::new(issuers),
+        })
     }
 
     /// The store underneath.

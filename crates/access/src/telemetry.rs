@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{self, TELEMETRY_DAYS, TelemetryDoc, TelemetryEntry};
 use habeas_core::node::AttrKey;
 use habeas_core::{Id, Result, Timestamp, time};
@@ -68,8 +69,8 @@ impl Telemetry {
         self.store
             .write(move |tx| {
                 for ((person, hour), entries) in &segments {
-                    // Calls of a person who is being erased, or gone, are dropped.
-                    if matches!(tx.holder(*person)?, Some((_, HolderState::Active))) {
+                    // Calls of a person who is being erased, or gone, are dropped, and those by an organisation's key: they are nobody's.
+                    if matches!(tx.holder(*person)?, Some((HolderKind::Person, HolderState::Active))) {
                         add(tx, *person, *hour, entries)?;
                     }
                 }

@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_core::kind::HolderKind;
-use habeas_core::kinds::{Token, TokenDoc, TokenPurpose};
-use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, time};
+use habeas_core::kinds::{OAuthGrant, Token, TokenDoc, TokenPurpose};
+use habeas_core::{Error, Id, Kind, Node, Result, Timestamp, crypto, time};
 use habeas_store::{HolderState, New, Page};
 
 use crate::jwt::{self, Claims};
+use crate::oauth::client_exists;
 use crate::{Access, Actor};
 
 /// How long a browser stays signed in, in hours.
@@ -57,6 +58,7 @@ impl Access {
             jti: issued.id,
             iat: self.ambient().now().seconds(),
             exp: issued.expires_at.seconds(),
+            auth_time: None,
         };
         Ok(Issued { secret: jwt::sign(&claims, &self.token_key)?, ..issued })
     }
@@ -88,19 +90,32 @@ impl Access {
         Ok(Issued { id, secret, expires_at })
     }
 
-    /// Who a bearer token belongs to.
+    /// Who a bearer token belongs to: one of ours, or one of an external issuer that the operator accepts.
     pub async fn recognise_bearer(&self, token: &str) -> Result<Actor> {
+        if !self.issuers.is_empty() && !jwt::is_ours(token) {
+            return self.recognise_foreign(token).await;
+        }
         let claims = jwt::read(token, &self.token_key, self.ambient().now())?;
         self.store
             .read(move |tx| {
+                let source = tx.position(claims.jti)?.filter(|(_, _, holder)| *holder == claims.oid);
                 // The token dies with its resource: revoked, expired, or erased with the person.
-                let alive = tx.get::<Token>(claims.jti)?.is_some_and(|node| {
-                    node.holder == claims.oid && node.doc.purpose == TokenPurpose::Bearer
-                });
+                let alive = match source.map(|(kind, _, _)| kind) {
+                    Some(Kind::Token) => tx
+                        .get::<Token>(claims.jti)?
+                        .is_some_and(|node| node.doc.purpose == TokenPurpose::Bearer),
+                    Some(Kind::OAuthGrant) => match tx.get::<OAuthGrant>(claims.jti)? {
+                        Some(grant) => client_exists(tx, &grant.doc.client)?,
+                        None => false,
+                    },
+                    Some(Kind::OAuthClient) => true,
+                    _ => false,
+                };
                 match tx.holder(claims.oid)? {
-                    Some((HolderKind::Person, HolderState::Active)) if alive => {
-                        Ok(Actor::Person { id: claims.oid, signed_in_at: Timestamp(claims.iat * 1_000_000) })
-                    }
+                    Some((HolderKind::Person, HolderState::Active)) if alive => Ok(Actor::Person {
+                        id: claims.oid,
+                        signed_in_at: Timestamp(claims.auth_time.unwrap_or(claims.iat) * 1_000_000),
+                    }),
                     _ => Err(Error::unauthenticated("the bearer token was revoked")),
                 }
             })
@@ -151,6 +166,7 @@ impl Access {
     }
 }
 
-fn hash(secret: &str) -> String {
+/// What is kept of a random secret.
+pub(crate) fn hash(secret: &str) -> String {
     hex::encode(crypto::sha256(secret.as_bytes()))
 }

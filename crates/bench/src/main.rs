@@ -1,8 +1,9 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
 //! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
-//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`) measure only those and write nothing. Everything is measured three times, in
-//! turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result.
+//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`, `learning`, `unlearning`, `accuracy`) measure only those and write nothing. Everything is
+//! measured three times, in turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result; but what
+//! takes minutes only once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 #![expect(
@@ -10,15 +11,20 @@
     reason = "measuring needs the clock and the working directory of the machine"
 )]
 
+mod accuracy;
 mod export;
+mod extractor;
 mod large;
+mod learning;
 mod load;
 mod log;
+mod made;
 mod person;
 mod report;
 mod server;
 mod start;
 mod tags;
+mod unlearning;
 mod upload;
 
 use std::path::PathBuf;
@@ -74,6 +80,15 @@ async fn run() -> anyhow::Result<()> {
     }
     if wanted("log") {
         log::measure(&mut report)?;
+    }
+    if wanted("learning") {
+        learning::measure(&program, &mut report).await?;
+    }
+    if wanted("unlearning") {
+        unlearning::measure(&program, &mut report).await?;
+    }
+    if wanted("accuracy") {
+        accuracy::measure(&mut report)?;
     }
     if parts.is_empty() {
         std::fs::write(&results, report.markdown())

@@ -7,7 +7,8 @@ struct Line {
     what: String,
     measured: String,
     wanted: String,
-    met: bool,
+    /// None where nothing is wanted.
+    met: Option<bool>,
 }
 
 /// All lines, in the order in which they were measured.
@@ -20,7 +21,25 @@ impl Report {
     /// Adds a line and prints it.
     pub(crate) fn add(&mut self, what: &str, measured: String, wanted: &str, met: bool) {
         println!("{what}: {measured} (wanted: {wanted}{})", if met { "" } else { "; MISSED" });
-        self.lines.push(Line { what: what.to_owned(), measured, wanted: wanted.to_owned(), met });
+        self.lines.push(Line { what: what.to_owned(), measured, wanted: wanted.to_owned(), met: Some(met) });
+    }
+
+    /// Adds a line for what could not be measured here.
+    pub(crate) fn skip(&mut self, what: &str, why: &str) {
+        println!("{what}: skipped, {why}");
+        let line = Line {
+            what: what.to_owned(),
+            measured: format!("skipped: {why}"),
+            wanted: "-".to_owned(),
+            met: None,
+        };
+        self.lines.push(line);
+    }
+
+    /// Adds a line for what is reported without a wish.
+    pub(crate) fn tell(&mut self, what: &str, measured: String) {
+        println!("{what}: {measured}");
+        self.lines.push(Line { what: what.to_owned(), measured, wanted: "-".to_owned(), met: None });
     }
 
     /// Adds a line for a ratio that is to be at least `wanted` percent.
@@ -40,11 +59,12 @@ impl Report {
         let _ = writeln!(text, "Machine: {}.\n", machine());
         text.push_str("| what | measured | wanted | |\n|---|---|---|---|\n");
         for Line { what, measured, wanted, met } in &self.lines {
-            let _ = writeln!(
-                text,
-                "| {what} | {measured} | {wanted} | {} |",
-                if *met { "met" } else { "missed" }
-            );
+            let met = match met {
+                Some(true) => "met",
+                Some(false) => "missed",
+                None => "-",
+            };
+            let _ = writeln!(text, "| {what} | {measured} | {wanted} | {met} |");
         }
         text
     }
@@ -54,7 +74,7 @@ const HEAD: &str = "\
 # Benchmarks
 
 Written by `cargo xtask bench`; not edited by hand. Every ratio compares two figures of the same run on the same machine: the server against a peer that does the same
-work without what the server adds, or against a raw limit. Each is measured three times in turns; the middle ratio is given, with the figures of that turn. The load
+work without what the server adds, or against a raw limit. Each is measured three times in turns (those of learning, which take minutes, once); the middle ratio is given, with the figures of that turn. The load
 generator runs on the same processors as the server, so that rates over HTTP include its own cost. Results are reported, not gated: a missed one is a piece of work,
 not a failed build. How each is measured is said at the head of its file in `crates/bench/src`.
 

@@ -134,14 +134,28 @@ impl Connection {
         media_type: &str,
         body: Bytes,
     ) -> anyhow::Result<Value> {
+        let path = format!("/customvision/v3.3/training{path}");
+        Ok(serde_json::from_slice(&self.call(Method::POST, &path, key, media_type, body).await?)?)
+    }
+
+    /// Any request to the training or the prediction API; the body of the answer.
+    pub(crate) async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        key: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
         let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("/customvision/v3.3/training{path}"))
+            .method(method)
+            .uri(path)
             .header(header::HOST, "localhost")
             .header("training-key", key)
+            .header("prediction-key", key)
             .header(header::CONTENT_TYPE, media_type)
             .body(Full::new(body))?;
-        Ok(serde_json::from_slice(&self.send(request).await?)?)
+        self.send(request).await
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {

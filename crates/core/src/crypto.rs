@@ -225,6 +225,22 @@ pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     signature::UnparsedPublicKey::new(&signature::ED25519, public).verify(message, signature).is_ok()
 }
 
+/// Whether `signature` over `message` is one of the RSA key with this modulus and public exponent, both big-endian: PKCS #1 v1.5 with
+/// SHA-256 (RFC 8017, RS256). Keys of 2048 to 8192 bits.
+pub fn verify_rsa(modulus: &[u8], exponent: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    signature::RsaPublicKeyComponents { n: modulus, e: exponent }
+        .verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, signature)
+        .is_ok()
+}
+
+/// Whether `signature` (64 bytes, r then s) over `message` is one of the P-256 key with this uncompressed point: ECDSA with SHA-256
+/// (FIPS 186-4, ES256).
+pub fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    signature::UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
+        .verify(message, signature)
+        .is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

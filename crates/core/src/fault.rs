@@ -1,5 +1,8 @@
 //! Named places where a test may kill the process, and protections that a test may switch off to see itself fail.
 
+#[cfg(debug_assertions)]
+use std::sync::{LazyLock, Mutex};
+
 /// Aborts the process when the environment variable `HABEAS_FAULT` names this point: `NAME` at its first passing,
 /// `NAME:N` at its N-th. Only debug builds look; in a release build this is nothing.
 pub fn point(name: &str) {
@@ -9,7 +12,8 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Whether a test has switched off the protection of this name. Only debug builds look; in a release build every protection is on.
+/// Whether a test has switched off the protection of this name, by [`switch_off`] or, of a process that it starts, by the environment
+/// variable `HABEAS_SWITCHED_OFF` (names with commas between them). Only debug builds look; in a release build every protection is on.
 pub fn is_switched_off(name: &str) -> bool {
     #[cfg(debug_assertions)]
     return SWITCHED_OFF.lock().is_ok_and(|names| names.iter().any(|other| other == name));
@@ -29,7 +33,10 @@ pub fn switch_off(names: &[&str]) {
 }
 
 #[cfg(debug_assertions)]
-static SWITCHED_OFF: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+static SWITCHED_OFF: LazyLock<Mutex<Vec<String>>> = LazyLock::new(|| {
+    let names = std::env::var("HABEAS_SWITCHED_OFF").unwrap_or_default();
+    Mutex::new(names.split(',').map(str::to_owned).collect())
+});
 
 #[cfg(debug_assertions)]
 mod armed {

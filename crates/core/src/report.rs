@@ -3,8 +3,15 @@
 //!
 //! Identifiers are GUIDs, times RFC 3339, sizes bytes.
 
+mod requests;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use requests::{
+    PlanDifferenceReport, RequestCommentReport, RequestHistoryReport, RequestPage, RequestPlanReport,
+    RequestReport, RequestStatusReport,
+};
 
 /// A person, as the staff and the person themselves see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -171,6 +178,9 @@ pub struct PlanReport {
     pub models: Vec<ModelPlanReport>,
     /// Copies of this person's images in projects of others, which are deleted too.
     pub copies: u64,
+    /// Exported models whose digests go onto the public revocation list: those of the person's own projects, and of the models above.
+    #[serde(default)]
+    pub revoked: u64,
     /// Containers whose keys are destroyed.
     pub keys: u64,
     /// What becomes of backups.
@@ -189,8 +199,14 @@ pub struct ModelPlanReport {
     pub images: u64,
     /// Images that it still learns from afterwards.
     pub left: u64,
-    /// `solve again`, or `withdraw` when too few images are left.
+    /// `solve again`; `withdraw` when too few images are left; `train again` when its training has not ended yet.
     pub action: String,
+    /// Tags that lose their last image: they are never predicted any more.
+    #[serde(default)]
+    pub tags_emptied: u64,
+    /// Tags that keep images, but fewer than a training needs.
+    #[serde(default)]
+    pub tags_below_minimum: u64,
 }
 
 /// What happens to one kind.

@@ -1,6 +1,6 @@
 //! Calls to addresses that clients name: images to be fetched, programs to be notified. Off unless the operator allows them.
 //!
-//! **Invariant:** nothing is ever sent to an address that is not public. A client must not reach through the server what only the server
+//! **Invariant:** nothing that a client names is ever sent to an address that is not public. A client must not reach through the server what only the server
 //! can reach. Names are resolved here, and the connection goes to the addresses that were looked at, so that a name cannot change in
 //! between; redirects are followed one by one under the same rules. Proxies of the environment are not used.
 
@@ -13,10 +13,11 @@ use bytes::Bytes;
 use habeas_core::{Error, Result, fault};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
 pub use address::is_public;
+pub use reqwest::Method;
 
 /// How long a call may take altogether.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,6 +33,8 @@ pub struct Policy {
     pub enabled: bool,
     /// The hosts that may be called, exactly or as `*.example.org`; all public ones when empty.
     pub hosts: Vec<String>,
+    /// Whether addresses that are not public may be called: only for addresses that the operator wrote into the configuration.
+    pub private: bool,
 }
 
 impl Policy {
@@ -75,16 +78,18 @@ impl Outgoing {
         }
         // Someone else may have chosen one already; it is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            .dns_resolver(PublicOnly)
-            .user_agent(concat!("habeas/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| Error::internal("the client for outgoing calls could not be made"))?;
+            .user_agent(concat!("habeas/", env!("CARGO_PKG_VERSION")));
+        if !policy.private {
+            http = http.dns_resolver(PublicOnly);
+        }
+        let http =
+            http.build().map_err(|_| Error::internal("the client for outgoing calls could not be made"))?;
         Ok(Outgoing { policy, http: Some(http) })
     }
 
@@ -118,6 +123,25 @@ impl Outgoing {
         accepted(request.send().await.map_err(unreachable)?).map(|_| ())
     }
 
+    /// Sends `body` with these headers and returns at most `most` bytes of a 2xx answer. Errors as for [`Outgoing::get`]. Redirects are
+    /// refused: what is sent is meant for this address alone.
+    pub async fn send(
+        &self,
+        method: Method,
+        address: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        most: u64,
+    ) -> Result<Fetched> {
+        let (url, http) = (self.checked(address)?, self.client()?);
+        let mut request = http.request(method, url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.map_err(unreachable)?;
+        self::body(accepted(response)?, most).await
+    }
+
     fn client(&self) -> Result<&reqwest::Client> {
         self.http.as_ref().ok_or_else(|| {
             Error::invalid("this server makes no outgoing calls")
@@ -139,7 +163,7 @@ impl Outgoing {
         }
         // A number in place of a name is not resolved. Odd spellings of it were brought into one by the parser.
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if literal.is_ok_and(|ip| !may_call(ip)) {
+        if !self.policy.private && literal.is_ok_and(|ip| !may_call(ip)) {
             return Err(refused("it is not public"));
         }
         Ok(url)
@@ -229,7 +253,7 @@ mod tests {
 
     fn outgoing(hosts: &[&str]) -> Outgoing {
         let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
-        Outgoing::new(Policy { enabled: true, hosts }).unwrap()
+        Outgoing::new(Policy { enabled: true, hosts, private: false }).unwrap()
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Server {
         logs::start(settings)?;
         let store = Store::open(settings.store_options()?, ambient).await.map_err(anyhow::Error::new)?;
         let models = Models::new(store.clone(), settings.model_options())?;
-        let rights = Rights::new(Access::new(store)?, models.clone());
+        let access = Access::new(store, settings.issuers()?)?;
+        let rights = Rights::new(access, models.clone(), settings.request_options()?);
         let mut limits = Limits::default();
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
         limits.images_per_project = settings.images_per_project.or(limits.images_per_project);
@@ -152,12 +153,16 @@ impl Server {
         Ok(format!("{scheme}://{address}"))
     }
 
-    /// Stops in order: no new connection, requests in hand finish, the task in hand finishes, telemetry is written.
+    /// Stops in order: no new connection, requests in hand finish, the task in hand finishes, a training in hand is given back, telemetry
+    /// is written.
     pub async fn stop(mut self) {
         self.stop.cancel();
         self.worker.stop();
         self.model_worker.stop();
         while self.work.join_next().await.is_some() {}
+        if let Err(error) = self.app.store().write(|tx| tx.release_leases().map(|_| ())).await {
+            tracing::warn!(error = format_args!("{error:#}"), "tasks in hand were not given back");
+        }
         if let Err(error) = self.app.access().telemetry().flush().await {
             tracing::warn!(error = format_args!("{error:#}"), "the last telemetry was not written");
         }
@@ -184,10 +189,17 @@ fn router(app: &App, settings: &Settings) -> Router {
         let app = app.clone();
         Arc::new(move |project, image| habeas_wire::custom_vision::thumbnail_address(&app, project, image))
     };
+    let base: habeas_portal::BaseAddress = {
+        let app = app.clone();
+        Arc::new(move |headers| {
+            habeas_wire::caller::base_address(headers, app.public_address.as_deref(), app.tls)
+        })
+    };
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
-        .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail))
+        .merge(habeas_wire::oauth::router().with_state(app.clone()))
+        .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail, base))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
             settings.upload_timeout_seconds.unwrap_or(60),
         )));

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, CommandFactory as _};
+use habeas_access::oidc::{IssuerSettings, Issuers};
+use habeas_core::requests::deadline::Deadlines;
+use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -116,6 +119,21 @@ settings! {
         /// Images of each tag that a detector needs (15 if not given)
         #[arg(long, env = "HABEAS_IMAGES_PER_DETECTED_TAG", value_name = "COUNT")]
         images_per_detected_tag: u64,
+        /// TOML file of the issuers with which persons may sign in; it holds client secrets: readable by its owner only
+        #[arg(long, env = "HABEAS_OIDC_FILE", value_name = "FILE")]
+        oidc_file: PathBuf,
+        /// Laws and their times to answer requests, the usual one first (`gdpr = 1 month + 2 months, ccpa = 45 days + 45 days` if not given)
+        #[arg(long, env = "HABEAS_REQUEST_REGIMES", value_name = "NAME = ANSWER + EXTENSION,...")]
+        request_regimes: String,
+        /// Days besides Saturdays and Sundays on which no time to answer ends
+        #[arg(long, env = "HABEAS_HOLIDAYS", value_name = "DATE,...")]
+        holidays: String,
+        /// Days that a person has to call off the erasure they asked for, at most 14 (0 if not given)
+        #[arg(long, env = "HABEAS_UNDO_DAYS", value_name = "DAYS")]
+        undo_days: u32,
+        /// Folder for letters to persons, as .eml files, if no mail server is given; `outbox` in the data directory if not given
+        #[arg(long, env = "HABEAS_OUTBOX", value_name = "DIR")]
+        outbox: PathBuf,
     }
 }
 
@@ -127,6 +145,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "HABEAS_URL",
     "HABEAS_PASSWORD",
     "HABEAS_FAULT",
+    "HABEAS_SWITCHED_OFF",
     "HABEAS_NEW_PASSPHRASE",
     "HABEAS_SOURCE_KEY",
 ];
@@ -202,9 +221,44 @@ impl Settings {
         let hosts = self.fetch_hosts.as_deref().unwrap_or_default().split(',');
         options.outgoing = habeas_fetch::Policy {
             enabled: self.fetch_urls.unwrap_or(false),
+            private: false,
             hosts: hosts.map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
         };
         options
+    }
+
+    /// The issuers with which persons may sign in: the tables `[[issuer]]` of the file that names them.
+    pub fn issuers(&self) -> anyhow::Result<Issuers> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            issuer: Vec<IssuerSettings>,
+        }
+        let Some(path) = &self.oidc_file else { return Ok(Issuers::default()) };
+        let text = Zeroizing::new(
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+        );
+        // The parser's own words would quote the line, and with it a secret.
+        let file: File = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))?;
+        Ok(Issuers::new(file.issuer)?)
+    }
+
+    /// How data-subject requests are answered.
+    pub fn request_options(&self) -> anyhow::Result<RequestOptions> {
+        let undo_days = self.undo_days.unwrap_or(0);
+        ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
+        let deadlines = Deadlines::parse(self.request_regimes.as_deref(), self.holidays.as_deref())
+            .map_err(|error| anyhow::anyhow!("request-regimes or holidays: {error}"))?;
+        let folder = self.outbox.clone().unwrap_or_else(|| self.data().join("outbox"));
+        let scheme = if self.tls() { "https" } else { "http" };
+        let address = self.public_address.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen()));
+        Ok(RequestOptions {
+            deadlines,
+            undo_days,
+            mailer: Some(Mailer::Outbox(folder)),
+            address: address.trim_end_matches('/').to_owned(),
+        })
     }
 
     fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {

@@ -9,10 +9,10 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use habeas_core::kinds::{IterationDoc, ScoredTag, TrainingType};
+use habeas_core::kinds::{IterationDoc, ModelState, ScoredTag, TrainingType};
 use habeas_core::{Error, Id, Result};
 use habeas_learn::detection::{self, Detector, FeatureMaps};
-use habeas_learn::head::Classifier;
+use habeas_learn::head::{Classifier, Sums};
 use habeas_learn::{imaging, pixels};
 use habeas_onnx::{PHI_V1, Runner};
 
@@ -54,14 +54,16 @@ impl Extractor {
 /// One image as training sees it.
 pub(crate) struct InputImage {
     pub(crate) id: Id,
-    pub(crate) features: Vec<u8>,
     /// Places of its tags in [`Input::tags`], ascending.
     pub(crate) tags: Vec<u32>,
     /// Boxes: place of the tag; left, top, width, height.
     pub(crate) regions: Vec<(u32, [f64; 4])>,
 }
 
-/// Everything that a model is a function of.
+/// Loads the stored features of images: of each of them, in the order given, or an error.
+pub(crate) type Features<'a> = dyn FnMut(&[Id]) -> Result<Vec<Vec<u8>>> + 'a;
+
+/// Everything that a model is a function of, but the features of the images.
 pub(crate) struct Input {
     pub(crate) detection: bool,
     pub(crate) multiclass: bool,
@@ -72,12 +74,23 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Brings snapshot and features together. Features of images that the snapshot does not have are left out.
-    pub(crate) fn new(doc: &IterationDoc, set: &TrainingSet, features: Vec<(Id, Vec<u8>)>) -> Result<Input> {
-        let tags: Vec<Id> = doc.tags.iter().map(|tag| tag.id).collect();
+    /// What the snapshot has of these images. Those that it does not have are left out.
+    pub(crate) fn new(doc: &IterationDoc, set: &TrainingSet, images: &[Id]) -> Input {
+        let tags = doc.tags.iter().map(|tag| tag.id).collect();
+        Input::of(doc.classification_type.as_deref(), doc.training_type, tags, set, images)
+    }
+
+    /// The same from the parts of an iteration that matter.
+    pub(crate) fn of(
+        classification_type: Option<&str>,
+        training_type: TrainingType,
+        tags: Vec<Id>,
+        set: &TrainingSet,
+        images: &[Id],
+    ) -> Input {
         let place = |id: &Id| tags.iter().position(|tag| tag == id).map(|place| place as u32);
-        let mut images = Vec::with_capacity(features.len());
-        for (id, features) in features {
+        let mut known = Vec::with_capacity(images.len());
+        for &id in images {
             let Ok(found) = set.images.binary_search_by_key(&id, |image| image.id) else { continue };
             let image = &set.images[found];
             let mut carried: Vec<u32> = image.tags.iter().filter_map(|(tag, _)| place(tag)).collect();
@@ -89,23 +102,27 @@ impl Input {
                     Some((place(&region.tag)?, [region.left, region.top, region.width, region.height]))
                 })
                 .collect();
-            images.push(InputImage { id, features, tags: carried, regions });
+            known.push(InputImage { id, tags: carried, regions });
         }
-        images.sort_by_key(|image| image.id);
-        Ok(Input {
-            detection: doc.classification_type.is_none(),
-            multiclass: doc.classification_type.as_deref() == Some("Multiclass"),
-            advanced: doc.training_type == TrainingType::Advanced,
+        known.sort_by_key(|image| image.id);
+        Input {
+            detection: classification_type.is_none(),
+            multiclass: classification_type == Some("Multiclass"),
+            advanced: training_type == TrainingType::Advanced,
             tags,
-            images,
-        })
+            images: known,
+        }
     }
 }
 
-/// What a training gives, as it is stored.
+/// What a training or an unlearning gives, as it is stored.
 pub(crate) struct Computed {
+    pub(crate) state: ModelState,
     pub(crate) weights: Vec<u8>,
-    pub(crate) evaluation: Vec<u8>,
+    /// None of interim weights.
+    pub(crate) evaluation: Option<Vec<u8>>,
+    /// Where they are worth keeping: those of more rows than features.
+    pub(crate) sums: Option<Sums>,
     pub(crate) sums_digest: String,
     pub(crate) state_digest: String,
 }
@@ -244,16 +261,37 @@ impl Compute {
         Ok(pixels::features_of_row(&pixels::row_from_bytes(features).ok_or_else(damaged)?))
     }
 
-    /// Everything about a model. [`habeas_core::ErrorKind::Invalid`] when there is nothing to learn.
-    pub(crate) fn train(&self, input: &Input, cancelled: &AtomicBool) -> Result<Computed> {
+    /// Everything about a model. `kept` are the sums over the same images, if they are there. [`habeas_core::ErrorKind::Invalid`] when
+    /// there is nothing to learn.
+    pub(crate) fn train(
+        &self,
+        input: &Input,
+        features: &mut Features<'_>,
+        kept: Option<Sums>,
+        cancelled: &AtomicBool,
+    ) -> Result<Computed> {
         let mut watch = |_: f32| {
             if cancelled.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         if input.detection {
-            detecting::train(input, self.threads, &mut watch)
+            detecting::train(input, features, self.threads, &mut watch)
         } else {
-            classifying::train(input, self.threads, &mut watch)
+            classifying::train(input, features, kept, self.threads, &mut watch)
         }
+    }
+
+    /// What a classifier answers with until everything about it is computed again: the weights of `input`, with the penalty and the
+    /// calibration of `old`. `kept` are the sums over `input` and `gone` together; with them `features` is asked for `gone` only, unless
+    /// few images are left.
+    pub(crate) fn interim(
+        &self,
+        input: &Input,
+        gone: &Input,
+        old: Classifier,
+        kept: Option<Sums>,
+        features: &mut Features<'_>,
+    ) -> Result<Computed> {
+        classifying::interim(input, gone, old, kept, features, self.threads)
     }
 
     /// Opens stored weights.
@@ -348,6 +386,11 @@ impl Compute {
 /// An id as `habeas_learn` has it.
 fn number(id: Id) -> u128 {
     u128::from_be_bytes(*id.as_bytes())
+}
+
+/// The id that is this number.
+fn id(number: u128) -> Id {
+    Id::from_bytes(number.to_be_bytes())
 }
 
 fn loaded(

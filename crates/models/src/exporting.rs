@@ -225,7 +225,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), archive.len() as u64, "application/zip");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(export, &[&announced])).await?;
-        self.store().blobs().put(&blob, &archive).await?;
+        self.store().put_announced(&blob, &archive).await?;
         fault::point("export.model_stored");
         self.store()
             .write(move |tx| {

@@ -1,10 +1,11 @@
 //! What the feature extractors made of images: computed once, stored with the image, under the image's own key.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use habeas_core::kinds::{Image, ImageDoc, KeptImage};
-use habeas_core::{BlobRef, Error, Id, Kind, Node, Result};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result};
 
 use crate::Models;
 use crate::compute::{Compute, Extractor};
@@ -46,7 +47,9 @@ impl Models {
             .map(|image| async move {
                 let node = self.store().read(move |tx| find_image(tx, image)).await?;
                 match node.as_ref().and_then(|node| node.doc.features.get(extractor.name())) {
-                    Some(blob) => Ok::<_, Error>(Some((image, self.store().blobs().get(blob).await?))),
+                    Some(blob) => {
+                        Ok::<_, Error>(self.bytes_of(image, blob).await?.map(|features| (image, features)))
+                    }
                     None => Ok(None),
                 }
             })
@@ -56,22 +59,40 @@ impl Models {
         Ok(found.into_iter().flatten().collect())
     }
 
+    /// The stored features of all of these images, in the order given; of those that are being erased what is held until then.
+    /// [`ErrorKind::Unavailable`] when one is gone.
+    pub(crate) async fn all_features(&self, extractor: Extractor, images: &[Id]) -> Result<Vec<Vec<u8>>> {
+        let mut found: HashMap<Id, Vec<u8>> =
+            self.load_features(extractor, images).await?.into_iter().collect();
+        images
+            .iter()
+            .map(|image| {
+                found.remove(image).or_else(|| self.inner.leaving.get(extractor, *image)).ok_or_else(|| {
+                    Error::unavailable("an image was erased while a model was computed from its features")
+                })
+            })
+            .collect()
+    }
+
     /// The features of one image, made and stored when there are none yet; none when the image is gone.
     pub(crate) async fn features_of(&self, extractor: Extractor, image: Id) -> Result<Option<Vec<u8>>> {
         let Some(node) = self.store().read(move |tx| find_image(tx, image)).await? else { return Ok(None) };
         if let Some(blob) = node.doc.features.get(extractor.name()) {
-            return self.store().blobs().get(blob).await.map(Some);
+            return self.bytes_of(image, blob).await;
         }
-        let original = self.store().blobs().get(&node.doc.original).await?;
+        let Some(original) = self.bytes_of(image, &node.doc.original).await? else { return Ok(None) };
         let features = self.extract(extractor, original).await?;
         let blob = BlobRef::new(self.store().ambient(), features.len() as u64, MEDIA_TYPE);
         let announced = blob.clone();
         let stored = self.store().write(move |tx| tx.announce_blobs(image, &[&announced])).await;
-        match stored {
-            Err(error) if error.kind == habeas_core::ErrorKind::NotFound => return Ok(None),
+        match stored.map_err(deferred) {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             result => result?,
         }
-        self.store().blobs().put(&blob, &features).await?;
+        match self.store().put_announced(&blob, &features).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        }
         self.store()
             .write(move |tx| {
                 let Some(mut node) = find_image(tx, image)? else { return tx.release_blobs(&[blob.id]) };
@@ -83,8 +104,22 @@ impl Models {
                 update_image(tx, &node)?;
                 tx.attach_blobs(image, &[&blob])
             })
-            .await?;
+            .await
+            .map_err(deferred)?;
         Ok(Some(features))
+    }
+
+    /// The bytes of a blob of an image; none when the image is gone, which may have happened since the blob was looked up.
+    async fn bytes_of(&self, image: Id, blob: &BlobRef) -> Result<Option<Vec<u8>>> {
+        match self.store().blobs().get(blob).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                match self.store().read(move |tx| tx.position(image)).await? {
+                    None => Ok(None),
+                    Some(_) => Err(Error::damaged(format!("a file of image {image} is missing"))),
+                }
+            }
+            result => result.map(Some),
+        }
     }
 
     /// The features of the bytes of an image, as they are stored, when it is this image's turn.
@@ -111,6 +146,14 @@ impl Models {
         })
         .await
         .map_err(|_| Error::internal("an image's features could not be computed"))?
+    }
+}
+
+/// An image whose holder is being erased gets no features any more: whoever needs them tries again when it is gone, or is kept after all.
+fn deferred(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::Frozen => Error::unavailable("an image's holder is being erased"),
+        _ => error,
     }
 }
 

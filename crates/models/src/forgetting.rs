@@ -1,8 +1,9 @@
 //! Unlearning: models solved again without what was erased.
 //!
 //! The order is: what is removed leaves the tree in one transaction, which also enqueues the task that solves every model again that learned
-//! from it. Whoever asks such a model before waits until it is solved: weights that know something that is gone answer nobody. A model is
-//! solved from the stored rows of what is left, so it is the model that never saw the rest, bit for bit. Models that were trained elsewhere have no weights here:
+//! from it. Whoever asks such a model before waits until it is solved: weights that know something that is gone answer nobody. Of a
+//! classifier of many images interim weights are solved first ([`crate::interim`]). In the end a model is
+//! solved from the exact sums and the stored rows of what is left, so it is the model that never saw the rest, bit for bit. Models that were trained elsewhere have no weights here:
 //! [`Models::taint`](crate::Models) marks them.
 
 use std::collections::BTreeSet;
@@ -10,19 +11,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use habeas_core::kinds::{
-    Image, Iteration, IterationStatus, ModelExport, ModelState, StoredPrediction, TrainedModel,
+    Image, Iteration, IterationDoc, IterationStatus, ModelExport, ModelState, StoredPrediction, Suggestion,
+    TrainedModel,
 };
 use habeas_core::node::{AttrKey, Relation};
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Result, fault};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result, fault};
 use habeas_store::ledger::Record;
 use habeas_store::{Page, Removed, TaskRow, TaskState, Tx};
 use serde::Deserialize as _;
 
-use crate::Models;
-use crate::compute::Extractor;
+use crate::compute::{Computed, Extractor};
 use crate::iterations::find_image;
 use crate::rescued::remove_exports;
-use crate::training::{IterationTask, Known, gone, known};
+use crate::training::{IterationTask, Known, gone, known, tag_ids};
+use crate::{Models, TrainingSet};
+
+/// How far a model is solved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Until it can answer.
+    AtOnce,
+    /// Until everything about it is computed.
+    Final,
+}
 
 /// Images below which an iteration is withdrawn after an erasure: nothing can be learned from one.
 pub const LEAST_IMAGES: u64 = 2;
@@ -46,6 +57,7 @@ impl Models {
     pub async fn erase_images(&self, images: &[Id]) -> Result<Vec<Removed>> {
         let roots = images.to_vec();
         let images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
+        let _held = self.hold_leaving(&images).await?;
         let removed = self
             .store()
             .write(move |tx| {
@@ -64,7 +76,7 @@ impl Models {
         learners.sort_unstable();
         learners.dedup();
         for iteration in learners {
-            self.bring_up_to_date(iteration).await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         self.wake();
         Ok(removed)
@@ -97,24 +109,27 @@ impl Models {
                 .filter(|(learner, _)| *learner == iteration)
                 .map(|(_, image)| *image)
                 .collect();
-            let done = self
-                .store()
+            self.store()
                 .write(move |tx| {
                     for image in &leaving {
                         tx.disconnect(iteration, *image, Relation::LearnedFrom)?;
                     }
                     tx.enqueue_forgetting(iteration).map(|_| ())
                 })
-                .await;
-            match done {
-                // Its holder is being erased, too: it goes with them.
-                Err(error) if error.kind == ErrorKind::Frozen => continue,
-                result => result?,
-            }
-            self.bring_up_to_date(iteration).await?;
+                .await?;
+            self.bring_up_to_date_unless_frozen(iteration).await?;
         }
         fault::point("forget.holder");
         Ok(touched)
+    }
+
+    /// The same as [`Models::bring_up_to_date`], but for an iteration whose holder is being erased, too: that goes with them, or its own
+    /// task brings it up to date once they are not erased after all.
+    async fn bring_up_to_date_unless_frozen(&self, iteration: Id) -> Result<()> {
+        match self.bring_up_to_date(iteration).await {
+            Err(error) if error.kind == ErrorKind::Frozen => Ok(()),
+            result => result,
+        }
     }
 
     /// Sees to it that the weights of an iteration know nothing that is gone.
@@ -125,7 +140,7 @@ impl Models {
             let learned = known.learned.len() as u64;
             match (&known.node.doc.model, &known.node.doc.imported) {
                 (Some(model), _) if model.images != learned => {
-                    self.solve_again(known).await?;
+                    self.solve_again(known, Pace::AtOnce).await?;
                 }
                 (None, Some(imported)) if imported.images != learned => self.taint(known).await?,
                 _ => return Ok(()),
@@ -133,17 +148,21 @@ impl Models {
         }
     }
 
-    /// Brings an iteration up to date and tells what it is now; none when it is gone or not trained.
+    /// Brings an iteration up to date, makes it final and tells what it is now; none when it is gone or not trained. Interim weights of this
+    /// and other iterations do not wait for it.
     pub async fn forget(&self, iteration: Id) -> Result<Option<Forgotten>> {
         self.bring_up_to_date(iteration).await?;
-        let _turn = self.inner.forgetting.lock().await;
+        let _turn = self.inner.finishing.lock().await;
         loop {
+            self.bring_up_to_date(iteration).await?;
             let Some(known) = self.store().read(move |tx| known(tx, iteration)).await? else {
                 return Ok(None);
             };
             let images = known.learned.len() as u64;
             match &known.node.doc.model {
-                Some(model) if model.state == ModelState::Final && model.images == images => {
+                // Something went in between.
+                Some(model) if model.images != images => {}
+                Some(model) if model.state == ModelState::Final => {
                     return Ok(Some(Forgotten {
                         iteration,
                         state_digest: Some(model.state_digest.clone()),
@@ -151,7 +170,7 @@ impl Models {
                         unlearned: model.unlearned,
                     }));
                 }
-                Some(_) => self.solve_again(known).await?,
+                Some(_) => self.solve_again(known, Pace::Final).await?,
                 None if known.node.doc.status == IterationStatus::Failed => {
                     return Ok(Some(Forgotten { iteration, state_digest: None, images, unlearned: 0 }));
                 }
@@ -163,48 +182,68 @@ impl Models {
     pub(crate) async fn run_forgetting(&self, task: &TaskRow) -> Result<()> {
         let IterationTask { iteration } = IterationTask::deserialize(&task.payload)?;
         let watch = self.watch(task, iteration);
-        let result = self.forget(iteration).await;
+        let result = match self.forget(iteration).await {
+            Ok(Some(forgotten)) if forgotten.state_digest.is_some() => self.suggest_again(iteration).await,
+            result => result.map(|_| ()),
+        };
         drop(watch);
         let (id, attempts) = (task.id, task.attempts + 1);
         match result {
-            Ok(_) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen) => {
+            Ok(()) => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            Err(error) if error.kind == ErrorKind::NotFound => {
                 self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
             }
             Err(error) => {
                 self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
-                Err(error)
+                // Until its holder is gone, or kept after all.
+                if error.kind == ErrorKind::Frozen { Ok(()) } else { Err(error) }
             }
         }
     }
 
-    /// Solves an iteration from the features of the images that are left, and swaps its model. What was exported of the old one is revoked.
-    async fn solve_again(&self, known: Known) -> Result<()> {
+    /// Solves an iteration from what is left, and swaps its model. What was exported of the old one is revoked.
+    async fn solve_again(&self, known: Known, pace: Pace) -> Result<()> {
         let iteration = known.node.id;
         let extractor = Extractor::of(&known.node.doc);
         let mut set = self.snapshot(&known.node).await?;
-        let tags: Vec<Id> = known.node.doc.tags.iter().map(|tag| tag.id).collect();
-        set.images.retain(|image| {
-            known.learned.binary_search(&image.id).is_ok()
-                || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
-        });
+        let left_out = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
         let old = known
             .node
             .doc
             .model
             .clone()
             .ok_or_else(|| Error::internal("an iteration without a model was to be solved again"))?;
-        let computed = self.compute(&known, &set, extractor, &Arc::new(AtomicBool::new(false))).await;
+        let computed = self.solve(&known, &set, &left_out, extractor, &old, pace).await;
         let computed = match computed {
             Err(error) if error.kind == ErrorKind::Invalid => None,
+            // The caller looks again.
+            Err(error)
+                if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::NotFound)
+                    && self.is_stale(&known).await? =>
+            {
+                return Ok(());
+            }
             result => Some(result?),
         };
+        let same_sums = old.sums.clone().filter(|_| {
+            computed
+                .as_ref()
+                .is_some_and(|computed| computed.sums.is_some() && computed.sums_digest == old.sums_digest)
+        });
+        let still_used = same_sums.as_ref().map(|blob| blob.id);
         let set_blob = self.store_set(iteration, &set).await?;
         let unlearned = old.unlearned + old.images.saturating_sub(known.learned.len() as u64);
         let stored = match &computed {
             Some(computed) => Some(
-                self.store_model(iteration, extractor, computed, known.learned.len() as u64, unlearned)
-                    .await?,
+                self.store_model(
+                    iteration,
+                    extractor,
+                    computed,
+                    same_sums,
+                    known.learned.len() as u64,
+                    unlearned,
+                )
+                .await?,
             ),
             None => None,
         };
@@ -224,7 +263,8 @@ impl Models {
                     return Ok(Vec::new());
                 }
                 let mut node = now.node;
-                let replaced = blobs_of(node.doc.training_set.as_ref(), node.doc.model.as_ref());
+                let mut replaced = blobs_of(node.doc.training_set.as_ref(), node.doc.model.as_ref());
+                replaced.retain(|blob| Some(*blob) != still_used);
                 for tag in &mut node.doc.tags {
                     tag.image_count = counts.get(&tag.id).copied().unwrap_or(0);
                 }
@@ -248,7 +288,9 @@ impl Models {
                 tx.update::<Iteration>(&node)?;
                 tx.attach_blobs(iteration, &[&set_blob])?;
                 tx.release_blobs(&replaced)?;
-                remove_exports(tx, iteration)
+                let mut removed = remove_exports(tx, iteration)?;
+                removed.extend(withdraw_suggestions(tx, &node)?);
+                Ok(removed)
             })
             .await?;
         for removal in &removed {
@@ -256,6 +298,24 @@ impl Models {
         }
         fault::point("forget.swapped");
         Ok(())
+    }
+
+    /// The model without `gone`: the whole of it, or where that takes long and there is no hurry for it, its interim weights.
+    async fn solve(
+        &self,
+        known: &Known,
+        set: &TrainingSet,
+        gone: &TrainingSet,
+        extractor: Extractor,
+        old: &TrainedModel,
+        pace: Pace,
+    ) -> Result<Computed> {
+        let many = known.learned.len() > self.inner.options.final_at_once;
+        if pace == Pace::AtOnce && many && known.node.doc.classification_type.is_some() {
+            return self.interim(known, set, gone, extractor, old).await;
+        }
+        let kept = if gone.images.is_empty() { self.kept_sums(old).await? } else { None };
+        self.compute(known, set, extractor, kept, &Arc::new(AtomicBool::new(false))).await
     }
 
     /// Puts the digests of an iteration's exported models on the revocation list.
@@ -274,6 +334,24 @@ impl Models {
             .with_ledger(move |ledger| ledger.append(&[Record::ModelsRevoked { digests }]).map(|_| ()))
             .await
     }
+}
+
+/// Withdraws what an iteration has suggested for images, since the old weights said it: of one that still answers until it is asked again
+/// ([`Models::suggest_again`]), of one that does not for good.
+fn withdraw_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Result<Vec<Removed>> {
+    let mut removed = Vec::new();
+    for mut suggestion in tx.grandchildren::<Suggestion>(iteration.parent.unwrap_or(Id::NIL))? {
+        if suggestion.doc.iteration != iteration.id {
+            continue;
+        }
+        if iteration.doc.model.is_some() {
+            suggestion.doc.predictions.clear();
+            tx.update::<Suggestion>(&suggestion)?;
+        } else {
+            removed.push(tx.remove(suggestion.id)?);
+        }
+    }
+    Ok(removed)
 }
 
 fn blobs_of(set: Option<&BlobRef>, model: Option<&TrainedModel>) -> Vec<Id> {
@@ -298,7 +376,8 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
     Ok(images)
 }
 
-/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored. Two persons who have copies of each
+/// other's images and are erased at the same time must not wait for each other.
 fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
@@ -306,14 +385,14 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     while let Some(prediction) =
         tx.child_by_text::<StoredPrediction>(project, AttrKey::ContentHash, &node.doc.sha256)?
     {
-        removed.push(tx.remove(prediction.id)?);
+        removed.push(tx.remove_also_frozen(prediction.id)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
     // Also what was copied after the copies were looked for: an import may be at work.
     for copy in tx.sources(image, Relation::CopyOf)? {
         removed.extend(remove_with_predictions(tx, copy)?);
     }
-    removed.push(tx.remove(image)?);
+    removed.push(tx.remove_also_frozen(image)?);
     Ok(removed)
 }
 

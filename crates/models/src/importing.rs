@@ -218,11 +218,11 @@ impl Models {
             .map(|image| async move {
                 for (original, copy) in image.blobs() {
                     match self.store().blobs().get(original).await {
-                        Ok(bytes) => self.store().blobs().put(copy, &bytes).await?,
+                        Ok(bytes) => self.store().put_announced(copy, &bytes).await?,
                         // Erased in the meantime; the announced copies are collected later.
                         Err(error) if error.kind == ErrorKind::NotFound => return Ok::<_, Error>(None),
                         Err(error) => return Err(error),
-                    };
+                    }
                 }
                 Ok(Some(image))
             })
@@ -312,7 +312,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(target, &[&announced])).await?;
-        self.store().blobs().put(&blob, &bytes).await?;
+        self.store().put_announced(&blob, &bytes).await?;
         let ids: Vec<Id> = doc.tags.iter().map(|tag| tag.id).collect();
         let learned: Vec<Id> = set.carrying(&ids).map(|image| image.id).collect();
         let work = work.clone();

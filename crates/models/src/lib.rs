@@ -11,16 +11,21 @@ mod compute;
 mod evaluating;
 pub mod exporting;
 mod features;
+mod foreseeing;
 mod forgetting;
 pub mod importing;
+mod interim;
 mod iterations;
 mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
+mod snapshots;
 mod starting;
+mod suggesting;
 mod training;
 mod training_set;
+mod verifying;
 mod worker;
 
 use std::sync::Arc;
@@ -33,17 +38,20 @@ use tokio::sync::{Notify, Semaphore};
 
 pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
 pub use features::update_image;
+pub use foreseeing::TagsLeft;
 pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
 pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use rescued::{ImportedIteration, removed_items};
+pub use rescued::{ImportedIteration, is_being_recorded};
 pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
+pub use verifying::{ExportedFiles, Verdict, Verification, verify};
 pub use worker::ModelWorker;
 
 use compute::Compute;
+use interim::Leaving;
 use predicting::Loaded;
 
 /// How models are trained and asked.
@@ -55,6 +63,8 @@ pub struct Options {
     pub decoding: imaging::Limits,
     /// Threads that extract features and solve at a time.
     pub threads: usize,
+    /// Images up to which a model that has to forget is computed anew at once; of more, interim weights answer until it is.
+    pub final_at_once: usize,
     /// Trained models kept in memory for predictions.
     pub cached_models: usize,
     /// Which calls to addresses that clients name are allowed.
@@ -67,6 +77,7 @@ impl Default for Options {
             training: TrainingLimits::default(),
             decoding: imaging::Limits::default(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            final_at_once: 500,
             cached_models: 32,
             outgoing: Policy::default(),
         }
@@ -86,10 +97,16 @@ struct Inner {
     /// Feature extractions at a time, in training and in prediction.
     extractions: Arc<Semaphore>,
     loaded: Loaded,
+    leaving: Leaving,
     outgoing: Outgoing,
-    /// Solving one iteration again at a time: whoever needs its weights waits here.
+    /// Solving the weights of one iteration again at a time: whoever needs them waits here.
     forgetting: tokio::sync::Mutex<()>,
+    /// Making one iteration final at a time: that can take minutes and much memory, and nobody who needs weights waits for it.
+    finishing: tokio::sync::Mutex<()>,
+    removed: tokio::sync::Mutex<Option<rescued::RemovedHere>>,
+    snapshots: snapshots::Snapshots,
     wake: Arc<Notify>,
+    wake_outgoing: Arc<Notify>,
 }
 
 impl Models {
@@ -106,9 +123,14 @@ impl Models {
                 compute,
                 extractions,
                 loaded,
+                leaving: Leaving::default(),
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
+                finishing: tokio::sync::Mutex::new(()),
+                removed: tokio::sync::Mutex::default(),
+                snapshots: snapshots::Snapshots::default(),
                 wake: Arc::new(Notify::new()),
+                wake_outgoing: Arc::new(Notify::new()),
             }),
         })
     }
@@ -128,9 +150,10 @@ impl Models {
         self.inner.options.training
     }
 
-    /// Wakes the worker of the long lane: a task was enqueued.
+    /// Wakes the workers of the long lane and of outgoing calls: a task was enqueued.
     pub fn wake(&self) {
         self.inner.wake.notify_one();
+        self.inner.wake_outgoing.notify_one();
     }
 }
 

@@ -3,13 +3,16 @@
 //! Weights that are not held cannot be unlearned. An image that leaves such an iteration taints it for good: the count stands in view and
 //! export, and what was exported of its model is revoked and deleted.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use habeas_core::kinds::{
     ImportedModel, Iteration, IterationDoc, ModelExport, ModelExportDoc, ModelExportState,
 };
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Error, Id, Result, Timestamp};
 use habeas_store::ledger::Record;
-use habeas_store::{New, Page, Removed, Tx};
+use habeas_store::{New, Page, Removed, TaskKind, Tx};
 
 use crate::iterations::find_image;
 use crate::training::{Known, gone, known};
@@ -28,16 +31,41 @@ pub struct ImportedIteration {
     pub set: TrainingSet,
 }
 
-/// The items that were deleted or erased from `project`.
-pub fn removed_items(records: Vec<Record>, project: Id) -> Vec<Id> {
-    records
-        .into_iter()
-        .filter_map(|record| match record {
+/// Whether this item was removed, though the ledger may not say so yet: the task that writes it there is committed with the removal. Ask
+/// the ledger first.
+pub fn is_being_recorded(tx: &mut Tx<'_>, item: Id) -> Result<bool> {
+    Ok(!tx.tasks_about(item, TaskKind::RecordErasure)?.is_empty())
+}
+
+/// What was removed from the project that was last asked about.
+#[derive(Debug)]
+pub(crate) struct RemovedHere {
+    project: Id,
+    /// How far the ledger was.
+    position: u64,
+    items: Arc<HashSet<Id>>,
+}
+
+impl Models {
+    /// The items that were deleted or erased from `project`, as far as the ledger says so.
+    pub async fn removed_from(&self, project: Id) -> Result<Arc<HashSet<Id>>> {
+        let position = self.store().with_ledger(|ledger| Ok(ledger.position())).await?;
+        let mut last = self.inner.removed.lock().await;
+        // An import asks for every item that it brings.
+        if let Some(last) = last.as_ref()
+            && (last.project, last.position) == (project, position)
+        {
+            return Ok(Arc::clone(&last.items));
+        }
+        let records = self.store().with_ledger(|ledger| ledger.replay(0)).await?;
+        let items = records.into_iter().filter_map(|record| match record {
             Record::ItemErased { items, container } if container == project => Some(items),
             _ => None,
-        })
-        .flatten()
-        .collect()
+        });
+        let items = Arc::new(items.flatten().collect());
+        *last = Some(RemovedHere { project, position, items: Arc::clone(&items) });
+        Ok(items)
+    }
 }
 
 impl Models {
@@ -50,8 +78,7 @@ impl Models {
         check: impl Fn(&mut Tx<'_>) -> Result<bool> + Send + 'static,
     ) -> Result<bool> {
         imported.set.images.sort_by_key(|image| image.id);
-        let records = self.store().with_ledger(|ledger| ledger.replay(0)).await?;
-        let removed = removed_items(records, project);
+        let removed = self.removed_from(project).await?;
         let blob = self.store_set(project, &imported.set).await?;
         imported.doc.training_set = Some(blob.clone());
         self.store()
@@ -69,7 +96,7 @@ impl Models {
                         && find_image(tx, image.id)?.is_some_and(|node| node.parent == Some(project));
                     if there {
                         learned.push(image.id);
-                    } else if removed.contains(&image.id) {
+                    } else if removed.contains(&image.id) || is_being_recorded(tx, image.id)? {
                         tainted += 1;
                     }
                 }
@@ -135,7 +162,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(parent, &[&announced])).await?;
-        self.store().blobs().put(&blob, &bytes).await?;
+        self.store().put_announced(&blob, &bytes).await?;
         Ok(blob)
     }
 

@@ -2,8 +2,8 @@
 
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::{
-    BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, Project, ProjectDoc, Region, TagType,
-    TrainingType,
+    BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, Project, ProjectDoc, ProjectStatus,
+    Region, TagType, TrainingType,
 };
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Error, Id, Node, Result};
@@ -74,7 +74,7 @@ impl Models {
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
         self.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-        self.store().blobs().put(&blob, &bytes).await?;
+        self.store().put_announced(&blob, &bytes).await?;
         let Prepared { mut doc, learned, .. } = prepared;
         doc.training_set = Some(blob.clone());
         let node = self
@@ -144,10 +144,15 @@ fn prepare(
     base: Option<&Base>,
     limits: &TrainingLimits,
 ) -> Result<Prepared> {
-    refuse_second(tx, project)?;
     let node = tx
         .get::<Project>(project)?
         .ok_or_else(|| Error::not_found("there is no such project").code("NotFoundProject"))?;
+    if node.doc.status == ProjectStatus::Importing {
+        return Err(Error::invalid("the project is still being imported")
+            .hint("wait until its status is `Succeeded`")
+            .code("BadRequestTrainingValidationFailed"));
+    }
+    refuse_second(tx, project)?;
     let iterations = tx.children::<Iteration>(project, Page { order: Order::Newest, ..Page::ALL })?;
     if let Some(most) = limits.iterations.filter(|most| iterations.len() as u64 >= *most) {
         return Err(Error::limit(format!("the project has {most} iterations, the most it may have"))
@@ -167,6 +172,7 @@ fn prepare(
         }
         base.add_to(&mut set, &tags);
     }
+    set.keep_labels(&ids);
     let training_digest = digest_of(
         node.doc.domain,
         node.doc.classification_type.as_deref(),

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, ModelState, TrainedModel};
+use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, TrainedModel};
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, Id, Node, Result, fault};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, fault};
+use habeas_learn::head::Sums;
 use habeas_store::{TaskRow, Tx};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
-use crate::compute::{Computed, Extractor, Input};
+use crate::compute::{Compute, Computed, Extractor, Features, Input};
 use crate::{Models, TrainingSet, notifying};
 
 /// Media type of weights and evaluations.
@@ -55,15 +57,25 @@ impl Models {
             if known.node.doc.status != IterationStatus::Training {
                 return Ok(());
             }
-            let set = self.snapshot(&known.node).await?;
+            let mut set = self.snapshot(&known.node).await?;
+            let erased = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
+            if !erased.images.is_empty() {
+                self.replace_set(&known, &set).await?;
+                continue;
+            }
             let extractor = Extractor::of(&known.node.doc);
             self.make_features(extractor, &known.learned, &watch.cancelled).await?;
             fault::point("train.features_made");
-            let computed = self.compute(&known, &set, extractor, &watch.cancelled).await?;
+            let computed = match self.compute(&known, &set, extractor, None, &watch.cancelled).await {
+                Err(error) if error.kind == ErrorKind::Unavailable && self.is_stale(&known).await? => {
+                    continue;
+                }
+                result => result?,
+            };
             fault::point("train.computed");
             let unlearned = 0;
             let (blobs, model) = self
-                .store_model(iteration, extractor, &computed, known.learned.len() as u64, unlearned)
+                .store_model(iteration, extractor, &computed, None, known.learned.len() as u64, unlearned)
                 .await?;
             fault::point("train.stored");
             let learned = known.learned;
@@ -98,51 +110,124 @@ impl Models {
         }
     }
 
-    /// Computes everything about a model from the features of the images that are still there.
+    /// Whether an iteration or what it learns from has changed since it was looked at.
+    pub(crate) async fn is_stale(&self, known: &Known) -> Result<bool> {
+        let iteration = known.node.id;
+        let now = self.store().read(move |tx| self::known(tx, iteration)).await?.ok_or_else(gone)?;
+        Ok(now.learned != known.learned || now.node.version != known.node.version)
+    }
+
+    /// Gives an iteration in training a snapshot without what was erased since it was taken.
+    async fn replace_set(&self, known: &Known, set: &TrainingSet) -> Result<()> {
+        let (iteration, version) = (known.node.id, known.node.version);
+        let blob = self.store_set(iteration, set).await?;
+        let counts = set.count_tags();
+        self.store()
+            .write(move |tx| {
+                let mut node = tx.get::<Iteration>(iteration)?.ok_or_else(gone)?;
+                if node.version != version {
+                    // The caller looks again.
+                    return tx.release_blobs(&[blob.id]);
+                }
+                for tag in &mut node.doc.tags {
+                    tag.image_count = counts.get(&tag.id).copied().unwrap_or(0);
+                }
+                node.doc.training_digest.clear();
+                let replaced: Vec<Id> =
+                    node.doc.training_set.replace(blob.clone()).iter().map(|old| old.id).collect();
+                tx.update::<Iteration>(&node)?;
+                tx.attach_blobs(iteration, &[&blob])?;
+                tx.release_blobs(&replaced)
+            })
+            .await
+    }
+
+    /// Computes everything about a model from the features of the images that are still there. `kept` are the sums over them, if they
+    /// are there.
     pub(crate) async fn compute(
         &self,
         known: &Known,
         set: &TrainingSet,
         extractor: Extractor,
+        kept: Option<Sums>,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<Computed> {
-        let features = self.load_features(extractor, &known.learned).await?;
-        let input = Input::new(&known.node.doc, set, features)?;
-        let (compute, cancelled) = (self.inner.compute.clone(), Arc::clone(cancelled));
-        tokio::task::spawn_blocking(move || compute.train(&input, &cancelled))
-            .await
-            .map_err(|_| Error::internal("a training could not be computed"))?
+        let input = Input::new(&known.node.doc, set, &known.learned);
+        let cancelled = Arc::clone(cancelled);
+        self.with_features(extractor, move |compute, features| {
+            compute.train(&input, features, kept, &cancelled)
+        })
+        .await
     }
 
-    /// Stores what was computed; the blobs are attached with the document that gets the model.
+    /// Computes something from features that are loaded as they are needed, on a thread of its own.
+    pub(crate) async fn with_features(
+        &self,
+        extractor: Extractor,
+        work: impl FnOnce(&Compute, &mut Features<'_>) -> Result<Computed> + Send + 'static,
+    ) -> Result<Computed> {
+        let (models, runtime) = (self.clone(), Handle::current());
+        tokio::task::spawn_blocking(move || {
+            work(&models.inner.compute, &mut |images: &[Id]| {
+                runtime.block_on(models.all_features(extractor, images))
+            })
+        })
+        .await
+        .map_err(|_| Error::internal("a training could not be computed"))?
+    }
+
+    /// Stores what was computed; the new blobs are attached with the document that gets the model. `same_sums` are those that are
+    /// stored already.
     pub(crate) async fn store_model(
         &self,
         iteration: Id,
         extractor: Extractor,
         computed: &Computed,
+        same_sums: Option<BlobRef>,
         images: u64,
         unlearned: u64,
     ) -> Result<(Vec<BlobRef>, TrainedModel)> {
         let mut blobs = Vec::new();
-        for bytes in [&computed.weights, &computed.evaluation] {
-            let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, MEDIA_TYPE);
-            let announced = blob.clone();
-            self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
-            self.store().blobs().put(&blob, bytes).await?;
-            blobs.push(blob);
+        let weights = self.announce(iteration, computed.weights.len() as u64).await?;
+        self.store().put_announced(&weights, &computed.weights).await?;
+        blobs.push(weights.clone());
+        let mut evaluation = None;
+        if let Some(bytes) = &computed.evaluation {
+            let blob = evaluation.insert(self.announce(iteration, bytes.len() as u64).await?);
+            self.store().put_announced(blob, bytes).await?;
+            blobs.push(blob.clone());
+        }
+        let mut sums = same_sums;
+        if let (Some(computed), None) = (&computed.sums, &sums) {
+            let blob = sums.insert(self.announce(iteration, computed.stored_len()).await?);
+            let mut writer = self.store().blobs().writer(blob.clone());
+            for piece in computed.pieces() {
+                writer.write(&piece).await?;
+            }
+            writer.finish().await?;
+            self.store().settle_announced(blob.id).await?;
+            blobs.push(blob.clone());
         }
         let model = TrainedModel {
-            state: ModelState::Final,
+            state: computed.state,
             extractor: extractor.name().to_owned(),
-            weights: blobs[0].clone(),
-            sums: None,
-            evaluation: Some(blobs[1].clone()),
+            weights,
+            sums,
+            evaluation,
             sums_digest: computed.sums_digest.clone(),
             state_digest: computed.state_digest.clone(),
             images,
             unlearned,
         };
         Ok((blobs, model))
+    }
+
+    /// A blob that is going to be written for an iteration.
+    async fn announce(&self, iteration: Id, size: u64) -> Result<BlobRef> {
+        let blob = BlobRef::new(self.store().ambient(), size, MEDIA_TYPE);
+        let announced = blob.clone();
+        self.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
+        Ok(blob)
     }
 
     /// Keeps the lease of a task while its work goes on, and notices when its iteration is deleted: that is how it is cancelled.
@@ -188,8 +273,15 @@ pub(crate) struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // A computation that nobody waits for any more, as at the end of a server, stops.
+        self.cancelled.store(true, Ordering::Relaxed);
         self.beat.abort();
     }
+}
+
+/// The tags that an iteration is trained on.
+pub(crate) fn tag_ids(doc: &IterationDoc) -> Vec<Id> {
+    doc.tags.iter().map(|tag| tag.id).collect()
 }
 
 pub(crate) fn gone() -> Error {

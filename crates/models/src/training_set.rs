@@ -47,6 +47,11 @@ impl TrainingSet {
         Ok(TrainingSet { images })
     }
 
+    /// The image of this id.
+    pub fn image(&self, id: Id) -> Option<&SnapshotImage> {
+        self.images.binary_search_by_key(&id, |image| image.id).ok().and_then(|place| self.images.get(place))
+    }
+
     /// Opens a stored one.
     pub(crate) async fn load(store: &Store, blob: &BlobRef) -> Result<TrainingSet> {
         Ok(serde_json::from_slice(&store.blobs().get(blob).await?)?)
@@ -55,6 +60,23 @@ impl TrainingSet {
     /// As it is stored.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Forgets labels with other tags than these: nothing is learned from them.
+    pub(crate) fn keep_labels(&mut self, tags: &[Id]) {
+        for image in &mut self.images {
+            image.tags.retain(|(tag, _)| tags.contains(tag));
+            image.regions.retain(|region| tags.contains(&region.tag));
+        }
+    }
+
+    /// Takes out images that carry one of `tags` and are not among `learned`, which is in order, and returns them: they were erased.
+    pub(crate) fn forget_erased(&mut self, learned: &[Id], tags: &[Id]) -> TrainingSet {
+        let (kept, erased) = std::mem::take(&mut self.images).into_iter().partition(|image| {
+            learned.binary_search(&image.id).is_ok() || !image.tags.iter().any(|(tag, _)| tags.contains(tag))
+        });
+        self.images = kept;
+        TrainingSet { images: erased }
     }
 
     /// How many images carry each tag.

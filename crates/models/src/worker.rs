@@ -1,10 +1,11 @@
-//! The worker of the long lane: one training, unlearning, export or import at a time, beside the prompt tasks.
+//! The workers of the long lane, one training, unlearning, export or import at a time, and of outgoing calls, beside the prompt tasks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use habeas_core::{Error, ErrorKind, Result};
 use habeas_store::{Lane, TaskKind, TaskRow, TaskState, Tx};
+use tokio::sync::Notify;
 
 use crate::Models;
 
@@ -13,7 +14,7 @@ const ATTEMPTS: u32 = 5;
 /// The longest time between two looks for due tasks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs the tasks of the long lane.
+/// Runs the tasks of the long lane, and beside them the outgoing calls: a far end that is slow to answer keeps no training waiting.
 #[derive(Debug)]
 pub struct ModelWorker {
     models: Models,
@@ -28,14 +29,19 @@ impl ModelWorker {
 
     /// Works until [`ModelWorker::stop`].
     pub async fn run(&self) {
+        let inner = &self.models.inner;
+        tokio::join!(self.work(Lane::Long, &inner.wake), self.work(Lane::Outgoing, &inner.wake_outgoing));
+    }
+
+    async fn work(&self, lane: Lane, wake: &Notify) {
         while !self.stopping.load(Ordering::SeqCst) {
-            match self.models.run_due().await {
+            match self.models.run_due(lane).await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a task of the long lane failed"),
+                Err(error) => tracing::warn!(%error, ?lane, "a task failed"),
             }
             // Whichever comes first: an enqueued task, or the time to look for due ones.
-            let _ = tokio::time::timeout(PAUSE, self.models.inner.wake.notified()).await;
+            let _ = tokio::time::timeout(PAUSE, wake.notified()).await;
         }
     }
 
@@ -47,20 +53,33 @@ impl ModelWorker {
 }
 
 impl Models {
-    /// Runs the next due task of the long lane; false when there is none.
-    pub async fn run_due(&self) -> Result<bool> {
-        let Some(task) = self.store().write(|tx| tx.claim_next(Lane::Long)).await? else { return Ok(false) };
+    /// Runs the next due task of a lane; false when there is none.
+    async fn run_due(&self, lane: Lane) -> Result<bool> {
+        let claimed = self.store().write(move |tx| tx.claim_next(lane)).await?;
+        let Some(task) = claimed else { return Ok(false) };
         self.run_task(&task).await.map(|()| true)
     }
 
     /// Runs due tasks until none is left: what a command line without a server does, and tests.
     pub async fn run_all_due(&self) -> Result<()> {
-        while self.run_due().await? {}
+        while self.run_due(Lane::Long).await? || self.run_due(Lane::Outgoing).await? {}
         Ok(())
     }
 
-    /// Ends a claimed task as its work ended: done, also when what it worked on is gone or goes with an erasure; put back when the disk or
-    /// the database failed; otherwise given up after `failed` has noted why.
+    /// Solves again whatever waits for it: after a restore, before anybody is served. How many iterations that was.
+    pub async fn forget_waiting(&self) -> Result<u64> {
+        let mut count = 0;
+        for task in self.store().read(|tx| tx.waiting_tasks(TaskKind::Forget)).await? {
+            if let Some(task) = self.store().write(move |tx| tx.claim(task)).await? {
+                self.run_task(&task).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends a claimed task as its work ended: done, also when what it worked on is gone; put back when the disk or the database failed, or
+    /// until an erasure has taken what it works on, or was called off; otherwise given up after `failed` has noted why.
     pub(crate) async fn end_task(
         &self,
         task: &TaskRow,
@@ -72,9 +91,8 @@ impl Models {
             return self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await;
         };
         match error.kind {
-            ErrorKind::NotFound | ErrorKind::Frozen => {
-                self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await
-            }
+            ErrorKind::NotFound => self.store().write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            ErrorKind::Frozen => self.store().write(move |tx| tx.retry_task(id, attempts)).await,
             ErrorKind::Unavailable if attempts < ATTEMPTS => {
                 self.store().write(move |tx| tx.retry_task(id, attempts)).await?;
                 Err(error)
@@ -100,7 +118,7 @@ impl Models {
             TaskKind::Notify => self.run_notifying(task).await,
             TaskKind::ImportProject => self.run_importing(task).await,
             TaskKind::ExportModel => self.run_exporting(task).await,
-            kind => Err(Error::internal(format!("{kind:?} is not a task of the long lane"))),
+            kind => Err(Error::internal(format!("{kind:?} is not a task of models"))),
         }
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
     }

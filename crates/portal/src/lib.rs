@@ -17,7 +17,15 @@ use habeas_core::{Id, Result};
 /// whoever has it.
 pub type ThumbnailAddress = std::sync::Arc<dyn Fn(Id, Id) -> Result<String> + Send + Sync>;
 
+/// Makes the address under which a browser reached the server from the headers of its request.
+pub type BaseAddress = std::sync::Arc<dyn Fn(&axum::http::HeaderMap) -> String + Send + Sync>;
+
 /// The portal's routes over the rights engine. `tls` says whether browsers reach the server over TLS.
-pub fn router(rights: habeas_rights::Rights, tls: bool, thumbnail: ThumbnailAddress) -> axum::Router {
-    handlers::router(handlers::Portal { rights, tls, thumbnail })
+pub fn router(
+    rights: habeas_rights::Rights,
+    tls: bool,
+    thumbnail: ThumbnailAddress,
+    base: BaseAddress,
+) -> axum::Router {
+    handlers::router(handlers::Portal { rights, tls, thumbnail, base })
 }

@@ -13,6 +13,15 @@ use axum::response::Response;
 pub const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The policy of a page whose form leads on to another address, which a handler checked: browsers hold redirects after a form to it too.
+pub fn policy_with_form_target(address: &str) -> Option<HeaderValue> {
+    let scheme = address.find("://")? + 3;
+    let end = address[scheme..].find(['/', '?']).map_or(address.len(), |length| scheme + length);
+    let origin = address.get(..end).filter(|origin| !origin.contains([';', ',', ' ', '\'']))?;
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+    HeaderValue::from_str(&policy).ok()
+}
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The headers of every answer. Pages hold personal data: no cache keeps them, unless a handler said otherwise.
@@ -20,7 +29,6 @@ pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
-        (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         // Not `no-referrer`: with it, browsers send `Origin: null` with our own forms.
@@ -31,6 +39,7 @@ pub async fn headers(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
@@ -56,6 +65,16 @@ pub fn is_same_origin(method: &Method, headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_may_lead_on_to_one_origin() {
+        let policy = policy_with_form_target("https://app.example.org:8443/cb?x").unwrap();
+        assert!(
+            policy.to_str().unwrap().contains("form-action 'self' https://app.example.org:8443; base-uri")
+        );
+        assert!(policy_with_form_target("https://a;script-src *").is_none());
+        assert!(policy_with_form_target("nowhere").is_none());
+    }
 
     fn allowed(method: Method, pairs: &[(&'static str, &'static str)]) -> bool {
         let headers = pairs

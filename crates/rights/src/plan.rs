@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use habeas_core::crypto::Sha256;
 use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::kinds::{Iteration, IterationStatus, ModelExport, ModelExportDoc};
 use habeas_core::node::Relation;
 use habeas_core::report::{KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
-use habeas_store::{TaskKind, Tx};
+use habeas_store::{Page, TaskKind, Tx};
 
 use crate::Rights;
 use crate::erasure::ErasureTask;
@@ -23,9 +24,17 @@ impl Rights {
     /// theirs.
     pub async fn plan_erasure(&self, holder: Id) -> Result<PlanReport> {
         let salt: [u8; 16] = self.store.ambient().bytes();
+        let mut tags = BTreeMap::new();
+        for (iteration, images) in self.store.read(move |tx| leaving(tx, holder)).await? {
+            tags.insert(iteration.to_string(), self.models.tags_without(iteration, &images).await?);
+        }
         self.store
             .write(move |tx| {
                 let mut plan = make(tx, holder)?;
+                for model in &mut plan.models {
+                    let left = tags.get(&model.iteration).copied().unwrap_or_default();
+                    (model.tags_emptied, model.tags_below_minimum) = (left.emptied, left.below_minimum);
+                }
                 let task = ErasureTask::planned(holder, &plan, salt);
                 let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
                 plan.plan = id.to_string();
@@ -56,6 +65,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
         })
         .collect();
     let mentions = tx.mentions_of(holder)?;
+    let models = models(tx, holder)?;
+    let mut revoked = exported_digests(tx, holder)?.len() as u64;
+    for model in &models {
+        let exports = tx.children::<ModelExport>(model.iteration.parse().unwrap_or(Id::NIL), Page::ALL)?;
+        revoked += exports.iter().filter(|export| export.doc.digest.is_some()).count() as u64;
+    }
     let now = tx.now();
     Ok(PlanReport {
         plan: String::new(),
@@ -67,10 +82,14 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
         kept: vec![KeptReport {
             what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
+        }, KeptReport {
+            what: "records of requests: type, dates and decisions under random ids, no personal data; deleted three years after their end".into(),
+            why: "proof that requests were answered in time".into(),
         }],
         others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
-        models: models(tx, holder)?,
+        models,
+        revoked,
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
@@ -78,31 +97,61 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
     })
 }
 
-/// The models of others that have to forget, in the order of their ids.
-fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
+/// Digests of the models that were exported from a holder's projects: they are revoked with the erasure.
+pub(crate) fn exported_digests(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<String>> {
+    let mut digests = Vec::new();
+    let mut after = Id::NIL;
+    loop {
+        let exports = tx.held(holder, Kind::ModelExport, after, PAGE)?;
+        for export in &exports {
+            let doc: ModelExportDoc = serde_json::from_slice(&export.doc)?;
+            digests.extend(doc.digest);
+        }
+        match exports.last() {
+            Some(last) if exports.len() as u32 == PAGE => after = last.id,
+            _ => return Ok(digests),
+        }
+    }
+}
+
+/// The models of others that have to forget, with the images that leave each; in the order of their ids.
+fn leaving(tx: &mut Tx<'_>, person: Id) -> Result<BTreeMap<Id, Vec<Id>>> {
     let copies: Vec<Id> =
         tx.edges_from_others(person, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
-    let mut leaving: BTreeMap<Id, u64> = BTreeMap::new();
-    for (iteration, _) in tx.edges_from_others(person, Relation::LearnedFrom)? {
-        *leaving.entry(iteration).or_default() += 1;
+    let mut leaving: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+    for (iteration, image) in tx.edges_from_others(person, Relation::LearnedFrom)? {
+        leaving.entry(iteration).or_default().push(image);
     }
     for copy in habeas_models::with_copies(tx, &copies)? {
         for iteration in tx.sources(copy, Relation::LearnedFrom)? {
             if tx.position(iteration)?.is_some_and(|(_, _, holder)| holder != person) {
-                *leaving.entry(iteration).or_default() += 1;
+                leaving.entry(iteration).or_default().push(copy);
             }
         }
     }
-    leaving
+    Ok(leaving)
+}
+
+/// What becomes of those models. What becomes of their tags takes more than a transaction to tell.
+fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
+    leaving(tx, person)?
         .into_iter()
         .map(|(iteration, images)| {
+            let images = images.len() as u64;
             let left = tx.count_targets(iteration, Relation::LearnedFrom)?.saturating_sub(images);
+            let status = tx.get::<Iteration>(iteration)?.map(|node| node.doc.status);
+            let action = match status {
+                Some(IterationStatus::Training) => "train again",
+                _ if left < habeas_models::LEAST_IMAGES => "withdraw",
+                _ => "solve again",
+            };
             Ok(ModelPlanReport {
                 iteration: iteration.to_string(),
                 images,
                 left,
-                action: if left < habeas_models::LEAST_IMAGES { "withdraw" } else { "solve again" }
-                    .to_owned(),
+                action: action.to_owned(),
+                tags_emptied: 0,
+                tags_below_minimum: 0,
             })
         })
         .collect()
@@ -155,7 +204,7 @@ fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
 }
 
 /// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what. Telemetry,
-/// tokens and archives are left out: a few more of them do not change what was approved.
+/// tokens, archives and case files are left out: a few more of them do not change what was approved.
 pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
@@ -163,7 +212,7 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
         let rows = tx.held_versions(person, after, PAGE)?;
         for (id, kind, version) in &rows {
             after = *id;
-            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive) {
+            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive | Kind::CaseFile) {
                 continue;
             }
             digest.update(id.as_bytes());

@@ -1,6 +1,6 @@
 //! Finishing what a transaction began: tasks of the store's own.
 
-use habeas_core::{Error, Id, Result};
+use habeas_core::{BlobRef, Error, Id, Result};
 use serde::Deserialize;
 
 use crate::keyring::Destruction;
@@ -15,6 +15,9 @@ struct PurgeBlobs {
 #[derive(Deserialize)]
 struct DestroyKeys {
     containers: Vec<Id>,
+    /// Digests of the models that were exported from them.
+    #[serde(default)]
+    revoked: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,8 +71,8 @@ impl Store {
                 self.purge_blobs(&blobs).await
             }
             TaskKind::DestroyKeys => {
-                let DestroyKeys { containers } = payload(task)?;
-                self.destroy_containers(containers).await
+                let DestroyKeys { containers, revoked } = payload(task)?;
+                self.destroy_containers(containers, revoked).await
             }
             TaskKind::RecordErasure => {
                 let RecordErasure { container, items } = payload(task)?;
@@ -84,6 +87,7 @@ impl Store {
             }
             TaskKind::Erasure
             | TaskKind::Export
+            | TaskKind::Mail
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel
@@ -92,6 +96,23 @@ impl Store {
                 Err(Error::internal(format!("{:?} is not a task of the store's own", task.kind)))
             }
         }
+    }
+
+    /// Stores the bytes of an announced blob, durably; as [`Store::settle_announced`] has it, nothing is found when they are not wanted any
+    /// more.
+    pub async fn put_announced(&self, blob: &BlobRef, bytes: &[u8]) -> Result<()> {
+        self.blobs().put(blob, bytes).await?;
+        self.settle_announced(blob.id).await
+    }
+
+    /// After the bytes of an announced blob were stored: what it was announced under may have been removed meanwhile, and the deletion of the
+    /// bytes run before they were there. Then they go again, and nothing is found ([`habeas_core::ErrorKind::NotFound`]).
+    pub async fn settle_announced(&self, blob: Id) -> Result<()> {
+        if self.read(move |tx| tx.unknown_blobs(&[blob])).await?.is_empty() {
+            return Ok(());
+        }
+        self.blobs().delete(blob).await?;
+        Err(Error::not_found("what the file belongs to was removed in the meantime"))
     }
 
     /// Deletes blobs from the object store. Idempotent.
@@ -104,11 +125,14 @@ impl Store {
 
     /// Destroys every key of these containers and says so in the ledger. The ledger comes first: after a crash in between,
     /// keys that are still there are found to be of erased containers and destroyed.
-    async fn destroy_containers(&self, containers: Vec<Id>) -> Result<()> {
+    async fn destroy_containers(&self, containers: Vec<Id>, revoked: Vec<String>) -> Result<()> {
         let erased = containers.clone();
         self.with_ledger(move |ledger| {
-            let records: Vec<Record> =
+            let mut records: Vec<Record> =
                 erased.into_iter().map(|container| Record::ContainerErased { container }).collect();
+            if !revoked.is_empty() {
+                records.push(Record::ModelsRevoked { digests: revoked });
+            }
             ledger.append(&records).map(|_| ())
         })
         .await?;

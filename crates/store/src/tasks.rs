@@ -22,6 +22,8 @@ pub enum TaskKind {
     Erasure = 5,
     /// Write an archive.
     Export = 6,
+    /// Write to a person about a request of theirs, or to the staff.
+    Mail = 7,
     /// Train an iteration.
     Train = 100,
     /// Solve an iteration again without the images that it lost.
@@ -41,6 +43,8 @@ pub enum Lane {
     Prompt,
     /// Training and what belongs to it: numbers from 100.
     Long,
+    /// Calls to addresses that clients name, which may keep whoever calls waiting.
+    Outgoing,
 }
 
 impl TaskKind {
@@ -52,6 +56,7 @@ impl TaskKind {
         TaskKind::Reseal,
         TaskKind::Erasure,
         TaskKind::Export,
+        TaskKind::Mail,
         TaskKind::Train,
         TaskKind::Forget,
         TaskKind::ExportModel,
@@ -61,7 +66,11 @@ impl TaskKind {
 
     /// Who runs it.
     pub const fn lane(self) -> Lane {
-        if (self as i16) < LONG { Lane::Prompt } else { Lane::Long }
+        match self {
+            TaskKind::Notify => Lane::Outgoing,
+            kind if (kind as i16) < LONG => Lane::Prompt,
+            _ => Lane::Long,
+        }
     }
 
     /// The number that stands for it on disk.
@@ -224,6 +233,14 @@ impl Tx<'_> {
         rows.iter().map(|row| self.task_of(row)).collect()
     }
 
+    /// The tasks of a kind that wait, in the order of ids.
+    pub fn waiting_tasks(&mut self, kind: TaskKind) -> Result<Vec<Id>> {
+        self.query("SELECT id FROM task WHERE kind = ?1 AND state = 0 ORDER BY id", &[kind.number().into()])?
+            .iter()
+            .map(|row| row.id(0))
+            .collect()
+    }
+
     /// Takes the named task for [`LEASE`]; none when it is done or another worker has it.
     pub fn claim(&mut self, task: Id) -> Result<Option<TaskRow>> {
         let now = self.now;
@@ -237,16 +254,18 @@ impl Tx<'_> {
     /// Takes the next due task of a lane for [`LEASE`]; none when nothing is due.
     pub fn claim_next(&mut self, lane: Lane) -> Result<Option<TaskRow>> {
         let now = self.now;
-        let (from, to) = match lane {
-            Lane::Prompt => (0, LONG),
-            Lane::Long => (LONG, i16::MAX),
+        let outgoing = TaskKind::Notify.number();
+        let (from, to, without) = match lane {
+            Lane::Prompt => (0, LONG, outgoing),
+            Lane::Long => (LONG, i16::MAX, outgoing),
+            Lane::Outgoing => (outgoing, outgoing + 1, 0),
         };
         let rows = self.query(
             select_tasks!(
-                "WHERE ((state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1)) AND kind >= ?2 AND kind < ?3
-                 ORDER BY run_after, id LIMIT 1"
+                "WHERE ((state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1))
+                 AND kind >= ?2 AND kind < ?3 AND kind <> ?4 ORDER BY run_after, id LIMIT 1"
             ),
-            &[now.into(), from.into(), to.into()],
+            &[now.into(), from.into(), to.into(), without.into()],
         )?;
         self.take(&rows)
     }
@@ -315,7 +334,7 @@ impl Tx<'_> {
         Ok(started == 1)
     }
 
-    /// Gives back what a worker that died had taken: at boot there is no other worker.
+    /// Gives back what workers had taken that died or were stopped: at boot, and at the end of a server, there is no other worker.
     pub fn release_leases(&mut self) -> Result<u64> {
         let now = self.now;
         self.execute(

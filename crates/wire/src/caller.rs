@@ -1,12 +1,30 @@
 //! Who a request comes from, by bearer token or by the server's own socket.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use habeas_access::Actor;
 use habeas_core::{Error, Result};
 
 use crate::App;
+
+/// The address under which the client reached the server, for the image addresses in answers.
+pub fn base_address(headers: &HeaderMap, configured: Option<&str>, tls: bool) -> String {
+    if let Some(address) = configured {
+        return address.to_owned();
+    }
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(|value| value.split(',').next().unwrap_or(value).trim())
+    };
+    let host = header("x-forwarded-host").or_else(|| header("host")).unwrap_or("localhost");
+    let scheme = header("x-forwarded-proto").unwrap_or(if tls { "https" } else { "http" });
+    let prefix = header("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
+    format!("{scheme}://{host}{prefix}")
+}
 
 /// The bearer token of a request.
 pub(crate) fn bearer(parts: &Parts) -> Option<&str> {

@@ -4,7 +4,9 @@ pub mod app;
 pub mod archive;
 pub mod caller;
 pub mod custom_vision;
+mod image_bytes;
 pub mod import;
+pub mod oauth;
 pub mod privacy;
 pub mod stream;
 

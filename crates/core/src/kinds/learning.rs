@@ -6,7 +6,7 @@ use serde_json::json;
 use super::custom_vision::{BASIS, SERVICE, TagType};
 use super::imported::ImportedModel;
 use crate::crypto::SecretKey;
-use crate::node::AttrKey;
+use crate::node::{AttrKey, Relation};
 use crate::{
     About, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node,
     Result, Retention, Timestamp, View,
@@ -115,7 +115,8 @@ pub struct TrainedModel {
     pub evaluation: Option<BlobRef>,
     /// SHA-256 of the integer sums, in hexadecimal.
     pub sums_digest: String,
-    /// SHA-256 of the final state, in hexadecimal.
+    /// SHA-256 of the state, in hexadecimal. That of a final state is a function of what it learned from alone; that of an interim one
+    /// also of the penalty and the calibration before.
     pub state_digest: String,
     /// Images it learned from.
     pub images: u64,
@@ -353,6 +354,9 @@ impl DataKind for Iteration {
         let doc = &node.doc;
         let folder =
             format!("custom-vision/projects/{}/iterations/{}", node.parent.unwrap_or(Id::NIL), node.id);
+        let mut learned: Vec<Id> =
+            out.targets(node.id, Relation::LearnedFrom)?.into_iter().map(|(image, _)| image).collect();
+        learned.sort_unstable();
         out.json(
             &format!("{folder}/iteration.json"),
             &json!({
@@ -392,6 +396,8 @@ impl DataKind for Iteration {
                     "images": model.images,
                     "unlearned": model.unlearned,
                 })),
+                // With these, the snapshot and the rows beside the images, anybody can train the model again.
+                "learnedFrom": learned,
                 "imported": doc.imported.as_ref().map(ImportedModel::json),
             }),
         )?;
@@ -693,6 +699,11 @@ impl DataKind for StoredPrediction {
     fn erase(_node: &Node<StoredPredictionDoc>, _why: Erasure) -> Fate<StoredPredictionDoc> {
         Fate::Delete
     }
+}
+
+/// How unsure a model is: least confidence, 1 less the highest probability (Settles, "Active Learning Literature Survey", 2009, section 3.1).
+pub fn uncertainty(predictions: &[ScoredTag]) -> f64 {
+    1.0 - predictions.iter().map(|scored| scored.probability).fold(0.0, f64::max)
 }
 
 /// Tags that a model proposed for an image.

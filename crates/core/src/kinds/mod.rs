@@ -6,7 +6,9 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod requests;
 mod rights;
+mod sign_in;
 mod telemetry;
 
 pub use custom_vision::{
@@ -22,7 +24,15 @@ pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
-    Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
+    Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json, uncertainty,
+};
+pub use requests::{
+    CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
+    RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use sign_in::{
+    AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
+    OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,
+};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use habeas_core::Ambient;
 use habeas_core::operations::{BackupReport, DoctorReport, RestoreReport};
+use habeas_models::Models;
 use habeas_store::Store;
 
 use super::output::{Format, bytes, table};
@@ -69,7 +70,13 @@ fn describe(report: &BackupReport) -> String {
 }
 
 pub(crate) async fn restore(backup: &Path, settings: Settings, format: Format) -> anyhow::Result<ExitCode> {
-    let report = Store::restore(settings.store_options()?, backup, Ambient::system()).await?;
+    let options = settings.store_options()?;
+    let report = Store::restore(options.clone(), backup, Ambient::system()).await?;
+    let store = Store::open(options, Ambient::system()).await?;
+    let forgot = Models::new(store, settings.model_options())?.forget_waiting().await?;
+    if forgot > 0 {
+        eprintln!("{forgot} models were solved again without what was erased since the backup");
+    }
     format.print(&report, |report: &RestoreReport| {
         format!(
             "records  {}\nfiles    {}\nerased since the backup, and not brought back  {}\nunreadable since their project got a new key  {}\n",

@@ -17,7 +17,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) async fn open(reach: Reach, file: Option<&Path>) -> anyhow::Result<Connection> {
         if let Some(url) = &reach.url {
-            let token = std::env::var("HABEAS_TOKEN").ok();
+            let token = super::login::token(url).await?;
             return Ok(Connection { client: Client::new(url, token)?, server: None });
         }
         let settings = reach.settings.with_file(file)?;

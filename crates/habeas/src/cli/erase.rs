@@ -194,8 +194,24 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
     ));
     for model in &plan.models {
         text.push_str(&format!(
-            "model    {} {}: it forgets {} images, {} are left\n",
+            "model    {} {}: it forgets {} images, {} are left",
             model.action, model.iteration, model.images, model.left
+        ));
+        if model.tags_emptied > 0 {
+            text.push_str(&format!("; {} of its tags lose their last image", model.tags_emptied));
+        }
+        if model.tags_below_minimum > 0 {
+            text.push_str(&format!(
+                "; {} of its tags keep fewer than a training needs",
+                model.tags_below_minimum
+            ));
+        }
+        text.push('\n');
+    }
+    if plan.revoked > 0 {
+        text.push_str(&format!(
+            "revoked  {} exported models go onto the public revocation list\n",
+            plan.revoked
         ));
     }
     if plan.copies > 0 {

@@ -5,14 +5,17 @@ mod connect;
 mod dataset;
 mod erase;
 mod export;
+mod exported;
 mod import;
 mod keyring;
 mod log;
+mod login;
 mod model;
 mod organisation;
 mod output;
 mod person;
 mod receipt;
+mod request;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +61,8 @@ struct Command {
 #[derive(Args, Clone)]
 pub(crate) struct Reach {
     /// Address of the server; without it the command talks to the server of the data directory, or opens the data itself
-    /// when none runs. The bearer token comes from HABEAS_TOKEN
+    /// when none runs. The bearer token comes from HABEAS_TOKEN or
+    /// `habeas login`
     #[arg(long, env = "HABEAS_URL", value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -75,6 +79,10 @@ enum Verb {
         #[arg(long)]
         demo: bool,
     },
+    /// Sign in at a server; its token is kept for other commands
+    Login(login::Server),
+    /// Sign out of a server
+    Logout(login::Server),
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
@@ -91,6 +99,9 @@ enum Verb {
     /// Plan and run erasures
     #[command(subcommand)]
     Erase(erase::Verb),
+    /// Answer data-subject requests
+    #[command(subcommand)]
+    Request(request::Verb),
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
@@ -100,7 +111,7 @@ enum Verb {
     /// Take a project's images out with their tags and boxes, or bring some in
     #[command(subcommand)]
     Dataset(dataset::Verb),
-    /// Look up exported models
+    /// Look up exported models, and verify trained ones
     #[command(subcommand)]
     Model(model::Verb),
     /// Check database, storage, keyring and tasks
@@ -164,12 +175,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             crate::server::serve(settings.with_file(file)?, demo).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Login(server) => login::login(server).await,
+        Verb::Logout(server) => login::logout(server).await,
         Verb::Person(verb) => person::run(verb, file).await,
         Verb::Organisation(verb) => organisation::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
         Verb::Import(import) => import::run(*import, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
+        Verb::Request(verb) => request::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

@@ -1,12 +1,14 @@
-//! `habeas model`: exported models.
+//! `habeas model`: exported models, and proof that a model is what it is said to be.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
-use habeas_core::crypto;
+use habeas_core::{Error, Id, crypto};
+use habeas_models::{Verdict, Verification};
 
+use super::exported::Exported;
 use super::output::Format;
 use super::{Reach, code, connect};
 
@@ -22,17 +24,43 @@ pub(crate) enum Verb {
         #[command(flatten)]
         format: Format,
     },
+    /// Train the models in a person's archive again, offline, and compare all digests: exit code 6 when one differs
+    Verify {
+        /// The archive that `habeas export` wrote, or a folder into which it was unpacked
+        #[arg(value_name = "ARCHIVE")]
+        archive: PathBuf,
+        /// Only this iteration
+        #[arg(long, value_name = "ID")]
+        iteration: Option<String>,
+        #[command(flatten)]
+        format: Format,
+    },
 }
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Verb::Revoked { files, reach, format } = verb;
+    match verb {
+        Verb::Revoked { files, reach, format } => revoked(&files, reach, file, format).await,
+        Verb::Verify { archive, iteration, format } => {
+            let iteration = iteration.as_deref().map(str::parse::<Id>).transpose()?;
+            let found = tokio::task::spawn_blocking(move || verify(&archive, iteration)).await??;
+            report(&found, format)
+        }
+    }
+}
+
+async fn revoked(
+    files: &[PathBuf],
+    reach: Reach,
+    file: Option<&Path>,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
     let revoked = connect::with(reach, file, async |client| Ok(client.revoked_models().await?)).await?;
     if files.is_empty() {
         format.print(&revoked, |revoked| revoked.iter().map(|digest| format!("{digest}\n")).collect())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut result = ExitCode::SUCCESS;
-    for path in &files {
+    for path in files {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let digest = hex::encode(crypto::sha256(&bytes));
         if revoked.contains(&digest) {
@@ -43,4 +71,51 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         }
     }
     Ok(result)
+}
+
+/// Trains what is there to be trained again. An archive without a trained iteration proves nothing, and is an error.
+fn verify(archive: &Path, iteration: Option<Id>) -> anyhow::Result<Vec<Verification>> {
+    let mut exported = Exported::open(archive)?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let found = habeas_models::verify(&mut exported, iteration, threads)?;
+    if found.iter().all(|verification| verification.verdict == Verdict::NoModel) {
+        let what = match iteration {
+            Some(id) => format!("there is no trained iteration {id} in {}", archive.display()),
+            None => format!("there is no trained iteration in {}", archive.display()),
+        };
+        return Err(anyhow!(Error::not_found(what)));
+    }
+    Ok(found)
+}
+
+fn report(found: &[Verification], format: Format) -> anyhow::Result<ExitCode> {
+    format.print(&found, |found| found.iter().map(line).collect())?;
+    let proved = |verdict| matches!(verdict, Verdict::Verified | Verdict::NoModel);
+    Ok(if found.iter().all(|verification| proved(verification.verdict)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(code::NOT_VERIFIED)
+    })
+}
+
+fn line(verification: &Verification) -> String {
+    let verdict = match verification.verdict {
+        Verdict::Verified => "OK",
+        Verdict::Different => "NOT VERIFIED",
+        Verdict::Incomplete => "NOT VERIFIED: incomplete",
+        Verdict::NoModel => "no model trained here",
+    };
+    let Verification { iteration, name, images, .. } = verification;
+    let mut text = format!("{verdict}  {iteration}  {name}  {images} images");
+    if let Some(digest) = &verification.state_digest {
+        text.push_str("  state ");
+        text.push_str(digest);
+    }
+    text.push('\n');
+    for finding in &verification.findings {
+        text.push_str("  ");
+        text.push_str(finding);
+        text.push('\n');
+    }
+    text
 }

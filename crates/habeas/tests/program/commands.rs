@@ -67,6 +67,80 @@ fn a_person_is_seen_taken_and_erased_and_the_receipt_verifies_offline() {
 }
 
 #[test]
+fn a_model_is_verified_from_an_archive() {
+    let mut program = Program::new();
+    program.set("HABEAS_IMAGES_PER_TAG", "2");
+    let server = program.serve(&[]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    program.succeed(&["export", "--person", "ada@example.org", "--output", "empty.zip"]);
+    assert_eq!(program.run(&["model", "verify", "empty.zip"]).code, 3);
+    assert_eq!(program.run(&["model", "verify", "nowhere.zip"]).code, 1);
+
+    let path = format!("/projects/{project}");
+    for (name, photos) in [
+        ("Hemlock", ["hemlock_1", "hemlock_2"]),
+        ("Japanese_Cherry", ["japanese_cherry_1", "japanese_cherry_2"]),
+    ] {
+        let tag = server.train("POST", &key, &format!("{path}/tags?name={name}"), &[]).json();
+        let tag = tag["id"].as_str().unwrap().to_owned();
+        for photo in photos {
+            let photo = photo_of(name, photo);
+            let uploaded = server.train("POST", &key, &format!("{path}/images?tagIds={tag}"), &photo);
+            assert_eq!(uploaded.status, 200);
+        }
+    }
+    let iteration = server.train("POST", &key, &format!("{path}/train"), &[]).json();
+    let id = iteration["id"].as_str().unwrap();
+    let trained = || server.train("GET", &key, &format!("{path}/iterations/{id}"), &[]).json();
+    while trained()["status"] == "Training" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(trained()["status"], "Completed");
+    program.succeed(&["export", "--person", "ada@example.org", "--output", "ada.zip"]);
+    server.stop();
+
+    let said = program.succeed(&["model", "verify", "ada.zip"]);
+    assert!(said.starts_with(&format!("OK  {id}  Iteration 1  4 images  state ")), "{said}");
+    let listed = json(&program.succeed(&["model", "verify", "ada.zip", "--iteration", id, "-o", "json"]));
+    assert_eq!((&listed[0]["verdict"], &listed[0]["findings"]), (&"verified".into(), &serde_json::json!([])));
+    assert_eq!(program.run(&["model", "verify", "ada.zip", "--iteration", &project]).code, 3);
+    assert_eq!(program.run(&["model", "verify", "ada.zip", "--iteration", "one"]).code, 2);
+
+    // Unpacked, and with one number of one row changed.
+    let folder = program.path("ada");
+    zip::ZipArchive::new(std::fs::File::open(program.path("ada.zip")).unwrap())
+        .unwrap()
+        .extract(&folder)
+        .unwrap();
+    program.succeed(&["model", "verify", "ada"]);
+    let images = folder.join(format!("custom-vision/projects/{project}/images"));
+    let row = std::fs::read_dir(images)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_str().unwrap().ends_with(".phi-v1.bin"))
+        .unwrap();
+    let mut bytes = std::fs::read(&row).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&row, bytes).unwrap();
+    let refused = program.run(&["model", "verify", "ada"]);
+    assert_eq!(refused.code, 6, "{}", refused.err);
+    assert!(
+        refused.out.starts_with("NOT VERIFIED") && refused.out.contains("integer sums"),
+        "{}",
+        refused.out
+    );
+}
+
+fn photo_of(folder: &str, name: &str) -> Vec<u8> {
+    let images = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../data/custom-vision/CustomVision/ImageClassification/Images"
+    );
+    std::fs::read(format!("{images}/{folder}/{name}.jpg")).unwrap()
+}
+
+#[test]
 fn an_organisation_is_handed_over_or_deleted() {
     let program = Program::new();
     let _server = program.serve(&[]);

@@ -132,6 +132,45 @@ fn at_sigterm_requests_in_hand_are_answered_and_what_they_brought_is_kept() {
 }
 
 #[test]
+fn at_sigterm_a_training_in_hand_is_given_back_and_ends_after_the_next_start() {
+    let mut program = Program::new();
+    program.set("HABEAS_LOG", "habeas_models=debug");
+    let server = program.serve(&[]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    for kind in ["Hemlock", "Japanese_Cherry"] {
+        let tag = server.train("POST", &key, &format!("/projects/{project}/tags?name={kind}"), &[]).json();
+        let path = format!("/projects/{project}/images?tagIds={}", tag["id"].as_str().unwrap());
+        for number in 1..=5 {
+            let photo = std::fs::read(format!(
+                "{}/../../data/custom-vision/CustomVision/ImageClassification/Images/{kind}/{}_{number}.jpg",
+                env!("CARGO_MANIFEST_DIR"),
+                kind.to_lowercase()
+            ))
+            .unwrap();
+            assert_eq!(server.train("POST", &key, &path, &photo).status, 200);
+        }
+    }
+    let begun = server.train("POST", &key, &format!("/projects/{project}/train"), &[]);
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    let attempts =
+        |program: &Program| program.log().lines().filter(|line| line.contains("kind=Train")).count();
+    while attempts(&program) == 0 {
+        std::thread::yield_now();
+    }
+    server.stop();
+    let server = program.serve(&[]);
+    let iterations = || server.train("GET", &key, &format!("/projects/{project}/iterations"), &[]).json();
+    while iterations()[0]["status"] == "Training" {
+        std::thread::yield_now();
+    }
+    assert_eq!(iterations()[0]["status"], "Completed");
+    assert_eq!(attempts(&program), 2, "the training was not taken up again");
+    let doctor = program.succeed(&["doctor", "--scan"]);
+    assert!(!doctor.contains("fail"), "{doctor}");
+}
+
+#[test]
 fn data_directory_socket_and_root_key_are_nobody_elses() {
     let program = Program::new();
     let server = program.serve(&[]);

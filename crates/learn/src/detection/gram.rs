@@ -41,6 +41,11 @@ impl Rows {
         }
     }
 
+    /// Sets a whole column.
+    pub(crate) fn set_column(&mut self, index: usize, features: &[i16]) {
+        self.values[index * self.padded..][..features.len()].copy_from_slice(features);
+    }
+
     /// The given rows alone.
     pub(crate) fn select(&self, rows: &[usize]) -> Self {
         let mut selected = Self::new(rows.len(), self.columns);

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Calibration, Fit};
+use super::{Calibration, Fit, Head};
 use crate::onnx::{Attribute, Dimension, ElementType, Graph, Model, OnnxError};
 use crate::pixels::PHI_SIDE;
 
@@ -34,12 +34,23 @@ impl Classifier {
         Classifier {
             tags,
             views,
-            weights: fit.weights.clone(),
-            bias: fit.bias.clone(),
+            weights: fit.head.weights.clone(),
+            bias: fit.head.bias.clone(),
             calibration,
             ratio: fit.ratio,
             lambda: fit.lambda,
         }
+    }
+
+    /// The same with other weights: tags, views, penalty and calibration are those of before.
+    #[must_use]
+    pub fn with_head(self, head: Head) -> Classifier {
+        Classifier { weights: head.weights, bias: head.bias, ..self }
+    }
+
+    /// The penalty, in squared units of quantised features.
+    pub fn lambda(&self) -> f64 {
+        self.lambda
     }
 
     /// The tags, in the order in which probabilities come.

@@ -1,9 +1,13 @@
 //! The exact sums that a model is made of.
 
-use super::TrainingSet;
+use super::{HeadError, TrainingImage, TrainingSet};
 use crate::detection::gram::{Rows, add_products, triangle_len};
 use sha2::{Digest, Sha256};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+/// Numbers in a piece of the stored form.
+const PIECE: usize = 1 << 16;
 
 /// Exact integer sums over a training set of n rows of d features.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,92 +25,136 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Sums over all rows. The number of threads does not show in the result.
-    pub fn new(set: &TrainingSet, threads: NonZeroUsize) -> Self {
+    /// Sums over all rows, which are loaded block by block: those of more rows than features are never in memory together. The number of
+    /// threads does not show in the result. `progress` is told the share that is done, 0 to 1, and may stop it.
+    pub fn new<E>(
+        set: &TrainingSet,
+        threads: NonZeroUsize,
+        mut rows: impl FnMut(&[u128]) -> Result<Vec<i16>, E>,
+        mut progress: impl FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Self, HeadError<E>> {
+        let (dimension, count) = (set.dimension(), set.row_count());
+        let side = if set.is_primal() { dimension } else { count };
         let mut sums = Self {
             rows: 0,
-            dimension: set.dimension,
-            counts: vec![0; set.tags],
-            features: vec![0; set.dimension],
-            tag_features: vec![vec![0; set.dimension]; set.tags],
-            products: Vec::new(),
+            dimension,
+            counts: vec![0; set.tags()],
+            features: vec![0; dimension],
+            tag_features: vec![vec![0; dimension]; set.tags()],
+            products: vec![0; triangle_len(side)],
         };
-        sums.add_linear(set, 1);
-        if sums.rows == 0 {
-            return sums;
+        // Of few rows, all of them: a column for each.
+        let mut few = if set.is_primal() { None } else { Some(Rows::new(dimension, count)) };
+        for block in set.blocks() {
+            if progress(sums.rows as f32 / count as f32).is_break() {
+                return Err(HeadError::Cancelled);
+            }
+            let loaded = set.load(block, &mut rows)?;
+            match &mut few {
+                Some(few) => {
+                    for (place, row) in (sums.rows..).zip(loaded.chunks_exact(dimension)) {
+                        few.set_column(place, row);
+                    }
+                }
+                None => add_products(&by_feature(&loaded, dimension), 1, threads, &mut sums.products),
+            }
+            sums.add_linear(block, set.views(), &loaded, 1);
         }
-        if set.is_primal() {
-            sums.products = vec![0; triangle_len(set.dimension)];
-            add_products(&by_feature(set), 1, threads, &mut sums.products);
-        } else {
-            sums.products = vec![0; triangle_len(sums.rows)];
-            add_products(&by_row(set, sums.rows), 1, threads, &mut sums.products);
+        if let Some(few) = few.filter(|_| count > 0) {
+            add_products(&few, 1, threads, &mut sums.products);
         }
-        sums
+        Ok(sums)
     }
 
-    /// The sums over `set` without the images `gone`, from these, which are those over `set`: equal, bit for bit, to
-    /// [`Sums::new`] of what remains.
-    #[must_use]
-    pub fn without(&self, set: &TrainingSet, gone: &[u128], threads: NonZeroUsize) -> Self {
-        let remaining = set.without(gone);
-        if set.is_primal() != remaining.is_primal() {
-            return Self::new(&remaining, threads);
+    /// Takes the images of `gone` out: what is left equals, bit for bit, [`Sums::new`] of what remains. False, and nothing is
+    /// done, unless there were and are more rows than features: then the sums have to be made from the rows that remain. After an error
+    /// the sums are of no further use.
+    pub fn remove<E>(
+        &mut self,
+        gone: &TrainingSet,
+        threads: NonZeroUsize,
+        mut rows: impl FnMut(&[u128]) -> Result<Vec<i16>, E>,
+    ) -> Result<bool, HeadError<E>> {
+        if gone.dimension() != self.dimension || gone.tags() != self.counts.len() {
+            return Err(HeadError::OtherImages);
         }
-        let removed = TrainingSet {
-            images: set.images.iter().filter(|image| gone.contains(&image.id)).cloned().collect(),
-            ..*set
-        };
-        if removed.images.is_empty() {
-            return self.clone();
+        if self.rows.saturating_sub(gone.row_count()) <= self.dimension {
+            return Ok(false);
         }
-        let mut sums = self.clone();
-        sums.add_linear(&removed, -1);
-        if set.is_primal() {
-            add_products(&by_feature(&removed), -1, threads, &mut sums.products);
-        } else {
-            let kept: Vec<usize> = set
-                .rows()
-                .enumerate()
-                .filter(|(_, (_, image))| !gone.contains(&image.id))
-                .map(|(index, _)| index)
-                .collect();
-            sums.products = kept
-                .iter()
-                .enumerate()
-                .flat_map(|(end, &row)| {
-                    kept[..=end].iter().map(move |&column| self.products[triangle_len(row) + column])
-                })
-                .collect();
+        for block in gone.blocks() {
+            let loaded = gone.load(block, &mut rows)?;
+            add_products(&by_feature(&loaded, self.dimension), -1, threads, &mut self.products);
+            self.add_linear(block, gone.views(), &loaded, -1);
         }
-        sums
+        Ok(true)
     }
 
-    /// SHA-256 over signed 64-bit little-endian integers: n, d, number of tags; rows of each tag; sum of the rows (d);
-    /// for each tag the sum of its rows (d); and the lower triangle, row by row, of Q Q^T if n <= d, else of Q^T Q,
-    /// where Q holds the rows in the order of their images' ids.
+    /// Number of rows.
+    pub fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether they are over pairs of features.
+    pub fn is_primal(&self) -> bool {
+        self.rows > self.dimension
+    }
+
+    /// The stored form, in pieces: signed 64-bit little-endian integers: n, d, number of tags; rows of each tag; sum of the rows (d);
+    /// for each tag the sum of its rows (d); and the lower triangle, row by row, of Q Q^T if n <= d, else of Q^T Q, where Q holds the
+    /// rows in the order of their images' ids.
+    pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> {
+        let head = vec![self.rows as i64, self.dimension as i64, self.counts.len() as i64];
+        let head: Vec<u8> = head.into_iter().flat_map(i64::to_le_bytes).collect();
+        let parts =
+            [&self.counts, &self.features].into_iter().chain(&self.tag_features).chain([&self.products]);
+        let numbers = parts.flat_map(|part| part.chunks(PIECE));
+        std::iter::once(head)
+            .chain(numbers.map(|piece| piece.iter().flat_map(|number| number.to_le_bytes()).collect()))
+    }
+
+    /// Bytes of the stored form.
+    pub fn stored_len(&self) -> u64 {
+        let tags = self.counts.len();
+        8 * (3 + tags + (tags + 1) * self.dimension + self.products.len()) as u64
+    }
+
+    /// From the stored form; `None` if the bytes are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+        let (head, mut rest) = numbers.split_at_checked(3)?;
+        let [rows, dimension, tags] =
+            [head[0], head[1], head[2]].map(|number| usize::try_from(i64::from_le_bytes(number)).ok());
+        let (rows, dimension, tags) = (rows?, dimension?, tags?);
+        let mut take = |count: usize| {
+            let (part, after) = rest.split_at_checked(count)?;
+            rest = after;
+            Some(part.iter().map(|&number| i64::from_le_bytes(number)).collect::<Vec<i64>>())
+        };
+        let counts = take(tags)?;
+        let features = take(dimension)?;
+        let tag_features = (0..tags).map(|_| take(dimension)).collect::<Option<Vec<_>>>()?;
+        let side = rows.min(dimension);
+        let products = take(side.checked_mul(side.checked_add(1)?)? / 2)?;
+        rest.is_empty().then_some(Self { rows, dimension, counts, features, tag_features, products })
+    }
+
+    /// SHA-256 of the stored form.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        let mut write = |values: &[i64]| values.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-        write(&[self.rows as i64, self.dimension as i64, self.counts.len() as i64]);
-        write(&self.counts);
-        write(&self.features);
-        self.tag_features.iter().for_each(|values| write(values));
-        write(&self.products);
+        self.pieces().for_each(|piece| hasher.update(piece));
         hasher.finalize().into()
     }
 
-    fn add_linear(&mut self, set: &TrainingSet, sign: i64) {
-        for (row, image) in set.rows() {
-            self.rows = if sign > 0 { self.rows + 1 } else { self.rows - 1 };
-            let mut tags = image.tags.clone();
-            tags.sort_unstable();
-            tags.dedup();
-            for tag in tags {
-                self.counts[tag] += sign;
-                add_row(&mut self.tag_features[tag], row, sign);
+    fn add_linear(&mut self, block: &[TrainingImage], views: usize, loaded: &[i16], sign: i64) {
+        for (image, rows) in block.iter().zip(loaded.chunks_exact(views * self.dimension)) {
+            for row in rows.chunks_exact(self.dimension) {
+                self.rows = self.rows.saturating_add_signed(sign as isize);
+                for &tag in &image.tags {
+                    self.counts[tag] += sign;
+                    add_row(&mut self.tag_features[tag], row, sign);
+                }
+                add_row(&mut self.features, row, sign);
             }
-            add_row(&mut self.features, row, sign);
         }
     }
 }
@@ -115,19 +163,13 @@ fn add_row(sums: &mut [i64], row: &[i16], sign: i64) {
     sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += sign * i64::from(value));
 }
 
-fn by_feature(set: &TrainingSet) -> Rows {
-    let mut rows = Rows::new(set.row_count(), set.dimension);
-    set.rows().enumerate().for_each(|(index, (row, _))| rows.set_rows(index, row));
-    rows
-}
-
-/// The transpose: a "row" is a feature.
-fn by_row(set: &TrainingSet, count: usize) -> Rows {
-    let mut rows = Rows::new(set.dimension, count);
-    let all: Vec<&[i16]> = set.rows().map(|(row, _)| row).collect();
-    for feature in 0..set.dimension {
-        let values: Vec<i16> = all.iter().map(|row| row[feature]).collect();
-        rows.set_rows(feature, &values);
+fn by_feature(loaded: &[i16], dimension: usize) -> Rows {
+    let mut rows = Rows::new(loaded.len() / dimension, dimension);
+    for (part, features) in loaded.chunks(ROWS_AT_ONCE * dimension).enumerate() {
+        rows.set_rows(part * ROWS_AT_ONCE, features);
     }
     rows
 }
+
+/// Rows that are turned into columns together: a line of the cache for each feature.
+const ROWS_AT_ONCE: usize = 32;

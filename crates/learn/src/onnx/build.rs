@@ -182,7 +182,8 @@ impl Graph {
         self.proto.node.extend(graph.node.iter().map(|node| NodeProto {
             input: node.input.iter().map(rename).collect(),
             output: node.output.iter().map(rename).collect(),
-            name: format!("{prefix}{}", node.name),
+            // Names of nodes are optional, but no two may be the same.
+            name: if node.name.is_empty() { String::new() } else { format!("{prefix}{}", node.name) },
             ..node.clone()
         }));
         Ok(graph.output.iter().map(|output| Value(rename(&output.name))).collect())

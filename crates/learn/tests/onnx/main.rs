@@ -74,6 +74,18 @@ fn one_model_is_copied_twice_into_another() {
     assert_eq!(Model::decode(&model.encode()).expect("own bytes are readable"), model);
 }
 
+/// Nodes need no names, and those of phi-v1 have none; ONNX Runtime refuses two nodes of one name.
+#[test]
+fn nodes_without_names_stay_without_names() {
+    let phi = Model::decode(include_bytes!("../../../onnx/models/phi_v1.onnx")).expect("it is a model");
+    let mut graph = Graph::new("copy");
+    let x = graph.input("x", &IMAGES);
+    graph.inline(&phi, "phi_", &[("x", &x)]).expect("the input is bound");
+    let bytes = graph.into_model(&[]).encode();
+    // Field 3 of a node: a name that is the prefix alone.
+    assert!(!bytes.windows(6).any(|window| window == b"\x1a\x04phi_"));
+}
+
 #[test]
 fn a_model_is_not_copied_with_other_inputs_than_its_own() {
     let mut graph = Graph::new("wrong");

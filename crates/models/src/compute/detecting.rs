@@ -10,20 +10,21 @@ use habeas_learn::detection::{
 };
 
 use super::evaluation::{Evaluation, Said};
-use super::{Computed, Input, InputImage, damaged, impossible, number};
+use super::{Computed, Features, Input, InputImage, damaged, id, impossible, number};
 
 pub(super) fn train(
     input: &Input,
+    features: &mut Features<'_>,
     threads: NonZeroUsize,
     watch: &mut impl FnMut(f32) -> ControlFlow<()>,
 ) -> Result<Computed> {
     let images: Vec<LabelledImage> = input.images.iter().map(|image| labelled(input, image)).collect();
-    let maps = |id: u128| -> Result<FeatureMaps> {
-        let image = input.images.iter().find(|image| number(image.id) == id).ok_or_else(damaged)?;
-        FeatureMaps::from_bytes(&image.features).map_err(|_| damaged())
+    let mut maps = |image: u128| -> Result<FeatureMaps> {
+        let features = features(&[id(image)])?.pop().ok_or_else(damaged)?;
+        FeatureMaps::from_bytes(&features).map_err(|_| damaged())
     };
-    let sums = sum_images(&images, threads, maps, &mut *watch).map_err(told)?;
-    let fit = fit(&sums, &images, maps, &mut *watch).map_err(told)?;
+    let sums = sum_images(&images, threads, &mut maps, &mut *watch).map_err(told)?;
+    let fit = fit(&sums, &images, &mut maps, &mut *watch).map_err(told)?;
     let evaluation = Evaluation {
         images: input
             .images
@@ -37,7 +38,7 @@ pub(super) fn train(
             })
             .collect(),
     };
-    super::evaluation::computed(fit.detector.to_bytes(), &evaluation, sums.digest())
+    super::evaluation::computed(fit.detector.to_bytes(), &evaluation, None, sums.digest())
 }
 
 fn labelled(input: &Input, image: &InputImage) -> LabelledImage {

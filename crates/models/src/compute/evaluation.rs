@@ -1,10 +1,10 @@
 //! What a model said of each image it learned from, without having seen it: how it is stored, and what is made of it.
 
 use habeas_core::crypto::{Sha256, sha256};
-use habeas_core::kinds::{IterationDoc, ScoredTag};
+use habeas_core::kinds::{IterationDoc, ModelState, ScoredTag};
 use habeas_core::{Error, Id, Result};
 use habeas_learn::detection::{self, Detection, HeldOut, LabelledImage, Measure, Object, Region};
-use habeas_learn::head::{self, Judged};
+use habeas_learn::head::{self, Judged, Sums};
 use serde::{Deserialize, Serialize};
 
 use super::{Computed, ImagePerformance, InputImage, Performance, TagPerformance, number};
@@ -41,14 +41,21 @@ impl InputImage {
 
 /// Puts a model and its evaluation together. The digest of the state is SHA-256 over the SHA-256 of the weights and that of the
 /// evaluation.
-pub(super) fn computed(weights: Vec<u8>, evaluation: &Evaluation, sums_digest: [u8; 32]) -> Result<Computed> {
+pub(super) fn computed(
+    weights: Vec<u8>,
+    evaluation: &Evaluation,
+    sums: Option<Sums>,
+    sums_digest: [u8; 32],
+) -> Result<Computed> {
     let evaluation = serde_json::to_vec(evaluation)?;
     let mut state = Sha256::default();
     state.update(&sha256(&weights));
     state.update(&sha256(&evaluation));
     Ok(Computed {
+        state: ModelState::Final,
         weights,
-        evaluation,
+        evaluation: Some(evaluation),
+        sums,
         sums_digest: hex::encode(sums_digest),
         state_digest: hex::encode(state.finish()),
     })

@@ -1,8 +1,10 @@
 //! From requests to pages: extract, ask the services, render.
 
+mod applications;
 mod data;
 mod erase;
 mod exports;
+mod issuers;
 mod session;
 
 use std::time::Duration;
@@ -19,7 +21,7 @@ use habeas_core::{Error, Timestamp};
 use habeas_rights::Rights;
 
 use crate::pages::ErrorPage;
-use crate::{ThumbnailAddress, assets, security};
+use crate::{BaseAddress, ThumbnailAddress, assets, security};
 
 /// How often live progress is looked at.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -31,6 +33,7 @@ pub(crate) struct Portal {
     /// Whether browsers reach the server over TLS, so that the session cookie is for TLS only.
     pub(crate) tls: bool,
     pub(crate) thumbnail: ThumbnailAddress,
+    pub(crate) base: BaseAddress,
 }
 
 impl Portal {
@@ -72,6 +75,10 @@ pub(crate) fn router(portal: Portal) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::to("/me") }))
         .route("/sign-in", get(session::form).post(session::sign_in))
+        .route("/sign-in/with/{issuer}", get(issuers::begin))
+        .route("/sign-in/answer", get(issuers::finish))
+        .route("/oauth2/authorize", get(applications::ask).post(applications::decide))
+        .route("/device", get(applications::device).post(applications::decide_device))
         .route("/sign-in/{secret}", get(session::link).post(session::use_link))
         .route("/sign-out", post(session::sign_out))
         .route("/me", get(data::overview))

@@ -1,18 +1,19 @@
 //! Signing in and out.
 
 use axum::Form;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::Query;
 use habeas_access::{Actor, SESSION_HOURS};
 use habeas_core::{Error, ErrorKind, Id};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{Failure, Portal, render, text_header};
-use crate::pages::{ErrorPage, LinkPage, PasswordPage, PersonBadge, Section, Shell, SignInPage};
+use crate::pages::{ErrorPage, IssuerLink, LinkPage, PasswordPage, PersonBadge, Section, Shell, SignInPage};
 
 /// The session cookie. `Lax` lets a link from a mail arrive signed in; forms are checked by their origin.
 const COOKIE_NAME: &str = "habeas-session";
@@ -30,6 +31,10 @@ impl SignedIn {
         Shell { person: self.badge.clone(), section, notice: None }
     }
 
+    pub(crate) fn badge(&self) -> PersonBadge {
+        self.badge.clone()
+    }
+
     pub(crate) fn email(&self) -> String {
         self.badge.email.clone()
     }
@@ -39,8 +44,8 @@ impl FromRequestParts<Portal> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<SignedIn, Response> {
-        let to_sign_in = || Redirect::to("/sign-in").into_response();
-        let secret = cookie(&parts.headers).ok_or_else(to_sign_in)?;
+        let to_sign_in = || Redirect::to(&sign_in_address(parts)).into_response();
+        let secret = cookie(&parts.headers, COOKIE_NAME).ok_or_else(to_sign_in)?;
         let access = portal.rights.access();
         let (actor, session) = access.recognise_session(&secret).await.map_err(|error| match error.kind {
             ErrorKind::Unauthenticated => to_sign_in(),
@@ -53,32 +58,87 @@ impl FromRequestParts<Portal> for SignedIn {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+/// The page to sign in on. What another program led to is come back to; everything else begins at the overview.
+fn sign_in_address(parts: &Parts) -> String {
+    let asked = parts.uri.path_and_query().map(|asked| asked.as_str()).unwrap_or_default();
+    let comes_back =
+        parts.method == Method::GET && ["/device", "/oauth2/authorize"].contains(&parts.uri.path());
+    if comes_back { format!("/sign-in?next={}", encode(asked)) } else { "/sign-in".to_owned() }
+}
+
+/// Percent-encodes a value of a query.
+pub(super) fn encode(value: &str) -> String {
+    value
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Where to go after signing in: a path of ours, whatever was asked for.
+pub(super) fn after_sign_in(next: Option<String>) -> Option<String> {
+    next.filter(|next| {
+        next.starts_with('/')
+            && !next.starts_with("//")
+            && !next.contains('\\')
+            && next.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+/// The value of a cookie of a request.
+pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     text_header(headers, COOKIE)?
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == COOKIE_NAME)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, value)| value.to_owned())
 }
 
-fn with_cookie(portal: &Portal, value: &str, seconds: i64, mut response: Response) -> Response {
+/// A cookie for `seconds`, sent with links from elsewhere but with no form from there.
+pub(super) fn set_cookie(portal: &Portal, name: &str, value: &str, seconds: i64, response: &mut Response) {
     let secure = if portal.tls { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
     if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().insert(SET_COOKIE, value);
+        response.headers_mut().append(SET_COOKIE, value);
     }
+}
+
+fn with_cookie(portal: &Portal, value: &str, seconds: i64, mut response: Response) -> Response {
+    set_cookie(portal, COOKIE_NAME, value, seconds, &mut response);
     response
 }
 
-async fn begin(portal: &Portal, person: Id, next: &str) -> Result<Response, Failure> {
+/// Signs the browser in as `person` and leads on to `next`.
+pub(super) async fn begin(portal: &Portal, person: Id, next: &str) -> Result<Response, Failure> {
     let session = portal.rights.access().issue_session(person).await?;
     Ok(with_cookie(portal, &session.secret, SESSION_HOURS * 3_600, Redirect::to(next).into_response()))
 }
 
+/// What leads to the sign-in page.
+#[derive(Deserialize)]
+pub(super) struct SignInQuery {
+    next: Option<String>,
+    #[serde(rename = "signed-out")]
+    signed_out: Option<String>,
+}
+
+/// The issuers with which one may sign in, each with the address that begins it.
+pub(super) fn issuers(portal: &Portal, next: Option<&str>) -> Vec<IssuerLink> {
+    let next = next.map(|next| format!("?next={}", encode(next))).unwrap_or_default();
+    let link = |(name, title)| IssuerLink { address: format!("/sign-in/with/{name}{next}"), title };
+    portal.rights.access().issuers().into_iter().map(link).collect()
+}
+
 /// `GET /sign-in`.
-pub(super) async fn form(RawQuery(query): RawQuery) -> Response {
-    let notice = (query.as_deref() == Some("signed-out")).then_some("You are signed out.");
-    render(&SignInPage { notice, ..SignInPage::default() })
+pub(super) async fn form(State(portal): State<Portal>, Query(query): Query<SignInQuery>) -> Response {
+    let notice = query.signed_out.map(|_| "You are signed out.");
+    let next = after_sign_in(query.next);
+    let issuers = issuers(&portal, next.as_deref());
+    render(&SignInPage { notice, next, issuers, ..SignInPage::default() })
 }
 
 #[derive(Deserialize)]
@@ -87,6 +147,7 @@ pub(super) struct Credentials {
     email: String,
     #[serde(default)]
     password: String,
+    next: Option<String>,
 }
 
 /// `POST /sign-in`.
@@ -94,16 +155,22 @@ pub(super) async fn sign_in(
     State(portal): State<Portal>,
     Form(form): Form<Credentials>,
 ) -> Result<Response, Failure> {
+    let next = after_sign_in(form.next);
     match portal.rights.access().sign_in(&form.email, Zeroizing::new(form.password)).await {
-        Ok(person) => begin(&portal, person, "/me").await,
+        Ok(person) => begin(&portal, person, next.as_deref().unwrap_or("/me")).await,
         Err(error) if matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Busy) => {
             let status = if error.kind == ErrorKind::Busy {
                 StatusCode::TOO_MANY_REQUESTS
             } else {
                 StatusCode::UNAUTHORIZED
             };
-            let page =
-                SignInPage { email: form.email, error: Some(error.to_string()), ..SignInPage::default() };
+            let page = SignInPage {
+                email: form.email,
+                error: Some(error.to_string()),
+                issuers: issuers(&portal, next.as_deref()),
+                next,
+                ..SignInPage::default()
+            };
             Ok((status, render(&page)).into_response())
         }
         Err(error) => Err(error.into()),

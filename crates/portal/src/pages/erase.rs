@@ -69,6 +69,12 @@ pub struct PlanView {
     pub withdrawn: Count,
     /// Copies of this person's images in projects of others.
     pub copies: Count,
+    /// Tags of those models that lose their last image.
+    pub tags_emptied: Count,
+    /// Tags of those models that keep fewer images than a training needs.
+    pub tags_below_minimum: Count,
+    /// Exported models that are revoked.
+    pub revoked: Count,
     /// Keys that are destroyed.
     pub keys: Count,
     /// What becomes of backups.
@@ -139,9 +145,12 @@ impl PlanView {
             kept: report.kept.clone(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
-            solved_again: Count(models_with(report, "solve again")),
+            solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
             withdrawn: Count(models_with(report, "withdraw")),
             copies: Count(report.copies),
+            tags_emptied: Count(report.models.iter().map(|model| model.tags_emptied).sum()),
+            tags_below_minimum: Count(report.models.iter().map(|model| model.tags_below_minimum).sum()),
+            revoked: Count(report.revoked),
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod account;
+mod applications;
 mod erase;
 mod erasure;
 mod error;
@@ -17,6 +18,7 @@ mod sign_in;
 
 pub use access_log::{AccessLogPage, AccessRow};
 pub use account::PasswordPage;
+pub use applications::{ConsentPage, DevicePage, DeviceStep};
 pub use erase::{ConfirmPage, Confirmation, PlanGroup, PlanPage, PlanRow, PlanView};
 pub use erasure::{ErasurePage, ErasureState, Step, StepState};
 pub use error::ErrorPage;
@@ -26,7 +28,7 @@ pub use items::{Item, ItemsPage};
 pub use keys::{AccountKeys, KeyRow, KeysPage};
 pub use my_data::{KindRow, MentionRow, MyDataPage, ServiceGroup};
 pub use receipt::{ErasedRow, Fact, ReceiptPage, ReceiptRow, ReceiptType, ReceiptView, ReceiptsPage};
-pub use sign_in::{LinkPage, SignInPage};
+pub use sign_in::{IssuerLink, LinkPage, SignInPage};
 
 /// The person who is signed in, in the corner of every page of theirs.
 #[derive(Clone, Debug)]

@@ -14,6 +14,17 @@ pub struct SignInPage {
     pub notice: Option<&'static str>,
     /// Where to go afterwards: a path of ours.
     pub next: Option<String>,
+    /// Other ways to sign in.
+    pub issuers: Vec<IssuerLink>,
+}
+
+/// An issuer with which one may sign in.
+#[derive(Clone, Debug)]
+pub struct IssuerLink {
+    /// The address that begins it.
+    pub address: String,
+    /// What it is called.
+    pub title: String,
 }
 
 /// `GET /sign-in/{secret}`: the link signs in when its form is sent, which a script does at once. Programs that merely look

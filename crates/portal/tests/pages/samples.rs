@@ -23,6 +23,11 @@ fn shell(section: Section) -> Shell {
     Shell { person, section, notice: None }
 }
 
+fn device(step: DeviceStep) -> String {
+    let person = shell(Section::Account).person;
+    DevicePage { person, user_code: "WDJB-MJHT".into(), step }.render().unwrap()
+}
+
 fn holding(service: &str, title: &str, count: u64, bytes: u64, why: &str, until: &str) -> HoldingReport {
     HoldingReport {
         service: service.into(),
@@ -179,8 +184,16 @@ fn plan(blocked: bool) -> PlanView {
         }],
         others_affected: 2,
         unlinked: 1,
-        models: vec![ModelPlanReport { iteration: ID.into(), images: 3, left: 40, action: "solve again".into() }],
+        models: vec![ModelPlanReport {
+            iteration: ID.into(),
+            images: 3,
+            left: 40,
+            action: "solve again".into(),
+            tags_emptied: 1,
+            tags_below_minimum: 2,
+        }],
         copies: 2,
+        revoked: 2,
         keys: 4,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
         blocked: if blocked {
@@ -381,6 +394,31 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("password", password(false, None)),
         ("password-wrong", password(true, Some("A password has at least 12 characters."))),
         ("sign-in", SignInPage::default().render().unwrap()),
+        (
+            "sign-in-issuers",
+            SignInPage {
+                issuers: vec![IssuerLink { address: "/sign-in/with/work".into(), title: HOSTILE.into() }],
+                ..SignInPage::default()
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "consent",
+            ConsentPage {
+                person: shell(Section::Account).person,
+                client_name: HOSTILE.into(),
+                redirect_uri: "https://app.example.org/callback".into(),
+                request: vec![("client_id", ID.into()), ("state", HOSTILE.into())],
+            }
+            .render()
+            .unwrap(),
+        ),
+        ("device", device(DeviceStep::Type(None))),
+        ("device-wrong", device(DeviceStep::Type(Some("No program shows this code.".into())))),
+        ("device-decide", device(DeviceStep::Decide { client_name: HOSTILE.into() })),
+        ("device-approved", device(DeviceStep::Approved)),
+        ("device-denied", device(DeviceStep::Denied)),
         (
             "sign-in-wrong",
             SignInPage {

@@ -2,13 +2,12 @@
 //!
 //! It lies beside the keyring and is, like it, never part of a data backup: a restored backup is brought up to date from it.
 //!
-//! A record is `length (4) | sequence (8) | JSON | checksum (16)`, numbers little-endian, the length that of the JSON, the
-//! checksum the first 16 bytes of the SHA-256 of what stands before it. A record cut off at the very end is what a crash left of
-//! an append that nobody was told of, and is removed; anything else that does not match is damage, and the ledger refuses to open.
-//! What is cut off is at the end only if no whole record comes behind it.
+//! A record at the very end that a crash cut off is what is left of an append that nobody was told of, and is removed; anything else that
+//! does not match is damage, and the ledger refuses to open. How a record tells one from the other stands in [`frame`].
 //!
 //! The receipts among the records are the log that others can verify: see [`log`].
 
+mod frame;
 mod log;
 #[cfg(test)]
 mod properties;
@@ -21,18 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use habeas_core::merkle::Hash;
-use habeas_core::{Error, Id, Result, crypto, fault};
+use habeas_core::{Error, Id, Result, fault};
 use serde::{Deserialize, Serialize};
 
+use frame::Next;
 use log::Log;
 
 pub use log::{Inclusion, Rotation};
 
 const NAME: &str = "ledger";
-const HEAD: usize = 12;
-const CHECKSUM: usize = 16;
-/// The longest record that can be; longer ones are damage.
-const LONGEST: usize = 64 * 1024 * 1024;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +180,7 @@ impl Ledger {
         }
         let mut bytes = Vec::new();
         for (number, record) in records.iter().enumerate() {
-            bytes.extend_from_slice(&encode(state.next + number as u64, record)?);
+            bytes.extend_from_slice(&frame::encode(state.next + number as u64, &serde_json::to_vec(record)?));
         }
         for (path, file, length) in &mut state.files {
             let written = file.write_all(&bytes).and_then(|()| file.sync_data());
@@ -257,17 +253,6 @@ fn note(record: &Record, erased: &mut HashSet<Id>, revoked: &mut Vec<String>) {
     }
 }
 
-fn encode(sequence: u64, record: &Record) -> Result<Vec<u8>> {
-    let json = serde_json::to_vec(record)?;
-    let mut bytes = Vec::with_capacity(HEAD + json.len() + CHECKSUM);
-    bytes.extend_from_slice(&(json.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&sequence.to_le_bytes());
-    bytes.extend_from_slice(&json);
-    let checksum = crypto::sha256(&bytes);
-    bytes.extend_from_slice(&checksum[..CHECKSUM]);
-    Ok(bytes)
-}
-
 /// The records and where the last whole one ends.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
     let damaged = |at: usize| {
@@ -278,54 +263,16 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64)> {
     let mut records = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let rest = &bytes[at..];
-        let Some(whole) = size(rest) else {
-            // A write that a power cut left half done, unless a length in the middle was changed.
-            if rest.first_chunk().is_some_and(|length| u32::from_le_bytes(*length) as usize > LONGEST)
-                || is_followed(rest, records.len() as u64)
-            {
-                return Err(damaged(at));
+        match frame::next(bytes, at, records.len() as u64) {
+            Next::Whole { json, end } => {
+                records.push(serde_json::from_slice(json).map_err(|_| damaged(at))?);
+                at = end;
             }
-            break;
-        };
-        let Some((sequence, json)) = signed(&rest[..whole]) else {
-            if rest.len() == whole {
-                break;
-            }
-            return Err(damaged(at));
-        };
-        if sequence != records.len() as u64 {
-            return Err(damaged(at));
+            Next::CutOff => break,
+            Next::Damaged => return Err(damaged(at)),
         }
-        records.push(serde_json::from_slice(json).map_err(|_| damaged(at))?);
-        at += whole;
     }
     Ok((records, at as u64))
-}
-
-/// How long the record is with which `bytes` begin, if they hold all of it.
-fn size(bytes: &[u8]) -> Option<usize> {
-    let whole = HEAD + u32::from_le_bytes(*bytes.first_chunk()?) as usize + CHECKSUM;
-    (bytes.len() >= whole).then_some(whole)
-}
-
-/// Sequence and JSON of a whole record; none when its checksum is another.
-fn signed(record: &[u8]) -> Option<(u64, &[u8])> {
-    let (signed, checksum) = record.split_at_checked(record.len().checked_sub(CHECKSUM)?)?;
-    let sequence = u64::from_le_bytes(*signed.get(4..)?.first_chunk()?);
-    (crypto::sha256(signed)[..CHECKSUM] == *checksum).then(|| (sequence, &signed[HEAD..]))
-}
-
-/// Whether a whole record stands somewhere behind the one that should be number `number` at the start of `bytes`.
-fn is_followed(bytes: &[u8], number: u64) -> bool {
-    (1..bytes.len()).any(|at| {
-        let rest = &bytes[at..];
-        // The sequence first: it is cheap, and rules out almost every place.
-        let sequence =
-            rest.get(4..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes));
-        sequence.is_some_and(|sequence| sequence > number && sequence - number <= bytes.len() as u64)
-            && size(rest).is_some_and(|whole| signed(&rest[..whole]).is_some())
-    })
 }
 
 fn read(path: &Path) -> Result<(File, Vec<u8>)> {
@@ -392,6 +339,39 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[20] ^= 1;
         std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Ledger::open(folder.path(), &[]).unwrap_err().kind, habeas_core::ErrorKind::Damaged);
+    }
+
+    /// What the first version wrote: `length | sequence | JSON | checksum`.
+    #[test]
+    fn records_of_the_first_version_are_read_and_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let records =
+            [Record::ContainerErased { container: id(1) }, Record::ContainerErased { container: id(2) }];
+        let mut bytes = Vec::new();
+        for (sequence, record) in records.iter().enumerate() {
+            let json = serde_json::to_vec(record).unwrap();
+            let begin = bytes.len();
+            bytes.extend_from_slice(&(json.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&(sequence as u64).to_le_bytes());
+            bytes.extend_from_slice(&json);
+            let checksum = habeas_core::crypto::sha256(&bytes[begin..]);
+            bytes.extend_from_slice(&checksum[..16]);
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let more = Record::ContainerErased { container: id(3) };
+        Ledger::open(folder.path(), &[]).unwrap().append(std::slice::from_ref(&more)).unwrap();
+        let ledger = Ledger::open(folder.path(), &[]).unwrap();
+        assert_eq!(ledger.replay(0).unwrap(), [&records[..], &[more]].concat());
+        drop(ledger);
+        // A changed length in its middle is damage, its cut-off end is not.
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        assert_eq!(Ledger::open(folder.path(), &[]).unwrap().position(), 1);
+        let mut changed = whole;
+        changed[1] ^= 1;
+        std::fs::write(&path, changed).unwrap();
         assert_eq!(Ledger::open(folder.path(), &[]).unwrap_err().kind, habeas_core::ErrorKind::Damaged);
     }
 }

@@ -1,5 +1,6 @@
 //! Creating, reading, changing and removing resources.
 
+use habeas_core::kinds::ModelExport;
 use habeas_core::node::{AttrKey, AttrValue, RawNode, Relation};
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
@@ -290,6 +291,17 @@ impl Tx<'_> {
         rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
+    /// What stands under the children of `parent`, of kind `K`, in the order of ids.
+    pub fn grandchildren<K: DataKind>(&mut self, parent: Id) -> Result<Vec<Node<K::Doc>>> {
+        let rows = self.query(
+            select_nodes!(
+                "JOIN resource p ON p.id = r.parent WHERE p.parent = ?1 AND r.kind = ?2 ORDER BY r.id"
+            ),
+            &[(&parent).into(), K::KIND.number().into()],
+        )?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
     /// How many of `kind` stand directly under `parent`.
     pub fn count_children(&mut self, parent: Id, kind: Kind) -> Result<u64> {
         let count = self.number(
@@ -368,17 +380,40 @@ impl Tx<'_> {
     }
 
     /// Removes a resource and all that stands under it. Commits with it the tasks that delete its blobs, destroy the keys of
-    /// removed containers, note the removal in the ledger and give the container that lost an item a new key. Refused while
-    /// the holder is frozen; nothing happens when the resource is not there.
+    /// removed containers, revoke the models that were exported from them, note the removal in the ledger and give the container that
+    /// lost an item a new key. Refused while the holder is frozen; nothing happens when the resource is not there.
     pub fn remove(&mut self, id: Id) -> Result<Removed> {
-        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
-        if place.state == HolderState::Frozen {
-            return Err(frozen());
+        match self.place(id)? {
+            Some(place) if place.state == HolderState::Frozen => Err(frozen()),
+            Some(_) => self.remove_also_frozen(id),
+            None => Ok(Removed::default()),
         }
-        self.remove_at(id, &place)
     }
 
-    fn remove_at(&mut self, id: Id, place: &Place) -> Result<Removed> {
+    /// The same, also where the holder is being erased: for what has to go because of somebody else's erasure, which must not wait for
+    /// this one or depend on its end.
+    pub fn remove_also_frozen(&mut self, id: Id) -> Result<Removed> {
+        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        let revoked = if place.kind.is_container() { self.exported_digests(id)? } else { Vec::new() };
+        self.remove_at(id, &place, &revoked)
+    }
+
+    /// Digests of the models that were exported from what stands under `root`.
+    fn exported_digests(&mut self, root: Id) -> Result<Vec<String>> {
+        let rows = self.query(
+            select_nodes!(
+                "WHERE r.kind = ?2 AND r.id IN (WITH RECURSIVE subtree (id) AS (
+                     SELECT id FROM resource WHERE id = ?1
+                     UNION ALL SELECT c.id FROM resource c JOIN subtree s ON c.parent = s.id)
+                 SELECT id FROM subtree)"
+            ),
+            &[(&root).into(), Kind::ModelExport.number().into()],
+        )?;
+        let digests = rows.iter().map(|row| Ok(typed::<ModelExport>(self.shared.node(row)?)?.doc.digest));
+        digests.filter_map(Result::transpose).collect()
+    }
+
+    fn remove_at(&mut self, id: Id, place: &Place, revoked: &[String]) -> Result<Removed> {
         let rows = self.query(
             "WITH RECURSIVE subtree (id, kind) AS (
                  SELECT id, kind FROM resource WHERE id = ?1
@@ -412,16 +447,25 @@ impl Tx<'_> {
             )?);
         }
         if place.kind.is_container() {
-            let payload = serde_json::json!({ "containers": containers });
+            let payload = serde_json::json!({ "containers": containers, "revoked": revoked });
             tasks.push(self.enqueue(TaskKind::DestroyKeys, Some(id), &payload, self.now)?);
         } else {
             let payload = serde_json::json!({ "container": place.container, "items": resources });
             tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
-            // A person's own container loses tokens, telemetry and archives by themselves, all the time: their secrets are dead or their
+            // A person's own container loses tokens, telemetry, archives and case files by themselves: their secrets are dead or their
             // files gone with them, and a new key each day would make every older backup of the person unreadable.
             if !matches!(
                 place.kind,
-                Kind::Credential | Kind::Token | Kind::Telemetry | Kind::ExportArchive | Kind::Receipt
+                Kind::Credential
+                    | Kind::Token
+                    | Kind::Telemetry
+                    | Kind::ExportArchive
+                    | Kind::Receipt
+                    | Kind::OAuthGrant
+                    | Kind::AuthorizationCode
+                    | Kind::DeviceCode
+                    | Kind::Request
+                    | Kind::CaseFile
             ) {
                 self.schedule_resealing(place.container)?;
             }
@@ -434,7 +478,7 @@ impl Tx<'_> {
     /// the root of what the holder had.
     pub(crate) fn remove_unreadable(&mut self, container: Id) -> Result<Removed> {
         let Some(place) = self.place(container)? else { return Ok(Removed::default()) };
-        let removed = self.remove_at(container, &place)?;
+        let removed = self.remove_at(container, &place, &[])?;
         if place.holder == container {
             self.execute("DELETE FROM resource WHERE holder = ?1", &[(&container).into()])?;
             self.remove_holder(container)?;

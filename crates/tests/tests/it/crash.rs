@@ -46,8 +46,30 @@ async fn child() {
             let path = format!("/projects/import?token={}&name=copy", export["token"].as_str().unwrap());
             deployment.train("POST", &someone.key, &path, None).await;
             // The worker passes the fault point and ends the process.
-            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
+        "train" => {
+            let path = format!("/projects/{}/train?forceTrain=true", projects[0]["id"].as_str().unwrap());
+            deployment.train("POST", &someone.key, &path, None).await;
+            // The worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        }
+        "forget" => {
+            let path = format!("/projects/{}/images", projects[0]["id"].as_str().unwrap());
+            let (_, images) =
+                deployment.train("GET", &someone.key, &format!("{path}?orderBy=Oldest&take=1"), None).await;
+            let path = format!("{path}?imageIds={}&allIterations=true", images[0]["id"].as_str().unwrap());
+            deployment.train("DELETE", &someone.key, &path, None).await;
+        }
+        "export_model" => {
+            let path = format!("/projects/{}/iterations", projects[0]["id"].as_str().unwrap());
+            let (_, iterations) = deployment.train("GET", &someone.key, &path, None).await;
+            let path = format!("{path}/{}/export?platform=ONNX", iterations[0]["id"].as_str().unwrap());
+            deployment.train("POST", &someone.key, &path, None).await;
+            // The worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        }
+        "request" => crate::requests::ask(&deployment, &someone).await,
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.
@@ -60,7 +82,7 @@ async fn child() {
     deployment.stop().await;
 }
 
-async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
+pub(crate) async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
     let mut deployment = Deployment::open(database.clone()).await;
     let someone = deployment.person("canary@example.org", "Canary").await;
     let project = deployment.project(&someone, "p").await;
@@ -75,7 +97,7 @@ async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment
 }
 
 /// A process that does this work on this data until it passes the fault point.
-async fn die(data: &Path, database: Option<String>, work: &str, fault: &str) {
+pub(crate) async fn die(data: &Path, database: Option<String>, work: &str, fault: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
@@ -145,7 +167,7 @@ async fn a_restore_killed_at_any_step_is_refused_until_it_is_run_again_and_bring
     }
 }
 
-async fn only_the_neighbour_is_left(deployment: &Deployment) {
+pub(crate) async fn only_the_neighbour_is_left(deployment: &Deployment) {
     let gone =
         || async { deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 };
     while gone().await != 404 {

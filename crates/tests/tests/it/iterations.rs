@@ -9,7 +9,9 @@ use habeas_core::kinds::{Iteration, IterationStatus};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::classroom::picture;
 use crate::deployment::{Deployment, Someone, engines, image};
+use crate::exports::COMPACT;
 
 /// A project with two tags of five images each, and one untagged image.
 struct Garden {
@@ -98,12 +100,18 @@ pub(crate) async fn plant(
     someone: &Someone,
     marker: &impl Fn(&str) -> String,
 ) -> Vec<String> {
-    let project = deployment.project(someone, "trained").await;
+    let addresses = format!(
+        "&notificationQueueUri=https%3A%2F%2Fexample.org%2F{}&exportModelContainerUri=https%3A%2F%2Fexample.org%2F{}",
+        marker("queue"),
+        marker("container")
+    );
+    let domain = format!("trained&domainId={COMPACT}{addresses}");
+    let project = deployment.project(someone, &domain).await;
     let mut first = String::new();
     for (place, name) in ["snapshot", "cherry"].iter().enumerate() {
         let tag = deployment.tag(someone, &project, &marker(name)).await;
         for number in 0..5 {
-            let mut bytes = image(place as u64 * 5 + number);
+            let mut bytes = picture(place as u64, number);
             bytes.extend_from_slice(marker("keptbytes").as_bytes());
             let file = format!("{}.jpg", marker("keptfile"));
             first = deployment.image(someone, &project, &file, &bytes, &[&tag]).await;
@@ -111,7 +119,6 @@ pub(crate) async fn plant(
     }
     let address = format!("&notificationEmailAddress={}@example.org", marker("notify"));
     let iteration = trained_with(deployment, someone, &project, &address).await;
-    set_status(deployment, &iteration, IterationStatus::Completed).await;
     let path = format!("/projects/{project}/iterations/{iteration}");
     let name = json!({ "name": marker("iteration") });
     assert_eq!(deployment.train("PATCH", &someone.key, &path, Some(name)).await.0, 200);
@@ -120,10 +127,47 @@ pub(crate) async fn plant(
     assert_eq!(deployment.train("POST", &someone.key, &publish, None).await.0, 200);
     let deletion = format!("/projects/{project}/images?imageIds={first}");
     assert_eq!(deployment.train("DELETE", &someone.key, &deletion, None).await.0, 204);
-    ["snapshot", "cherry", "keptbytes", "keptfile", "notify", "iteration", "publish", "resource"]
-        .iter()
-        .map(|what| marker(what))
-        .collect()
+    // What the model writes: an export with the tags' names, a stored prediction, a suggestion.
+    let export = format!("{path}/export");
+    assert_eq!(deployment.train("POST", &someone.key, &format!("{export}?platform=ONNX"), None).await.0, 200);
+    while deployment.train("GET", &someone.key, &export, None).await.1[0]["status"] == "Exporting" {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut bytes = picture(0, 50);
+    bytes.extend_from_slice(marker("classifiedbytes").as_bytes());
+    let path = format!(
+        "/customvision/v3.1/prediction/{project}/classify/iterations/{}/image?application={}",
+        marker("publish"),
+        marker("caller")
+    );
+    let request = Request::post(path)
+        .header("prediction-key", &someone.key)
+        .header("content-type", "application/octet-stream")
+        .body(Body::from(bytes))
+        .unwrap();
+    assert_eq!(deployment.send(request).await.0, 200);
+    let untagged = deployment.image(someone, &project, "y.bmp", &picture(1, 60), &[]).await;
+    let path =
+        format!("/projects/{project}/tagsandregions/suggestions?iterationId={iteration}&imageIds={untagged}");
+    let (status, suggested) = deployment.train("POST", &someone.key, &path, None).await;
+    assert!(status == 200 && suggested.to_string().contains(&marker("snapshot")), "{suggested}");
+    [
+        "queue",
+        "container",
+        "snapshot",
+        "cherry",
+        "keptbytes",
+        "keptfile",
+        "notify",
+        "iteration",
+        "publish",
+        "resource",
+        "classifiedbytes",
+        "caller",
+    ]
+    .iter()
+    .map(|what| marker(what))
+    .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -453,6 +497,9 @@ async fn members_of_an_organisation_do_what_their_role_allows() {
         let (_, issued) =
             deployment.operator("POST", &format!("/persons/{}/tokens", member.id), json!({})).await;
         let token = format!("Bearer {}", issued["secret"].as_str().unwrap());
+        let (_, _, listed) =
+            call(&deployment, "v3.4-preview", "GET", ("authorization", &token), "/projects", None).await;
+        assert_eq!(listed[0]["id"], garden.project.as_str(), "what the organisation has, seen by the {role}");
         for (method, path, body, needed) in &operations {
             let path = format!("/projects/{}{path}", garden.project);
             let (status, _, answer) =
@@ -463,6 +510,8 @@ async fn members_of_an_organisation_do_what_their_role_allows() {
             assert!(!status.is_server_error(), "{role} {method} {path}: {answer}");
         }
     }
+    // What was called with the organisation's key is nobody's activity, and does not keep that of persons from being written.
+    deployment.server().app().access().telemetry().flush().await.unwrap();
     let (_, members) = deployment
         .operator("GET", &format!("/organisations/{}/members", of_organisation.id), Value::Null)
         .await;

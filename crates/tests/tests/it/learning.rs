@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
 
-fn photos() -> PathBuf {
+/// The sample photos.
+pub(crate) fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/custom-vision/CustomVision")
 }
 
 /// Name and bytes of the photos in a folder, in the order of their names.
-fn folder(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn folder(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(path)
         .unwrap()
         .map(|entry| {
@@ -30,21 +31,21 @@ fn folder(path: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A project at work.
-struct Work<'a> {
-    deployment: &'a Deployment,
-    someone: &'a Someone,
-    project: String,
+pub(crate) struct Work<'a> {
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) someone: &'a Someone,
+    pub(crate) project: String,
 }
 
 impl Work<'_> {
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let path = format!("/projects/{}{path}", self.project);
         let (status, body) = self.deployment.train(method, &self.someone.key, &path, body).await;
         (status.as_u16(), body)
     }
 
     /// Uploads photos, each with these tags and the regions that are given for its name; their ids.
-    async fn upload(
+    pub(crate) async fn upload(
         &self,
         photos: &[(String, Vec<u8>)],
         tags: &[&str],
@@ -67,7 +68,7 @@ impl Work<'_> {
     }
 
     /// Trains, and waits for the end; the iteration.
-    async fn trained(&self, query: &str) -> Value {
+    pub(crate) async fn trained(&self, query: &str) -> Value {
         let (status, begun) = self.call("POST", &format!("/train{query}"), None).await;
         assert_eq!((status, begun["status"].as_str()), (200, Some("Training")), "{begun}");
         let path = format!("/iterations/{}", begun["id"].as_str().unwrap());
@@ -106,7 +107,7 @@ impl Work<'_> {
     }
 }
 
-async fn trees<'a>(deployment: &'a Deployment, someone: &'a Someone) -> (Work<'a>, Vec<String>) {
+pub(crate) async fn trees<'a>(deployment: &'a Deployment, someone: &'a Someone) -> (Work<'a>, Vec<String>) {
     let project = deployment
         .project(someone, "trees&classificationType=Multiclass&domainId=0732100f-1a38-4e49-a514-c9b44c697ab5")
         .await;
@@ -118,6 +119,27 @@ async fn trees<'a>(deployment: &'a Deployment, someone: &'a Someone) -> (Work<'a
         ids.extend(work.upload(&photos, &[&tag], |_| json!([])).await);
     }
     (work, ids)
+}
+
+/// Forks and scissors, each with its box.
+pub(crate) async fn tools<'a>(deployment: &'a Deployment, someone: &'a Someone) -> (Work<'a>, Vec<String>) {
+    let project = deployment.project(someone, "tools&domainId=da2e3a8a-40a5-4171-82f4-58522f70fbc1").await;
+    let work = Work { deployment, someone, project };
+    let regions: Value =
+        serde_json::from_slice(&std::fs::read(photos().join("ObjectDetection/regions.json")).unwrap())
+            .unwrap();
+    let mut images = Vec::new();
+    for kind in ["fork", "scissors"] {
+        let tag = deployment.tag(someone, &work.project, kind).await;
+        let photos = folder(&photos().join("ObjectDetection/Images").join(kind));
+        let boxes = |name: &str| {
+            let stem = name.split_once('.').unwrap().0;
+            let sides = &regions[stem]["left_top_width_height"];
+            json!([{ "tagId": tag, "left": sides[0], "top": sides[1], "width": sides[2], "height": sides[3] }])
+        };
+        images.extend(work.upload(&photos, &[], boxes).await);
+    }
+    (work, images)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,23 +242,7 @@ async fn a_detector_is_trained_measured_asked_and_forgets() {
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
-        let project =
-            deployment.project(&someone, "tools&domainId=da2e3a8a-40a5-4171-82f4-58522f70fbc1").await;
-        let work = Work { deployment: &deployment, someone: &someone, project };
-        let regions: Value =
-            serde_json::from_slice(&std::fs::read(photos().join("ObjectDetection/regions.json")).unwrap())
-                .unwrap();
-        let mut images = Vec::new();
-        for kind in ["fork", "scissors"] {
-            let tag = deployment.tag(&someone, &work.project, kind).await;
-            let photos = folder(&photos().join("ObjectDetection/Images").join(kind));
-            let boxes = |name: &str| {
-                let stem = name.split_once('.').unwrap().0;
-                let sides = &regions[stem]["left_top_width_height"];
-                json!([{ "tagId": tag, "left": sides[0], "top": sides[1], "width": sides[2], "height": sides[3] }])
-            };
-            images.extend(work.upload(&photos, &[], boxes).await);
-        }
+        let (work, images) = tools(&deployment, &someone).await;
         let first = work.trained("").await;
         assert_eq!(first["status"], "Completed", "{first}");
         let path = format!("/iterations/{}", first["id"].as_str().unwrap());

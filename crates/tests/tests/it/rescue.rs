@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use habeas::rescue::{Item, Options, Pace, Report, Rescue, Source, SourceError};
 use habeas_client::Client;
 use habeas_core::Id;
@@ -415,11 +417,29 @@ async fn an_erased_image_taints_what_learned_from_it_and_stays_away() {
         let about: Value = serde_json::from_slice(&about.1).unwrap();
         assert_eq!(about["imported"]["imagesErasedSince"], json!(1));
 
+        // Nobody brings it back, nor what was removed a moment ago and may not be in the ledger yet.
+        let last: Id = IMAGES[3].parse().unwrap();
+        let removed = store.write(move |tx| tx.remove(last)).await.unwrap();
+        for id in [IMAGES[0], IMAGES[3]] {
+            let bytes = image(1);
+            let upload = json!({
+                "id": id, "created": null, "tags": null, "regions": null, "metadata": null,
+                "sha256": hex::encode(habeas_core::crypto::sha256(&bytes)), "contents": STANDARD.encode(&bytes),
+            });
+            let mut request = Request::put(format!("/api/import/v1/projects/{PROJECT}/images/{id}"))
+                .header("content-type", "application/json")
+                .body(Body::from(upload.to_string()))
+                .unwrap();
+            request.extensions_mut().insert(habeas_access::Actor::Operator);
+            assert_eq!(target.deployment.send(request).await.0, 410, "{id}");
+        }
+        store.finish(&removed).await;
+
         let report = target.pull(&fake).await.unwrap();
         let found = &report.projects[0];
         assert_eq!(
             (found.images.removed_here, found.exports.brought, found.images.brought),
-            (1, 0, 0),
+            (2, 0, 0),
             "{found:?}"
         );
         let erased: Id = IMAGES[0].parse().unwrap();

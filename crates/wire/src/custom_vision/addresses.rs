@@ -286,8 +286,8 @@ async fn make_copies(app: &App, original: BlobRef, place: Place) -> Result<BlobR
     let thumbnail = BlobRef::new(ambient, made.thumbnail.len() as u64, imaging::COPY_MEDIA_TYPE);
     let announced = (resized.clone(), thumbnail.clone());
     app.store().write(move |tx| tx.announce_blobs(place.id, &[&announced.0, &announced.1])).await?;
-    app.store().blobs().put(&resized, &made.resized).await?;
-    app.store().blobs().put(&thumbnail, &made.thumbnail).await?;
+    app.store().put_announced(&resized, &made.resized).await?;
+    app.store().put_announced(&thumbnail, &made.thumbnail).await?;
     let copies = app.store().write(move |tx| keep(tx, place, &resized, &thumbnail)).await?;
     let copy = if place.copy == Copy::Thumbnail { copies.thumbnail } else { copies.resized };
     Ok(copy.ok_or_else(no_image)?)

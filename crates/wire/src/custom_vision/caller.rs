@@ -12,9 +12,9 @@ use super::errors::{Failure, no_project};
 use super::operation::Recognised;
 use super::projection::{Shape, project};
 use super::query::Query;
-use super::upload::base_address;
 use super::version::Version;
 use crate::App;
+use crate::caller::base_address;
 
 /// Everything a handler knows of its request before the body.
 #[derive(Debug)]

@@ -184,7 +184,7 @@ impl Upload {
         let announced = blob.clone();
         runtime.block_on(app.store().write(move |tx| tx.announce_blobs(project, &[&announced])))?;
         habeas_core::fault::point("upload.announced");
-        runtime.block_on(app.store().blobs().put(&blob, bytes))?;
+        runtime.block_on(app.store().put_announced(&blob, bytes))?;
         habeas_core::fault::point("upload.stored");
         Ok(State::New(Box::new(document(blob, sha256, inspected, name, self.maker))))
     }

@@ -1,13 +1,14 @@
 //! Domains and projects.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
-use habeas_access::{Permission, authorise};
-use habeas_core::kinds::{Image, Iteration, Project, ProjectDoc, ProjectStatus};
-use habeas_core::{Error, Id, Node};
+use habeas_access::{Actor, Permission, authorise};
+use habeas_core::kinds::{Account, Image, Iteration, Project, ProjectDoc, ProjectStatus};
+use habeas_core::{Error, Id, Kind, Node};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
@@ -36,22 +37,36 @@ pub(super) async fn domain(call: Call) -> Result<Json<Value>> {
     Ok(call.answer(domain.json(), Shape::Domain))
 }
 
-/// `GetProjects`, newest first.
+/// `GetProjects`, newest first: those of the key's account; to a person, those of every account that they may see.
 pub(super) async fn list(call: Call) -> Result<Json<Value>> {
-    let account = call.account;
+    let (actor, account) = (call.actor, call.account);
     let signer = Signer::new(&call.app, &call.base)?;
     let projects = call
         .app
         .store()
         .read(move |tx| {
-            let page = Page { order: Order::Newest, ..Page::ALL };
-            tx.children::<Project>(account, page)?
-                .iter()
-                .map(|node| shape(tx, node, &signer))
-                .collect::<Result<Vec<_>, _>>()
+            let mut projects = Vec::new();
+            for account in visible_accounts(tx, &actor, account)? {
+                projects.extend(tx.children::<Project>(account, Page::ALL)?);
+            }
+            projects.sort_by_key(|node| Reverse((node.created_at, node.id)));
+            projects.iter().map(|node| shape(tx, node, &signer)).collect::<Result<Vec<_>, _>>()
         })
         .await?;
     Ok(call.answer(Value::Array(projects), Shape::Project))
+}
+
+/// The accounts whose projects an actor is shown: a person has their own, and those of organisations, whose members may all read.
+fn visible_accounts(tx: &mut Tx<'_>, actor: &Actor, account: Id) -> habeas_core::Result<Vec<Id>> {
+    let Actor::Person { id: person, .. } = actor else { return Ok(vec![account]) };
+    let organisations =
+        tx.mentions_of(*person)?.into_iter().filter(|mention| mention.kind == Kind::Organisation);
+    let holders: BTreeSet<Id> = organisations.map(|mention| mention.resource).chain([*person]).collect();
+    let mut accounts = Vec::new();
+    for holder in holders {
+        accounts.extend(tx.children::<Account>(holder, Page::ALL)?.iter().map(|node| node.id));
+    }
+    Ok(accounts)
 }
 
 /// `GetProject`.

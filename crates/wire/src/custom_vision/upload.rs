@@ -8,8 +8,8 @@ use std::io::{self, Read};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Multipart};
+use axum::http::Request;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Request};
 use futures::StreamExt as _;
 use habeas_core::{Error, Result};
 use habeas_learn::imaging;
@@ -173,21 +173,4 @@ impl Read for BodyReader {
         out[..length].copy_from_slice(&self.current.split_to(length));
         Ok(length)
     }
-}
-
-/// The address under which the client reached the server, for the image addresses in answers.
-pub(super) fn base_address(headers: &HeaderMap, configured: Option<&str>, tls: bool) -> String {
-    if let Some(address) = configured {
-        return address.to_owned();
-    }
-    let header = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| value.split(',').next().unwrap_or(value).trim())
-    };
-    let host = header("x-forwarded-host").or_else(|| header("host")).unwrap_or("localhost");
-    let scheme = header("x-forwarded-proto").unwrap_or(if tls { "https" } else { "http" });
-    let prefix = header("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
-    format!("{scheme}://{host}{prefix}")
 }

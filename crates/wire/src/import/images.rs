@@ -10,14 +10,16 @@ use habeas_core::kinds::{
     Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc, Tag,
 };
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp, crypto};
-use habeas_learn::imaging::{self, Inspected};
+use habeas_core::{Error, Id, Kind, Result as CoreResult, Timestamp};
 use habeas_models::find_image;
 use habeas_store::{New, Page, Tx};
 
-use super::{Document, Ids, contents, is_there, made, owned, same, tag_type};
+use super::{
+    Document, Ids, contents, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type,
+};
 use crate::App;
 use crate::caller::Caller;
+use crate::image_bytes::{self, Stored};
 use crate::privacy::Problem;
 
 const IMAGES: [Kind; 2] = [Kind::Image, Kind::KeptImage];
@@ -41,7 +43,7 @@ pub(super) async fn put(
             }
             if find_image(tx, id)?.is_some_and(|node| node.doc.sha256 != digest) {
                 return Err(Error::conflict(format!("the image {id} is there with other bytes"))
-                    .hint("delete it here, and import again"));
+                    .hint("it stays as it is here"));
             }
             Ok(true)
         })
@@ -49,13 +51,14 @@ pub(super) async fn put(
     if there {
         return Ok(made(false));
     }
+    refuse_removed(&app, project, id).await?;
     let mut labels = Labels::of(&upload.image)?;
     if upload.kept {
         labels.tags.clear();
         labels.regions.clear();
     }
     let created_at = upload.image.created.as_deref().map(import::time).transpose()?;
-    let (blob, inspected, sha256) = store(&app, project, bytes).await?;
+    let Stored { blob, inspected, sha256 } = image_bytes::store(&app, project, bytes).await?;
     let doc = ImageDoc {
         original: blob.clone(),
         resized: None,
@@ -160,6 +163,7 @@ pub(super) async fn put_prediction(
     if there {
         return Ok(made(false));
     }
+    refuse_removed(&app, project, id).await?;
     let created_at = import::time(&prediction.created)?;
     let days = app.limits.prediction_days;
     let expires_at = created_at + Duration::from_secs(u64::from(days) * 86_400);
@@ -172,7 +176,7 @@ pub(super) async fn put_prediction(
         .flatten()
         .map(|scored| answer(id, scored))
         .collect::<CoreResult<_>>()?;
-    let (blob, inspected, sha256) = store(&app, project, bytes).await?;
+    let Stored { blob, inspected, sha256 } = image_bytes::store(&app, project, bytes).await?;
     let doc = StoredPredictionDoc {
         original: blob.clone(),
         resized: None,
@@ -212,36 +216,12 @@ fn answer(prediction: Id, scored: import::ScoredTag) -> CoreResult<ScoredTag> {
     })
 }
 
-/// What is to be made is not there. Whoever else made it since was faster: the client looks again.
+/// What is to be made is not there and was not removed. Whoever else made it since was faster: the client looks again.
 fn not_there(tx: &mut Tx<'_>, actor: &Actor, project: Id, id: Id, kinds: &[Kind]) -> CoreResult<()> {
     owned(tx, actor, project)?;
+    refuse_recorded(tx, id)?;
     if is_there(tx, project, id, kinds)? {
         return Err(Error::conflict("the same item was brought by another request in the meantime"));
     }
     Ok(())
-}
-
-/// Looks at an image and stores its bytes, durably; with the SHA-256 of the bytes in hexadecimal.
-async fn store(app: &App, project: Id, bytes: Vec<u8>) -> CoreResult<(BlobRef, Inspected, String)> {
-    let limits = app.limits.decoding.clone();
-    let permit = app
-        .decoding
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(|_| Error::unavailable("the server is stopping"))?;
-    let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let inspected = imaging::inspect(&bytes, &limits);
-        let sha256 = hex::encode(crypto::sha256(&bytes));
-        (bytes, inspected, sha256)
-    })
-    .await
-    .map_err(|_| Error::internal("an image could not be looked at"))?;
-    let inspected = inspected?;
-    let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
-    let announced = blob.clone();
-    app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-    app.store().blobs().put(&blob, &bytes).await?;
-    Ok((blob, inspected, sha256))
 }

@@ -16,7 +16,7 @@ use habeas_store::Page;
 use serde::Deserialize;
 
 use super::images::Labels;
-use super::{Document, Ids, is_there, made, owned, same, tag_type};
+use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type};
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::{Problem, QueryString};
@@ -33,6 +33,7 @@ pub(super) async fn put(
 ) -> Result<StatusCode, Problem> {
     same(id, upload.iteration.id)?;
     let project_domain = app.store().read(move |tx| Ok(owned(tx, &actor, project)?.doc.domain)).await?;
+    refuse_removed(&app, project, id).await?;
     let imported = ImportedIteration {
         id,
         created_at: upload.iteration.created.as_deref().map(import::time).transpose()?,
@@ -43,6 +44,7 @@ pub(super) async fn put(
         .models()
         .import_iteration(project, imported, move |tx| {
             owned(tx, &actor, project)?;
+            refuse_recorded(tx, id)?;
             is_there(tx, project, id, &[Kind::Iteration])
         })
         .await?;

@@ -15,7 +15,7 @@
 //! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?flavor=&sha256=` | the archive of an exported model, raw |
 //! | `PUT /projects/{project}/predictions/{prediction}` | a stored prediction with its image |
 //!
-//! PUT answers 201 when it made something, 200 when it was there.
+//! PUT answers 201 when it made something, 200 when it was there, and 410 when it was removed here before: nothing erased comes back.
 
 mod images;
 mod iterations;
@@ -32,6 +32,7 @@ use base64::engine::general_purpose::STANDARD;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Project, ProjectDoc, TagType};
 use habeas_core::{Error, Id, Kind, Node, Result, crypto};
+use habeas_models::is_being_recorded;
 use habeas_store::Tx;
 
 use crate::App;
@@ -118,6 +119,20 @@ fn is_there(tx: &mut Tx<'_>, project: Id, id: Id, kinds: &[Kind]) -> Result<bool
 fn taken(id: Id) -> Error {
     Error::conflict(format!("the id {id} is taken on this server by something else"))
         .hint("it was brought into another account or project before; erase it there first, or import there")
+}
+
+/// Refuses to bring back what was deleted or erased from the project here. What is removed from now on, [`refuse_recorded`] sees.
+async fn refuse_removed(app: &App, project: Id, id: Id) -> Result<()> {
+    if app.models().removed_from(project).await?.contains(&id) { Err(removed(id)) } else { Ok(()) }
+}
+
+/// The same for a removal that the ledger may not have yet.
+fn refuse_recorded(tx: &mut Tx<'_>, id: Id) -> Result<()> {
+    if is_being_recorded(tx, id)? { Err(removed(id)) } else { Ok(()) }
+}
+
+fn removed(id: Id) -> Error {
+    Error::gone(format!("the item {id} was removed on this server: it is not brought back under its id"))
 }
 
 /// The ids in path and body of a document are the same.

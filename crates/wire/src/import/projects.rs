@@ -10,11 +10,10 @@ use habeas_core::kinds::{
     TagDoc,
 };
 use habeas_core::{Error, Id, Kind, Result as CoreResult};
-use habeas_models::removed_items;
 use habeas_store::{New, Page};
 use tokio::sync::Mutex;
 
-use super::{Document, Ids, is_there, made, owned, same, tag_type, taken};
+use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type, taken};
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::Problem;
@@ -114,7 +113,7 @@ pub(super) async fn contents(
     Caller(actor): Caller,
     Ids(project): Ids<Id>,
 ) -> Result<Json<Contents>, Problem> {
-    let records = app.store().with_ledger(|ledger| ledger.replay(0)).await?;
+    let removed = app.models().removed_from(project).await?;
     let mut contents = app
         .store()
         .read(move |tx| {
@@ -144,7 +143,8 @@ pub(super) async fn contents(
             Ok(contents)
         })
         .await?;
-    contents.removed = removed_items(records, project);
+    contents.removed = removed.iter().copied().collect();
+    contents.removed.sort_unstable();
     Ok(Json(contents))
 }
 
@@ -162,6 +162,7 @@ pub(super) async fn put_tag(
         description: tag.description.unwrap_or_default(),
         tag_type: tag_type(tag.tag_type.as_deref())?,
     };
+    refuse_removed(&app, project, id).await?;
     let new = app
         .store()
         .write(move |tx| {
@@ -169,6 +170,7 @@ pub(super) async fn put_tag(
             if is_there(tx, project, id, &[Kind::Tag])? {
                 return Ok(false);
             }
+            refuse_recorded(tx, id)?;
             if tx.child_by_name::<Tag>(project, &doc.name)?.is_some() {
                 return Err(Error::conflict("another tag of the project has that name")
                     .hint("rename one of the two, here or in the source"));

@@ -3,12 +3,14 @@
 //! Described by its OpenAPI document at `/api/privacy/v1/openapi.json`. Callers are recognised by bearer token; the server's
 //! own socket is the operator's.
 
+mod applications;
 mod erasures;
 mod exports;
 mod log;
 mod organisations;
 mod persons;
 mod problem;
+mod requests;
 mod server;
 
 use axum::Router;
@@ -62,6 +64,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(persons::set_role))
         .routes(routes!(persons::keys))
         .routes(routes!(persons::rotate_key))
+        .routes(routes!(applications::list, applications::register))
+        .routes(routes!(applications::remove))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
@@ -76,6 +80,20 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::show, erasures::cancel))
         .routes(routes!(erasures::receipt))
         .routes(routes!(erasures::stored_receipt))
+        .routes(routes!(requests::list, requests::take_in))
+        .routes(routes!(requests::of_person, requests::create))
+        .routes(routes!(requests::show))
+        .routes(routes!(requests::status))
+        .routes(routes!(requests::verify))
+        .routes(routes!(requests::resend))
+        .routes(routes!(requests::plan))
+        .routes(routes!(requests::confirm_identity))
+        .routes(routes!(requests::approve))
+        .routes(routes!(requests::deny))
+        .routes(routes!(requests::extend))
+        .routes(routes!(requests::comment))
+        .routes(routes!(requests::complete))
+        .routes(routes!(requests::cancel))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::inclusion))
         .routes(routes!(log::consistency))

@@ -4,11 +4,12 @@
 //! iteration was trained on, with the names that they had.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use habeas_access::Permission;
 use habeas_core::kinds::{ImageDoc, IterationTag};
 use habeas_core::{Id, Kind, Node, Result};
-use habeas_models::{SnapshotImage, TrainingSet, find_image};
+use habeas_models::{TrainingSet, find_image};
 use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ use super::{find, is_workspace};
 /// The images and tags of an iteration.
 pub(in crate::custom_vision) struct Snapshot {
     tags: Vec<IterationTag>,
-    images: HashMap<Id, SnapshotImage>,
+    set: Arc<TrainingSet>,
 }
 
 impl Snapshot {
@@ -40,8 +41,8 @@ impl Snapshot {
         let look = || call.app.store().read(move |tx| find(tx, &actor, project, iteration, Permission::Read));
         let mut node = look().await?;
         loop {
-            match call.app.models().snapshot(&node).await {
-                Ok(set) => return Ok(Snapshot::new(node.doc.tags, set)),
+            match call.app.models().labelled_snapshot(&node).await {
+                Ok(set) => return Ok(Snapshot { tags: node.doc.tags, set }),
                 // Unlearning replaces the stored snapshot, and may just have done so.
                 Err(error) => {
                     let now = look().await?;
@@ -54,20 +55,6 @@ impl Snapshot {
         }
     }
 
-    fn new(tags: Vec<IterationTag>, set: TrainingSet) -> Snapshot {
-        let known = |id: Id| tags.iter().any(|tag| tag.id == id);
-        let images = set
-            .images
-            .into_iter()
-            .map(|mut image| {
-                image.tags.retain(|(tag, _)| known(*tag));
-                image.regions.retain(|region| known(region.tag));
-                (image.id, image)
-            })
-            .collect();
-        Snapshot { tags, images }
-    }
-
     /// The images that are still there, of the project alone: a base model's images of other projects are not its own.
     pub(in crate::custom_vision) fn ids(
         &self,
@@ -78,7 +65,7 @@ impl Snapshot {
     ) -> Result<Vec<Id>> {
         let mut present = tx.children_ids(project, Kind::Image)?;
         present.extend(tx.children_ids(project, Kind::KeptImage)?);
-        present.retain(|(_, id)| self.images.get(id).is_some_and(|image| which.holds(&image.tags)));
+        present.retain(|(_, id)| self.set.image(*id).is_some_and(|image| which.holds(&image.tags)));
         present.sort_unstable();
         if order == Order::Newest {
             present.reverse();
@@ -108,7 +95,7 @@ impl Snapshot {
         project: Id,
         id: Id,
     ) -> Result<Option<Node<ImageDoc>>> {
-        if !self.images.contains_key(&id) {
+        if self.set.image(id).is_none() {
             return Ok(None);
         }
         Ok(find_image(tx, id)?.filter(|node| node.parent == Some(project)))
@@ -125,7 +112,7 @@ impl Snapshot {
         nodes
             .iter()
             .filter_map(|node| {
-                let image = self.images.get(&node.id)?;
+                let image = self.set.image(node.id)?;
                 Some(image_shape(project, node, &image.tags, &image.regions, &names, signer))
             })
             .collect()
@@ -140,7 +127,7 @@ impl Snapshot {
         let mut counts: HashMap<Id, u64> = HashMap::new();
         let (mut tagged, mut untagged) = (0, 0);
         for id in self.ids(tx, project, &Which::All, Order::Oldest)? {
-            let tags = self.images.get(&id).map_or(&[][..], |image| &image.tags);
+            let tags = self.set.image(id).map_or(&[][..], |image| &image.tags);
             if tags.is_empty() {
                 untagged += 1;
             } else {

@@ -6,8 +6,7 @@ use axum::http::Request;
 use habeas_access::{Actor, Permission};
 use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus, StoredPrediction, StoredPredictionDoc};
 use habeas_core::time::DAY;
-use habeas_core::{BlobRef, Error, Id, Node, Result as CoreResult, Timestamp, crypto};
-use habeas_learn::imaging;
+use habeas_core::{Error, Id, Node, Result as CoreResult, Timestamp};
 use habeas_models::{Prediction, find_iteration, no_iteration};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use super::super::limits::Limits;
 use super::super::projection::Shape;
 use super::super::upload::{Images, small_json};
 use super::{fetch, scored};
+use crate::image_bytes::{self, Stored};
 
 /// The longest name that a caller may give itself, in characters.
 const APPLICATION: usize = 256;
@@ -197,26 +197,7 @@ async fn keep(
     application: Option<String>,
 ) -> CoreResult<(Id, Timestamp)> {
     let (app, project) = (&call.app, call.project()?);
-    let permit = app
-        .decoding
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(|_| Error::unavailable("the server is stopping"))?;
-    let limits = app.limits.decoding.clone();
-    let (bytes, inspected, sha256) = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let inspected = imaging::inspect(&bytes, &limits);
-        let sha256 = hex::encode(crypto::sha256(&bytes));
-        (bytes, inspected, sha256)
-    })
-    .await
-    .map_err(|_| Error::internal("an image could not be looked at"))?;
-    let inspected = inspected.map_err(Error::from)?;
-    let blob = BlobRef::new(app.store().ambient(), bytes.len() as u64, inspected.format.media_type());
-    let announced = blob.clone();
-    app.store().write(move |tx| tx.announce_blobs(project, &[&announced])).await?;
-    app.store().blobs().put(&blob, &bytes).await?;
+    let Stored { blob, inspected, sha256 } = image_bytes::store(app, project, bytes).await?;
     let doc = StoredPredictionDoc {
         original: blob.clone(),
         resized: None,

@@ -44,11 +44,6 @@ fn bounding_box([left, top, width, height]: [f64; 4]) -> Value {
     json!({ "left": left, "top": top, "width": width, "height": height })
 }
 
-/// How unsure a model is: least confidence, 1 less the highest probability (Settles, "Active Learning Literature Survey", 2009, section 3.1).
-fn uncertainty(predictions: &[ScoredTag]) -> f64 {
-    1.0 - predictions.iter().map(|scored| scored.probability).fold(0.0, f64::max)
-}
-
 /// The image at an address. Whatever is wrong with it is the request's fault: clients must not try again for minutes.
 async fn fetch(app: &App, address: &str, most: u64) -> Result<Vec<u8>, Error> {
     match app.models().outgoing().get(address, most).await {

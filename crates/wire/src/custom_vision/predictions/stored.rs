@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use habeas_access::Permission;
-use habeas_core::kinds::{PREDICTION_DAYS, StoredPrediction, StoredPredictionDoc};
+use habeas_core::kinds::{PREDICTION_DAYS, StoredPrediction, StoredPredictionDoc, uncertainty};
 use habeas_core::time::DAY;
 use habeas_core::{DataKind as _, Error, Id, Node, Result as CoreResult, Timestamp};
 use habeas_store::Tx;
@@ -17,7 +17,7 @@ use super::super::projection::Shape;
 use super::super::query::guid;
 use super::super::upload::small_json;
 use super::paging::{Asked, Place, rank};
-use super::{scored, uncertainty};
+use super::scored;
 
 /// Tags that one query may combine.
 const TAGS: usize = 2;

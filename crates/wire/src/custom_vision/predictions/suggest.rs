@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Body;
 use habeas_access::Permission;
-use habeas_core::kinds::{Image, ImageDoc, Suggestion, SuggestionDoc};
+use habeas_core::kinds::{Image, ImageDoc, Suggestion, SuggestionDoc, uncertainty};
 use habeas_core::node::Relation;
 use habeas_core::time::DAY;
 use habeas_core::{Error, Id, Node, Result as CoreResult, Timestamp};
@@ -20,7 +20,7 @@ use super::super::projection::Shape;
 use super::super::query::{guid, require_at_most};
 use super::super::upload::small_json;
 use super::paging::{Asked, Place, rank};
-use super::{bounding_box, scored, uncertainty};
+use super::{bounding_box, scored};
 
 /// `GetImageRegionProposals`.
 pub(in crate::custom_vision) async fn proposals(call: Call) -> Result<Json<Value>> {

@@ -1,0 +1,518 @@
+//! Programs are let in by the OAuth 2.0 server, persons sign in with an external issuer, and neither gets more than they should.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::canary::sign_in;
+use crate::deployment::{Deployment, Someone, engines};
+
+/// What a browser or program gets: status, `Location`, `Set-Cookie`, body.
+struct Answer {
+    status: u16,
+    location: String,
+    cookie: String,
+    body: String,
+}
+
+async fn send(deployment: &Deployment, request: Request<Body>) -> Answer {
+    let response = deployment.server().router().oneshot(request).await.unwrap();
+    let header = |name: &str| {
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let (location, cookie) = (header("location"), header("set-cookie"));
+    let status = response.status().as_u16();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    Answer { status, location, cookie, body: String::from_utf8(bytes.to_vec()).unwrap() }
+}
+
+fn encode(value: &str) -> String {
+    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn form_of(pairs: &[(&str, &str)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
+}
+
+/// Posts a form as a program; status and answer.
+async fn program(deployment: &Deployment, path: &str, pairs: &[(&str, &str)]) -> (u16, Value) {
+    let request = Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form_of(pairs)))
+        .unwrap();
+    let answer = send(deployment, request).await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+/// Opens a page as a signed-in browser.
+async fn open(deployment: &Deployment, cookie: &str, path: &str) -> Answer {
+    let request =
+        Request::get(path).header("host", "localhost").header("cookie", cookie).body(Body::empty()).unwrap();
+    send(deployment, request).await
+}
+
+/// Sends a form of one of our pages as a signed-in browser.
+async fn submit(deployment: &Deployment, cookie: &str, path: &str, pairs: &[(&str, &str)]) -> Answer {
+    let request = Request::post(path)
+        .header("host", "localhost")
+        .header("origin", "http://localhost")
+        .header("cookie", cookie)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form_of(pairs)))
+        .unwrap();
+    send(deployment, request).await
+}
+
+/// The status with which a bearer token may see its own person.
+async fn me(deployment: &Deployment, token: &str) -> (u16, Value) {
+    let request = Request::get("/api/privacy/v1/persons/me")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    let answer = send(deployment, request).await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+async fn browser(deployment: &Deployment, someone: &Someone) -> String {
+    let path = format!("/persons/{}/password", someone.id);
+    let body = json!({ "password": "0123456789ab" });
+    assert_eq!(deployment.operator("PUT", &path, body).await.0, 204);
+    sign_in(deployment, &someone.email, "0123456789ab").await
+}
+
+/// Registers an application; client id and secret.
+async fn application(deployment: &Deployment, owner: &Someone, confidential: bool) -> (String, String) {
+    let body = json!({
+        "name": "Station", "redirectUris": ["http://127.0.0.1/cb"], "confidential": confidential,
+    });
+    let path = format!("/persons/{}/applications", owner.id);
+    let (status, made) = deployment.operator("POST", &path, body).await;
+    assert_eq!(status, 201, "{made}");
+    let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    (text("clientId"), text("clientSecret"))
+}
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// The challenge that belongs to it: RFC 7636, appendix B.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+fn query_value(address: &str, name: &str) -> String {
+    let query = address.split_once('?').unwrap().1;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+    value.unwrap_or_default().to_owned()
+}
+
+/// Lets an application in that has the address `https://HOST.example.org/`; the code stays unused.
+pub(crate) async fn code(deployment: &Deployment, cookie: &str, client: &str, host: &str) {
+    let pairs = [
+        ("response_type", "code"),
+        ("client_id", client),
+        ("redirect_uri", &format!("https://{host}.example.org/")),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+        ("decision", "allow"),
+    ];
+    let answer = submit(deployment, cookie, "/oauth2/authorize", &pairs).await;
+    assert!(!query_value(&answer.location, "code").is_empty(), "{}", answer.location);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_acts_in_its_owners_name_by_its_secret() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let (id, secret) = application(&deployment, &owner, true).await;
+        let asked = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        let (status, tokens) = program(&deployment, "/oauth2/token", &asked).await;
+        assert_eq!((status, &tokens["refresh_token"]), (200, &Value::Null), "{tokens}");
+        let token = tokens["access_token"].as_str().unwrap();
+        assert_eq!(me(&deployment, token).await.1["objectId"], owner.id);
+
+        // The same by the basic scheme; and who has no secret, or a wrong one, is not let in.
+        let basic = Request::post("/oauth2/token")
+            .header("authorization", format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from("grant_type=client_credentials"))
+            .unwrap();
+        assert_eq!(send(&deployment, basic).await.status, 200);
+        let wrong = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "x")];
+        let (status, answer) = program(&deployment, "/oauth2/token", &wrong).await;
+        assert_eq!((status, &answer["error"]), (401, &json!("invalid_client")));
+        let (public, _) = application(&deployment, &owner, false).await;
+        let open = [("grant_type", "client_credentials"), ("client_id", &public)];
+        assert_eq!(
+            program(&deployment, "/oauth2/token", &open).await.1["error"],
+            json!("unauthorized_client")
+        );
+        let none = program(&deployment, "/oauth2/token", &[("client_id", &id)]).await;
+        assert_eq!((none.0, &none.1["error"]), (400, &json!("invalid_request")));
+
+        // Removed, its tokens are dead at once.
+        let path = format!("/persons/{}/applications/{id}", owner.id);
+        assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+        assert_eq!(me(&deployment, token).await.0, 401);
+        let list =
+            deployment.operator("GET", &format!("/persons/{}/applications", owner.id), json!(null)).await;
+        assert_eq!(list.1.as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_lets_an_application_in_and_a_stolen_token_ends_it() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let (client, _) = application(&deployment, &owner, false).await;
+        let redirect = "http://127.0.0.1:4567/cb";
+        let asked = [
+            ("response_type", "code"),
+            ("client_id", client.as_str()),
+            ("redirect_uri", redirect),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+            ("state", "s 1"),
+        ];
+        let page = format!("/oauth2/authorize?{}", form_of(&asked));
+
+        // Whoever is not signed in comes back to it afterwards.
+        let anonymous = open(&deployment, "", &page).await;
+        assert_eq!(anonymous.status, 303);
+        assert!(
+            anonymous.location.starts_with("/sign-in?next=%2Foauth2%2Fauthorize"),
+            "{}",
+            anonymous.location
+        );
+        let cookie = browser(&deployment, &person).await;
+        let consent = open(&deployment, &cookie, &page).await;
+        assert_eq!(consent.status, 200);
+        assert!(consent.body.contains("Let Station in?"), "{}", consent.body);
+
+        // An address that is not registered gets nothing; a request without PKCE gets an error.
+        let elsewhere = page.replace(&encode(redirect), &encode("https://evil.example/cb"));
+        let refused = open(&deployment, &cookie, &elsewhere).await;
+        assert_eq!((refused.status, refused.location.as_str()), (400, ""));
+        let plain = page.replace(&encode("S256"), "plain");
+        let refused = open(&deployment, &cookie, &plain).await;
+        assert!(refused.location.starts_with("http://127.0.0.1:4567/cb?error=invalid_request&state=s%201"));
+
+        let decide = async |decision: &str| {
+            let mut pairs = asked.to_vec();
+            pairs.push(("decision", decision));
+            submit(&deployment, &cookie, "/oauth2/authorize", &pairs).await.location
+        };
+        assert_eq!(query_value(&decide("deny").await, "error"), "access_denied");
+        let location = decide("allow").await;
+        assert_eq!(query_value(&location, "state"), "s%201");
+        let code = query_value(&location, "code");
+        let exchange = async |code: &str, verifier: &str| {
+            let pairs = [
+                ("grant_type", "authorization_code"),
+                ("client_id", client.as_str()),
+                ("code", code),
+                ("redirect_uri", redirect),
+                ("code_verifier", verifier),
+            ];
+            program(&deployment, "/oauth2/token", &pairs).await
+        };
+        let refresh = async |token: &str| {
+            let pairs =
+                [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", token)];
+            program(&deployment, "/oauth2/token", &pairs).await
+        };
+        let text = |tokens: &Value, name: &str| tokens[name].as_str().unwrap().to_owned();
+        assert_eq!(exchange(&code, "another").await.1["error"], "invalid_grant");
+        let (status, first) = exchange(&code, VERIFIER).await;
+        assert_eq!(status, 200, "{first}");
+        assert_eq!(me(&deployment, &text(&first, "access_token")).await.1["objectId"], person.id);
+
+        // Refresh tokens are valid once. The second use of one ends everything.
+        let (_, second) = refresh(&text(&first, "refresh_token")).await;
+        assert_eq!(me(&deployment, &text(&second, "access_token")).await.0, 200);
+        assert_eq!(refresh(&text(&first, "refresh_token")).await.1["error"], "invalid_grant");
+        assert_eq!(refresh(&text(&second, "refresh_token")).await.1["error"], "invalid_grant");
+        assert_eq!(me(&deployment, &text(&second, "access_token")).await.0, 401);
+
+        // So does the second use of a code.
+        let code = query_value(&decide("allow").await, "code");
+        let (_, tokens) = exchange(&code, VERIFIER).await;
+        assert_eq!(exchange(&code, VERIFIER).await.1["error"], "invalid_grant");
+        assert_eq!(me(&deployment, &text(&tokens, "access_token")).await.0, 401);
+
+        // And a revocation, which takes anything and tells nothing.
+        let code = query_value(&decide("allow").await, "code");
+        let (_, tokens) = exchange(&code, VERIFIER).await;
+        for token in [text(&tokens, "refresh_token"), text(&tokens, "refresh_token"), "nonsense".to_owned()] {
+            let pairs = [("client_id", client.as_str()), ("token", &token)];
+            assert_eq!(program(&deployment, "/oauth2/revoke", &pairs).await.0, 200);
+        }
+        assert_eq!(me(&deployment, &text(&tokens, "access_token")).await.0, 401);
+
+        // Nothing of a person who is erased is let in any more.
+        let code = query_value(&decide("allow").await, "code");
+        let (_, tokens) = exchange(&code, VERIFIER).await;
+        assert_eq!(deployment.erase(&person).await["status"], "completed");
+        assert_eq!(me(&deployment, &text(&tokens, "access_token")).await.0, 401);
+        assert_eq!(refresh(&text(&tokens, "refresh_token")).await.1["error"], "invalid_grant");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_without_a_browser_is_let_in_by_a_code() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let cookie = browser(&deployment, &person).await;
+        let begin = async || {
+            program(&deployment, "/oauth2/device_authorization", &[("client_id", "habeas-cli")]).await.1
+        };
+        let poll = async |begun: &Value| {
+            let pairs = [
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("client_id", "habeas-cli"),
+                ("device_code", begun["device_code"].as_str().unwrap()),
+            ];
+            program(&deployment, "/oauth2/token", &pairs).await.1
+        };
+        let begun = begin().await;
+        assert_eq!(begun["verification_uri"], "http://localhost/device");
+        let user_code = begun["user_code"].as_str().unwrap();
+        assert_eq!(poll(&begun).await["error"], "authorization_pending");
+        assert_eq!(poll(&begun).await["error"], "slow_down");
+
+        let page = open(&deployment, "", "/device?user_code=X").await;
+        assert_eq!(page.location, "/sign-in?next=%2Fdevice%3Fuser_code%3DX");
+        let wrong = submit(&deployment, &cookie, "/device", &[("user_code", "XXXX-XXXX")]).await;
+        assert!(wrong.status == 400 && wrong.body.contains("no program shows this code"), "{}", wrong.body);
+        let typed = user_code.to_lowercase().replace('-', " ");
+        let shown = submit(&deployment, &cookie, "/device", &[("user_code", &typed)]).await;
+        assert!(shown.body.contains("Let The habeas command line in?"), "{}", shown.body);
+        let allow = [("user_code", user_code), ("decision", "allow")];
+        assert_eq!(submit(&deployment, &cookie, "/device", &allow).await.status, 200);
+        assert_eq!(submit(&deployment, &cookie, "/device", &allow).await.status, 400, "decided twice");
+        let tokens = poll(&begun).await;
+        assert_eq!(me(&deployment, tokens["access_token"].as_str().unwrap()).await.1["objectId"], person.id);
+        assert_eq!(poll(&begun).await["error"], "expired_token");
+
+        let begun = begin().await;
+        let deny = [("user_code", begun["user_code"].as_str().unwrap()), ("decision", "deny")];
+        assert_eq!(submit(&deployment, &cookie, "/device", &deny).await.status, 200);
+        assert_eq!(poll(&begun).await["error"], "access_denied");
+
+        // Guesses are slowed down.
+        let guess = [("user_code", "ZZZZ-ZZZZ")];
+        let mut statuses = Vec::new();
+        for _ in 0..8 {
+            statuses.push(submit(&deployment, &cookie, "/device", &guess).await.status);
+        }
+        assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_describes_its_token_endpoints() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let answer = open(&deployment, "", "/.well-known/oauth-authorization-server").await;
+    let document: Value = serde_json::from_str(&answer.body).unwrap();
+    insta::assert_json_snapshot!(document);
+    let begun = program(&deployment, "/oauth2/device_authorization", &[("client_id", "habeas-cli")]).await.1;
+    insta::assert_json_snapshot!(begun, {
+        ".device_code" => "[secret]", ".user_code" => "[secret]", ".verification_uri_complete" => "[secret]",
+    });
+}
+
+/// An issuer of identities in this process.
+#[derive(Clone)]
+struct Issuer {
+    address: String,
+    key: Arc<Ed25519KeyPair>,
+    /// What the next ID token says beside issuer and times.
+    claims: Arc<Mutex<Value>>,
+}
+
+impl Issuer {
+    async fn start() -> Issuer {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let document = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+        let issuer = Issuer {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            key: Arc::new(Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap()),
+            claims: Arc::default(),
+        };
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(describe))
+            .route("/keys", get(keys))
+            .route("/token", post(token))
+            .with_state(issuer.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        issuer
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(&json!({ "alg": "EdDSA", "kid": "1" })), part(claims));
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes())))
+    }
+
+    /// Claims that are good now, with others in their place.
+    fn with(&self, changes: Value) -> Value {
+        let now = habeas_core::Ambient::system().now().seconds();
+        let mut claims = json!({
+            "iss": self.address, "aud": "habeas", "sub": "1", "exp": now + 300, "iat": now,
+            "email": "Person@example.org", "email_verified": true,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    }
+}
+
+async fn describe(State(issuer): State<Issuer>) -> Json<Value> {
+    let at = |path: &str| format!("{}{path}", issuer.address);
+    Json(json!({
+        "issuer": issuer.address, "authorization_endpoint": at("/authorize"),
+        "token_endpoint": at("/token"), "jwks_uri": at("/keys"),
+    }))
+}
+
+async fn keys(State(issuer): State<Issuer>) -> Json<Value> {
+    let x = URL_SAFE_NO_PAD.encode(issuer.key.public_key().as_ref());
+    Json(json!({ "keys": [
+        { "kty": "unheard-of", "kid": "0" },
+        { "kty": "OKP", "crv": "Ed25519", "kid": "1", "alg": "EdDSA", "x": x },
+    ] }))
+}
+
+async fn token(State(issuer): State<Issuer>, body: String) -> Result<Json<Value>, StatusCode> {
+    if !body.contains("code=good") || !body.contains("code_verifier=") {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let claims = issuer.claims.lock().unwrap().clone();
+    Ok(Json(json!({ "id_token": issuer.sign(&claims), "access_token": "x", "token_type": "Bearer" })))
+}
+
+async fn with_issuer(issuer: &Issuer, database: Option<String>) -> Deployment {
+    Deployment::open_with(|settings| {
+        let file = settings.data().parent().unwrap().join("oidc.toml");
+        let text = format!(
+            "[[issuer]]\nname = \"work\"\ntitle = \"Work account\"\nissuer = \"{}\"\nclient-id = \"habeas\"\n\
+             client-secret = \"secret\"\naudience = \"api\"\nobject-id-claim = \"oid\"\n",
+            issuer.address
+        );
+        std::fs::write(&file, text).unwrap();
+        settings.oidc_file = Some(file);
+        settings.database = database;
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let issuer = Issuer::start().await;
+        let deployment = with_issuer(&issuer, database).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let page = open(&deployment, "", "/sign-in?next=/device").await;
+        assert!(page.body.contains("href=\"/sign-in/with/work?next=%2Fdevice\""), "{}", page.body);
+
+        let attempt = async |changes: Value, spoil: &str| {
+            let begun = open(&deployment, "", "/sign-in/with/work?next=%2Fdevice").await;
+            assert!(
+                begun.location.starts_with(&format!("{}/authorize?", issuer.address)),
+                "{}",
+                begun.location
+            );
+            let kept = begun.cookie.split(';').next().unwrap().to_owned();
+            let mut claims = issuer.with(json!({ "nonce": query_value(&begun.location, "nonce") }));
+            for (name, value) in changes.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            *issuer.claims.lock().unwrap() = claims;
+            let state = query_value(&begun.location, "state");
+            let path = format!("/sign-in/answer?code=good&state={state}{spoil}");
+            open(&deployment, &kept, &path).await
+        };
+        let answer = attempt(json!({}), "").await;
+        assert_eq!((answer.status, answer.location.as_str()), (303, "/device"), "{}", answer.body);
+        let cookie = answer.cookie.split(';').next().unwrap();
+        assert_eq!(open(&deployment, cookie, "/me").await.status, 200);
+        let by_id = attempt(json!({ "oid": person.id, "email_verified": false }), "").await;
+        assert_eq!(by_id.status, 303);
+
+        for (changes, spoil, complaint) in [
+            (json!({ "email_verified": false }), "", "has not verified"),
+            (json!({ "email": "stranger@example.org" }), "", "nobody here has"),
+            (json!({ "email": null }), "", "nobody here has"),
+            (json!({ "aud": "another" }), "", "not meant for this server"),
+            (json!({ "iss": "https://another.example" }), "", "of another issuer"),
+            (json!({ "exp": 1 }), "", "has expired"),
+            (json!({ "nonce": "another" }), "", "not begun in this browser"),
+            (json!({}), "x", "not begun in this browser"),
+            (json!({}), "&error=access_denied", "did not sign you in"),
+            (json!({}), "&iss=https%3A%2F%2Fanother.example", "not begun in this browser"),
+        ] {
+            let answer = attempt(changes.clone(), spoil).await;
+            assert!(
+                answer.status == 401 && answer.body.contains(complaint),
+                "{changes} {spoil}: {} {}",
+                answer.status,
+                answer.body
+            );
+        }
+        assert_eq!(open(&deployment, "", "/sign-in/answer?code=good&state=x").await.status, 401);
+        assert_eq!(open(&deployment, "", "/sign-in/with/nobody").await.status, 404);
+        // Only a path of this server is gone to afterwards.
+        let page = open(&deployment, "", "/sign-in?next=https://evil.example/").await;
+        assert!(!page.body.contains("evil"), "{}", page.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
+    let _lock = crate::canary::exclusively().await;
+    let issuer = Issuer::start().await;
+    let deployment = with_issuer(&issuer, None).await;
+    let person = deployment.person("person@example.org", "Person").await;
+    let good = issuer.with(json!({ "aud": ["other", "api"] }));
+    assert_eq!(me(&deployment, &issuer.sign(&good)).await.1["objectId"], person.id);
+    for changes in [
+        json!({}),
+        json!({ "aud": "api", "iss": "https://another.example" }),
+        json!({ "aud": "api", "exp": 1 }),
+        json!({ "aud": "api", "nbf": 32_503_680_000_i64 }),
+        json!({ "aud": "api", "email_verified": "no" }),
+        json!({ "aud": "api", "email": "stranger@example.org" }),
+    ] {
+        let token = issuer.sign(&issuer.with(changes.clone()));
+        assert_eq!(me(&deployment, &token).await.0, 401, "{changes}");
+    }
+    // Unsigned, signed by another, or of an algorithm that takes the public key for a secret.
+    let other = Issuer::start().await;
+    assert_eq!(me(&deployment, &other.sign(&good)).await.0, 401);
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    for algorithm in ["none", "HS256", "ES256"] {
+        let forged = format!("{}.{}.AAAA", part(&json!({ "alg": algorithm, "kid": "1" })), part(&good));
+        assert_eq!(me(&deployment, &forged).await.0, 401, "{algorithm}");
+    }
+    // Our own tokens are as good as before.
+    let path = format!("/persons/{}/tokens", person.id);
+    let (_, issued) = deployment.operator("POST", &path, json!({})).await;
+    assert_eq!(me(&deployment, issued["secret"].as_str().unwrap()).await.0, 200);
+}
