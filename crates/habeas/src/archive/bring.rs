@@ -1,6 +1,7 @@
 //! Writing what a checked archive holds, in the order in which one thing refers to another.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -273,7 +274,7 @@ impl Import<'_> {
         let paths: Vec<String> = self.checked.digests.keys().cloned().collect();
         for path in paths
             .iter()
-            .filter(|path| path.starts_with("custom-vision/model-exports/") && path.ends_with(".json"))
+            .filter(|path| path.starts_with("custom-vision/model-exports/") && is_called(path, "json"))
         {
             let export: ModelExport = self.checked.document(path)?;
             let iteration = self.here(export.iteration_id);
@@ -319,7 +320,7 @@ impl Import<'_> {
                 "models: train again here; the same images and labels give the same weights",
             ),
             (
-                count(&|path| path.contains("/images/") && path.ends_with(".bin")),
+                count(&|path| path.contains("/images/") && is_called(path, "bin")),
                 "feature rows: they are computed again from the images",
             ),
             (
@@ -327,7 +328,7 @@ impl Import<'_> {
                 "suggested tags: ask the new model",
             ),
             (
-                count(&|path| path.starts_with("profile/") && path.ends_with(".csv")),
+                count(&|path| path.starts_with("profile/") && is_called(path, "csv")),
                 "tables of passwords, keys and tokens: they are issued anew",
             ),
             (
@@ -338,6 +339,10 @@ impl Import<'_> {
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
         self.report.left_out.extend(parts.map(|(count, what)| format!("{count} {what}")));
     }
+}
+
+fn is_called(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {

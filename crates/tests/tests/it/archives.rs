@@ -40,7 +40,9 @@ async fn bring(deployment: &Deployment, someone: &Someone, path: &Path) -> anyho
 /// What an archive has of the person's projects, without what is computed from it.
 async fn content(deployment: &Deployment, someone: &Someone) -> Files {
     let mut files = deployment.content(someone).await;
-    files.retain(|(path, _)| path.starts_with("custom-vision/projects/") && !path.ends_with(".bin"));
+    files.retain(|(path, _)| {
+        path.starts_with("custom-vision/projects/") && path.rsplit('.').next() != Some("bin")
+    });
     files
 }
 
@@ -144,7 +146,7 @@ async fn what_is_taken_out_and_brought_in_elsewhere_is_the_same() {
 
 /// The documents among the files, to be read when they differ.
 fn text(files: &[(String, Vec<u8>)]) -> Vec<String> {
-    let documents = files.iter().filter(|(path, _)| path.ends_with(".json"));
+    let documents = files.iter().filter(|(path, _)| path.rsplit('.').next() == Some("json"));
     documents.map(|(path, bytes)| format!("{path}\n{}", String::from_utf8_lossy(bytes))).collect()
 }
 
