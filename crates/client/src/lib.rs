@@ -232,11 +232,16 @@ impl Client {
         self.post(&format!("/organisations/{}/erasure-plans", encode(organisation)), &json!({})).await
     }
 
-    /// An archive as it is written; nothing is stored on the server.
-    pub async fn stream_export(&self, person: &str) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
+    /// An archive as it is written; nothing is stored on the server. With a recipient, an age public key, it comes sealed for its holder.
+    pub async fn stream_export(
+        &self,
+        person: &str,
+        recipient: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let response =
-            self.send(self.request(Method::GET, &format!("/persons/{}/export", encode(person)))).await?;
+        let query = recipient.map(|key| format!("?recipient={}", encode(key))).unwrap_or_default();
+        let path = format!("/persons/{}/export{query}", encode(person));
+        let response = self.send(self.request(Method::GET, &path)).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 

@@ -1,8 +1,8 @@
 //! Every cryptographic primitive, over `ring`, so that another library could take its place here alone.
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::signature::KeyPair as _;
-use ring::{digest, hkdf, hmac, signature};
+use ring::{agreement, digest, hkdf, hmac, signature};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{Error, Random, Result};
@@ -35,13 +35,7 @@ impl SecretKey {
     /// A key for one purpose (HKDF-SHA256, RFC 5869): it cannot be computed without this one, nor this one from it.
     #[must_use]
     pub fn derive(&self, purpose: &[u8]) -> SecretKey {
-        let pseudo_random = hkdf::Salt::new(hkdf::HKDF_SHA256, b"habeas").extract(&self.0);
-        let mut bytes = [0_u8; 32];
-        pseudo_random
-            .expand(&[purpose], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut bytes))
-            .expect("HKDF-SHA256 gives 32 bytes for any purpose");
-        SecretKey(bytes)
+        hkdf(&self.0, b"habeas", purpose)
     }
 
     fn aead(&self) -> LessSafeKey {
@@ -112,6 +106,43 @@ pub fn open_with_nonce(
 
 fn not_opened() -> Error {
     Error::damaged("sealed bytes cannot be opened: they were changed, or belong to another key")
+}
+
+/// HKDF-SHA256 (RFC 5869) with 32 bytes of output.
+pub fn hkdf(secret: &[u8], salt: &[u8], info: &[u8]) -> SecretKey {
+    let pseudo_random = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
+    let mut bytes = [0_u8; 32];
+    pseudo_random
+        .expand(&[info], hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut bytes))
+        .expect("HKDF-SHA256 gives 32 bytes for any purpose");
+    SecretKey(bytes)
+}
+
+/// Agrees on a secret with the holder of an X25519 key (RFC 7748) by a fresh key of one's own: its public half, and the secret. The fresh
+/// key comes from the system's randomness, since `ring` takes no other for it.
+pub fn x25519(theirs: &[u8; 32]) -> Result<([u8; 32], [u8; 32])> {
+    let failed = |_| Error::invalid("the recipient's key cannot be used");
+    let own = agreement::EphemeralPrivateKey::generate(&agreement::X25519, &ring::rand::SystemRandom::new())
+        .map_err(|_| Error::unavailable("the system gives no randomness"))?;
+    let public = own.compute_public_key().map_err(failed)?;
+    let public = public.as_ref().try_into().expect("an X25519 public key has 32 bytes");
+    let theirs = agreement::UnparsedPublicKey::new(&agreement::X25519, theirs);
+    let secret = agreement::agree_ephemeral(own, &theirs, |secret| {
+        secret.try_into().expect("an X25519 secret has 32 bytes")
+    })
+    .map_err(failed)?;
+    Ok((public, secret))
+}
+
+/// Seals with ChaCha20-Poly1305 (RFC 8439), without associated data: the ciphertext and the tag. A nonce is for one message under a key.
+pub fn seal_chacha20(key: &SecretKey, nonce: [u8; NONCE_LEN], plain: &[u8]) -> Vec<u8> {
+    let key =
+        LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key.0).expect("a ChaCha20 key has 32 bytes"));
+    let mut buffer = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut buffer)
+        .expect("a chunk is far shorter than the longest message");
+    buffer
 }
 
 /// HMAC-SHA256 (RFC 2104).

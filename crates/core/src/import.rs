@@ -38,6 +38,8 @@ pub struct Project {
     pub settings: ProjectSettings,
     /// When it was made.
     pub created: Option<String>,
+    /// When it was last changed.
+    pub last_modified: Option<String>,
 }
 
 /// How a project is trained.
@@ -79,6 +81,9 @@ pub struct Tag {
     /// `Regular`, `Negative` or `GeneralProduct`; the first when absent.
     #[serde(rename = "type")]
     pub tag_type: Option<String>,
+    /// When it was made; the service does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
     /// Images that carry it.
     #[serde(default)]
     pub image_count: u64,
@@ -143,6 +148,9 @@ pub struct ImageUpload {
     /// Whether it is in the workspace no more, and only iterations hold it. Tags and regions are left out then.
     #[serde(default)]
     pub kept: bool,
+    /// The name of the file that was uploaded; the service does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
     /// SHA-256 of the bytes, in hexadecimal.
     pub sha256: String,
     /// The bytes, in base64.

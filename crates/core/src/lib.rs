@@ -7,6 +7,7 @@
 //! **Invariant:** this crate knows no HTTP, no SQL and no async runtime, and reads neither the system's clock
 //! nor its randomness except through [`Clock`] and [`Random`].
 
+pub mod age;
 pub mod ambient;
 pub mod blob_ref;
 pub mod bundle;

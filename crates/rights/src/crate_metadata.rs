@@ -8,6 +8,7 @@ use habeas_core::{Id, Kind, Result, Timestamp, registry};
 use serde_json::{Value, json};
 
 use crate::archive::{Archive, Entry, is_image};
+use crate::article_15::{self, Recipients};
 use crate::holdings::kind_name;
 
 /// Items of one kind that the preview shows in full; the tables have all of them.
@@ -29,40 +30,6 @@ pub(crate) fn completeness(found: &[(Kind, u64)]) -> Value {
         })
         .collect();
     json!({ "kinds": kinds })
-}
-
-/// `article-15.json`: what Article 15(1) of the GDPR asks to be told, from the data map.
-pub(crate) fn article_15(holdings: &HoldingsReport) -> Value {
-    let kinds: Vec<Value> = crate::holdings::personal_kinds()
-        .map(|kind| {
-            let ops = registry::ops(kind);
-            let about = ops.about();
-            let fields: Vec<Value> = ops
-                .fields()
-                .iter()
-                .map(|field| json!({ "name": field.name, "class": field.class.name(), "why": field.why }))
-                .collect();
-            json!({
-                "kind": kind_name(kind),
-                "title": about.title,
-                "purpose": about.purpose,
-                "legalBasis": about.legal_basis,
-                "recipients": about.recipients,
-                "retention": about.retention.to_string(),
-                "fields": fields,
-            })
-        })
-        .collect();
-    json!({
-        "person": holdings.person.object_id,
-        "counted": holdings.counted,
-        "purposesAndCategories": kinds,
-        "rights": "You may ask for rectification, erasure or restriction, object to processing, and take this archive elsewhere.",
-        "complaint": "You may complain to a supervisory authority.",
-        "source": "What is in this archive came from you, from programs that used your keys, or from people you share resources with.",
-        "automatedDecisions": "none",
-        "transfers": "none by this server",
-    })
 }
 
 /// Writes `ro-crate-metadata.json` over all files written so far.
@@ -143,6 +110,7 @@ pub(crate) struct Preview<'a> {
     pub(crate) holdings: &'a HoldingsReport,
     /// Title and facts of what the archive has, by kind, as it was gathered.
     pub(crate) shown: &'a [(Kind, Vec<Shown>)],
+    pub(crate) recipients: &'a Recipients,
 }
 
 /// One item in the preview.
@@ -188,6 +156,7 @@ impl Preview<'_> {
                 )?;
             }
             out.write_all(b"</tbody></table>")?;
+            self.write_answers(out)?;
             for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
                 write!(out, "<section><h2>{}</h2>", escape(registry::ops(*kind).about().title))?;
                 if items.len() == SHOWN {
@@ -204,6 +173,32 @@ impl Preview<'_> {
             }
             out.write_all(b"</ul></main></body></html>\n")
         })
+    }
+}
+
+impl Preview<'_> {
+    /// What Article 15(1)(c) and (e) to (h) ask; (a), (b) and (d) are columns of the table.
+    fn write_answers(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"<section><h2>Who was given something of it</h2>")?;
+        let recipients = self.recipients.lines();
+        if recipients.is_empty() {
+            out.write_all(b"<p>Nobody that this server knows of.</p>")?;
+        }
+        out.write_all(b"<ul>")?;
+        for line in recipients {
+            write!(out, "<li>{}</li>", escape(&line))?;
+        }
+        out.write_all(b"</ul></section><section><h2>Your rights, and where it came from</h2><dl>")?;
+        for (label, text) in [
+            ("Rights", article_15::RIGHTS),
+            ("Complaint", article_15::COMPLAINT),
+            ("Source", article_15::SOURCE),
+            ("Automated decisions", article_15::DECISIONS),
+            ("Transfers", article_15::TRANSFERS),
+        ] {
+            write!(out, "<dt>{label}</dt><dd>{}</dd>", escape(text))?;
+        }
+        out.write_all(b"</dl></section>")
     }
 }
 

@@ -1,9 +1,11 @@
 //! Exports: streamed to whoever asks, or kept sealed for a week.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use habeas_core::age::{Recipient, Sealed};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
 use habeas_core::report::ExportReport;
@@ -16,6 +18,7 @@ use serde_json::json;
 
 use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
+use crate::article_15::{Recipients, article_15};
 use crate::crate_metadata::{self, Preview, Shown};
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
 use crate::pieces::{self, Pieces};
@@ -41,7 +44,21 @@ impl Rights {
     pub fn stream_export(&self, person: Id) -> BoxStream<'static, Result<Bytes>> {
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        pieces::stream(move |out| rights.write_archive(person, out, &runtime, &mut |_| Ok(())).map(|_| ()))
+        pieces::stream(move |out| {
+            let (mut out, _) = rights.write_archive(person, out, &runtime, &mut |_| Ok(()))?;
+            hand_over(&mut out)
+        })
+    }
+
+    /// The same, sealed for the holder of an age key on its way: what comes out is an age file.
+    pub fn stream_export_for(&self, person: Id, recipient: Recipient) -> BoxStream<'static, Result<Bytes>> {
+        let rights = self.clone();
+        let runtime = tokio::runtime::Handle::current();
+        pieces::stream(move |out| {
+            let sealed = Sealed::new(out, &recipient, &*rights.store.ambient().random)?;
+            let (sealed, _) = rights.write_archive(person, sealed, &runtime, &mut |_| Ok(()))?;
+            hand_over(&mut sealed.finish().map_err(|_| not_taken())?)
+        })
     }
 
     /// Orders an archive that is kept, sealed, for a week.
@@ -146,14 +163,15 @@ impl Rights {
         let runtime = tokio::runtime::Handle::current();
         let writing = tokio::task::spawn_blocking(move || {
             let mut done = 0;
-            rights.write_archive(person, out, &runtime, &mut |count| {
+            let (mut out, size) = rights.write_archive(person, out, &runtime, &mut |count| {
                 done += count;
                 if done % PROGRESS == 0 {
                     runtime.block_on(rights.note_progress(archive, done))
                 } else {
                     Ok(())
                 }
-            })
+            })?;
+            hand_over(&mut out).map(|()| size)
         });
         let mut digest = habeas_core::crypto::Sha256::default();
         while let Some(piece) = stream.recv().await {
@@ -203,18 +221,18 @@ impl Rights {
             .await
     }
 
-    /// Writes the whole archive to `out`, telling `progress` of every resource. Runs on a thread that may block.
-    fn write_archive(
+    /// Writes the whole archive to `out`, telling `progress` of every resource, and gives it back. Runs on a thread that may block.
+    fn write_archive<W: Write>(
         &self,
         person: Id,
-        out: Pieces,
+        out: W,
         runtime: &tokio::runtime::Handle,
         progress: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<ArchiveSize> {
+    ) -> Result<(W, ArchiveSize)> {
         let now = self.store.ambient().now();
-        let (holdings, mentions) = runtime.block_on(
-            self.store.read(move |tx| Ok((holdings::holdings(tx, person)?, tx.mentions_of(person)?))),
-        )?;
+        let (holdings, mentions, recipients) = runtime.block_on(self.store.read(move |tx| {
+            Ok((holdings::holdings(tx, person)?, tx.mentions_of(person)?, Recipients::of(tx, person)?))
+        }))?;
         let mut archive = Archive::new(out, self.store.clone(), runtime.clone());
         archive.file("README.txt", "text/plain", README.as_bytes())?;
         let mut found = Vec::new();
@@ -276,7 +294,7 @@ impl Rights {
         found.push((Kind::Organisation, organisations));
         archive.finish_tables()?;
         archive.json("completeness.json", &crate_metadata::completeness(&found))?;
-        archive.json("article-15.json", &crate_metadata::article_15(&holdings))?;
+        archive.json("article-15.json", &article_15(&holdings, &recipients))?;
         archive.json(
             "request.json",
             &json!({
@@ -287,23 +305,30 @@ impl Rights {
                 "writtenBy": format!("habeas {}", env!("CARGO_PKG_VERSION")),
             }),
         )?;
-        Preview { holdings: &holdings, shown: &shown }.write(&mut archive)?;
+        Preview { holdings: &holdings, shown: &shown, recipients: &recipients }.write(&mut archive)?;
         crate_metadata::write_metadata(&mut archive, now, &holdings)?;
         let manifest = crate_metadata::write_manifest(&mut archive)?;
         let statement = json!({
             "type": "export-manifest/1",
             "issuer": receipt::key_id(&self.public_key()?),
+            "publicKey": hex::encode(self.public_key()?),
+            "keys": self.key_announcements()?,
             "manifestSha256": hex::encode(manifest),
             "written": now.rfc3339(),
         });
         archive.json("signature/manifest.json", &receipt::sign(&statement, &self.store.signing_key()?))?;
         let files = archive.entries.len() as u64;
-        archive
-            .finish()?
-            .hand_over()
-            .map_err(|_| Error::unavailable("the archive was not taken to its end"))?;
-        Ok(ArchiveSize { resources, files })
+        Ok((archive.finish()?, ArchiveSize { resources, files }))
     }
+}
+
+/// Only a whole archive is handed over to its end.
+fn hand_over(out: &mut Pieces) -> Result<()> {
+    out.hand_over().map_err(|_| not_taken())
+}
+
+fn not_taken() -> Error {
+    Error::unavailable("the archive was not taken to its end")
 }
 
 /// Orders an archive within a transaction.

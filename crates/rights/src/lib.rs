@@ -4,6 +4,7 @@
 //! **Invariant:** plan and run are the same code: what a plan counts is what the run deletes.
 
 mod archive;
+mod article_15;
 mod crate_metadata;
 mod erasure;
 mod exports;

@@ -88,7 +88,8 @@ impl Rights {
         self.keys()
     }
 
-    fn key_announcements(&self) -> Result<Vec<String>> {
+    /// The signatures of the announcements of all keys after the first.
+    pub(crate) fn key_announcements(&self) -> Result<Vec<String>> {
         let signature = |receipt: String| -> Result<String> {
             let receipt: Value = serde_json::from_str(&receipt)?;
             Ok(receipt["signature"].as_str().unwrap_or_default().to_owned())

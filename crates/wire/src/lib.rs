@@ -1,6 +1,7 @@
 //! The protocols: one module each, thin over the rights engine and the tree. They never import each other.
 
 pub mod app;
+pub mod archive;
 pub mod caller;
 pub mod custom_vision;
 mod image_bytes;

@@ -387,6 +387,7 @@ impl DataKind for Tag {
                 "name": node.doc.name,
                 "description": node.doc.description,
                 "type": node.doc.tag_type.name(),
+                "created": node.created_at.rfc3339(),
             }),
         )
     }

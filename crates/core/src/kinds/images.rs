@@ -257,6 +257,7 @@ impl DataKind for Image {
                 "width": doc.width,
                 "height": doc.height,
                 "fileName": doc.file_name,
+                "kept": node.kind == Kind::KeptImage,
                 "cameraData": doc.exif.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
                 "metadata": doc.metadata,
                 "tags": tags,

@@ -28,17 +28,27 @@ pub(crate) struct Export {
     /// File to write; `-` streams to standard output and stores nothing on the server
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Seal the archive on the server for the holder of this age public key (`age1…`); what is written is an age file. Nothing is stored on the
+    /// server
+    #[arg(long, value_name = "KEY")]
+    recipient: Option<String>,
     #[command(flatten)]
     reach: Reach,
 }
 
 impl Export {
     pub(crate) async fn run(self, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let Export { person, output, reach } = self;
+        let Export { person, output, recipient, reach } = self;
         connect::with(reach, file, async |client| {
             let id = client.find_person(&person).await?.object_id;
             if output.as_os_str() == "-" {
-                return stream(client, &id).await;
+                if std::io::stdout().is_terminal() {
+                    bail!("the archive is binary: redirect standard output, or name a file with --output");
+                }
+                return stream(client, &id, recipient.as_deref(), &mut std::io::stdout().lock()).await;
+            }
+            if recipient.is_some() {
+                return stream_to(client, &id, recipient.as_deref(), &output).await;
             }
             download(client, &id, &output).await
         })
@@ -47,12 +57,36 @@ impl Export {
     }
 }
 
-async fn stream(client: &Client, person: &str) -> anyhow::Result<()> {
-    if std::io::stdout().is_terminal() {
-        bail!("the archive is binary: redirect standard output, or name a file with --output");
-    }
-    let mut pieces = client.stream_export(person).await?;
-    let mut out = std::io::stdout().lock();
+/// Streams into a file, which has its name when it is whole.
+async fn stream_to(
+    client: &Client,
+    person: &str,
+    recipient: Option<&str>,
+    output: &Path,
+) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let part = partial(output).data;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .with_context(|| format!("cannot write {}", part.display()))?;
+    stream(client, person, recipient, &mut file).await?;
+    file.sync_all()?;
+    std::fs::rename(&part, output).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}", output.display());
+    Ok(())
+}
+
+async fn stream(
+    client: &Client,
+    person: &str,
+    recipient: Option<&str>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let mut pieces = client.stream_export(person, recipient).await?;
     while let Some(piece) = pieces.next().await {
         out.write_all(&piece?)?;
     }

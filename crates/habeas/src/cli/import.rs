@@ -1,15 +1,51 @@
 //! `habeas import`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use habeas_client::Client;
 use habeas_core::Id;
 use zeroize::Zeroizing;
 
+use super::log::public_keys;
 use super::output::{Format, bytes, table};
 use super::{Reach, code, connect, export};
+use crate::archive::{ArchiveReport, Checked, Refused, Target};
 use crate::rescue::{Options, Pace, Report, Rescue, Source, Tally};
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Import {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    archive: FromArchive,
+}
+
+/// A person's archive.
+#[derive(Args)]
+struct FromArchive {
+    /// An archive that `habeas export` wrote, here or elsewhere. It is read and verified whole before anything is written; run again, it
+    /// goes on where it ended
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
+    /// Public key of the server that wrote the archive: 64 hexadecimal digits, or a file that holds them. Without it nothing says who
+    /// wrote the archive, only that it is whole
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// E-mail address or object id of the person who gets it; `me` for whoever HABEAS_TOKEN belongs to. When absent, the person of the
+    /// archive, who is made if need be
+    #[arg(long)]
+    person: Option<String>,
+    /// The account that gets the projects; the person's first one when absent
+    #[arg(long, value_name = "ID")]
+    account: Option<Id>,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    reach: Reach,
+}
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -50,8 +86,78 @@ pub(crate) struct AzureCustomVision {
     reach: Reach,
 }
 
-pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Verb::AzureCustomVision(import) = verb;
+pub(crate) async fn run(import: Import, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match import.verb {
+        Some(Verb::AzureCustomVision(rescue)) => run_rescue(*rescue, file).await,
+        None => run_archive(import.archive, file).await,
+    }
+}
+
+async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let keys = public_keys(&import.key)?;
+    let path = import.file.unwrap_or_default();
+    let mut checked = match Checked::open(&path, &keys) {
+        Ok(checked) => checked,
+        Err(error) if error.is::<Refused>() => {
+            eprintln!("NOT VERIFIED: {error}");
+            return Ok(ExitCode::from(code::NOT_VERIFIED));
+        }
+        Err(error) => return Err(error.context(format!("cannot read {}", path.display()))),
+    };
+    if !checked.is_trusted {
+        eprintln!(
+            "the archive is whole, signed by key {}; give --key to be sure whose that is",
+            checked.signed_by
+        );
+    }
+    let mut report = connect::with(import.reach, file, async |client| {
+        let person = match &import.person {
+            Some(person) => client.find_person(person).await?.object_id,
+            None => owner(client, &checked).await?,
+        };
+        let account = account(client, &person, import.account).await?;
+        checked.bring(&Target { client, account }).await
+    })
+    .await?;
+    report.archive = path;
+    import.format.print(&report, archive_summary)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The person of the archive, by address.
+async fn owner(client: &Client, checked: &Checked) -> anyhow::Result<String> {
+    let person = &checked.person;
+    match client.find_person(&person.email).await {
+        Err(habeas_client::Error::Refused { status: 404, .. }) => {
+            Ok(client.create_person(&person.email, &person.name, &person.account_type).await?.object_id)
+        }
+        found => Ok(found?.object_id),
+    }
+}
+
+async fn account(client: &Client, person: &str, named: Option<Id>) -> anyhow::Result<Id> {
+    if let Some(account) = named {
+        return Ok(account);
+    }
+    let first = client.accounts(person).await?.first().map(|account| account.id);
+    Ok(first.ok_or_else(|| habeas_core::Error::not_found("the person has no Custom Vision account"))?)
+}
+
+fn archive_summary(report: &ArchiveReport) -> String {
+    let mut text = format!(
+        "{} projects: {} items brought, {} were here already, {} under another id\n",
+        report.projects,
+        report.brought,
+        report.present,
+        report.remapped.len()
+    );
+    for left_out in &report.left_out {
+        text.push_str(&format!("not brought: {left_out}\n"));
+    }
+    text
+}
+
+async fn run_rescue(import: AzureCustomVision, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let key = Zeroizing::new(match std::env::var("HABEAS_SOURCE_KEY") {
         Ok(key) => key.trim().to_owned(),
         Err(_) => rpassword::prompt_password("training key of the source: ")?,
@@ -61,15 +167,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Options { predictions: import.with_predictions, exports: import.with_exports, verify: import.verify };
     let report = connect::with(import.reach, file, async |client| {
         let person = client.find_person(&import.person).await?.object_id;
-        let account = match import.account {
-            Some(account) => account,
-            None => {
-                let accounts = client.accounts(&person).await?;
-                let first = accounts.first().map(|account| account.id);
-                first
-                    .ok_or_else(|| habeas_core::Error::not_found("the person has no Custom Vision account"))?
-            }
-        };
+        let account = account(client, &person, import.account).await?;
         let bar = export::bar("bringing", "{msg} {pos}/{len} images {wide_bar} {eta}");
         let rescue = Rescue { source, target: client.clone(), account, options, bar };
         let report = rescue.run(&import.projects).await;

@@ -94,9 +94,8 @@ enum Verb {
     Token(person::TokenVerb),
     /// Write everything held on a person to a ZIP
     Export(export::Export),
-    /// Bring data from another service
-    #[command(subcommand)]
-    Import(import::Verb),
+    /// Bring a person's archive, or data from another service
+    Import(Box<import::Import>),
     /// Plan and run erasures
     #[command(subcommand)]
     Erase(erase::Verb),
@@ -182,7 +181,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Organisation(verb) => organisation::run(verb, file).await,
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
-        Verb::Import(verb) => import::run(verb, file).await,
+        Verb::Import(import) => import::run(*import, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Request(verb) => request::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,

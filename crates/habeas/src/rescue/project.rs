@@ -411,6 +411,7 @@ impl Rescue {
             let upload = ImageUpload {
                 image: image.clone(),
                 kept: iteration.is_some(),
+                file_name: None,
                 sha256: sha256.clone(),
                 contents: STANDARD.encode(&bytes),
             };

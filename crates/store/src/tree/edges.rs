@@ -100,10 +100,20 @@ const TO_ONE_OF: ListStatements = list_statements!(
 impl Tx<'_> {
     /// Connects two resources; false when they were connected already.
     pub fn connect(&mut self, source: Id, target: Id, relation: Relation) -> Result<bool> {
-        let now = self.now;
+        self.connect_since(source, target, relation, self.now)
+    }
+
+    /// [`connect`](Self::connect) as of an earlier time: what is brought from elsewhere was connected there.
+    pub fn connect_since(
+        &mut self,
+        source: Id,
+        target: Id,
+        relation: Relation,
+        since: Timestamp,
+    ) -> Result<bool> {
         let added = self.execute(
             "INSERT INTO edge (source, target, relation, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            &[(&source).into(), (&target).into(), relation.number().into(), now.into()],
+            &[(&source).into(), (&target).into(), relation.number().into(), since.into()],
         )?;
         Ok(added > 0)
     }

@@ -214,6 +214,12 @@ impl Tx<'_> {
             .transpose()
     }
 
+    /// Says when a resource that comes from elsewhere was last changed there.
+    pub fn backdate_change(&mut self, id: Id, updated_at: Timestamp) -> Result<()> {
+        self.execute("UPDATE resource SET updated_at = ?2 WHERE id = ?1", &[(&id).into(), updated_at.into()])
+            .map(|_| ())
+    }
+
     /// Says when a resource that comes from elsewhere was made there.
     pub fn backdate(&mut self, id: Id, created_at: Timestamp) -> Result<()> {
         self.execute("UPDATE resource SET created_at = ?2 WHERE id = ?1", &[(&id).into(), created_at.into()])

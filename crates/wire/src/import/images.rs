@@ -66,7 +66,7 @@ pub(super) async fn put(
         sha256,
         width: inspected.resized_width,
         height: inspected.resized_height,
-        file_name: None,
+        file_name: upload.file_name,
         exif: inspected.exif,
         metadata: upload.image.metadata.unwrap_or_default(),
         regions: labels.regions,
@@ -79,7 +79,7 @@ pub(super) async fn put(
             not_there(tx, &actor, project, id, &IMAGES)?;
             let known: Vec<Id> =
                 tx.children::<Tag>(project, Page::ALL)?.into_iter().map(|tag| tag.id).collect();
-            if tags.iter().any(|tag| !known.contains(tag)) {
+            if tags.iter().any(|(tag, _)| !known.contains(tag)) {
                 return Err(Error::invalid("the image carries a tag that the project does not have")
                     .hint("bring the project's tags before its images"));
             }
@@ -89,8 +89,8 @@ pub(super) async fn put(
                 tx.create::<Image>(New::under(project, id, doc.clone()))?;
             }
             tx.attach_blobs(id, &[&blob])?;
-            for tag in &tags {
-                tx.connect(id, *tag, Relation::Tagged)?;
+            for (tag, since) in &tags {
+                tx.connect_since(id, *tag, Relation::Tagged, since.unwrap_or(tx.now()))?;
             }
             created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))
         })
@@ -101,7 +101,7 @@ pub(super) async fn put(
 /// What an image is labelled with, checked.
 pub(super) struct Labels {
     /// Tags, those of regions among them.
-    pub(super) tags: Vec<Id>,
+    pub(super) tags: Vec<(Id, Option<Timestamp>)>,
     pub(super) regions: Vec<Region>,
 }
 
@@ -122,10 +122,14 @@ impl Labels {
                 created_at,
             });
         }
-        let mut tags: Vec<Id> = image.tags.iter().flatten().map(|tag| tag.tag_id).collect();
-        tags.extend(regions.iter().map(|region| region.tag));
-        tags.sort_unstable();
-        tags.dedup();
+        let mut tags = Vec::new();
+        for tag in image.tags.iter().flatten() {
+            tags.push((tag.tag_id, tag.created.as_deref().map(import::time).transpose()?));
+        }
+        tags.extend(regions.iter().map(|region| (region.tag, None)));
+        // Stable: of a tag that is there twice, what was said of it stays.
+        tags.sort_by_key(|(tag, _)| *tag);
+        tags.dedup_by_key(|(tag, _)| *tag);
         Ok(Labels { tags, regions })
     }
 }

@@ -55,11 +55,7 @@ fn snapshot(images: &[import::Image]) -> CoreResult<TrainingSet> {
     let mut set = TrainingSet::default();
     for image in images {
         let labels = Labels::of(image)?;
-        let since = |tag: &Id| {
-            let listed = image.tags.iter().flatten().find(|listed| listed.tag_id == *tag);
-            listed.and_then(|listed| listed.created.as_deref()).map_or(Ok(Timestamp(0)), import::time)
-        };
-        let tags = labels.tags.iter().map(|tag| Ok((*tag, since(tag)?))).collect::<CoreResult<_>>()?;
+        let tags = labels.tags.into_iter().map(|(tag, since)| (tag, since.unwrap_or(Timestamp(0)))).collect();
         set.images.push(SnapshotImage { id: image.id, tags, regions: labels.regions });
     }
     Ok(set)

@@ -62,6 +62,7 @@ pub(super) async fn put(
         .into());
     }
     let created_at = project.created.as_deref().map(import::time).transpose()?;
+    let updated_at = project.last_modified.as_deref().map(import::time).transpose()?;
     let doc = document(project, actor.person())?;
     app.store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
@@ -73,7 +74,8 @@ pub(super) async fn put(
             if actor == Actor::Operator && matches!(tx.position(node.holder)?, Some((Kind::Person, _, _))) {
                 record_staff(tx, node.holder, actor.reference(), "ImportProject")?;
             }
-            created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))
+            created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))?;
+            updated_at.map_or(Ok(()), |updated_at| tx.backdate_change(id, updated_at))
         })
         .await?;
     if let Some(person) = actor.person() {
@@ -154,6 +156,7 @@ pub(super) async fn put_tag(
     Document(tag): Document<import::Tag>,
 ) -> Result<StatusCode, Problem> {
     same(id, tag.id)?;
+    let created_at = tag.created.as_deref().map(import::time).transpose()?;
     let doc = TagDoc {
         name: tag.name,
         description: tag.description.unwrap_or_default(),
@@ -173,6 +176,7 @@ pub(super) async fn put_tag(
                     .hint("rename one of the two, here or in the source"));
             }
             tx.create::<Tag>(New::under(project, id, doc.clone()))?;
+            created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))?;
             Ok(true)
         })
         .await?;

@@ -7,28 +7,45 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use habeas_core::report::ExportReport;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::persons::person;
-use super::problem::{Problem, ProblemBody, guid};
+use super::problem::{Problem, ProblemBody, QueryString, guid};
 use crate::App;
 use crate::caller::Caller;
 
 /// The name under which a browser saves an archive: without a name of anybody.
 const DISPOSITION: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
 
+const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
+
+/// For whom an archive is.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct StreamQuery {
+    /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
+    recipient: Option<String>,
+}
+
 /// Streams an archive of everything held on the person, an RO-Crate in a ZIP. Nothing is stored.
 #[utoipa::path(get, path = "/persons/{person}/export", tag = "export",
-    params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 404, body = ProblemBody)))]
+    params(("person" = String, Path, description = "object id, or `me`"), StreamQuery),
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn stream(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
+    QueryString(query): QueryString<StreamQuery>,
 ) -> Result<Response, Problem> {
     let id = person(&app, &caller, &text, "StreamExport").await?;
-    let mut response = Body::from_stream(app.rights.stream_export(id)).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
-    response.headers_mut().insert(CONTENT_DISPOSITION, DISPOSITION);
+    let recipient = query.recipient.map(|text| text.parse()).transpose()?;
+    let (pieces, media_type, disposition) = match recipient {
+        None => (app.rights.stream_export(id), "application/zip", DISPOSITION),
+        Some(recipient) => (app.rights.stream_export_for(id, recipient), "application/octet-stream", SEALED),
+    };
+    let mut response = Body::from_stream(pieces).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }
 

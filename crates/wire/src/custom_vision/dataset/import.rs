@@ -25,8 +25,8 @@ use super::super::change::checked_metadata;
 use super::super::create::{Batch, Prepared, State, Upload};
 use super::super::errors::Result;
 use super::super::limits::Limits;
-use super::archive::{Archive, BlobFile};
 use crate::App;
+use crate::archive::{Archive, BlobFile};
 
 /// Images committed in one transaction.
 const CHUNK: usize = 16;

@@ -1,6 +1,5 @@
 //! Datasets out and in, as ZIP archives in the formats of other tools. Ours, Microsoft's service has nothing of the kind.
 
-mod archive;
 mod export;
 mod import;
 

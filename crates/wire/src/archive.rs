@@ -1,10 +1,11 @@
-//! An uploaded ZIP, read where it lies sealed in the blob store: nothing of it is unpacked to disk.
+//! A ZIP from outside, read where it lies, in the blob store for example: nothing of it is unpacked to disk.
 //!
 //! Refused as a whole: too many files, paths that lead elsewhere or occur twice, encryption. Whatever a file says of its size, no more of it
 //! is unpacked than its reader asked for.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use habeas_core::crypto::Sha256;
 use habeas_core::{BlobRef, Error, Result};
 use habeas_dataset::Files;
 use habeas_store::Blobs;
@@ -19,7 +20,8 @@ const COMMENT: u64 = 65_535;
 const LOCATOR: u64 = 20;
 
 /// A blob as a file that can be read anywhere. On a thread that may block.
-pub(super) struct BlobFile {
+#[derive(Debug)]
+pub struct BlobFile {
     blobs: Blobs,
     runtime: Handle,
     blob: BlobRef,
@@ -30,7 +32,8 @@ pub(super) struct BlobFile {
 }
 
 impl BlobFile {
-    pub(super) fn new(blobs: Blobs, runtime: Handle, blob: BlobRef) -> BlobFile {
+    /// The file of a blob.
+    pub fn new(blobs: Blobs, runtime: Handle, blob: BlobRef) -> BlobFile {
         BlobFile { blobs, runtime, blob, at: 0, from: 0, window: bytes::Bytes::new() }
     }
 }
@@ -70,7 +73,8 @@ impl Seek for BlobFile {
 }
 
 /// The archive, opened.
-pub(super) struct Archive<R> {
+#[derive(Debug)]
+pub struct Archive<R> {
     zip: ZipArchive<R>,
     paths: Vec<String>,
 }
@@ -80,8 +84,8 @@ fn damaged() -> Error {
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Opens an archive of at most `most` files.
-    pub(super) fn open(mut input: R, most: u64) -> Result<Archive<R>> {
+    /// Opens an archive of at most `most` files. Its paths are in alphabetical order.
+    pub fn open(mut input: R, most: u64) -> Result<Archive<R>> {
         let too_many = || Error::limit(format!("the archive has more than {most} files"));
         // The directory is read into memory as a whole: its length is looked at before.
         if declared_files(&mut input).map_err(|_| damaged())? > most {
@@ -111,12 +115,30 @@ impl<R: Read + Seek> Archive<R> {
             }
             paths.push(path.to_owned());
         }
-        let mut sorted: Vec<&str> = paths.iter().map(String::as_str).collect();
-        sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        paths.sort_unstable();
+        if paths.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error::invalid("two files in the archive have the same path"));
         }
         Ok(Archive { zip, paths })
+    }
+
+    /// Unpacks a file without keeping it: its length in bytes, and its SHA-256 in hexadecimal. An error once it is longer than `most`.
+    pub fn digest(&mut self, path: &str, most: u64) -> Result<(u64, String)> {
+        let unreadable = |_| Error::invalid("the file cannot be unpacked");
+        let mut entry = self.zip.by_name(path).map_err(|_| Error::invalid("the file cannot be read"))?;
+        let (mut digest, mut length) = (Sha256::default(), 0);
+        let mut buffer = vec![0; WINDOW as usize];
+        loop {
+            let read = entry.read(&mut buffer).map_err(unreadable)?;
+            if read == 0 {
+                return Ok((length, hex::encode(digest.finish())));
+            }
+            length += read as u64;
+            if length > most {
+                return Err(Error::too_large(format!("the file is larger than {most} bytes")));
+            }
+            digest.update(&buffer[..read]);
+        }
     }
 }
 

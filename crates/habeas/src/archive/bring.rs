@@ -1,0 +1,360 @@
+//! Writing what a checked archive holds, in the order in which one thing refers to another.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use habeas_client::{Brought, Error as TargetError};
+use habeas_core::import::{
+    self, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project, Tag,
+};
+use habeas_core::{Id, Timestamp, crypto};
+use habeas_dataset::Files as _;
+use habeas_models::TrainingSet;
+use serde::Deserialize;
+
+use super::check::{Checked, PROJECTS, is_document};
+use super::{ArchiveReport, Target};
+
+/// Bytes of an image or of an exported model at most.
+const LARGEST: u64 = 512 << 20;
+
+/// What an archive says of an image beside what every source says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageFile {
+    #[serde(flatten)]
+    image: import::Image,
+    file_name: Option<String>,
+    #[serde(default)]
+    kept: bool,
+}
+
+/// An exported model.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ModelExport {
+    iteration_id: Id,
+    platform: String,
+    flavor: Option<String>,
+    sha256: Option<String>,
+}
+
+/// An iteration, and the tags of its moment.
+#[derive(Deserialize)]
+struct IterationFile {
+    #[serde(flatten)]
+    iteration: import::Iteration,
+    tags: Vec<Tag>,
+}
+
+struct Import<'a> {
+    checked: &'a mut Checked,
+    target: &'a Target<'a>,
+    /// Ids that are others here.
+    ids: HashMap<Id, Id>,
+    /// Iterations that were brought, and their projects.
+    iterations: HashMap<Id, Id>,
+    report: ArchiveReport,
+}
+
+impl Checked {
+    /// Brings everything that a server takes.
+    pub async fn bring(&mut self, target: &Target<'_>) -> anyhow::Result<ArchiveReport> {
+        let report = ArchiveReport {
+            signed_by: self.signed_by.clone(),
+            projects: self.projects.len() as u64,
+            ..ArchiveReport::default()
+        };
+        let projects = self.projects.clone();
+        let mut import =
+            Import { checked: self, target, ids: HashMap::new(), iterations: HashMap::new(), report };
+        for project in projects {
+            import.project(project).await.with_context(|| format!("project {project}"))?;
+        }
+        import.exports().await?;
+        import.left_out();
+        Ok(import.report)
+    }
+}
+
+impl Import<'_> {
+    async fn project(&mut self, project: Id) -> anyhow::Result<()> {
+        let mut document: Project = self.checked.document(&format!("{PROJECTS}{project}/project.json"))?;
+        let target = self.target;
+        let here = self
+            .put(project, async |id| {
+                document.id = id;
+                target.client.bring_project(target.account, &document).await
+            })
+            .await?;
+        for path in self.documents(project, "tags") {
+            let mut tag: Tag = self.checked.document(&path)?;
+            self.put(tag.id, async |id| {
+                tag.id = id;
+                target.client.bring_tag(here, &tag).await
+            })
+            .await?;
+        }
+        for path in self.documents(project, "images") {
+            self.image(here, &path).await.with_context(|| path.clone())?;
+        }
+        for path in self.checked.below(project, "iterations") {
+            if let Some(folder) = path.strip_suffix("/iteration.json") {
+                self.iteration(here, folder).await.with_context(|| path.clone())?;
+            }
+        }
+        for path in self.documents(project, "predictions") {
+            self.prediction(here, &path).await.with_context(|| path.clone())?;
+        }
+        Ok(())
+    }
+
+    fn documents(&self, project: Id, folder: &str) -> Vec<String> {
+        let mut paths = self.checked.below(project, folder);
+        paths.retain(|path| path.rsplit('/').next().is_some_and(is_document));
+        paths
+    }
+
+    /// Writes an item under its id, or, when that is taken or was erased here, under one that is derived from it.
+    async fn put(
+        &mut self,
+        id: Id,
+        mut write: impl AsyncFnMut(Id) -> habeas_client::Result<Brought>,
+    ) -> anyhow::Result<Id> {
+        let (brought, here) = match write(id).await {
+            Err(TargetError::Refused { status: 409 | 410, .. }) => {
+                let other = derived(self.target.account, id);
+                let brought = write(other).await?;
+                self.ids.insert(id, other);
+                self.report.remapped.push((id, other));
+                (brought, other)
+            }
+            result => (result?, id),
+        };
+        match brought {
+            Brought::New => self.report.brought += 1,
+            Brought::Present => self.report.present += 1,
+        }
+        Ok(here)
+    }
+
+    fn here(&self, id: Id) -> Id {
+        self.ids.get(&id).copied().unwrap_or(id)
+    }
+
+    async fn image(&mut self, project: Id, path: &str) -> anyhow::Result<()> {
+        let ImageFile { mut image, file_name, kept } = self.checked.document(path)?;
+        let (sha256, bytes) = self.bytes(path)?;
+        for tag in image.tags.iter_mut().flatten() {
+            tag.tag_id = self.here(tag.tag_id);
+        }
+        for region in image.regions.iter_mut().flatten() {
+            region.tag_id = self.here(region.tag_id);
+        }
+        let id = image.id;
+        let mut upload = ImageUpload { image, kept, file_name, sha256, contents: STANDARD.encode(bytes) };
+        let client = self.target.client;
+        self.put(id, async |id| {
+            upload.image.id = id;
+            client.bring_image(project, &upload).await
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// The file beside a document that holds the bytes of its image.
+    fn bytes(&mut self, document: &str) -> anyhow::Result<(String, Vec<u8>)> {
+        let stem = document.trim_end_matches("json");
+        let path = self
+            .checked
+            .starting(stem)
+            .find(|path| *path != document && !path[stem.len()..].contains('.'))
+            .cloned()
+            .context("the file of the image is missing")?;
+        let digest = self.checked.digests.get(&path).cloned().unwrap_or_default();
+        Ok((digest, self.checked.archive.content(&path, LARGEST)?))
+    }
+
+    /// An iteration with its snapshot. Its weights are not brought: what one does not have from its own sums, one cannot make forget.
+    async fn iteration(&mut self, project: Id, folder: &str) -> anyhow::Result<()> {
+        let IterationFile { mut iteration, mut tags } =
+            self.checked.document(&format!("{folder}/iteration.json"))?;
+        if !matches!(iteration.status.as_str(), "Completed" | "Failed") {
+            self.report.left_out.push(format!("iteration {}: it was being trained", iteration.id));
+            return Ok(());
+        }
+        let set = format!("{folder}/training-set.json");
+        let set: TrainingSet = if self.checked.digests.contains_key(&set) {
+            self.checked.document(&set)?
+        } else {
+            TrainingSet::default()
+        };
+        for tag in &mut tags {
+            tag.id = self.here(tag.id);
+        }
+        if let Some(base) = &mut iteration.custom_base_model_info {
+            (base.project_id, base.iteration_id) = (self.here(base.project_id), self.here(base.iteration_id));
+        }
+        let images = set.images.iter().map(|image| self.snapshot(image)).collect();
+        let id = iteration.id;
+        let mut upload = IterationUpload { iteration, tags, images, performance: Vec::new() };
+        let client = self.target.client;
+        let here = self
+            .put(id, async |id| {
+                upload.iteration.id = id;
+                client.bring_iteration(project, &upload).await
+            })
+            .await?;
+        self.iterations.insert(here, project);
+        Ok(())
+    }
+
+    fn snapshot(&self, image: &habeas_models::SnapshotImage) -> import::Image {
+        let tag = |(tag, since): &(Id, Timestamp)| ImageTag {
+            tag_id: self.here(*tag),
+            created: Some(since.rfc3339()),
+        };
+        import::Image {
+            id: self.here(image.id),
+            created: None,
+            original_image_uri: None,
+            tags: Some(image.tags.iter().map(tag).collect()),
+            regions: Some(
+                image
+                    .regions
+                    .iter()
+                    .map(|region| import::ImageRegion {
+                        region_id: region.id,
+                        tag_id: self.here(region.tag),
+                        created: Some(region.created_at.rfc3339()),
+                        left: region.left,
+                        top: region.top,
+                        width: region.width,
+                        height: region.height,
+                    })
+                    .collect(),
+            ),
+            metadata: None,
+        }
+    }
+
+    async fn prediction(&mut self, project: Id, path: &str) -> anyhow::Result<()> {
+        let mut prediction: Prediction = self.checked.document(path)?;
+        let (sha256, bytes) = self.bytes(path)?;
+        prediction.iteration = self.here(prediction.iteration);
+        for scored in prediction.predictions.iter_mut().flatten() {
+            scored.tag_id = self.here(scored.tag_id);
+        }
+        let id = prediction.id;
+        let mut upload = PredictionUpload { prediction, sha256, contents: STANDARD.encode(bytes) };
+        let client = self.target.client;
+        let result = self
+            .put(id, async |id| {
+                upload.prediction.id = id;
+                client.bring_prediction(project, &upload).await
+            })
+            .await;
+        match result {
+            Err(error) if is_gone(&error) => {
+                self.report
+                    .left_out
+                    .push(format!("prediction {id}: it is older than predictions are kept here"));
+                Ok(())
+            }
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Exported models, once their iterations are there.
+    async fn exports(&mut self) -> anyhow::Result<()> {
+        let paths: Vec<String> = self.checked.digests.keys().cloned().collect();
+        for path in paths
+            .iter()
+            .filter(|path| path.starts_with("custom-vision/model-exports/") && is_called(path, "json"))
+        {
+            let export: ModelExport = self.checked.document(path)?;
+            let iteration = self.here(export.iteration_id);
+            let archive = path.replace(".json", ".zip");
+            let (Some(project), Some(sha256), true) = (
+                self.iterations.get(&iteration),
+                &export.sha256,
+                self.checked.digests.contains_key(&archive),
+            ) else {
+                continue;
+            };
+            let bytes = self.checked.archive.content(&archive, LARGEST)?;
+            let brought = self
+                .target
+                .client
+                .bring_export(
+                    *project,
+                    iteration,
+                    &export.platform,
+                    export.flavor.as_deref(),
+                    sha256,
+                    Bytes::from(bytes),
+                )
+                .await;
+            match brought {
+                Ok(Brought::New) => self.report.brought += 1,
+                Ok(Brought::Present) => self.report.present += 1,
+                Err(TargetError::Refused { title, .. }) => {
+                    self.report.left_out.push(format!("{path}: {title}"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is in the archive and not brought.
+    fn left_out(&mut self) {
+        let count = |is: &dyn Fn(&str) -> bool| self.checked.digests.keys().filter(|path| is(path)).count();
+        let parts: [(usize, &str); 5] = [
+            (
+                count(&|path| path.ends_with("/weights.bin")),
+                "models: train again here; the same images and labels give the same weights",
+            ),
+            (
+                count(&|path| path.contains("/images/") && is_called(path, "bin")),
+                "feature rows: they are computed again from the images",
+            ),
+            (
+                count(&|path| path.starts_with("custom-vision/suggestions/")),
+                "suggested tags: ask the new model",
+            ),
+            (
+                count(&|path| path.starts_with("profile/") && is_called(path, "csv")),
+                "tables of passwords, keys and tokens: they are issued anew",
+            ),
+            (
+                count(&|path| path.starts_with("activity/") || path.starts_with("rights/")),
+                "files about what another server did",
+            ),
+        ];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        self.report.left_out.extend(parts.map(|(count, what)| format!("{count} {what}")));
+    }
+}
+
+fn is_called(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TargetError::Refused { status: 410, .. }))
+}
+
+/// The id that an item has in this account when its own is taken: the same in every run (UUID version 8, RFC 9562).
+fn derived(account: Id, id: Id) -> Id {
+    let digest = crypto::sha256(format!("{account}/{id}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    Id::from_bytes(bytes)
+}

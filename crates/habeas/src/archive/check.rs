@@ -1,0 +1,234 @@
+//! Reading an archive to its end, before anything of it is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use habeas_core::{Error, Id, receipt};
+use habeas_dataset::Files as _;
+use habeas_wire::archive::Archive;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Files in an archive at most.
+const FILES: u64 = 2_000_000;
+/// Bytes of a document, and of the manifest, at most.
+pub(super) const DOCUMENT: u64 = 64 << 20;
+const LARGEST_MANIFEST: u64 = 512 << 20;
+/// An archive unpacks to this, or to so many times its own size.
+const UNPACKED: u64 = 64 << 20;
+const RATIO: u64 = 100;
+
+const MANIFEST: &str = "manifest-sha256.txt";
+const SIGNATURE: &str = "signature/manifest.json";
+pub(super) const PROJECTS: &str = "custom-vision/projects/";
+
+/// Why an archive is refused. Nothing of it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("the archive is refused: {0}")]
+pub struct Refused(String);
+
+/// An archive in which every file is the one that was signed, and every document says what its place says.
+#[derive(Debug)]
+pub struct Checked {
+    pub(super) archive: Archive<BufReader<File>>,
+    /// SHA-256 of each file, in hexadecimal, by path.
+    pub(super) digests: BTreeMap<String, String>,
+    /// The projects.
+    pub(super) projects: BTreeSet<Id>,
+    /// The person, as the archive knows them.
+    pub person: Profile,
+    /// The id of the key that signed it.
+    pub signed_by: String,
+    /// Whether that key is one that was given.
+    pub is_trusted: bool,
+}
+
+/// `profile/account.json`.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// Name.
+    pub name: String,
+    /// E-mail address.
+    pub email: String,
+    /// `guest`, `free` or `standard`.
+    pub account_type: String,
+}
+
+impl Checked {
+    /// Opens the archive and reads all of it. With keys, it must be signed with one of them, or with one that they announce; without, with the
+    /// key that it names itself.
+    pub fn open(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut archive = Archive::open(BufReader::new(file), FILES).map_err(|error| refused(&error))?;
+        let manifest = text(&mut archive, MANIFEST)?;
+        let (signed_by, is_trusted) = signature(&mut archive, &manifest, keys)?;
+        let digests = listed(&manifest)?;
+        let most = UNPACKED.max(size.saturating_mul(RATIO));
+        let mut left = most;
+        for path in archive.paths().to_vec() {
+            let bomb = || Refused(format!("it unpacks to more than {most} bytes"));
+            let (length, digest) = archive.digest(&path, left).map_err(|error| match error.kind {
+                habeas_core::ErrorKind::TooLarge => bomb(),
+                _ => Refused(format!("{path} cannot be unpacked")),
+            })?;
+            left -= length;
+            let expected = match path.as_str() {
+                MANIFEST | SIGNATURE => continue,
+                _ => digests.get(&path).ok_or_else(|| Refused(format!("{path} is not in its manifest")))?,
+            };
+            if *expected != digest {
+                return Err(Refused(format!("{path} is not the file that its manifest has")).into());
+            }
+        }
+        if let Some(lost) = digests.keys().find(|path| archive.paths().binary_search(path).is_err()) {
+            return Err(Refused(format!("{lost} is missing")).into());
+        }
+        let person = document(&mut archive, "profile/account.json")?;
+        let mut checked =
+            Checked { archive, digests, projects: BTreeSet::new(), person, signed_by, is_trusted };
+        checked.documents()?;
+        Ok(checked)
+    }
+
+    /// Reads every document that will be brought: each belongs to the project and id that its path names, and no id is there twice.
+    fn documents(&mut self) -> Result<(), Refused> {
+        let paths: Vec<String> = self.starting(PROJECTS).cloned().collect();
+        let (mut seen, mut mentioned) = (BTreeSet::new(), BTreeSet::new());
+        for path in &paths {
+            let mut parts = path[PROJECTS.len()..].split('/');
+            let project = parts.next().and_then(|part| part.parse::<Id>().ok());
+            let project = project.ok_or_else(|| Refused(format!("{path} belongs to no project")))?;
+            mentioned.insert(project);
+            let id = match (parts.next(), parts.next(), parts.next()) {
+                (Some("project.json"), None, None) => project,
+                (Some("tags" | "images" | "predictions"), Some(file), None) if is_document(file) => {
+                    named(path, file)?
+                }
+                (Some("iterations"), Some(folder), Some("iteration.json")) => named(path, folder)?,
+                _ => continue,
+            };
+            let value: Value = document(&mut self.archive, path)?;
+            if value["id"] != id.to_string() {
+                return Err(Refused(format!("{path} says it is something else")));
+            }
+            if !seen.insert(id) {
+                return Err(Refused(format!("the id {id} is there twice")));
+            }
+            if path.ends_with("/project.json") {
+                self.projects.insert(project);
+            }
+        }
+        match mentioned.difference(&self.projects).next() {
+            Some(lost) => {
+                Err(Refused(format!("something in it belongs to a project that is not there, {lost}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of a small file.
+    pub fn content(&mut self, path: &str) -> Result<Vec<u8>, Refused> {
+        self.archive.content(path, DOCUMENT).map_err(|error| refused(&error))
+    }
+
+    /// A document.
+    pub(super) fn document<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Refused> {
+        document(&mut self.archive, path)
+    }
+
+    /// The files below a folder of a project.
+    pub(super) fn below(&self, project: Id, folder: &str) -> Vec<String> {
+        self.starting(&format!("{PROJECTS}{project}/{folder}/")).cloned().collect()
+    }
+
+    /// The paths that begin like this.
+    pub(super) fn starting<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a String> {
+        let paths = self.archive.paths();
+        let first = paths.partition_point(|path| path.as_str() < prefix);
+        paths[first..].iter().take_while(move |path| path.starts_with(prefix))
+    }
+}
+
+/// Whether a file is a resource's document, and not its bytes or rows.
+pub(super) fn is_document(file: &str) -> bool {
+    file.strip_suffix(".json").is_some_and(|stem| stem.parse::<Id>().is_ok())
+}
+
+fn named(path: &str, name: &str) -> Result<Id, Refused> {
+    name.trim_end_matches(".json").parse().map_err(|_| Refused(format!("{path} has no id for a name")))
+}
+
+fn refused(error: &Error) -> Refused {
+    Refused(error.what.clone())
+}
+
+fn document<T: DeserializeOwned>(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<T, Refused> {
+    serde_json::from_str(&text(archive, path)?).map_err(|error| {
+        Refused(format!(
+            "{path} is not what a Habeas writes there (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+fn text(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<String, Refused> {
+    if archive.paths().binary_search_by(|other| other.as_str().cmp(path)).is_err() {
+        return Err(Refused(format!("it is not one that a Habeas wrote: {path} is missing")));
+    }
+    let most = if path == MANIFEST { LARGEST_MANIFEST } else { DOCUMENT };
+    let bytes = archive.content(path, most).map_err(|error| Refused(format!("{path}: {}", error.what)))?;
+    String::from_utf8(bytes).map_err(|_| Refused(format!("{path} is not text")))
+}
+
+/// Checks the signature over the manifest: the id of the key, and whether it is one of those given.
+fn signature(
+    archive: &mut Archive<BufReader<File>>,
+    manifest: &str,
+    keys: &[[u8; 32]],
+) -> Result<(String, bool), Refused> {
+    let signed = text(archive, SIGNATURE)?;
+    let said: Value = document(archive, SIGNATURE)?;
+    let statement = &said["statement"];
+    let announced: Vec<String> = statement["keys"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|text| text.as_str().map(str::to_owned))
+        .collect();
+    let named = || {
+        let key = statement["publicKey"].as_str().and_then(|key| hex::decode(key).ok()?.try_into().ok());
+        key.map(|key| vec![key])
+            .ok_or_else(|| Refused("it names no key: give the server's public key with --key".into()))
+    };
+    let trusted = if keys.is_empty() {
+        named()?
+    } else {
+        receipt::follow(keys, &announced).map_err(|error| refused(&error))?
+    };
+    let verified = receipt::verify(signed.as_bytes(), &trusted).map_err(|error| refused(&error))?;
+    let digest = hex::encode(habeas_core::crypto::sha256(manifest.as_bytes()));
+    if verified.statement["type"] != "export-manifest/1" || verified.statement["manifestSha256"] != digest {
+        return Err(Refused("its signature is not over its manifest".into()));
+    }
+    Ok((verified.key_id, !keys.is_empty()))
+}
+
+/// The lines of a manifest, as `sha256sum` writes them.
+fn listed(manifest: &str) -> Result<BTreeMap<String, String>, Refused> {
+    let mut digests = BTreeMap::new();
+    for (number, line) in manifest.lines().enumerate() {
+        let (digest, path) = line
+            .split_once("  ")
+            .filter(|(digest, _)| digest.len() == 64)
+            .ok_or_else(|| Refused(format!("line {} of its manifest is none", number + 1)))?;
+        if digests.insert(path.to_owned(), digest.to_owned()).is_some() {
+            return Err(Refused(format!("its manifest has {path} twice")));
+        }
+    }
+    Ok(digests)
+}

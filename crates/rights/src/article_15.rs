@@ -1,0 +1,149 @@
+//! What Article 15(1) of the GDPR asks to be told, from the data map and from what happened.
+
+use habeas_core::kinds::{Project, ProjectDoc, Telemetry, TelemetryDoc};
+use habeas_core::report::HoldingsReport;
+use habeas_core::{Id, Kind, Result, registry};
+use habeas_store::{Order, Page, Tx};
+use serde_json::{Value, json};
+
+use crate::holdings::{kind_name, personal_kinds, role_title};
+
+/// Resources read at a time.
+const PAGE: u32 = 100;
+/// Hours of telemetry that are looked through: all that is kept.
+const HOURS: u64 = 24 * 90;
+
+/// Who was given data of a person, as far as the server knows.
+#[derive(Debug, Default)]
+pub(crate) struct Recipients {
+    /// Addresses that the person named, and what they are sent.
+    addresses: Vec<(String, &'static str, Id)>,
+    /// Persons by their random ids, with their role and where they have it.
+    members: Vec<(Id, &'static str, Id)>,
+    /// When staff looked, and what they did.
+    staff: Vec<(String, String)>,
+}
+
+impl Recipients {
+    /// Reads them.
+    pub(crate) fn of(tx: &mut Tx<'_>, person: Id) -> Result<Recipients> {
+        let mut recipients = Recipients::default();
+        for kind in [Kind::Account, Kind::Project] {
+            let mut after = Id::NIL;
+            loop {
+                let nodes = tx.held(person, kind, after, PAGE)?;
+                for node in &nodes {
+                    after = node.id;
+                    if kind == Kind::Project {
+                        let project = tx.get::<Project>(node.id)?;
+                        recipients.note_addresses(node.id, project.as_ref().map(|project| &project.doc));
+                    }
+                    for mention in
+                        tx.mentioned_in(node.id)?.into_iter().filter(|mention| mention.person != person)
+                    {
+                        recipients.members.push((mention.person, role_title(mention.role), node.id));
+                    }
+                }
+                if (nodes.len() as u32) < PAGE {
+                    break;
+                }
+            }
+        }
+        let page = Page { order: Order::Newest, skip: 0, take: HOURS };
+        for TelemetryDoc { entries, .. } in
+            tx.children::<Telemetry>(person, page)?.into_iter().map(|node| node.doc)
+        {
+            let staff = entries.into_iter().filter(|entry| entry.actor.is_some());
+            recipients.staff.extend(staff.map(|entry| (entry.at.rfc3339(), entry.operation)));
+        }
+        recipients.staff.sort_unstable();
+        Ok(recipients)
+    }
+
+    fn note_addresses(&mut self, project: Id, doc: Option<&ProjectDoc>) {
+        let Some(doc) = doc else { return };
+        for (address, what) in [
+            (&doc.notification_queue_uri, "notices of trainings and exports"),
+            (&doc.export_model_container_uri, "exported models"),
+        ] {
+            if let Some(address) = address {
+                self.addresses.push((address.clone(), what, project));
+            }
+        }
+    }
+
+    /// For a page: a line each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let addresses = self
+            .addresses
+            .iter()
+            .map(|(address, what, project)| format!("{address}, named in the project {project}, for {what}"));
+        let members =
+            self.members.iter().map(|(id, role, place)| format!("the person {id}, as {role} of {place}"));
+        let staff =
+            self.staff.iter().map(|(at, operation)| format!("staff of this server: {operation}, {at}"));
+        addresses.chain(members).chain(staff).collect()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "addresses": self.addresses.iter()
+                .map(|(address, what, project)| json!({ "address": address, "receives": what, "project": project }))
+                .collect::<Vec<_>>(),
+            "persons": self.members.iter()
+                .map(|(id, role, resource)| json!({ "person": id, "role": role, "resource": resource }))
+                .collect::<Vec<_>>(),
+            "staff": self.staff.iter()
+                .map(|(at, operation)| json!({ "minute": at, "operation": operation }))
+                .collect::<Vec<_>>(),
+        })
+    }
+}
+
+pub(crate) const RIGHTS: &str = "You may ask for rectification, erasure or restriction, object to processing, and take this archive elsewhere.";
+pub(crate) const COMPLAINT: &str = "You may complain to a supervisory authority.";
+pub(crate) const SOURCE: &str = "What is in this archive came from you, from programs that used your keys, or from people you share resources with.";
+pub(crate) const DECISIONS: &str =
+    "None. Models label images; the server draws no conclusion about a person from that.";
+pub(crate) const TRANSFERS: &str =
+    "This server sends nothing by itself; the addresses under (c) are those that were named to it.";
+
+/// `article-15.json`: the eight points of the paragraph, and the transfers of the second, each with its answer.
+pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> Value {
+    let about = |answer: &dyn Fn(Kind) -> Value| -> Vec<Value> {
+        personal_kinds()
+            .map(|kind| {
+                let mut value = answer(kind);
+                value["kind"] = json!(kind_name(kind));
+                value["title"] = json!(registry::ops(kind).about().title);
+                value
+            })
+            .collect()
+    };
+    let held = |kind: Kind| holdings.items.iter().find(|item| item.kind == kind_name(kind));
+    json!({
+        "person": holdings.person.object_id,
+        "counted": holdings.counted,
+        "a": { "question": "the purposes", "answer": about(&|kind| {
+            let about = registry::ops(kind).about();
+            json!({ "purpose": about.purpose, "legalBasis": about.legal_basis })
+        }) },
+        "b": { "question": "the categories of data", "answer": about(&|kind| json!({
+            "count": held(kind).map_or(0, |item| item.count),
+            "fields": registry::ops(kind).fields().iter()
+                .map(|field| json!({ "name": field.name, "class": field.class.name(), "why": field.why }))
+                .collect::<Vec<_>>(),
+        })) },
+        "c": { "question": "the recipients", "answer": recipients.json(), "whoMay": about(&|kind| {
+            json!({ "recipients": registry::ops(kind).about().recipients })
+        }) },
+        "d": { "question": "how long it is kept", "answer": about(&|kind| {
+            json!({ "retention": registry::ops(kind).about().retention.to_string() })
+        }) },
+        "e": { "question": "your rights", "answer": RIGHTS },
+        "f": { "question": "complaint", "answer": COMPLAINT },
+        "g": { "question": "the source", "answer": SOURCE },
+        "h": { "question": "automated decisions", "answer": DECISIONS },
+        "transfers": { "question": "transfers to other countries (Article 15(2))", "answer": TRANSFERS },
+    })
+}
