@@ -93,7 +93,7 @@ async fn a_restored_backup_answers_from_weights_that_forgot() {
     for (database, with_models) in engines().into_iter().zip([true, false]) {
         let mut deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
-        let room = Classroom::new(&deployment, &ada, 0, 6).await;
+        let room = Classroom::new(&deployment, &ada, 0, 7).await;
         let iteration = room.train(&deployment, "").await;
         room.publish(&deployment, iteration).await;
         let path = format!("/iterations/{iteration}/export?platform=ONNX");
