@@ -6,6 +6,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod predictions;
 mod requests;
 mod rights;
 mod sign_in;
@@ -23,8 +24,11 @@ pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
-    ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
-    Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json, uncertainty,
+    ModelExportState, ModelState, TrainedModel, TrainingType,
+};
+pub use predictions::{
+    PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion, SuggestionDoc,
+    scored_json, uncertainty,
 };
 pub use requests::{
     CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
