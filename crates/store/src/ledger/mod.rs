@@ -3,9 +3,9 @@
 //! It lies beside the keyring and is, like it, never part of a data backup: a restored backup is brought up to date from it.
 //!
 //! A record at the very end that a crash cut off is what is left of an append that nobody was told of, and is removed; anything else that
-//! does not match is damage, and the ledger refuses to open. How a record tells one from the other stands in [`frame`].
+//! does not match is damage, and the ledger refuses to open. How a record tells one from the other stands in `frame`.
 //!
-//! The receipts among the records are the log that others can verify: see [`log`].
+//! The receipts among the records are the log that others can verify: see `log`.
 
 mod frame;
 mod log;
