@@ -102,7 +102,13 @@ impl Rights {
 
     /// Moves requests on whose time has come; deletes what has expired, abandoned uploads and old tasks.
     pub async fn sweep(&self) -> Result<()> {
-        self.wake_requests().await?;
+        // A request that cannot go on must not keep what has expired.
+        if let Err(error) = self.wake_requests().await {
+            tracing::warn!(
+                error = format_args!("{error:#}"),
+                "requests could not go on and will be tried again"
+            );
+        }
         loop {
             let expired = self.store.read(|tx| tx.expired(EXPIRED)).await?;
             let mut removed_any = false;
