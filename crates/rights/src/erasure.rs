@@ -376,7 +376,7 @@ impl Rights {
 
     async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        self.forget_letters_to(person).await?;
+        self.end_requests_of(person, task.request).await?;
         // The blobs' names go into tasks of their own before the rows that know them are deleted.
         let mut after = Id::NIL;
         loop {

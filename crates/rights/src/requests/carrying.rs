@@ -1,7 +1,7 @@
 //! What carries a request out: the engine's own erasures and exports, which report back here.
 
 use habeas_access::Actor;
-use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind};
+use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind, Request};
 use habeas_core::report::PlanReport;
 use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent, RequestState, RequestType};
 use habeas_core::{Error, Id, Result, Timestamp, time};
@@ -32,6 +32,29 @@ pub(super) fn planned(plan: &PlanReport, now: Timestamp) -> PlannedErasure {
 }
 
 impl Rights {
+    /// Ends what else a person has asked for, when they are erased: there is nothing left to ask about. Deletes the letters, too.
+    pub(crate) async fn end_requests_of(&self, person: Id, but: Option<Id>) -> Result<()> {
+        let ended = self
+            .store
+            .write(move |tx| {
+                let mut ended = Vec::new();
+                for node in super::queue::of_person(tx, person)? {
+                    ended.push(node.id);
+                    if node.doc.state.is_open() && Some(node.id) != but {
+                        let mut case = Case { tx, node };
+                        case.happen(RequestEvent::Cancelled, None)?;
+                        case.save()?;
+                    }
+                }
+                Ok(ended)
+            })
+            .await?;
+        for request in ended {
+            self.forget_letter(request).await;
+        }
+        Ok(())
+    }
+
     /// Moves a verified request as far as it goes by itself: shows the plan to whoever approves, or starts the run.
     pub(super) fn go_on(&self, case: &mut Case<'_, '_>, salt: [u8; 16]) -> Result<()> {
         let now = case.tx.now();
@@ -181,7 +204,9 @@ pub(crate) enum Moved {
 /// Tells the request that an erasure carries out how far it has come.
 pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -> Result<()> {
     let Some(request) = task.request else { return Ok(()) };
-    let mut case = Case::open(tx, request)?;
+    // Its record may have ended before a hold did.
+    let Some(node) = tx.get::<Request>(request)? else { return Ok(()) };
+    let mut case = Case { tx, node };
     if moved == Moved::CalledOff {
         case.happen(RequestEvent::Cancelled, None)?;
         return case.save();

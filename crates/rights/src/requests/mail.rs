@@ -116,14 +116,6 @@ impl Rights {
         }
     }
 
-    /// The same for all requests of a person who is being erased.
-    pub(crate) async fn forget_letters_to(&self, person: Id) -> Result<()> {
-        for request in self.store.read(move |tx| super::queue::of_person(tx, person)).await? {
-            self.forget_letter(request.id).await;
-        }
-        Ok(())
-    }
-
     /// Deletes a request's letter from the outbox: it has served, or the person is erased.
     pub(crate) async fn forget_letter(&self, request: Id) {
         if let Some(Mailer::Outbox(folder)) = &self.requests.mailer {
@@ -156,48 +148,53 @@ fn staff(tx: &mut Tx<'_>) -> Result<Vec<String>> {
 /// Subject and text of a letter. No name and no content: a mailbox is read by more than one.
 fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) -> (String, String) {
     let asked = doc.asked.title().to_lowercase();
-    let place = format!("{address}/requests/{id}");
+    let place = format!("{address}/api/privacy/v1/requests/{id}");
     let (subject, text) = match letter {
         Letter::Code => (
             "Your code",
             format!(
-                "Somebody, we hope you, asked for {asked} of the data held under this address.\n\nThe code is {code}. Type it here within the hour:\n{place}\n\nIf it was not you, do nothing: without the code nothing happens."
+                "Somebody, we hope you, asked for {asked} of the data held under this address.\n\nThe code is {code}. It is good for an hour. Repeat it to whoever answers requests there, or send it yourself, as {{\"code\": \"{code}\"}} with POST to\n{place}/verify\n\nIf it was not you, do nothing: without the code nothing happens."
             ),
         ),
         Letter::Ready => (
             "Your copy is ready",
             format!(
-                "Your request for {asked} is answered. Sign in and fetch the archive within 7 days:\n{place}"
+                "Your request for {asked} is answered. Sign in and fetch the archive within 7 days:\n{address}/me/exports"
             ),
         ),
         Letter::Erasing => (
             "Your data is being erased",
             format!(
-                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. Follow it, and fetch the receipt within 30 days, here:\n{place}"
+                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is:\n{place}/status"
             ),
         ),
         Letter::Answered => (
             "Your request is answered",
-            format!("Your request for {asked} was carried out. Sign in to read the answer:\n{place}"),
+            format!(
+                "Your request for {asked} was carried out. Sign in to read the answer:\n{address}/me/items/CaseFile"
+            ),
         ),
         Letter::Denied => (
             "Your request was refused",
             format!(
-                "Your request for {asked} was refused: {}. Sign in to read more:\n{place}\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy.",
+                "Your request for {asked} was refused: {}. Sign in to read more:\n{address}/me/items/CaseFile\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy.",
                 doc.denial.map_or("", |reason| reason.title())
             ),
         ),
         Letter::Extended => (
             "Your request takes longer",
             format!(
-                "Your request for {asked} takes longer: {}. It will be answered by {}.\n{place}\n\nYou may lodge a complaint with a supervisory authority.",
+                "Your request for {asked} takes longer: {}. It will be answered by {}.\n{place}/status\n\nYou may lodge a complaint with a supervisory authority.",
                 doc.extension.map_or("", |reason| reason.title()),
                 &doc.due_at.rfc3339()[..10]
             ),
         ),
         Letter::Reminder => (
             "A request is soon due",
-            format!("Request {id} ({asked}) has to be answered by {}:\n{place}", &doc.due_at.rfc3339()[..10]),
+            format!(
+                "Request {id} ({asked}) has to be answered by {}: habeas request show {id}",
+                &doc.due_at.rfc3339()[..10]
+            ),
         ),
     };
     (subject.to_owned(), format!("{text}\n"))

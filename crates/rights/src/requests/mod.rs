@@ -72,7 +72,9 @@ impl<'a, 't> Case<'a, 't> {
         doc.state = next(doc.asked, doc.state, event)?;
         self.note(event.name(), by);
         let now = self.tx.now();
-        if !self.node.doc.state.is_open() {
+        if self.node.doc.state.is_open() {
+            self.node.expires_at = None;
+        } else {
             self.node.doc.wake_at = None;
             let unverified = self.node.doc.verified_by.is_none();
             let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
@@ -88,10 +90,11 @@ impl<'a, 't> Case<'a, 't> {
 
     /// Stores what happened, and lets the case file end with it.
     fn save(&mut self) -> Result<()> {
+        // The case file of a person who is being erased goes with them, and cannot be opened any more.
         if let (Some(end), Some(file)) = (self.node.expires_at, self.node.doc.case_file)
+            && self.subject_is_active()?
             && let Some(mut file) = self.tx.get::<CaseFile>(file)?
             && file.expires_at != Some(end)
-            && self.subject_is_active()?
         {
             file.expires_at = Some(end);
             file.doc.code_mac = None;

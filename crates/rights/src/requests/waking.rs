@@ -25,27 +25,39 @@ impl Rights {
                     Ok(nodes.into_iter().map(|node| node.id).collect())
                 })
                 .await?;
+            let mut failed = None;
             for &id in &due {
-                let (rights, salt) = (self.clone(), self.salt());
-                let expired = self
-                    .store
-                    .write(move |tx| {
-                        let mut case = Case::open(tx, id)?;
-                        case.node.doc.wake_at = None;
-                        case.wake(&rights, salt)?;
-                        case.save()?;
-                        Ok(case.node.doc.state == RequestState::Expired)
-                    })
-                    .await?;
-                fault::point("request.woken");
-                if expired {
-                    self.forget_letter(id).await;
+                // One that cannot go on does not keep the others from it.
+                if let Err(error) = self.wake_request(id).await {
+                    failed = Some(error);
                 }
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
             if due.len() < MOST as usize {
                 return Ok(());
             }
         }
+    }
+
+    async fn wake_request(&self, id: Id) -> Result<()> {
+        let (rights, salt) = (self.clone(), self.salt());
+        let expired = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, id)?;
+                case.node.doc.wake_at = None;
+                case.wake(&rights, salt)?;
+                case.save()?;
+                Ok(case.node.doc.state == RequestState::Expired)
+            })
+            .await?;
+        fault::point("request.woken");
+        if expired {
+            self.forget_letter(id).await;
+        }
+        Ok(())
     }
 }
 

@@ -90,6 +90,9 @@ async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_pro
         let path = format!("/requests/{}", id(&request));
         let approve = format!("{path}/approve");
 
+        let body = json!({ "type": "objection", "identity": "document" });
+        let other = on_behalf(&deployment, &officer, &ada, body).await;
+
         // Not before it is sure who asks.
         let (status, refused) =
             deployment.call(Some(&second), "POST", &approve, json!({ "digest": "" })).await;
@@ -130,6 +133,8 @@ async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_pro
         let (status, approved) = deployment.call(Some(&second), "POST", &approve, digest).await;
         assert_eq!(status, 200, "{approved}");
 
+        // What else the person had asked ends with them.
+        assert_eq!(in_state(&deployment, &other, "cancelled").await["state"], "cancelled");
         // The record outlives the person and names nobody; what was said is gone.
         let done = in_state(&deployment, &request, "completed").await;
         assert_eq!(
