@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{Access, Actor};
 use issuer::Issuer;
-pub use sign_in::{Answer, Begun};
+pub use sign_in::{Answer, Begun, encode};
 
 /// How far clocks may differ, in seconds.
 const LEEWAY: i64 = 60;

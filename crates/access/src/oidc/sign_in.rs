@@ -55,7 +55,7 @@ struct Kept {
 }
 
 /// Percent-encodes a value of a query or form.
-pub(crate) fn encode(value: &str) -> String {
+pub fn encode(value: &str) -> String {
     value
         .bytes()
         .map(|byte| match byte {

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Query;
 use habeas_access::Actor;
 use habeas_access::oauth::AuthorizationRequest;
+use habeas_access::oidc::encode;
 use habeas_core::{ErrorKind, Timestamp};
 use serde::Deserialize;
 
-use super::session::{SignedIn, encode};
+use super::session::SignedIn;
 use super::{Failure, Portal, render};
 use crate::pages::{ConsentPage, DevicePage, DeviceStep};
 use crate::security;

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Query;
+use habeas_access::oidc::encode;
 use habeas_access::{Actor, SESSION_HOURS};
 use habeas_core::{Error, ErrorKind, Id};
 use serde::Deserialize;
@@ -64,19 +65,6 @@ fn sign_in_address(parts: &Parts) -> String {
     let comes_back =
         parts.method == Method::GET && ["/device", "/oauth2/authorize"].contains(&parts.uri.path());
     if comes_back { format!("/sign-in?next={}", encode(asked)) } else { "/sign-in".to_owned() }
-}
-
-/// Percent-encodes a value of a query.
-pub(super) fn encode(value: &str) -> String {
-    value
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// Where to go after signing in: a path of ours, whatever was asked for.

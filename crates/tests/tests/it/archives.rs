@@ -167,15 +167,7 @@ fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
 }
 
 fn unpack(path: &Path) -> Files {
-    let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
-    (0..archive.len())
-        .map(|index| {
-            let mut file = archive.by_index(index).unwrap();
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-            (file.name().unwrap().into_owned(), bytes)
-        })
-        .collect()
+    crate::deployment::unzip(std::fs::File::open(path).unwrap())
 }
 
 fn zip(files: &[(String, Vec<u8>)], folder: &Path) -> PathBuf {

@@ -49,6 +49,19 @@ pub(crate) struct Someone {
     pub(crate) key: String,
 }
 
+/// The files of an archive, in its order.
+pub(crate) fn unzip(archive: impl std::io::Read + std::io::Seek) -> Vec<(String, Vec<u8>)> {
+    let mut archive = zip::ZipArchive::new(archive).unwrap();
+    (0..archive.len())
+        .map(|index| {
+            let mut file = archive.by_index(index).unwrap();
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+            (file.name().unwrap().into_owned(), bytes)
+        })
+        .collect()
+}
+
 impl Deployment {
     pub(crate) async fn open(database: Option<String>) -> Deployment {
         Deployment::open_with(|settings| settings.database = database).await.unwrap()
@@ -276,15 +289,7 @@ impl Deployment {
         request.extensions_mut().insert(habeas_access::Actor::Operator);
         let (status, bytes) = self.send(request).await;
         assert_eq!(status, 200);
-        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
-        (0..archive.len())
-            .map(|index| {
-                let mut file = archive.by_index(index).unwrap();
-                let mut bytes = Vec::new();
-                std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-                (file.name().unwrap().into_owned(), bytes)
-            })
-            .collect()
+        unzip(std::io::Cursor::new(bytes))
     }
 
     /// What a person's archive holds of theirs: without dates of the export itself, telemetry and signatures.
