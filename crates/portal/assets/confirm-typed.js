@@ -9,13 +9,14 @@ class ConfirmTyped extends HTMLElement {
     const opener = /** @type {HTMLButtonElement} */ (this.querySelector("[commandfor]"));
     const input = /** @type {HTMLInputElement} */ (this.querySelector("input[name=confirm]"));
     const confirm = /** @type {HTMLButtonElement} */ (this.querySelector("[data-confirm]"));
-    // Browsers that do not know `command` yet.
-    if (!("commandForElement" in opener)) opener.addEventListener("click", () => dialog.showModal());
     const check = () => (confirm.disabled = input.value.trim() !== this.dataset.expected);
     input.addEventListener("input", check);
-    dialog.addEventListener("close", () => {
+    // Emptied when it is opened: the event of closing comes late, and could take what is typed into the next dialog.
+    opener.addEventListener("click", () => {
       input.value = "";
       check();
+      // Browsers that do not know `command` yet.
+      if (!("commandForElement" in opener)) dialog.showModal();
     });
     check();
   }

@@ -55,7 +55,11 @@ pub(super) fn next(bytes: &[u8], at: usize, number: u64) -> Next<'_> {
         return torn(bytes, at);
     }
     if length & MARK == 0 {
-        return first_version(rest, at, number);
+        return match first_version(rest, at, number) {
+            // The mark's byte may stand in a block that never reached the disk.
+            Next::Damaged => torn(bytes, at),
+            known => known,
+        };
     }
     let head = NUMBERS + CHECK;
     let Some((numbers, check)) = rest.get(..head).map(|head| head.split_at(NUMBERS)) else {

@@ -112,6 +112,26 @@ proptest! {
     }
 }
 
+/// Wherever in its head the border of a block lies, a record whose second block never reached the disk is cut off.
+#[test]
+fn a_head_may_lie_across_blocks() {
+    let receipt = |length: usize| Record::ReceiptIssued {
+        receipt: Id::from_bytes([7; 16]),
+        body: serde_json::json!({ "signature": "s".repeat(length) }).to_string(),
+    };
+    let shortest = encoded(&receipt(0)).len();
+    for before in 1..=24 {
+        let first = receipt(512 - before - shortest);
+        let (folder, ends) = written(&[vec![first.clone()], vec![receipt(300)]]);
+        assert_eq!(ends[0], 512 - before);
+        let path = folder.path().join(NAME);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[512..].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Ledger::open(folder.path(), &[]).unwrap().replay(0).unwrap(), [first], "{before} bytes before");
+    }
+}
+
 /// A ledger of receipts with these signatures, and its folder.
 fn receipts(signatures: &[String]) -> (tempfile::TempDir, Ledger) {
     let folder = tempfile::tempdir().unwrap();
