@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod backbones;
 pub mod cli;
 pub mod demo;
 mod listen;

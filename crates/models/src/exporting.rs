@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::compute::{Extractor, PortableModel};
+use crate::compute::PortableModel;
 use crate::model_card::Card;
 use crate::rescued::require_weights_here;
 use crate::training::{gone, known};
@@ -70,6 +70,17 @@ pub fn start(
     let task = ExportTask { export: id, address: address.to_owned() };
     tx.enqueue(TaskKind::ExportModel, Some(id), &serde_json::to_value(&task)?, now)?;
     Ok(node)
+}
+
+impl Models {
+    /// Refuses to export a model whose extractor is not here: its graph begins with it.
+    pub fn require_extractor(&self, doc: &IterationDoc) -> Result<()> {
+        let compute = &self.inner.compute;
+        compute
+            .side(compute.extractor(doc))
+            .map(|_| ())
+            .map_err(|error| error.code("BadRequestExportValidationFailed"))
+    }
 }
 
 /// The exports of an iteration, oldest first; without those that are of an older state of it.
@@ -205,7 +216,8 @@ impl Models {
             let card = Card {
                 iteration: &node,
                 model: &model,
-                side: Extractor::of(&node.doc).side(),
+                side: compute.side(compute.extractor(&node.doc))?,
+                is_of_user: compute.extractor(&node.doc).is_of_user(),
                 extractor_digest: &portable.extractor_digest,
                 digest: &digest,
                 performance: performance.as_ref(),
@@ -308,6 +320,7 @@ mod tests {
             iteration: &node,
             model: &model,
             side: 224,
+            is_of_user: false,
             extractor_digest: "abc",
             digest: "0123456789abcdef",
             performance: Some(&performance),
