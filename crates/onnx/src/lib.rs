@@ -61,6 +61,17 @@ impl Runner {
         (self.height, self.width)
     }
 
+    /// How many numbers the graph gives for an image, if it has one output and that is a vector: of shape 1 x n, or 1 x n x 1 x 1.
+    pub fn vector_length(&self) -> Option<usize> {
+        let model = self.plan.model();
+        let [output] = model.outputs[..] else { return None };
+        let shape = model.outlet_fact(output).ok()?.shape.as_concrete()?.to_vec();
+        match shape[..] {
+            [1, length] | [1, length, 1, 1] => Some(length),
+            _ => None,
+        }
+    }
+
     /// Runs the graph over one image, 3 x height x width numbers, row by row, channel by channel; the numbers of each output.
     pub fn run(&self, image: &[f32]) -> Result<Vec<Vec<f32>>, OnnxError> {
         let failed = |error: TractError| OnnxError::Run(format!("{error:#}"));
