@@ -46,7 +46,11 @@ impl Runner {
         let sides: Vec<Option<usize>> =
             fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
         let [_, Some(3), Some(height), Some(width)] = sides[..] else {
-            return Err(OnnxError::Input(format!("its input is {sides:?}")));
+            let shown: Vec<String> = sides
+                .iter()
+                .map(|side| side.map_or_else(|| "?".to_owned(), |side| side.to_string()))
+                .collect();
+            return Err(OnnxError::Input(format!("its input is {}", shown.join(" x "))));
         };
         let plan = model
             .with_input_fact(0, f32::fact([1, 3, height, width]).into())
