@@ -18,6 +18,7 @@ pub mod id;
 pub mod import;
 pub mod kind;
 pub mod kinds;
+pub mod metric;
 pub mod node;
 pub mod operations;
 pub mod receipt;

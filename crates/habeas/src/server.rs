@@ -185,6 +185,7 @@ fn router(app: &App, settings: &Settings) -> Router {
         Arc::new(move |project, image| habeas_wire::custom_vision::thumbnail_address(&app, project, image))
     };
     let protocols = habeas_wire::custom_vision::router(app.clone())
+        .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail))

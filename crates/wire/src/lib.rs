@@ -4,6 +4,8 @@ pub mod app;
 pub mod caller;
 pub mod custom_vision;
 pub mod import;
+pub mod mlflow;
+mod percent;
 pub mod privacy;
 pub mod stream;
 

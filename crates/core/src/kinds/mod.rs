@@ -6,15 +6,17 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod model_registry;
 mod rights;
 mod telemetry;
+mod tracking;
 
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
 };
 pub use identity::{
-    AccountType, Credential, CredentialDoc, Organisation, OrganisationDoc, Person, PersonDoc, Token,
-    TokenDoc, TokenPurpose,
+    AccountType, ClientName, ClientNameDoc, Credential, CredentialDoc, Organisation, OrganisationDoc, Person,
+    PersonDoc, Token, TokenDoc, TokenPurpose,
 };
 pub use images::{Image, ImageDoc, KeptImage, Region};
 pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};
@@ -24,5 +26,13 @@ pub use learning::{
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
     Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
 };
+pub use model_registry::{
+    LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,
+    RegisteredModel, RegisteredModelDoc,
+};
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
+pub use tracking::{
+    Artifact, ArtifactDoc, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc, LifecycleStage,
+    ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
+};

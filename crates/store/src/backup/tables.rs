@@ -76,6 +76,25 @@ pub(super) const TABLES: &[Table] = &[
         numeric: &[false],
     },
     Table {
+        name: "metric_series",
+        page: "SELECT id, resource, name_mac, name, last_step, last_time, last_value FROM metric_series
+               WHERE id > ?1 ORDER BY id LIMIT ?2",
+        insert: "INSERT INTO metric_series (id, resource, name_mac, name, last_step, last_time, last_value)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        clear: "DELETE FROM metric_series",
+        key: &[0],
+        numeric: &[true],
+    },
+    Table {
+        name: "metric_point",
+        page: "SELECT series, time, step, value FROM metric_point WHERE (series, time, step, value) > (?1, ?2, ?3, ?4)
+               ORDER BY series, time, step, value LIMIT ?5",
+        insert: "INSERT INTO metric_point (series, time, step, value) VALUES (?1, ?2, ?3, ?4)",
+        clear: "DELETE FROM metric_point",
+        key: &[0, 1, 2, 3],
+        numeric: &[true, true, true, true],
+    },
+    Table {
         name: "task",
         page: "SELECT id, kind, state, subject, holder, payload, run_after, attempts, lease_until, created_at, updated_at
                FROM task WHERE id > ?1 ORDER BY id LIMIT ?2",

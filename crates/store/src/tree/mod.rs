@@ -2,6 +2,7 @@
 
 mod edges;
 mod holders;
+mod metrics;
 mod nodes;
 mod rows;
 mod sealing;
@@ -9,6 +10,7 @@ mod summary;
 
 pub use edges::{Connected, Mention, Order};
 pub use holders::HolderState;
+pub use metrics::LatestMetric;
 pub use nodes::{New, Page, Removed};
 pub use summary::{BlobRow, Holding};
 
