@@ -11,6 +11,8 @@
 //!
 //! Words are matched in any case. A key may stand in double quotes or backticks. There is no OR.
 
+use std::cmp::Ordering;
+
 use habeas_core::{Error, Result};
 use winnow::ascii::{Caseless, float, multispace0, multispace1};
 use winnow::combinator::{alt, delimited, eof, not, opt, peek, preceded, repeat, separated, terminated};
@@ -254,8 +256,8 @@ impl Comparison {
     fn holds_for(&self, fact: &Fact) -> bool {
         match (fact, &self.operand) {
             (Fact::Number(fact), Operand::Number(wanted)) => match self.operator {
-                Operator::Equal => fact == wanted,
-                Operator::NotEqual => fact != wanted,
+                Operator::Equal => fact.partial_cmp(wanted) == Some(Ordering::Equal),
+                Operator::NotEqual => fact.partial_cmp(wanted) != Some(Ordering::Equal),
                 Operator::Greater => fact > wanted,
                 Operator::GreaterOrEqual => fact >= wanted,
                 Operator::Less => fact < wanted,
@@ -338,9 +340,9 @@ fn comparison(input: &mut &str) -> ModalResult<Raw> {
     let identifier = identifier.parse_next(input)?;
     multispace0.parse_next(input)?;
     let (operator, operand) = alt((
-        ((word("is"), multispace1, word("not"), multispace1, word("null")))
+        (word("is"), multispace1, word("not"), multispace1, word("null"))
             .value((Operator::IsNotNull, Operand::Nothing)),
-        ((word("is"), multispace1, word("null"))).value((Operator::IsNull, Operand::Nothing)),
+        (word("is"), multispace1, word("null")).value((Operator::IsNull, Operand::Nothing)),
         preceded((word("not"), multispace1, word("in"), multispace0), list)
             .map(|list| (Operator::NotIn, Operand::List(list))),
         preceded((word("in"), multispace0), list).map(|list| (Operator::In, Operand::List(list))),

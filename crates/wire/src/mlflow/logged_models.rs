@@ -123,6 +123,7 @@ pub(super) async fn finalise(call: Call) -> Result<Json<Value>> {
         Ok(())
     })
     .await
+    .map(Json)
 }
 
 /// `deleteLoggedModel`: puts it aside. An erasure does it for good.
@@ -154,6 +155,7 @@ pub(super) async fn set_tags(call: Call) -> Result<Json<Value>> {
         Ok(())
     })
     .await
+    .map(Json)
 }
 
 /// `deleteLoggedModelTag`.
@@ -171,7 +173,7 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
 async fn change(
     call: &Call,
     change: impl Fn(&mut Node<LoggedModelDoc>) -> CoreResult<()> + Send + 'static,
-) -> Result<Json<Value>> {
+) -> Result<Value> {
     let text = call.arguments.required("model_id")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     let answer = call
@@ -185,7 +187,7 @@ async fn change(
             Ok(answers::logged_model(workspace, &experiment, &node, &metrics))
         })
         .await?;
-    Ok(Json(json!({ "model": answer })))
+    Ok(json!({ "model": answer }))
 }
 
 /// A model with its metrics and experiment.

@@ -128,7 +128,6 @@ pub(super) fn read_token(token: &str) -> CoreResult<Value> {
 /// What a search asks for.
 #[derive(Debug)]
 pub(super) struct Listing {
-    schema: &'static Schema,
     pub(super) filter: Vec<Comparison>,
     /// What to sort by, and whether the greatest comes first; then [`Schema::order`].
     pub(super) order: Vec<(Key, bool)>,
@@ -175,7 +174,6 @@ impl Listing {
             }
         };
         Ok(Listing {
-            schema,
             filter: schema.filter(arguments.text("filter")?.unwrap_or_default())?,
             order,
             skip,

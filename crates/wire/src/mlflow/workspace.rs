@@ -111,7 +111,7 @@ pub(super) fn find_experiment(
 pub(super) fn require_active_experiment(text: &str, node: &Node<ExperimentDoc>) -> Result<()> {
     match node.doc.stage {
         LifecycleStage::Active => Ok(()),
-        stage => Err(Error::invalid(format!(
+        stage @ LifecycleStage::Deleted => Err(Error::invalid(format!(
             "The experiment {text} must be in the 'active' state. Current state is {}.",
             stage.name()
         ))),
@@ -148,7 +148,7 @@ pub(super) fn find_active_run(
     let node = find_run(tx, actor, workspace, text, Permission::Write)?;
     match node.doc.stage {
         LifecycleStage::Active => Ok(node),
-        stage => Err(Error::invalid(format!(
+        stage @ LifecycleStage::Deleted => Err(Error::invalid(format!(
             "The run {text} must be in the 'active' state. Current state is {}.",
             stage.name()
         ))),
