@@ -13,6 +13,7 @@ mod disk;
 mod exports;
 mod iterations;
 mod learning;
+mod mlflow;
 mod notifying;
 mod old_data;
 mod portal;
