@@ -104,6 +104,7 @@ impl Tx<'_> {
                 after = id;
             }
             if (rows.len() as i64) < PAGE {
+                self.reseal_metrics(container, next)?;
                 return Ok(true);
             }
         }
