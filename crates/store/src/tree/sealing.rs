@@ -107,12 +107,12 @@ impl Shared {
             .ok_or_else(|| Error::damaged(format!("a metric of run {run} is not what was written")))
     }
 
-    /// The MAC of the unique name that a document declares, if it does.
+    /// The MAC of the unique name that a document declares, if it does: under the key of the container that its parent belongs to, so
+    /// that siblings which are containers themselves cannot share a name either.
     pub(crate) fn name_mac_of(
         &self,
         kind: Kind,
-        container: Id,
-        generation: u32,
+        (container, generation): (Id, u32),
         parent: Option<Id>,
         doc: &[u8],
     ) -> Result<Option<[u8; 32]>> {

@@ -376,7 +376,7 @@ POST model-versions/transition-stage; DELETE model-versions/delete; GET model-ve
 DELETE model-versions/delete-tag"""
 EXPECTED_3 = """; POST experiments/delete-experiment-tag; POST runs/outputs; POST logged-models; GET logged-models/{model};
 PATCH logged-models/{model}; DELETE logged-models/{model}; POST logged-models/search; PATCH logged-models/{model}/tags;
-DELETE logged-models/{model}/tags/{tag}; GET logged-models/{model}/artifacts/directories"""
+DELETE logged-models/{model}/tags/{tag}"""
 
 
 def main():

@@ -382,9 +382,9 @@ async fn an_archive_has_what_was_logged() {
         let metrics = json!([
             { "key": "loss", "value": 0.5, "timestamp": 2, "step": 1 },
             { "key": "loss", "value": 2.5, "timestamp": 1 },
-            { "key": "acc, top 5", "value": "NaN", "timestamp": 1 },
+            { "key": "acc/top 5", "value": "NaN", "timestamp": 1 },
         ]);
-        tracker.call("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": metrics })).await;
+        tracker.ok("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": metrics })).await;
         assert_eq!(tracker.upload(&format!("0/{run}/artifacts/a/b.txt"), b"an artifact").await, 200);
         let files = deployment.export(&someone).await;
         let folder = format!("tracking/runs/{}", run.parse::<habeas_core::Id>().unwrap());
@@ -394,7 +394,7 @@ async fn an_archive_has_what_was_logged() {
         };
         assert_eq!(
             file(&format!("{folder}/metrics.csv")),
-            "metric,timestamp,step,value\n\"acc, top 5\",1,0,NaN\nloss,1,0,2.5\nloss,2,1,0.5\n"
+            "metric,timestamp,step,value\nacc/top 5,1,0,NaN\nloss,1,0,2.5\nloss,2,1,0.5\n"
         );
         let shown: Value = serde_json::from_str(&file(&format!("{folder}/run.json"))).unwrap();
         assert_eq!(
@@ -440,4 +440,38 @@ async fn a_long_history_comes_whole_or_in_pages() {
     let path = format!("/metrics/get-history-bulk-interval?run_ids={run}&metric_key=a%2Fb&max_results=3");
     let sample = tracker.ok("GET", &path, json!(null)).await;
     assert_eq!(steps(&sample), [0, 25_000, 50_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_metrics_are_found_under_new_keys() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let run = tracker.run("0", "r").await;
+        let metric = json!({ "run_id": run, "key": "acc", "value": 0.5, "timestamp": 1 });
+        tracker.ok("POST", "/runs/log-metric", metric.clone()).await;
+        tracker.ok("POST", "/registered-models/create", json!({ "name": "m" })).await;
+        let store = deployment.server().app().store().clone();
+        let person: habeas_core::Id = someone.id.parse().unwrap();
+        let workspaces = store
+            .read(move |tx| tx.children::<habeas_core::kinds::Workspace>(person, habeas_store::Page::ALL))
+            .await
+            .unwrap();
+        assert_eq!(workspaces.len(), 1);
+        for container in [person, workspaces[0].id] {
+            store.reseal(container).await.unwrap();
+            let query = json!({ "experiment_ids": ["0"], "filter": "metrics.acc = 0.5 and tags.mlflow.user = 'ada'" });
+            let found = tracker.ok("POST", "/runs/search", query).await;
+            assert_eq!(found["runs"][0]["data"]["metrics"][0]["key"], "acc");
+            tracker.ok("POST", "/runs/log-metric", metric.clone()).await;
+            let path = format!("/metrics/get-history?run_id={run}&metric_key=acc");
+            assert_eq!(tracker.ok("GET", &path, json!(null)).await["metrics"].as_array().unwrap().len(), 1);
+            tracker.ok("GET", "/registered-models/get?name=m", json!(null)).await;
+            let again = json!({ "name": "m" });
+            let (_, code, _) = tracker.refused("POST", "/registered-models/create", again).await;
+            assert_eq!(code, "RESOURCE_ALREADY_EXISTS");
+        }
+    }
 }
