@@ -275,25 +275,19 @@ def registry(client, run):
     refused("no model", "RESOURCE_DOES_NOT_EXIST", lambda: client.get_registered_model("wood"), "Registered Model with name=wood not found")
 
 
-class Doubling(mlflow.pyfunc.PythonModel):
-    """A model that any installation can log and load."""
-
-    def predict(self, context, model_input, params=None):
-        return [2 * value for value in model_input]
-
-
-def pyfunc_models(client, experiment):
+def models(client, experiment):
     """Logs a model, registers it, loads it by alias, and asks it; then what stands for it on the server."""
+
+    class Doubling(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            return [2 * value for value in model_input]
+
     mlflow.set_experiment(experiment_id=experiment)
     with mlflow.start_run() as run:
-        name = {"name": "doubling"} if VERSION >= (3, 0) else {"artifact_path": "doubling"}
-        logged = mlflow.pyfunc.log_model(**name, python_model=Doubling(), registered_model_name="doubling", pip_requirements=[])
+        logged = mlflow.pyfunc.log_model(name="doubling", python_model=Doubling(), registered_model_name="doubling", pip_requirements=[])
     client.set_registered_model_alias("doubling", "best", "1")
     check("asked by alias", mlflow.pyfunc.load_model("models:/doubling@best").predict([1, 2]) == [2, 4])
     check("asked by address", mlflow.pyfunc.load_model(logged.model_uri).predict([3]) == [6])
-    if VERSION < (3, 0):
-        check("in the run's history", json.loads(client.get_run(run.info.run_id).data.tags["mlflow.log-model.history"])[0]["artifact_path"] == "doubling")
-        return
     model = mlflow.get_logged_model(logged.model_id)
     check("ready", (model.status.value, model.name, model.source_run_id) == ("READY", "doubling", run.info.run_id))
     check("the run knows it", [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [logged.model_id])
@@ -313,6 +307,15 @@ def pyfunc_models(client, experiment):
     check("its files", {found.path for found in client.list_logged_model_artifacts(logged.model_id)} >= {"MLmodel", "python_model.pkl"})
     client.delete_logged_model(external.model_id)
     refused("no model", "RESOURCE_DOES_NOT_EXIST", lambda: mlflow.get_logged_model(external.model_id), "not found")
+
+
+def old_models(client, experiment):
+    """What clients before 3.0 say of a model that they logged."""
+    run = client.create_run(experiment).info.run_id
+    client._record_logged_model(run, mlflow.models.Model(artifact_path="oak", run_id=run, flavors={"python_function": {}}))
+    client._record_logged_model(run, mlflow.models.Model(artifact_path="elm", run_id=run, flavors={"python_function": {}}))
+    said = json.loads(client.get_run(run).data.tags["mlflow.log-model.history"])
+    check(f"models in the run's history: {said}", [model["artifact_path"] for model in said] == ["oak", "elm"])
 
 
 def scikit_learn(experiment):
@@ -395,9 +398,11 @@ def main():
         datasets(client, run)
         registry(client, run)
         other = client.create_experiment("models")
-        pyfunc_models(client, other)
         if VERSION >= (3, 0):
+            models(client, other)
             scikit_learn(client.create_experiment("scikit-learn"))
+        else:
+            old_models(client, other)
         callers(run)
     expected = EXPECTED + (EXPECTED_3 if VERSION >= (3, 0) else "; POST runs/log-model")
     expected = {re.sub(" ", " mlflow/", operation.strip(), count=1) for operation in expected.split(";")}

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::errors::Result;
 use super::filter::{Entity, Fact};
 use super::registered_models::find;
-use super::search::{Listing, MODEL_VERSIONS};
+use super::search::{Listing, MODEL_VERSIONS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE, artifact_path};
 use super::workspace::shortened;
 
@@ -184,7 +184,7 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
                 }
             }
             listing.select(nodes, |(model, node), key| match (key.entity, key.name.as_str()) {
-                (Entity::Tag, name) => node.doc.tags.get(name).cloned().map(Fact::Text),
+                (Entity::Tag, name) => registry_tag(&node.doc.tags, name),
                 (_, "name") => Some(Fact::Text(model.doc.name.clone())),
                 (_, "run_id") => node.doc.run.clone().map(Fact::Text),
                 (_, "source_path") => Some(Fact::Text(node.doc.source.clone())),

@@ -14,7 +14,7 @@ use super::call::Call;
 use super::errors::{ALREADY_EXISTS, Result};
 use super::filter::{Entity, Fact};
 use super::model_versions::{find_version, newest_by_stage};
-use super::search::{Listing, REGISTERED_MODELS};
+use super::search::{Listing, REGISTERED_MODELS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::shortened;
 
@@ -107,7 +107,7 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
             authorise(tx, &actor, workspace, Permission::Read)?;
             let nodes = tx.children::<RegisteredModel>(workspace, Page::ALL)?;
             let (found, next) = listing.select(nodes, |node, key| match (key.entity, key.name.as_str()) {
-                (Entity::Tag, name) => node.doc.tags.get(name).cloned().map(Fact::Text),
+                (Entity::Tag, name) => registry_tag(&node.doc.tags, name),
                 (_, "name") => Some(Fact::Text(node.doc.name.clone())),
                 (_, "creation_timestamp") => Some(Fact::integer(answers::milliseconds(node.created_at))),
                 _ => Some(Fact::integer(answers::milliseconds(node.updated_at))),

@@ -1,7 +1,7 @@
 //! Searching: filters, orders and pages over experiments, runs and models.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use base64::Engine as _;
@@ -68,6 +68,13 @@ pub(super) const MODEL_VERSIONS: Schema = Schema {
     entities: &[Entity::Tag],
     order: &[("last_updated_timestamp", true), ("name", false), ("version_number", true)],
 };
+
+/// A tag of the registry that can be searched by. Clients ask for models that are no prompts, which most have never been tagged as.
+pub(super) fn registry_tag(tags: &BTreeMap<String, String>, name: &str) -> Option<Fact> {
+    const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
+    let absent = (name == IS_PROMPT).then(|| "false".to_owned());
+    tags.get(name).cloned().or(absent).map(Fact::Text)
+}
 
 /// Logged models.
 pub(super) const LOGGED_MODELS: Schema = Schema {
