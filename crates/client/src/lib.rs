@@ -12,7 +12,8 @@ use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
     ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldingsReport, IssuedReport, KeyReport,
-    MemberReport, PersonCreatedReport, PersonReport, PlanReport,
+    MemberReport, PersonCreatedReport, PersonReport, PlanReport, RequestPage, RequestPlanReport,
+    RequestReport, RequestStatusReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -303,6 +304,46 @@ impl Client {
             .header(CONTENT_LENGTH, length)
             .body(reqwest::Body::wrap_stream(archive));
         self.send(request).await?.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// Takes in a request of, or about, a person. `details` are the optional members of `CreateRequest` in the API's description.
+    pub async fn create_request(&self, person: &str, asked: &str, details: Value) -> Result<RequestReport> {
+        let mut body = details;
+        body["type"] = Value::String(asked.to_owned());
+        self.post(&format!("/persons/{}/requests", encode(person)), &body).await
+    }
+
+    /// The queue of requests, newest first; `query` holds names and values of the filters.
+    pub async fn requests(&self, query: &[(&str, &str)]) -> Result<RequestPage> {
+        let query: Vec<String> =
+            query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        self.get(&format!("/requests?{}", query.join("&"))).await
+    }
+
+    /// A person's requests, newest first.
+    pub async fn requests_of(&self, person: &str) -> Result<Vec<RequestReport>> {
+        self.get(&format!("/persons/{}/requests", encode(person))).await
+    }
+
+    /// A request in full.
+    pub async fn show_request(&self, request: &str) -> Result<RequestReport> {
+        self.get(&format!("/requests/{}", encode(request))).await
+    }
+
+    /// What the erasure that a request asks for would do now.
+    pub async fn request_plan(&self, request: &str) -> Result<RequestPlanReport> {
+        self.get(&format!("/requests/{}/plan", encode(request))).await
+    }
+
+    /// Verifies a request by its one-time code.
+    pub async fn verify_request(&self, request: &str, code: &str) -> Result<RequestStatusReport> {
+        self.post(&format!("/requests/{}/verify", encode(request)), &json!({ "code": code })).await
+    }
+
+    /// Decides about a request or notes something: `decision` is `confirm-identity`, `approve`, `deny`, `extend`, `comments`, `complete`
+    /// or `cancel`, with the body that the API's description names.
+    pub async fn decide_request(&self, request: &str, decision: &str, body: &Value) -> Result<RequestReport> {
+        self.post(&format!("/requests/{}/{decision}", encode(request)), body).await
     }
 
     /// Plans an erasure.

@@ -73,6 +73,10 @@ numbered! {
         Task = 42,
         /// A signed proof of what was done.
         Receipt = 43,
+        /// A data-subject request, as a record that names nobody.
+        Request = 50,
+        /// What was said in a request; the person's.
+        CaseFile = 51,
         /// An application that a person registered.
         OAuthClient = 60,
         /// That a person let an application act in their name.
@@ -109,7 +113,7 @@ numbered! {
         Reader = 4,
         /// May do with an organisation what its owner may.
         Owner = 5,
-        /// A receipt that is about this person.
+        /// A receipt or request that is about this person.
         Subject = 6,
         /// May do what a contributor may, except make and delete projects.
         Trainer = 7,

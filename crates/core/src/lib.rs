@@ -26,6 +26,7 @@ pub mod operations;
 pub mod receipt;
 pub mod registry;
 pub mod report;
+pub mod requests;
 pub mod rights;
 pub mod time;
 

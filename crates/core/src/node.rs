@@ -58,6 +58,14 @@ numbered! {
         Secret = 2,
         /// Of telemetry: the hour, in microseconds since 1970.
         Hour = 3,
+        /// Of a request: the number of its state.
+        RequestState = 50,
+        /// Of a request: the number of its type.
+        RequestType = 51,
+        /// Of what has to be answered, while it is open: until when, in microseconds since 1970.
+        Due = 52,
+        /// When it is to be looked at again, in microseconds since 1970.
+        Wake = 53,
     }
 }
 

@@ -106,6 +106,8 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Telemetry => Ops::<kinds::Telemetry>::INSTANCE,
         Kind::Task => Ops::<kinds::Task>::INSTANCE,
         Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
+        Kind::Request => Ops::<kinds::Request>::INSTANCE,
+        Kind::CaseFile => Ops::<kinds::CaseFile>::INSTANCE,
         Kind::OAuthClient => Ops::<kinds::OAuthClient>::INSTANCE,
         Kind::OAuthGrant => Ops::<kinds::OAuthGrant>::INSTANCE,
         Kind::AuthorizationCode => Ops::<kinds::AuthorizationCode>::INSTANCE,

@@ -3,8 +3,15 @@
 //!
 //! Identifiers are GUIDs, times RFC 3339, sizes bytes.
 
+mod requests;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use requests::{
+    PlanDifferenceReport, RequestCommentReport, RequestHistoryReport, RequestPage, RequestPlanReport,
+    RequestReport, RequestStatusReport,
+};
 
 /// A person, as the staff and the person themselves see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

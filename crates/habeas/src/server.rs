@@ -66,7 +66,11 @@ impl Server {
         logs::start(settings)?;
         let store = Store::open(settings.store_options()?, ambient).await.map_err(anyhow::Error::new)?;
         let models = Models::new(store.clone(), settings.model_options())?;
-        let rights = Rights::new(Access::new(store, settings.issuers()?)?, models.clone());
+        let rights = Rights::new(
+            Access::new(store, settings.issuers()?)?,
+            models.clone(),
+            settings.request_options()?,
+        );
         let mut limits = Limits::default();
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
         limits.images_per_project = settings.images_per_project.or(limits.images_per_project);

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, CommandFactory as _};
 use habeas_access::oidc::{IssuerSettings, Issuers};
+use habeas_core::requests::deadline::Deadlines;
+use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -120,6 +122,18 @@ settings! {
         /// TOML file of the issuers with which persons may sign in; it holds client secrets: readable by its owner only
         #[arg(long, env = "HABEAS_OIDC_FILE", value_name = "FILE")]
         oidc_file: PathBuf,
+        /// Laws and their times to answer requests, the usual one first (`gdpr = 1 month + 2 months, ccpa = 45 days + 45 days` if not given)
+        #[arg(long, env = "HABEAS_REQUEST_REGIMES", value_name = "NAME = ANSWER + EXTENSION,...")]
+        request_regimes: String,
+        /// Days besides Saturdays and Sundays on which no time to answer ends
+        #[arg(long, env = "HABEAS_HOLIDAYS", value_name = "DATE,...")]
+        holidays: String,
+        /// Days that a person has to call off the erasure they asked for, at most 14 (0 if not given)
+        #[arg(long, env = "HABEAS_UNDO_DAYS", value_name = "DAYS")]
+        undo_days: u32,
+        /// Folder for letters to persons, as .eml files, if no mail server is given; `outbox` in the data directory if not given
+        #[arg(long, env = "HABEAS_OUTBOX", value_name = "DIR")]
+        outbox: PathBuf,
     }
 }
 
@@ -227,6 +241,23 @@ impl Settings {
         let file: File = toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))?;
         Ok(Issuers::new(file.issuer)?)
+    }
+
+    /// How data-subject requests are answered.
+    pub fn request_options(&self) -> anyhow::Result<RequestOptions> {
+        let undo_days = self.undo_days.unwrap_or(0);
+        ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
+        let deadlines = Deadlines::parse(self.request_regimes.as_deref(), self.holidays.as_deref())
+            .map_err(|error| anyhow::anyhow!("request-regimes or holidays: {error}"))?;
+        let folder = self.outbox.clone().unwrap_or_else(|| self.data().join("outbox"));
+        let scheme = if self.tls() { "https" } else { "http" };
+        let address = self.public_address.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen()));
+        Ok(RequestOptions {
+            deadlines,
+            undo_days,
+            mailer: Some(Mailer::Outbox(folder)),
+            address: address.trim_end_matches('/').to_owned(),
+        })
     }
 
     fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {

@@ -6,6 +6,7 @@
 //! (Re-sealing what is kept, and notifying have their places before `shred` and after `receipt`.)
 
 use habeas_access::Actor;
+use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::plan::{self, PLAN_HOURS};
+use crate::requests::{self, Moved};
 use crate::{Rights, receipts, verify};
 
 /// The steps, in order, and what each does in words for the person.
@@ -47,6 +49,9 @@ pub(crate) struct ErasureTask {
     pub(crate) plan: PlanReport,
     /// Salt of the receipt's commitment to the person; forgotten with the task.
     pub(crate) salt: String,
+    /// The request that it carries out; none for an organisation's.
+    #[serde(default)]
+    pub(crate) request: Option<Id>,
     /// How many steps are done.
     pub(crate) step: usize,
     /// Filled in when the run freezes the person.
@@ -80,6 +85,7 @@ impl ErasureTask {
             person,
             plan: plan.clone(),
             salt: hex::encode(salt),
+            request: None,
             step: 0,
             containers: Vec::new(),
             frozen_at: None,
@@ -171,8 +177,12 @@ impl Rights {
     /// Starts the run of a plan. `confirmation` is the person's e-mail address or the organisation's name; `digest`, if given, must be the plan's. Refused when
     /// the plan is too old, when it no longer says what would be done, and when something has to be settled first. Starting a
     /// plan that runs or is done already changes nothing.
+    ///
+    /// A person's erasure is recorded as a request; staff cannot start one here, since theirs needs a second person. Where the
+    /// deployment gives time to change one's mind, the plan stays planned and the request waits.
     pub async fn start_erasure(
         &self,
+        actor: &Actor,
         plan: Id,
         confirmation: &str,
         digest: Option<&str>,
@@ -186,6 +196,7 @@ impl Rights {
                 .hint("read the plan again before you approve it"));
         }
         let confirmation = confirmation.trim().to_owned();
+        let (actor, request, rights) = (*actor, self.store.ambient().new_id(), self.clone());
         self.store
             .write(move |tx| {
                 let person = task.person;
@@ -206,10 +217,15 @@ impl Rights {
                     return Err(Error::conflict("what is held has changed since the plan was made")
                         .hint("make a new plan and read it again"));
                 }
-                tx.start_planned(plan)?;
-                Ok(())
+                match tx.holder(person)? {
+                    Some((HolderKind::Person, _)) => {
+                        requests::record_direct_erasure(&rights, tx, plan, task.clone(), &actor, request)
+                    }
+                    _ => tx.start_planned(plan).map(|_| ()),
+                }
             })
             .await?;
+        fault::point("request.created");
         self.wake();
         self.erasure(plan).await
     }
@@ -220,15 +236,8 @@ impl Rights {
         self.authorise_erasure(actor, task.person, "CancelErasure").await?;
         self.store
             .write(move |tx| {
-                let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
-                let task: ErasureTask = serde_json::from_value(row.payload)?;
-                if row.state == TaskState::Running || task.step >= SHRED {
-                    return Err(Error::conflict(
-                        "the keys are being destroyed: it can no longer be called off",
-                    ));
-                }
-                tx.set_holder_state(task.person, HolderState::Active)?;
-                tx.end_task(plan, TaskState::Failed)
+                let task = call_off(tx, plan)?;
+                requests::erasure_moved(tx, &task, Moved::CalledOff)
             })
             .await
     }
@@ -257,17 +266,28 @@ impl Rights {
                 self.store
                     .write(move |tx| {
                         tx.progress(id, &payload)?;
+                        requests::erasure_moved(tx, &task, Moved::Failed)?;
                         tx.retry_task(id, attempts)
                     })
                     .await?;
                 return Err(error);
             }
             task.step += 1;
-            let payload = serde_json::to_value(&task)?;
-            self.store.write(move |tx| tx.progress(id, &payload)).await?;
+            let (payload, moved) = (serde_json::to_value(&task)?, task.clone());
+            self.store
+                .write(move |tx| {
+                    tx.progress(id, &payload)?;
+                    requests::erasure_moved(tx, &moved, Moved::On)
+                })
+                .await?;
             fault::point("erase.step");
         }
-        self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await
+        self.store
+            .write(move |tx| {
+                requests::erasure_moved(tx, &task, Moved::Done)?;
+                tx.end_task(id, TaskState::Done)
+            })
+            .await
     }
 
     /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
@@ -354,6 +374,7 @@ impl Rights {
 
     async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
+        self.forget_letters_to(person).await?;
         // The blobs' names go into tasks of their own before the rows that know them are deleted.
         let mut after = Id::NIL;
         loop {
@@ -411,8 +432,20 @@ impl Rights {
     }
 }
 
+/// Ends a run before it destroys keys; the task as it stood.
+pub(crate) fn call_off(tx: &mut Tx<'_>, plan: Id) -> Result<ErasureTask> {
+    let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
+    let task: ErasureTask = serde_json::from_value(row.payload)?;
+    if row.state == TaskState::Running || task.step >= SHRED {
+        return Err(Error::conflict("the keys are being destroyed: it can no longer be called off"));
+    }
+    tx.set_holder_state(task.person, HolderState::Active)?;
+    tx.end_task(plan, TaskState::Failed)?;
+    Ok(task)
+}
+
 /// What a confirmation must say: a person's e-mail address, an organisation's name.
-fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
+pub(crate) fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
     if let Some(person) = tx.get::<Person>(holder)? {
         return Ok(person.doc.email);
     }
@@ -423,4 +456,4 @@ fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
 }
 
 /// The number of the step after which nothing can be called off.
-const SHRED: usize = 2;
+pub(crate) const SHRED: usize = 2;

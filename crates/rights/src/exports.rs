@@ -1,13 +1,16 @@
 //! Exports: streamed to whoever asks, or kept sealed for a week.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
 use habeas_core::report::ExportReport;
 use habeas_core::{
     BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
 };
-use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState};
+use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,6 +19,7 @@ use crate::archive::{Archive, ArchiveSize};
 use crate::crate_metadata::{self, Preview, Shown};
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
 use crate::pieces::{self, Pieces};
+use crate::requests;
 
 /// Resources read at a time.
 const PAGE: u32 = 50;
@@ -26,6 +30,9 @@ const PROGRESS: u64 = 200;
 struct ExportTask {
     archive: Id,
     person: Id,
+    /// The request that it answers.
+    #[serde(default)]
+    request: Option<Id>,
 }
 
 impl Rights {
@@ -40,25 +47,7 @@ impl Rights {
     /// Orders an archive that is kept, sealed, for a week.
     pub async fn request_export(&self, person: Id) -> Result<ExportReport> {
         let id = self.store.ambient().new_id();
-        let node = self
-            .store
-            .write(move |tx| {
-                let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
-                let doc = ExportArchiveDoc {
-                    state: ExportState::Running,
-                    archive: None,
-                    done: 0,
-                    total,
-                    sha256: None,
-                };
-                let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
-                let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
-                let now = tx.now();
-                let task = ExportTask { archive: id, person };
-                tx.enqueue(TaskKind::Export, Some(person), &serde_json::to_value(&task)?, now)?;
-                Ok(node)
-            })
-            .await?;
+        let node = self.store.write(move |tx| order(tx, person, id, None)).await?;
         self.wake();
         Ok(report(&node))
     }
@@ -108,20 +97,29 @@ impl Rights {
         let id = row.id;
         let result = self.write_stored(&task).await;
         match result {
-            Ok(()) => self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await,
+            Ok(receipt) => {
+                let request = task.request;
+                self.store
+                    .write(move |tx| {
+                        requests::archive_finished(tx, request, receipt)?;
+                        tx.end_task(id, TaskState::Done)
+                    })
+                    .await
+            }
             Err(error) if row.attempts < 3 && error.kind != habeas_core::ErrorKind::NotFound => {
                 let attempts = row.attempts;
                 self.store.write(move |tx| tx.retry_task(id, attempts)).await?;
                 Err(error)
             }
             Err(error) => {
-                let archive = task.archive;
+                let (archive, request) = (task.archive, task.request);
                 self.store
                     .write(move |tx| {
                         if let Some(mut node) = tx.get::<ExportArchive>(archive)? {
                             node.doc.state = ExportState::Failed;
                             tx.update::<ExportArchive>(&node)?;
                         }
+                        requests::archive_failed(tx, request, archive)?;
                         tx.end_task(id, TaskState::Failed)
                     })
                     .await?;
@@ -130,7 +128,8 @@ impl Rights {
         }
     }
 
-    async fn write_stored(&self, task: &ExportTask) -> Result<()> {
+    /// Writes it; the id of its receipt.
+    async fn write_stored(&self, task: &ExportTask) -> Result<Id> {
         let (archive, person) = (task.archive, task.person);
         let blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
         let announced = blob.clone();
@@ -248,16 +247,17 @@ impl Rights {
             shown.push((kind, of_kind));
         }
         archive.kind = None;
-        let mut mentioned = 0;
+        // What the installation keeps about the person: requests and receipts.
+        let mut about = BTreeMap::from([(Kind::Receipt, 0), (Kind::Request, 0)]);
         for mention in &mentions {
-            if mention.kind == Kind::Receipt {
+            if mention.role == MentionRole::Subject {
                 let id = mention.resource;
                 if let Some(node) = runtime.block_on(self.store.read(move |tx| tx.raw(id)))? {
-                    archive.kind = Some(Kind::Receipt);
-                    registry::ops(Kind::Receipt).export(&node, &mut archive)?;
+                    archive.kind = Some(node.kind);
+                    registry::ops(node.kind).export(&node, &mut archive)?;
                     archive.kind = None;
+                    *about.entry(node.kind).or_default() += 1;
                 }
-                mentioned += 1;
             }
             archive.row(
                 "shared/mentions.csv",
@@ -270,7 +270,7 @@ impl Rights {
                 ],
             )?;
         }
-        found.push((Kind::Receipt, mentioned));
+        found.extend(about);
         let organisations =
             mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
         found.push((Kind::Organisation, organisations));
@@ -306,6 +306,23 @@ impl Rights {
     }
 }
 
+/// Orders an archive within a transaction.
+pub(crate) fn order(
+    tx: &mut Tx<'_>,
+    person: Id,
+    id: Id,
+    request: Option<Id>,
+) -> Result<Node<ExportArchiveDoc>> {
+    let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
+    let doc = ExportArchiveDoc { state: ExportState::Running, archive: None, done: 0, total, sha256: None };
+    let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
+    let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
+    let now = tx.now();
+    let task = ExportTask { archive: id, person, request };
+    tx.enqueue(TaskKind::Export, Some(person), &serde_json::to_value(&task)?, now)?;
+    Ok(node)
+}
+
 fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
     ExportReport {
         id: node.id.to_string(),
@@ -332,7 +349,7 @@ Open ro-crate-preview.html in a browser to read it; it works offline.
 profile/          the account
 custom-vision/    projects, tags, images as they were uploaded
 activity/         what was called in the person's name, and what staff did
-rights/           earlier exports and receipts
+rights/           requests, what was noted and answered, earlier exports and receipts
 shared/           where the person appears in what others hold
 completeness.json every kind of data the server knows, and how much of it is here
 article-15.json   purposes, legal bases, recipients, periods (GDPR Article 15(1))

@@ -11,12 +11,13 @@ mod holdings;
 pub mod pieces;
 mod plan;
 mod receipts;
+mod requests;
 mod verify;
 mod worker;
 
 use std::sync::Arc;
 
-use habeas_access::{Access, Actor, Permission, authorise, record_staff, staff_role};
+use habeas_access::{Access, Actor, Permission, Throttle, authorise, record_staff, staff_role};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result};
 use habeas_models::Models;
@@ -26,6 +27,9 @@ use tokio::sync::Notify;
 pub use archive::ArchiveSize;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use requests::{
+    FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
+};
 pub use worker::Worker;
 
 /// The rights engine over one store. Cheap to clone.
@@ -34,14 +38,24 @@ pub struct Rights {
     access: Access,
     models: Models,
     store: Store,
+    requests: Arc<RequestOptions>,
+    /// Slows down whoever takes in requests for one address, or asks for codes, again and again.
+    throttle: Arc<Throttle>,
     wake: Arc<Notify>,
 }
 
 impl Rights {
     /// Opens it.
-    pub fn new(access: Access, models: Models) -> Rights {
+    pub fn new(access: Access, models: Models, requests: RequestOptions) -> Rights {
         let store = access.store().clone();
-        Rights { access, models, store, wake: Arc::new(Notify::new()) }
+        Rights {
+            access,
+            models,
+            store,
+            requests: Arc::new(requests),
+            throttle: Arc::default(),
+            wake: Arc::new(Notify::new()),
+        }
     }
 
     /// Who may do what.

@@ -67,6 +67,9 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
         kept: vec![KeptReport {
             what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
+        }, KeptReport {
+            what: "records of requests: type, dates and decisions under random ids, no personal data; deleted three years after their end".into(),
+            why: "proof that requests were answered in time".into(),
         }],
         others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
@@ -155,7 +158,7 @@ fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
 }
 
 /// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what. Telemetry,
-/// tokens and archives are left out: a few more of them do not change what was approved.
+/// tokens, archives and case files are left out: a few more of them do not change what was approved.
 pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
@@ -163,7 +166,7 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
         let rows = tx.held_versions(person, after, PAGE)?;
         for (id, kind, version) in &rows {
             after = *id;
-            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive) {
+            if matches!(kind, Kind::Telemetry | Kind::Token | Kind::ExportArchive | Kind::CaseFile) {
                 continue;
             }
             digest.update(id.as_bytes());

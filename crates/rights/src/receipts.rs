@@ -162,7 +162,7 @@ impl Rights {
         sha256: &str,
         bytes: u64,
         resources: u64,
-    ) -> Result<()> {
+    ) -> Result<Id> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         let statement = json!({
             "type": "access-receipt/1",
@@ -174,7 +174,8 @@ impl Rights {
             "archive": { "sha256": sha256, "bytes": bytes, "resources": resources },
         });
         let id = self.store.ambient().new_id();
-        self.issue(id, "access-receipt/1", statement, Some(person)).await
+        self.issue(id, "access-receipt/1", statement, Some(person)).await?;
+        Ok(id)
     }
 }
 

@@ -88,6 +88,7 @@ impl Rights {
             }
             TaskKind::Erasure => self.run_erasure(task).await,
             TaskKind::Export => self.run_export(task).await,
+            TaskKind::Mail => self.run_mail(task).await,
             TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel
@@ -99,8 +100,9 @@ impl Rights {
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
     }
 
-    /// Deletes what has expired, abandoned uploads and old tasks.
+    /// Moves requests on whose time has come; deletes what has expired, abandoned uploads and old tasks.
     pub async fn sweep(&self) -> Result<()> {
+        self.wake_requests().await?;
         loop {
             let expired = self.store.read(|tx| tx.expired(EXPIRED)).await?;
             let mut removed_any = false;

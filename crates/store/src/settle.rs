@@ -84,6 +84,7 @@ impl Store {
             }
             TaskKind::Erasure
             | TaskKind::Export
+            | TaskKind::Mail
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

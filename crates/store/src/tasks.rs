@@ -22,6 +22,8 @@ pub enum TaskKind {
     Erasure = 5,
     /// Write an archive.
     Export = 6,
+    /// Write to a person about a request of theirs, or to the staff.
+    Mail = 7,
     /// Train an iteration.
     Train = 100,
     /// Solve an iteration again without the images that it lost.
@@ -52,6 +54,7 @@ impl TaskKind {
         TaskKind::Reseal,
         TaskKind::Erasure,
         TaskKind::Export,
+        TaskKind::Mail,
         TaskKind::Train,
         TaskKind::Forget,
         TaskKind::ExportModel,

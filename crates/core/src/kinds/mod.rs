@@ -6,6 +6,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod requests;
 mod rights;
 mod sign_in;
 mod telemetry;
@@ -24,6 +25,10 @@ pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
     Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
+};
+pub use requests::{
+    CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
+    RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use sign_in::{

@@ -14,6 +14,7 @@ mod organisation;
 mod output;
 mod person;
 mod receipt;
+mod request;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +99,9 @@ enum Verb {
     /// Plan and run erasures
     #[command(subcommand)]
     Erase(erase::Verb),
+    /// Answer data-subject requests
+    #[command(subcommand)]
+    Request(request::Verb),
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
@@ -179,6 +183,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Export(export) => export.run(file).await,
         Verb::Import(verb) => import::run(verb, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
+        Verb::Request(verb) => request::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

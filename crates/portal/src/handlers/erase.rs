@@ -73,7 +73,7 @@ pub(super) async fn run(
 ) -> Result<Response, Failure> {
     let (id, plan) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "RunErasure").await?;
-    match portal.rights.start_erasure(id, &typed.confirm, typed.digest.as_deref()).await {
+    match portal.rights.start_erasure(&who.actor, id, &typed.confirm, typed.digest.as_deref()).await {
         Ok(_) => Ok(Redirect::to(&format!("/erasures/{id}")).into_response()),
         Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict) => {
             let confirmation = Confirmation { email: who.email(), error: Some(error.to_string()) };

@@ -1,6 +1,7 @@
 //! The tree of resources: opened and sealed here, so that nothing above ever sees SQL or a key.
 
 mod edges;
+mod filtered;
 mod holders;
 mod nodes;
 mod rows;
@@ -8,6 +9,7 @@ mod sealing;
 mod summary;
 
 pub use edges::{Connected, Mention, Order};
+pub use filtered::Between;
 pub use holders::HolderState;
 pub use nodes::{New, Page, Removed};
 pub use summary::{BlobRow, Holding};

@@ -411,7 +411,7 @@ impl Tx<'_> {
         } else {
             let payload = serde_json::json!({ "container": place.container, "items": resources });
             tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
-            // A person's own container loses tokens, telemetry and archives by themselves, all the time: their secrets are dead or their
+            // A person's own container loses tokens, telemetry, archives and case files by themselves: their secrets are dead or their
             // files gone with them, and a new key each day would make every older backup of the person unreadable.
             if !matches!(
                 place.kind,
@@ -420,6 +420,8 @@ impl Tx<'_> {
                     | Kind::Telemetry
                     | Kind::ExportArchive
                     | Kind::Receipt
+                    | Kind::Request
+                    | Kind::CaseFile
                     | Kind::OAuthGrant
                     | Kind::AuthorizationCode
                     | Kind::DeviceCode

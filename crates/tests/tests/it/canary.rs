@@ -128,7 +128,14 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     while deployment.operator("GET", &path, json!(null)).await.1["status"] == "running" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    let asked = json!({ "type": "objection", "channel": "letter", "identity": "known" });
+    let (status, request) =
+        deployment.operator("POST", &format!("/persons/{}/requests", someone.id), asked).await;
+    assert_eq!(status, 201, "{request}");
+    let path = format!("/requests/{}/comments", request["id"].as_str().unwrap());
+    assert_eq!(deployment.operator("POST", &path, json!({ "text": marker("note") })).await.0, 201);
     let mut markers: Vec<String> = [
+        "note",
         "email",
         "name",
         "label",

@@ -18,7 +18,10 @@ const PUBLIC: &[&str] = &[
     "/log/consistency",
     "/log/entries",
     "/log/keys",
+    "/requests/{request}/status",
 ];
+/// What anybody may do: take in a request, and show that it is theirs.
+const PUBLIC_POSTS: &[&str] = &["/requests", "/requests/{request}/verify", "/requests/{request}/resend"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {
@@ -38,6 +41,8 @@ async fn every_privacy_operation_refuses_strangers() {
     let (_, export) = deployment.operator("POST", &format!("/persons/{}/exports", owner.id), json!({})).await;
     let (_, plan) =
         deployment.operator("POST", &format!("/persons/{}/erasure-plans", owner.id), json!({})).await;
+    let asked = json!({ "type": "objection", "identity": "known" });
+    let (_, request) = deployment.operator("POST", &format!("/persons/{}/requests", owner.id), asked).await;
     let document = habeas_wire::privacy::openapi();
     let mut checked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -47,6 +52,7 @@ async fn every_privacy_operation_refuses_strangers() {
                 .replace("{person}", &owner.id)
                 .replace("{export}", export["id"].as_str().unwrap())
                 .replace("{plan}", plan["plan"].as_str().unwrap())
+                .replace("{request}", request["id"].as_str().unwrap())
                 .replace("{kind}", "Image")
                 .replace("{organisation}", &owner.id)
                 .replace(['{', '}'], "");
@@ -64,12 +70,19 @@ async fn every_privacy_operation_refuses_strangers() {
                     path if path.ends_with("/password") => json!({ "password": "0123456789ab" }),
                     path if path.contains("/members/") => json!({ "role": "reader" }),
                     path if path.ends_with("/applications") => json!({ "name": "x" }),
+                    "/persons/{person}/requests" => json!({ "type": "access" }),
+                    path if path.ends_with("/confirm-identity") => json!({ "identity": "known" }),
+                    path if path.ends_with("/approve") => json!({ "digest": "" }),
+                    path if path.ends_with("/deny") => json!({ "reason": "other" }),
+                    path if path.ends_with("/extend") => json!({ "reason": "complexity" }),
+                    "/requests/{request}/comments" | "/requests/{request}/complete" => json!({ "text": "x" }),
                     _ => json!({}),
                 };
                 request.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
             };
             let anonymous = deployment.send(call(None)).await.0;
-            if PUBLIC.contains(&template) && method == "get" {
+            let public = if method == "get" { PUBLIC } else { PUBLIC_POSTS };
+            if public.contains(&template) {
                 assert!(anonymous != 401, "{method} {template}");
                 continue;
             }

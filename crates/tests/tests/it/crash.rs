@@ -48,6 +48,7 @@ async fn child() {
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         }
+        "request" => crate::requests::ask(&deployment, &someone).await,
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.
@@ -60,7 +61,7 @@ async fn child() {
     deployment.stop().await;
 }
 
-async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
+pub(crate) async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
     let mut deployment = Deployment::open(database.clone()).await;
     let someone = deployment.person("canary@example.org", "Canary").await;
     let project = deployment.project(&someone, "p").await;
@@ -145,7 +146,7 @@ async fn a_restore_killed_at_any_step_is_refused_until_it_is_run_again_and_bring
     }
 }
 
-async fn only_the_neighbour_is_left(deployment: &Deployment) {
+pub(crate) async fn only_the_neighbour_is_left(deployment: &Deployment) {
     let gone =
         || async { deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 };
     while gone().await != 404 {

@@ -37,6 +37,7 @@ pub(crate) fn engines() -> Vec<Option<String>> {
 pub(crate) struct Deployment {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) settings: Settings,
+    ambient: Ambient,
     server: Option<Server>,
 }
 
@@ -64,6 +65,21 @@ impl Deployment {
         Ok(deployment)
     }
 
+    /// Opens a deployment whose clock the test moves.
+    pub(crate) async fn open_with_clock(
+        clock: std::sync::Arc<dyn habeas_core::Clock>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Deployment {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::Builder::new().prefix("hb").tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut deployment = Deployment::closed(folder, data);
+        deployment.ambient.clock = clock;
+        change(&mut deployment.settings);
+        deployment.start().await;
+        deployment
+    }
+
     /// Opens a deployment whose data another process has made.
     pub(crate) async fn open_in(data: PathBuf, database: Option<String>) -> Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -80,7 +96,7 @@ impl Deployment {
             disk_reserve_mb: Some(0),
             ..Settings::default()
         };
-        Deployment { folder, settings, server: None }
+        Deployment { folder, settings, ambient: Ambient::system(), server: None }
     }
 
     pub(crate) async fn start(&mut self) {
@@ -90,7 +106,7 @@ impl Deployment {
     /// Starts it; what it says, with its hint, when it cannot.
     pub(crate) async fn try_start(&mut self) -> Result<(), String> {
         let server =
-            Server::open(&self.settings, Ambient::system()).await.map_err(|error| format!("{error:#}"))?;
+            Server::open(&self.settings, self.ambient.clone()).await.map_err(|error| format!("{error:#}"))?;
         self.server = Some(server);
         Ok(())
     }
@@ -128,6 +144,41 @@ impl Deployment {
         request.extensions_mut().insert(habeas_access::Actor::Operator);
         let (status, bytes) = self.send(request).await;
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Calls the privacy API with a bearer token, or as nobody.
+    pub(crate) async fn call(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/privacy/v1{path}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let (status, bytes) = self.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// A bearer token of a person.
+    pub(crate) async fn token(&self, someone: &Someone) -> String {
+        let path = format!("/persons/{}/tokens", someone.id);
+        let (status, issued) = self.operator("POST", &path, json!({})).await;
+        assert_eq!(status, 201, "{issued}");
+        issued["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// A privacy officer's bearer token.
+    pub(crate) async fn officer(&self, name: &str) -> String {
+        let officer = self.person(&format!("{name}@example.org"), name).await;
+        let role = json!({ "role": "privacyOfficer", "granted": true });
+        assert_eq!(self.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+        self.token(&officer).await
     }
 
     /// Calls the training API with a key.

@@ -20,6 +20,7 @@ mod portal;
 mod postgres_tls;
 mod predictions;
 mod races;
+mod requests;
 mod rescue;
 mod restore;
 mod s3;

@@ -81,7 +81,9 @@ pub(super) struct RunErasure {
     digest: Option<String>,
 }
 
-/// Runs a plan. Answers at once; follow it by its id. Running it again changes nothing.
+/// Runs a plan: of the caller's own, for which they signed in a moment ago, or of an organisation. It is recorded as a request. Answers at once;
+/// follow it by its id. Running it again changes nothing. What staff start for a person is a request from the beginning: it needs a
+/// second person.
 #[utoipa::path(post, path = "/erasures", request_body = RunErasure, tag = "erase",
     responses((status = 202, body = ErasureReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn run(
@@ -90,7 +92,7 @@ pub(super) async fn run(
     JsonBody(body): JsonBody<RunErasure>,
 ) -> Result<(StatusCode, Json<ErasureReport>), Problem> {
     let plan = authorised(&app, &caller, &body.plan, "RunErasure").await?;
-    let report = app.rights.start_erasure(plan, &body.confirm, body.digest.as_deref()).await?;
+    let report = app.rights.start_erasure(&caller, plan, &body.confirm, body.digest.as_deref()).await?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 

@@ -10,6 +10,7 @@ mod log;
 mod organisations;
 mod persons;
 mod problem;
+mod requests;
 mod server;
 
 use axum::Router;
@@ -79,6 +80,20 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::show, erasures::cancel))
         .routes(routes!(erasures::receipt))
         .routes(routes!(erasures::stored_receipt))
+        .routes(routes!(requests::list, requests::take_in))
+        .routes(routes!(requests::of_person, requests::create))
+        .routes(routes!(requests::show))
+        .routes(routes!(requests::status))
+        .routes(routes!(requests::verify))
+        .routes(routes!(requests::resend))
+        .routes(routes!(requests::plan))
+        .routes(routes!(requests::confirm_identity))
+        .routes(routes!(requests::approve))
+        .routes(routes!(requests::deny))
+        .routes(routes!(requests::extend))
+        .routes(routes!(requests::comment))
+        .routes(routes!(requests::complete))
+        .routes(routes!(requests::cancel))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::inclusion))
         .routes(routes!(log::consistency))

@@ -1,0 +1,237 @@
+//! What carries a request out: the engine's own erasures and exports, which report back here.
+
+use habeas_access::Actor;
+use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind};
+use habeas_core::report::PlanReport;
+use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent, RequestState, RequestType};
+use habeas_core::{Error, Id, Result, Timestamp, time};
+use habeas_store::{Removed, TaskKind, Tx};
+
+use super::Case;
+use super::intake::{Origin, create, require_fresh};
+use super::mail::{Letter, enqueue};
+use crate::erasure::{ErasureTask, SHRED, call_off};
+use crate::exports::order;
+use crate::{Rights, plan};
+
+/// How long until something that could not be done is tried again.
+const AGAIN: i64 = 300_000_000;
+
+/// The counts of a plan, as a request keeps them.
+pub(super) fn planned(plan: &PlanReport, now: Timestamp) -> PlannedErasure {
+    PlannedErasure {
+        digest: plan.digest.clone(),
+        made_at: now,
+        kinds: plan
+            .items
+            .iter()
+            .filter(|item| item.count > 0)
+            .map(|item| PlannedKind { kind: item.kind.clone(), count: item.count, bytes: item.bytes })
+            .collect(),
+    }
+}
+
+impl Rights {
+    /// Moves a verified request as far as it goes by itself: shows the plan to whoever approves, or starts the run.
+    pub(super) fn go_on(&self, case: &mut Case<'_, '_>, salt: [u8; 16]) -> Result<()> {
+        let now = case.tx.now();
+        if case.node.doc.state == RequestState::UndoWindow
+            && case.node.doc.undo_until.is_some_and(|end| end <= now)
+        {
+            let approval = case.node.doc.needs_approval;
+            case.happen(RequestEvent::UndoEnded { approval }, None)?;
+        }
+        if case.node.doc.state == RequestState::AwaitingApproval && case.node.doc.plan.is_none() {
+            let plan = plan::make(case.tx, case.subject()?)?;
+            case.node.doc.plan = Some(planned(&plan, now));
+        }
+        case.plan_waking();
+        if matches!(case.node.doc.state, RequestState::Planned | RequestState::Failed) {
+            match case.node.doc.asked {
+                RequestType::Access | RequestType::Portability => case.start_export()?,
+                RequestType::Erasure if case.node.doc.state == RequestState::Planned => {
+                    case.start_erasure(salt)?;
+                }
+                // A failed erasure is tried again by its own task; the others wait for an officer.
+                RequestType::Erasure
+                | RequestType::Rectification
+                | RequestType::Restriction
+                | RequestType::Objection => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Case<'_, '_> {
+    fn start_export(&mut self) -> Result<()> {
+        let subject = self.subject()?;
+        self.happen(RequestEvent::Started, None)?;
+        let archive = self.tx.new_id();
+        order(self.tx, subject, archive, Some(self.node.id))?;
+        self.node.doc.archive = Some(archive);
+        Ok(())
+    }
+
+    fn start_erasure(&mut self, salt: [u8; 16]) -> Result<()> {
+        let subject = self.subject()?;
+        let plan = plan::make(self.tx, subject)?;
+        let now = self.tx.now();
+        if !plan.blocked.is_empty() {
+            // Somebody has to settle it first; the plan says what.
+            self.node.doc.wake_at = Some(Timestamp(now.0 + AGAIN));
+            return Ok(());
+        }
+        let approved = self.node.doc.plan.as_ref().map(|plan| plan.digest.as_str());
+        if self.node.doc.needs_approval && approved != Some(plan.digest.as_str()) {
+            self.node.doc.approver = None;
+            return self.happen(RequestEvent::WorldChanged, None);
+        }
+        let mut task = ErasureTask::planned(subject, &plan, salt);
+        task.request = Some(self.node.id);
+        // The letter goes first: the address goes with the person.
+        enqueue(self.tx, self.node.id, Letter::Erasing)?;
+        let id = self.tx.plan_task(TaskKind::Erasure, Some(subject), &serde_json::to_value(&task)?)?;
+        self.tx.start_planned(id)?;
+        self.node.doc.plan = Some(planned(&plan, now));
+        self.node.doc.erasure = Some(id);
+        self.happen(RequestEvent::Started, None)
+    }
+
+    /// Stops what carries it out, if that is still possible.
+    pub(super) fn stop(&mut self) -> Result<Removed> {
+        if let Some(erasure) = self.node.doc.erasure {
+            call_off(self.tx, erasure)?;
+        }
+        match self.node.doc.archive.take() {
+            Some(archive) => self.tx.remove(archive),
+            None => Ok(Removed::default()),
+        }
+    }
+}
+
+/// Records that a person, or the operator of the machine, runs a plan of theirs at once, and starts it; or, where the deployment gives
+/// time to change one's mind, lets it wait for that. What the staff start needs a second person and is refused here.
+pub(crate) fn record_direct_erasure(
+    rights: &Rights,
+    tx: &mut Tx<'_>,
+    erasure: Id,
+    mut task: ErasureTask,
+    actor: &Actor,
+    request: Id,
+) -> Result<()> {
+    let now = tx.now();
+    let own = match actor {
+        Actor::Operator => false,
+        Actor::Person { id, .. } if *id == task.person => true,
+        _ => {
+            return Err(Error::conflict("an erasure that staff start needs the approval of a second person")
+                .hint(
+                    "take in a request: habeas request create, or POST /api/privacy/v1/persons/ID/requests",
+                ));
+        }
+    };
+    require_fresh(actor, now)?;
+    let regime = rights.requests.deadlines.regime(None)?;
+    let origin = Origin {
+        channel: if own { Channel::SelfService } else { Channel::Operator },
+        subject: Some(task.person),
+        requester: Some(actor.reference()),
+        regime: regime.name.clone(),
+        received_at: now,
+        due_at: rights.requests.deadlines.due(regime, now, false)?,
+    };
+    let by = Some(actor.reference());
+    let node = create(tx, request, RequestType::Erasure, &origin)?;
+    let mut case = Case { tx, node };
+    case.node.doc.plan = Some(planned(&task.plan, now));
+    case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
+    let undo = own && rights.requests.undo_days > 0;
+    if undo {
+        let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
+        case.node.doc.undo_until = Some(end);
+        case.happen(RequestEvent::Verified(Gate::Undo), by)?;
+        case.plan_waking();
+    } else {
+        case.happen(RequestEvent::Verified(Gate::Open), by)?;
+        task.request = Some(request);
+        enqueue(case.tx, request, Letter::Erasing)?;
+        case.tx.progress(erasure, &serde_json::to_value(&task)?)?;
+        case.tx.start_planned(erasure)?;
+        case.node.doc.erasure = Some(erasure);
+        case.plan_waking();
+        case.happen(RequestEvent::Started, by)?;
+    }
+    case.save()
+}
+
+/// How an erasure's task stands after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// A step is done.
+    On,
+    /// An attempt failed.
+    Failed,
+    /// It came to its end with a clean verification.
+    Done,
+    /// It was called off.
+    CalledOff,
+}
+
+/// Tells the request that an erasure carries out how far it has come.
+pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -> Result<()> {
+    let Some(request) = task.request else { return Ok(()) };
+    let mut case = Case::open(tx, request)?;
+    if moved == Moved::CalledOff {
+        case.happen(RequestEvent::Cancelled, None)?;
+        return case.save();
+    }
+    if matches!(case.node.doc.state, RequestState::Failed | RequestState::FailedIrrevocably)
+        && moved != Moved::Failed
+    {
+        case.happen(RequestEvent::Started, None)?;
+    }
+    if case.node.doc.state == RequestState::Running && task.step > SHRED {
+        case.happen(RequestEvent::KeysDestroyed, None)?;
+    }
+    match moved {
+        Moved::Failed if case.node.doc.state.is_running() => {
+            case.happen(RequestEvent::AttemptFailed, None)?;
+        }
+        Moved::Done => {
+            case.node.doc.receipt = task.receipt;
+            case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
+        }
+        Moved::On | Moved::Failed | Moved::CalledOff => {}
+    }
+    case.save()
+}
+
+/// Tells the request that an archive answers that it is ready, with its receipt.
+pub(crate) fn archive_finished(tx: &mut Tx<'_>, request: Option<Id>, receipt: Id) -> Result<()> {
+    let Some(request) = request else { return Ok(()) };
+    let mut case = Case::open(tx, request)?;
+    if case.node.doc.state != RequestState::Running {
+        return Ok(());
+    }
+    case.node.doc.receipt = Some(receipt);
+    case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
+    enqueue(case.tx, request, Letter::Ready)?;
+    case.save()
+}
+
+/// Tells the request that its archive could not be written; another is begun in a while.
+pub(crate) fn archive_failed(tx: &mut Tx<'_>, request: Option<Id>, archive: Id) -> Result<()> {
+    let Some(request) = request else { return Ok(()) };
+    let mut case = Case::open(tx, request)?;
+    if case.node.doc.state != RequestState::Running || case.node.doc.archive != Some(archive) {
+        return Ok(());
+    }
+    case.happen(RequestEvent::AttemptFailed, None)?;
+    // Somebody may have deleted it.
+    if case.tx.get::<ExportArchive>(archive)?.is_none() {
+        case.node.doc.archive = None;
+    }
+    case.node.doc.wake_at = Some(Timestamp(case.tx.now().0 + AGAIN));
+    case.save()
+}

@@ -1,0 +1,206 @@
+//! What the staff decide, and what the person may still call off.
+
+use habeas_access::Actor;
+use habeas_core::report::RequestReport;
+use habeas_core::requests::{
+    DenialReason, ExtensionReason, Outcome, RequestEvent, RequestState, RequestType,
+};
+use habeas_core::{Error, Id, Result, fault};
+
+use super::mail::{Letter, enqueue};
+use super::{Case, carrying};
+use crate::{Rights, plan};
+
+impl Rights {
+    /// Approves the erasure that a request asks for, as a second person, and runs it. `digest` is that of the plan as it would be
+    /// made now ([`Rights::request_plan`]): refused when what is held has changed since the approver looked.
+    pub async fn approve_request(&self, actor: &Actor, request: Id, digest: &str) -> Result<RequestReport> {
+        self.authorise_decision(actor, request, "ApproveRequest").await?;
+        let (by, digest, salt) = (actor.reference(), digest.to_owned(), self.salt());
+        let rights = self.clone();
+        let report = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                if case.node.doc.requester == Some(by) || case.node.doc.subject == Some(by) {
+                    return Err(Error::forbidden("an erasure is approved by a second person").hint(
+                        "neither whoever took the request in nor the person it is about may approve it",
+                    ));
+                }
+                // An approval that cannot be given now is refused for that reason first.
+                case.happen(RequestEvent::Approved, Some(by))?;
+                let subject = case.subject()?;
+                let now = plan::make(case.tx, subject)?;
+                if now.digest != digest {
+                    return Err(Error::conflict("the digest is not that of what would be erased now")
+                        .hint("look at the plan and its difference again: what is held may have changed"));
+                }
+                if let Some(reason) = now.blocked.first() {
+                    return Err(Error::conflict(reason.clone()));
+                }
+                case.node.doc.approver = Some(by);
+                case.node.doc.plan = Some(carrying::planned(&now, case.tx.now()));
+                rights.go_on(&mut case, salt)?;
+                case.save()?;
+                case.report()
+            })
+            .await?;
+        fault::point("request.approved");
+        self.wake();
+        Ok(report)
+    }
+
+    /// Refuses a request; `text` is the answer to the person, besides the reason.
+    pub async fn deny_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        reason: DenialReason,
+        text: &str,
+    ) -> Result<RequestReport> {
+        self.authorise_decision(actor, request, "DenyRequest").await?;
+        let (by, text) = (actor.reference(), text.to_owned());
+        let report = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                case.happen(RequestEvent::Denied, Some(by))?;
+                case.node.doc.denial = Some(reason);
+                case.answer(by, &text)?;
+                enqueue(case.tx, request, Letter::Denied)?;
+                case.save()?;
+                case.report()
+            })
+            .await?;
+        fault::point("request.denied");
+        self.wake();
+        Ok(report)
+    }
+
+    /// Extends the time to answer, once, as long as the first is not over.
+    pub async fn extend_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        reason: ExtensionReason,
+        text: &str,
+    ) -> Result<RequestReport> {
+        self.authorise_decision(actor, request, "ExtendRequest").await?;
+        let (by, text) = (actor.reference(), text.to_owned());
+        let rights = self.clone();
+        let report = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                let doc = &mut case.node.doc;
+                if !doc.state.is_open() {
+                    return Err(Error::conflict(format!("the request has ended: {}", doc.state.name())));
+                }
+                if doc.extension.is_some() {
+                    return Err(Error::conflict(
+                        "the time to answer was extended already; the law allows it once",
+                    ));
+                }
+                if doc.due_at < case.tx.now() {
+                    return Err(Error::conflict(
+                        "the time to answer is over: an extension has to be told within it",
+                    ));
+                }
+                let deadlines = &rights.requests.deadlines;
+                doc.due_at = deadlines.due(deadlines.regime(Some(&doc.regime))?, doc.received_at, true)?;
+                doc.extension = Some(reason);
+                doc.reminded = false;
+                case.note("extended", Some(by));
+                case.answer(by, &text)?;
+                enqueue(case.tx, request, Letter::Extended)?;
+                case.plan_waking();
+                case.save()?;
+                case.report()
+            })
+            .await?;
+        self.wake();
+        Ok(report)
+    }
+
+    /// Adds a note for the staff. It is the person's data: their archive holds it.
+    pub async fn comment_request(&self, actor: &Actor, request: Id, text: &str) -> Result<RequestReport> {
+        self.authorise_decision(actor, request, "CommentRequest").await?;
+        let (by, text) = (actor.reference(), text.to_owned());
+        self.store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                case.write(by, &text, false)?;
+                case.note("commented", Some(by));
+                case.save()?;
+                case.report()
+            })
+            .await
+    }
+
+    /// Closes a request that an officer has carried out: what was done is the answer to the person.
+    pub async fn complete_request(&self, actor: &Actor, request: Id, text: &str) -> Result<RequestReport> {
+        self.authorise_decision(actor, request, "CompleteRequest").await?;
+        let (by, text) = (actor.reference(), text.to_owned());
+        let report = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                if matches!(
+                    case.node.doc.asked,
+                    RequestType::Access | RequestType::Portability | RequestType::Erasure
+                ) {
+                    return Err(Error::conflict("this request is carried out by the server itself"));
+                }
+                case.happen(RequestEvent::Started, Some(by))?;
+                case.happen(RequestEvent::Finished(Outcome::Clean), Some(by))?;
+                case.node.doc.approver = Some(by);
+                case.write(by, &text, true)?;
+                enqueue(case.tx, request, Letter::Answered)?;
+                case.save()?;
+                case.report()
+            })
+            .await?;
+        fault::point("request.completed");
+        self.wake();
+        Ok(report)
+    }
+
+    /// Calls a request off: the person's own, or by the staff. Possible until keys are destroyed.
+    pub async fn cancel_request(&self, actor: &Actor, request: Id) -> Result<RequestReport> {
+        self.authorise_request(actor, request, "CancelRequest").await?;
+        let by = actor.reference();
+        let (report, removed) = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                let running = matches!(case.node.doc.state, RequestState::Running | RequestState::Failed);
+                let removed = if running { case.stop()? } else { habeas_store::Removed::default() };
+                case.happen(RequestEvent::Cancelled, Some(by))?;
+                case.save()?;
+                Ok((case.report()?, removed))
+            })
+            .await?;
+        fault::point("request.cancelled");
+        self.store.finish(&removed).await;
+        self.forget_letter(request).await;
+        Ok(report)
+    }
+}
+
+impl Case<'_, '_> {
+    /// Whose data it is about.
+    pub(super) fn subject(&self) -> Result<Id> {
+        self.node.doc.subject.ok_or_else(|| {
+            Error::conflict("nobody is known to whom this request could belong")
+                .hint("deny it with the reason `no_match`")
+        })
+    }
+
+    /// Writes an answer, if there is one and somebody to answer.
+    fn answer(&mut self, by: Id, text: &str) -> Result<()> {
+        if text.trim().is_empty() || self.node.doc.subject.is_none() {
+            return Ok(());
+        }
+        self.write(by, text, true)
+    }
+}

@@ -1,0 +1,278 @@
+//! Taking requests in.
+
+use habeas_access::{Actor, normalise_email};
+use habeas_core::kind::MentionRole;
+use habeas_core::kinds::{CaseFile, CaseFileDoc, Person, Request, RequestDoc, RequestHistory};
+use habeas_core::report::{RequestReport, RequestStatusReport};
+use habeas_core::requests::{Channel, Gate, IdentityCheck, RequestEvent, RequestState, RequestType};
+use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, fault, time};
+use habeas_store::{New, Tx};
+
+use super::mail::{Letter, enqueue};
+use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
+use crate::Rights;
+use crate::erasure::{CONFIRMATION_HINT, called};
+
+/// A request to be taken in.
+#[derive(Clone, Debug)]
+pub struct NewRequest {
+    /// What is asked for.
+    pub asked: RequestType,
+    /// Whose data it is about.
+    pub person: Id,
+    /// The law under which it is answered; the deployment's usual one if none is named.
+    pub regime: Option<String>,
+    /// How it came to the staff; for a person's own request it does not matter.
+    pub channel: Channel,
+    /// When it came to the staff; now if not given.
+    pub received_at: Option<Timestamp>,
+    /// How the staff made sure who asks; a one-time code is sent if they did not.
+    pub identity: Option<IdentityCheck>,
+    /// For a person's own erasure: their e-mail address, typed.
+    pub confirm: Option<String>,
+}
+
+/// What a request is made of besides what is asked for.
+pub(super) struct Origin {
+    pub(super) channel: Channel,
+    pub(super) subject: Option<Id>,
+    pub(super) requester: Option<Id>,
+    pub(super) regime: String,
+    pub(super) received_at: Timestamp,
+    pub(super) due_at: Timestamp,
+}
+
+impl Rights {
+    /// Takes in a request of, or about, a person whom the caller has found already and whose rights they may exercise
+    /// ([`Rights::authorise`]). A person's own is verified by their sign-in and goes on at once.
+    pub async fn create_request(&self, actor: &Actor, new: NewRequest) -> Result<RequestReport> {
+        let own = matches!(actor, Actor::Person { id, .. } if *id == new.person);
+        let now = self.store.ambient().now();
+        let received_at = new.received_at.filter(|_| !own).unwrap_or(now);
+        if received_at > now {
+            return Err(Error::invalid("a request cannot have been received in the future"));
+        }
+        let erasure = new.asked == RequestType::Erasure;
+        if own && erasure {
+            require_fresh(actor, now)?;
+        }
+        let staff_channels =
+            [Channel::Email, Channel::Letter, Channel::Phone, Channel::InPerson, Channel::Protocol];
+        if !own && !staff_channels.contains(&new.channel) {
+            return Err(Error::invalid(
+                "the channel of a request that staff take in is `email`, `letter`, `phone`, `inPerson` or `protocol`",
+            ));
+        }
+        if matches!(new.identity, Some(IdentityCheck::SignIn | IdentityCheck::Code)) && !own {
+            return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`")
+                .hint("leave it out, and a one-time code is sent"));
+        }
+        let regime = self.requests.deadlines.regime(new.regime.as_deref())?;
+        let origin = Origin {
+            channel: if own { Channel::SelfService } else { new.channel },
+            subject: Some(new.person),
+            requester: Some(actor.reference()),
+            regime: regime.name.clone(),
+            received_at,
+            due_at: self.requests.deadlines.due(regime, received_at, false)?,
+        };
+        let identity = if own { Some(IdentityCheck::SignIn) } else { new.identity };
+        let (by, id, salt) = (actor.reference(), self.store.ambient().new_id(), self.salt());
+        let rights = self.clone();
+        let report = self
+            .store
+            .write(move |tx| {
+                if own
+                    && erasure
+                    && Some(called(tx, new.person)?)
+                        != new.confirm.as_deref().map(str::trim).map(str::to_owned)
+                {
+                    return Err(Error::invalid("the confirmation is not the person's e-mail address")
+                        .hint(CONFIRMATION_HINT));
+                }
+                let node = create(tx, id, new.asked, &origin)?;
+                let mut case = Case { tx, node };
+                match identity {
+                    Some(check) => rights.verified(&mut case, check, Some(by), salt)?,
+                    None => case.send_code(Some(by))?,
+                }
+                case.save()?;
+                case.report()
+            })
+            .await?;
+        fault::point("request.created");
+        self.wake();
+        Ok(report)
+    }
+
+    /// Takes in a request from the public form. The answer is the same, and takes as long, whether or not somebody has this address:
+    /// nobody learns whom the server knows. Whoever reads the address's mail proves it with the code.
+    pub async fn take_in(
+        &self,
+        asked: RequestType,
+        email: &str,
+        regime: Option<&str>,
+        channel: Channel,
+    ) -> Result<RequestStatusReport> {
+        let email = normalise_email(email)?;
+        let now = self.store.ambient().now();
+        let alias = self.store.alias("email", &email)?;
+        self.throttle.attempt(crypto::sha256(&alias), now)?;
+        let regime = self.requests.deadlines.regime(regime)?;
+        let origin = Origin {
+            channel,
+            subject: self.store.find_alias(&alias),
+            requester: None,
+            regime: regime.name.clone(),
+            received_at: now,
+            due_at: self.requests.deadlines.due(regime, now, false)?,
+        };
+        let id = self.store.ambient().new_id();
+        let report = self
+            .store
+            .write(move |tx| {
+                // Somebody who is being erased is as unknown as somebody who was never there.
+                let known = match origin.subject {
+                    Some(person) => tx.hold(person)?,
+                    None => false,
+                };
+                let origin = Origin {
+                    subject: origin.subject.filter(|_| known),
+                    regime: origin.regime.clone(),
+                    ..origin
+                };
+                let node = create(tx, id, asked, &origin)?;
+                let mut case = Case { tx, node };
+                case.send_code(None)?;
+                case.save()?;
+                Ok(status(&case.node))
+            })
+            .await?;
+        fault::point("request.created");
+        self.wake();
+        Ok(report)
+    }
+
+    /// It is sure that the person asks: what comes next happens in the same transaction.
+    pub(super) fn verified(
+        &self,
+        case: &mut Case<'_, '_>,
+        check: IdentityCheck,
+        by: Option<Id>,
+        salt: [u8; 16],
+    ) -> Result<()> {
+        let Some(subject) = case.node.doc.subject else {
+            return Err(Error::conflict("nobody is known to whom this request could belong")
+                .hint("deny it with the reason `no_match`"));
+        };
+        let now = case.tx.now();
+        case.node.doc.verified_by = Some(check);
+        case.node.doc.wrong_codes = 0;
+        case.node.doc.duplicate_of = open_twin(case.tx, subject, &case.node)?;
+        let doc = &mut case.node.doc;
+        let erasure = doc.asked == RequestType::Erasure;
+        // Whoever is signed in and types their address has decided; so has the operator, who could read the keys as well.
+        doc.needs_approval = erasure && !matches!(doc.channel, Channel::SelfService | Channel::Operator);
+        let themselves = matches!(doc.channel, Channel::SelfService | Channel::Form);
+        let gate = if doc.duplicate_of.is_some() {
+            Gate::Duplicate
+        } else if erasure && themselves && self.requests.undo_days > 0 {
+            let end = Timestamp(now.0 + i64::from(self.requests.undo_days) * time::DAY);
+            doc.undo_until = Some(end);
+            Gate::Undo
+        } else if doc.needs_approval {
+            Gate::Approval
+        } else {
+            Gate::Open
+        };
+        case.happen(RequestEvent::Verified(gate), by)?;
+        self.go_on(case, salt)
+    }
+
+    pub(super) fn salt(&self) -> [u8; 16] {
+        self.store.ambient().bytes()
+    }
+}
+
+/// Succeeds when a person has signed in a moment ago: an open browser or an old token is not enough for what cannot be undone.
+pub(crate) fn require_fresh(actor: &Actor, now: Timestamp) -> Result<()> {
+    match actor {
+        Actor::Person { signed_in_at, .. } if now.0 - signed_in_at.0 > FRESH_MINUTES * 60_000_000 => {
+            Err(Error::forbidden(format!("this needs a sign-in of the last {FRESH_MINUTES} minutes"))
+                .hint("sign in again, or take a new token"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the record and, for a known person, their case file.
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    id: Id,
+    asked: RequestType,
+    origin: &Origin,
+) -> Result<Node<RequestDoc>> {
+    let now = tx.now();
+    let case_file = origin.subject.map(|_| tx.new_id());
+    let verify_until = Timestamp(now.0 + VERIFY_DAYS * time::DAY);
+    let doc = RequestDoc {
+        asked,
+        state: RequestState::Received,
+        regime: origin.regime.clone(),
+        channel: origin.channel,
+        subject: origin.subject,
+        requester: origin.requester,
+        case_file,
+        received_at: origin.received_at,
+        due_at: origin.due_at,
+        extension: None,
+        verify_until,
+        verified_by: None,
+        codes_sent: 0,
+        wrong_codes: 0,
+        undo_until: None,
+        needs_approval: false,
+        approver: None,
+        plan: None,
+        erasure: None,
+        archive: None,
+        receipt: None,
+        duplicate_of: None,
+        denial: None,
+        reminded: false,
+        wake_at: Some(verify_until),
+        history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
+    };
+    let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;
+    if let (Some(person), Some(file)) = (origin.subject, case_file) {
+        tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
+        tx.mention(id, person, MentionRole::Subject)?;
+        let doc = CaseFileDoc { request: id, code_mac: None, code_until: None, comments: Vec::new() };
+        tx.create::<CaseFile>(New::under(person, file, doc))?;
+    }
+    Ok(node)
+}
+
+/// The open, verified request of the same person that asks the same.
+fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Option<Id>> {
+    for other in super::queue::of_person(tx, person)? {
+        if other.id != node.id
+            && other.doc.asked == node.doc.asked
+            && other.doc.state.is_open()
+            && other.doc.verified_by.is_some()
+        {
+            return Ok(Some(other.id));
+        }
+    }
+    Ok(None)
+}
+
+impl Case<'_, '_> {
+    /// Lets the worker send a code, if there is somebody to send it to; says that it was sent in either case.
+    pub(super) fn send_code(&mut self, by: Option<Id>) -> Result<()> {
+        self.node.doc.codes_sent += 1;
+        self.node.doc.wrong_codes = 0;
+        self.happen(RequestEvent::CodeSent, by)?;
+        enqueue(self.tx, self.node.id, Letter::Code)
+    }
+}

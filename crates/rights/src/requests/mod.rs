@@ -1,0 +1,234 @@
+//! Data-subject requests: taken in, verified, decided, carried out by the engine, answered in time.
+//!
+//! **Invariant:** a request changes its state through [`Case::happen`] only, which asks [`habeas_core::requests::next`]; what carries it
+//! out is enqueued in the same transaction.
+//! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's.
+
+mod carrying;
+mod code;
+mod deciding;
+mod intake;
+mod mail;
+mod queue;
+mod waking;
+
+use habeas_access::Actor;
+use habeas_core::kinds::{CaseFile, Request, RequestComment, RequestDoc, RequestHistory};
+use habeas_core::report::{RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport};
+use habeas_core::requests::deadline::Deadlines;
+use habeas_core::requests::{RequestEvent, next};
+use habeas_core::{Error, Id, Node, Result, Timestamp, time};
+use habeas_store::Tx;
+
+use crate::Rights;
+
+pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
+pub use habeas_core::kinds::REQUEST_DAYS;
+pub use intake::NewRequest;
+pub use mail::Mailer;
+pub use queue::RequestFilter;
+
+/// The longest time in which a person may change their mind, in days: it must end well within the month.
+pub const UNDO_DAYS: u32 = 14;
+/// How old a sign-in may be for what cannot be undone, in minutes.
+pub const FRESH_MINUTES: i64 = 15;
+/// How long whoever asks has to show who they are, in days.
+const VERIFY_DAYS: i64 = 7;
+/// The record of a request that nobody verified is kept for so many days.
+const UNVERIFIED_DAYS: i64 = 30;
+/// The staff is reminded so many days before a request is due.
+const REMINDER_DAYS: i64 = 7;
+/// The longest note or answer, in bytes.
+const TEXT_LENGTH: usize = 4_000;
+
+/// How requests are answered in this deployment.
+#[derive(Debug, Default)]
+pub struct RequestOptions {
+    /// The laws and holidays.
+    pub deadlines: Deadlines,
+    /// How many days a person has to call off an erasure that they asked for themselves, at most [`UNDO_DAYS`].
+    pub undo_days: u32,
+    /// How persons are written to; nobody is when there is none.
+    pub mailer: Option<Mailer>,
+    /// Where the portal is reached, for links in letters.
+    pub address: String,
+}
+
+/// A request in a transaction.
+pub(crate) struct Case<'a, 't> {
+    tx: &'a mut Tx<'t>,
+    node: Node<RequestDoc>,
+}
+
+impl<'a, 't> Case<'a, 't> {
+    fn open(tx: &'a mut Tx<'t>, id: Id) -> Result<Case<'a, 't>> {
+        let node = tx.get::<Request>(id)?.ok_or_else(no_request)?;
+        Ok(Case { tx, node })
+    }
+
+    /// Moves it on, or refuses.
+    fn happen(&mut self, event: RequestEvent, by: Option<Id>) -> Result<()> {
+        let doc = &mut self.node.doc;
+        doc.state = next(doc.asked, doc.state, event)?;
+        self.note(event.name(), by);
+        let now = self.tx.now();
+        if !self.node.doc.state.is_open() {
+            self.node.doc.wake_at = None;
+            let unverified = self.node.doc.verified_by.is_none();
+            let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
+            self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, event: &str, by: Option<Id>) {
+        let at = self.tx.now();
+        self.node.doc.history.push(RequestHistory { at, event: event.to_owned(), by });
+    }
+
+    /// Stores what happened, and lets the case file end with it.
+    fn save(&mut self) -> Result<()> {
+        if let (Some(end), Some(file)) = (self.node.expires_at, self.node.doc.case_file)
+            && let Some(mut file) = self.tx.get::<CaseFile>(file)?
+            && file.expires_at != Some(end)
+            && self.subject_is_active()?
+        {
+            file.expires_at = Some(end);
+            file.doc.code_mac = None;
+            file.doc.code_until = None;
+            self.tx.update::<CaseFile>(&file)?;
+        }
+        self.node = self.tx.update::<Request>(&self.node)?;
+        Ok(())
+    }
+
+    fn subject_is_active(&mut self) -> Result<bool> {
+        let Some(subject) = self.node.doc.subject else { return Ok(false) };
+        Ok(matches!(self.tx.holder(subject)?, Some((_, habeas_store::HolderState::Active))))
+    }
+
+    /// Writes a note or an answer into the case file.
+    fn write(&mut self, by: Id, text: &str, answer: bool) -> Result<()> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > TEXT_LENGTH {
+            return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
+        }
+        let file = match self.node.doc.case_file {
+            Some(file) => self.tx.get::<CaseFile>(file)?,
+            None => None,
+        };
+        let mut file = file.ok_or_else(|| {
+            Error::conflict("there is no person to whom the text would belong")
+                .hint("notes are kept with the person a request is about, and go with them")
+        })?;
+        let at = self.tx.now();
+        file.doc.comments.push(RequestComment { at, by, text: text.to_owned(), answer });
+        self.tx.update::<CaseFile>(&file).map(|_| ())
+    }
+
+    fn report(&mut self) -> Result<RequestReport> {
+        report(self.tx, &self.node)
+    }
+}
+
+fn no_request() -> Error {
+    Error::not_found("there is no such request")
+}
+
+/// A request with what was said in it.
+fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
+    let doc = &node.doc;
+    let file = match doc.case_file {
+        Some(file) => tx.get::<CaseFile>(file)?,
+        None => None,
+    };
+    let text = |id: Option<Id>| id.map(|id| id.to_string());
+    Ok(RequestReport {
+        id: node.id.to_string(),
+        asked: doc.asked,
+        state: doc.state.name().to_owned(),
+        regime: doc.regime.clone(),
+        channel: doc.channel,
+        received: doc.received_at.rfc3339(),
+        due: doc.due_at.rfc3339(),
+        overdue: doc.state.is_open() && doc.due_at < tx.now(),
+        extension: doc.extension,
+        subject: text(doc.subject),
+        requester: text(doc.requester),
+        identity_checked_by: doc.verified_by,
+        needs_approval: doc.needs_approval,
+        approver: text(doc.approver),
+        digest: doc.plan.as_ref().map(|plan| plan.digest.clone()),
+        undo_until: doc.undo_until.map(Timestamp::rfc3339),
+        erasure: text(doc.erasure),
+        archive: text(doc.archive),
+        receipt: text(doc.receipt),
+        duplicate_of: text(doc.duplicate_of),
+        denial: doc.denial,
+        comments: file
+            .into_iter()
+            .flat_map(|file| file.doc.comments)
+            .map(|comment| RequestCommentReport {
+                at: comment.at.rfc3339(),
+                by: comment.by.to_string(),
+                text: comment.text,
+                answer: comment.answer,
+            })
+            .collect(),
+        history: doc
+            .history
+            .iter()
+            .map(|entry| RequestHistoryReport {
+                at: entry.at.rfc3339(),
+                event: entry.event.clone(),
+                by: text(entry.by),
+            })
+            .collect(),
+    })
+}
+
+fn status(node: &Node<RequestDoc>) -> RequestStatusReport {
+    RequestStatusReport {
+        id: node.id.to_string(),
+        asked: node.doc.asked,
+        state: node.doc.state.name().to_owned(),
+        received: node.doc.received_at.rfc3339(),
+        due: node.doc.due_at.rfc3339(),
+    }
+}
+
+impl Rights {
+    /// Succeeds when `actor` may see a request: the person it is about, or the staff, which is recorded in the person's telemetry. To
+    /// everybody else it does not exist.
+    pub async fn authorise_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        operation: &'static str,
+    ) -> Result<Node<RequestDoc>> {
+        let (node, subject) = self
+            .store
+            .read(move |tx| {
+                let node = tx.get::<Request>(request)?.ok_or_else(no_request)?;
+                let alive = match node.doc.subject {
+                    Some(subject) => tx.holder(subject)?.is_some(),
+                    None => false,
+                };
+                let subject = node.doc.subject.filter(|_| alive);
+                Ok((node, subject))
+            })
+            .await?;
+        match subject {
+            Some(subject) => self.authorise(actor, subject, operation).await,
+            None => self.require_staff(actor).await,
+        }
+        .map_err(|error| error.conceal(no_request))?;
+        Ok(node)
+    }
+
+    /// The same for what only the staff may do.
+    async fn authorise_decision(&self, actor: &Actor, request: Id, operation: &'static str) -> Result<()> {
+        self.require_staff(actor).await.map_err(|error| error.conceal(no_request))?;
+        self.authorise_request(actor, request, operation).await.map(|_| ())
+    }
+}

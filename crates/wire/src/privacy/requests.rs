@@ -1,0 +1,358 @@
+//! Data-subject requests: taken in, verified, decided, followed.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use habeas_core::Error;
+use habeas_core::report::{RequestPage, RequestPlanReport, RequestReport, RequestStatusReport};
+use habeas_core::requests::{
+    Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
+};
+use habeas_core::{Id, Timestamp};
+use habeas_rights::{NewRequest, RequestFilter};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::persons::person;
+use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
+use crate::App;
+use crate::caller::Caller;
+
+fn id_of(text: &str) -> Result<Id, Problem> {
+    text.parse().map_err(|_| Problem(Error::not_found("there is no such request")))
+}
+
+/// A request from somebody who is not signed in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TakeIn {
+    /// What is asked for.
+    #[serde(rename = "type")]
+    asked: RequestType,
+    /// The e-mail address under which data is held.
+    email: String,
+    /// The law under which to answer, such as `gdpr`; the deployment's usual one when absent.
+    regime: Option<String>,
+}
+
+/// Takes in a request from anybody. The answer is the same whether or not somebody has this address; if somebody has, a one-time code
+/// goes there.
+#[utoipa::path(post, path = "/requests", request_body = TakeIn, tag = "requests", security(()),
+    responses((status = 202, body = RequestStatusReport), (status = 400, body = ProblemBody), (status = 429, body = ProblemBody)))]
+pub(super) async fn take_in(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<TakeIn>,
+) -> Result<(StatusCode, Json<RequestStatusReport>), Problem> {
+    let report = app.rights.take_in(body.asked, &body.email, body.regime.as_deref(), Channel::Form).await?;
+    Ok((StatusCode::ACCEPTED, Json(report)))
+}
+
+/// A one-time code.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct VerifyRequest {
+    /// The code; spaces and hyphens do not matter.
+    code: String,
+}
+
+/// Verifies a request by the one-time code that was sent to the address. Whoever has the request's id may try; five wrong codes
+/// make the right one worthless.
+#[utoipa::path(post, path = "/requests/{request}/verify", request_body = VerifyRequest, tag = "requests", security(()),
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestStatusReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn verify(
+    State(app): State<App>,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<VerifyRequest>,
+) -> Result<Json<RequestStatusReport>, Problem> {
+    Ok(Json(app.rights.verify_request(id_of(&text)?, &body.code).await?))
+}
+
+/// Sends another one-time code; the one before is worthless then.
+#[utoipa::path(post, path = "/requests/{request}/resend", tag = "requests", security(()),
+    params(("request" = String, Path)),
+    responses((status = 202, body = RequestStatusReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 429, body = ProblemBody)))]
+pub(super) async fn resend(
+    State(app): State<App>,
+    Path(text): Path<String>,
+) -> Result<(StatusCode, Json<RequestStatusReport>), Problem> {
+    Ok((StatusCode::ACCEPTED, Json(app.rights.resend_code(id_of(&text)?).await?)))
+}
+
+/// How far a request has come. Whoever has its id may ask.
+#[utoipa::path(get, path = "/requests/{request}/status", tag = "requests", security(()),
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestStatusReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn status(
+    State(app): State<App>,
+    Path(text): Path<String>,
+) -> Result<Json<RequestStatusReport>, Problem> {
+    Ok(Json(app.rights.request_status(id_of(&text)?).await?))
+}
+
+/// A request of, or about, a person.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CreateRequest {
+    /// What is asked for.
+    #[serde(rename = "type")]
+    asked: RequestType,
+    /// The law under which to answer, such as `gdpr`; the deployment's usual one when absent.
+    regime: Option<String>,
+    /// Of what the staff take in: how it came; `letter` when absent.
+    channel: Option<Channel>,
+    /// Of what the staff take in: when it came (RFC 3339); now when absent.
+    received: Option<String>,
+    /// Of what the staff take in: how they made sure who asks: `document`, `known` or `protocol`. When absent, a one-time code is sent.
+    identity: Option<IdentityCheck>,
+    /// Of a person's own erasure: their e-mail address, typed.
+    confirm: Option<String>,
+}
+
+/// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person.
+#[utoipa::path(post, path = "/persons/{person}/requests", request_body = CreateRequest, tag = "requests",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 201, body = RequestReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn create(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<CreateRequest>,
+) -> Result<(StatusCode, Json<RequestReport>), Problem> {
+    let id = person(&app, &caller, &text, "CreateRequest").await?;
+    let new = NewRequest {
+        asked: body.asked,
+        person: id,
+        regime: body.regime,
+        channel: body.channel.unwrap_or(Channel::Letter),
+        received_at: body.received.as_deref().map(Timestamp::parse).transpose()?,
+        identity: body.identity,
+        confirm: body.confirm,
+    };
+    Ok((StatusCode::CREATED, Json(app.rights.create_request(&caller, new).await?)))
+}
+
+/// A person's requests, newest first.
+#[utoipa::path(get, path = "/persons/{person}/requests", tag = "requests",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 200, body = Vec<RequestReport>), (status = 404, body = ProblemBody)))]
+pub(super) async fn of_person(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<Vec<RequestReport>>, Problem> {
+    let id = person(&app, &caller, &text, "GetRequests").await?;
+    Ok(Json(app.rights.requests_of(id).await?))
+}
+
+/// Which requests.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct ListQuery {
+    /// A state, or `open` for all on which something is still to be done.
+    state: Option<String>,
+    /// A type.
+    #[serde(rename = "type")]
+    asked: Option<String>,
+    /// Only those whose time to answer is over.
+    #[serde(default)]
+    overdue: bool,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// How many, at most 100.
+    limit: Option<u32>,
+}
+
+/// The queue of requests, newest first. For the staff.
+#[utoipa::path(get, path = "/requests", params(ListQuery), tag = "requests",
+    responses((status = 200, body = RequestPage), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    QueryString(query): QueryString<ListQuery>,
+) -> Result<Json<RequestPage>, Problem> {
+    app.rights.require_staff(&caller).await?;
+    let states = query
+        .state
+        .as_deref()
+        .map(|name| match name {
+            "open" => Ok(RequestFilter::OPEN),
+            name => RequestState::numbers_of(name).ok_or_else(|| {
+                Error::invalid("there is no such state")
+                    .hint("see RequestReport in /api/privacy/v1/openapi.json")
+            }),
+        })
+        .transpose()?;
+    let asked = query
+        .asked
+        .as_deref()
+        .map(|name| {
+            RequestType::from_name(name).ok_or_else(|| {
+                let names: Vec<&str> = RequestType::ALL.iter().map(|asked| asked.name()).collect();
+                Error::invalid("there is no such type of request")
+                    .hint(format!("one of: {}", names.join(", ")))
+            })
+        })
+        .transpose()?;
+    let after = query.after.as_deref().map(guid).transpose()?;
+    let filter = RequestFilter { states, asked, overdue: query.overdue, after, limit: query.limit };
+    Ok(Json(app.rights.list_requests(&caller, filter).await?))
+}
+
+/// A request in full: for the person it is about, and the staff.
+#[utoipa::path(get, path = "/requests/{request}", tag = "requests", params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn show(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.request(&caller, id_of(&text)?).await?))
+}
+
+/// What the erasure that is asked for would do now, and what has changed since its plan was made or approved.
+#[utoipa::path(get, path = "/requests/{request}/plan", tag = "requests", params(("request" = String, Path)),
+    responses((status = 200, body = RequestPlanReport), (status = 404, body = ProblemBody)))]
+pub(super) async fn plan(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<RequestPlanReport>, Problem> {
+    Ok(Json(app.rights.request_plan(&caller, id_of(&text)?).await?))
+}
+
+/// How an identity was checked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ConfirmIdentity {
+    /// `document`, `known` or `protocol`.
+    identity: IdentityCheck,
+}
+
+/// Notes how somebody of the staff made sure who asks, in place of a code. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/confirm-identity", request_body = ConfirmIdentity, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn confirm_identity(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<ConfirmIdentity>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.confirm_identity(&caller, id_of(&text)?, body.identity).await?))
+}
+
+/// An approval.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ApproveRequest {
+    /// The digest of the plan as `/requests/{request}/plan` shows it now.
+    digest: String,
+}
+
+/// Approves the erasure that is asked for, and runs it. For somebody of the staff who neither took the request in nor is the person it
+/// is about.
+#[utoipa::path(post, path = "/requests/{request}/approve", request_body = ApproveRequest, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn approve(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<ApproveRequest>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.approve_request(&caller, id_of(&text)?, &body.digest).await?))
+}
+
+/// A refusal.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DenyRequest {
+    /// Why.
+    reason: DenialReason,
+    /// What the person is told besides.
+    #[serde(default)]
+    text: String,
+}
+
+/// Refuses a request. The person is told why, and that they may complain. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/deny", request_body = DenyRequest, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn deny(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<DenyRequest>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.deny_request(&caller, id_of(&text)?, body.reason, &body.text).await?))
+}
+
+/// An extension.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ExtendRequest {
+    /// Why.
+    reason: ExtensionReason,
+    /// What the person is told besides.
+    #[serde(default)]
+    text: String,
+}
+
+/// Extends the time to answer, once and within it. The person is told why. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/extend", request_body = ExtendRequest, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn extend(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<ExtendRequest>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.extend_request(&caller, id_of(&text)?, body.reason, &body.text).await?))
+}
+
+/// A note or an answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RequestText {
+    /// What it says, at most 4,000 bytes. It is the person's data: their archive holds it.
+    text: String,
+}
+
+/// Adds a note. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/comments", request_body = RequestText, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 201, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn comment(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<RequestText>,
+) -> Result<(StatusCode, Json<RequestReport>), Problem> {
+    let report = app.rights.comment_request(&caller, id_of(&text)?, &body.text).await?;
+    Ok((StatusCode::CREATED, Json(report)))
+}
+
+/// Closes a rectification, restriction or objection that was carried out; the text is the answer to the person. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/complete", request_body = RequestText, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn complete(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<RequestText>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.complete_request(&caller, id_of(&text)?, &body.text).await?))
+}
+
+/// Calls a request off; possible until keys are destroyed. For the person it is about, and the staff.
+#[utoipa::path(post, path = "/requests/{request}/cancel", tag = "requests", params(("request" = String, Path)),
+    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<RequestReport>, Problem> {
+    Ok(Json(app.rights.cancel_request(&caller, id_of(&text)?).await?))
+}
