@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
+use habeas_core::kinds::{
+    ARCHIVE_DAYS, ArchiveDelivery, DeliveryState, ExportArchive, ExportArchiveDoc, ExportState,
+};
 use habeas_core::report::ExportReport;
 use habeas_core::{
     BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
@@ -17,6 +19,7 @@ use serde_json::json;
 use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
 use crate::crate_metadata::{self, Preview, Shown};
+use crate::delivering::Delivery;
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
 use crate::pieces::{self, Pieces};
 use crate::requests;
@@ -50,6 +53,29 @@ impl Rights {
         let node = self.store.write(move |tx| order(tx, person, id, None)).await?;
         self.wake();
         Ok(report(&node))
+    }
+
+    /// Orders an archive that is sent to `location` when it is written: the address of a blob, or a folder that the operator allows. Its id.
+    pub async fn export_to(&self, person: Id, location: &str) -> Result<Id> {
+        self.check_destination(location)?;
+        let id = self.store.ambient().new_id();
+        let delivery =
+            ArchiveDelivery { location: location.to_owned(), state: DeliveryState::Waiting, ended_at: None };
+        self.store
+            .write(move |tx| {
+                let mut node = order(tx, person, id, None)?;
+                node.doc.delivery = Some(delivery.clone());
+                tx.update::<ExportArchive>(&node)
+            })
+            .await?;
+        self.wake();
+        Ok(id)
+    }
+
+    /// An archive that is, or was, on its way to another system.
+    pub async fn archive_on_its_way(&self, id: Id) -> Result<Node<ExportArchiveDoc>> {
+        let node = self.export_node(id).await?;
+        if node.doc.delivery.is_some() { Ok(node) } else { Err(Error::not_found("there is no such archive")) }
     }
 
     /// The archives of a person, newest first.
@@ -184,7 +210,11 @@ impl Rights {
                 node.doc.archive = Some(blob.clone());
                 node.doc.sha256 = Some(sha256.clone());
                 tx.update::<ExportArchive>(&node)?;
-                tx.attach_blobs(archive, &[&blob])
+                tx.attach_blobs(archive, &[&blob])?;
+                if node.doc.delivery.is_some() {
+                    Delivery::Archive(archive).enqueue(tx, archive)?;
+                }
+                Ok(())
             })
             .await?;
         self.issue_for_archive(person, &digest, bytes, size.resources).await
@@ -314,7 +344,14 @@ pub(crate) fn order(
     request: Option<Id>,
 ) -> Result<Node<ExportArchiveDoc>> {
     let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
-    let doc = ExportArchiveDoc { state: ExportState::Running, archive: None, done: 0, total, sha256: None };
+    let doc = ExportArchiveDoc {
+        state: ExportState::Running,
+        archive: None,
+        done: 0,
+        total,
+        sha256: None,
+        delivery: None,
+    };
     let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
     let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
     let now = tx.now();

@@ -5,12 +5,14 @@
 
 mod archive;
 mod crate_metadata;
+mod delivering;
 mod erasure;
 mod exports;
 mod holdings;
 pub mod pieces;
 mod plan;
 mod receipts;
+mod recipients;
 mod requests;
 mod verify;
 mod worker;
@@ -25,8 +27,10 @@ use habeas_store::Store;
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
+pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use recipients::NewRecipient;
 pub use requests::{
     FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };

@@ -34,6 +34,8 @@ pub enum TaskKind {
     ImportProject = 103,
     /// Tell a holder's own address that a training or an export ended.
     Notify = 104,
+    /// Send something to another system.
+    Deliver = 200,
 }
 
 /// Who runs a kind of task: what takes minutes must not keep an erasure waiting.
@@ -43,6 +45,8 @@ pub enum Lane {
     Prompt,
     /// Training and what belongs to it: numbers from 100.
     Long,
+    /// What waits for other systems: numbers from 200.
+    Delivery,
 }
 
 impl TaskKind {
@@ -60,11 +64,16 @@ impl TaskKind {
         TaskKind::ExportModel,
         TaskKind::ImportProject,
         TaskKind::Notify,
+        TaskKind::Deliver,
     ];
 
     /// Who runs it.
     pub const fn lane(self) -> Lane {
-        if (self as i16) < LONG { Lane::Prompt } else { Lane::Long }
+        match self as i16 {
+            DELIVERY.. => Lane::Delivery,
+            LONG.. => Lane::Long,
+            _ => Lane::Prompt,
+        }
     }
 
     /// The number that stands for it on disk.
@@ -135,6 +144,8 @@ pub struct TaskRow {
 
 /// The first number of the long lane.
 const LONG: i16 = 100;
+/// The first number of the delivery lane.
+const DELIVERY: i16 = 200;
 
 /// How long a worker may have a task before another may take it, in microseconds.
 pub const LEASE: i64 = 60_000_000;
@@ -242,7 +253,8 @@ impl Tx<'_> {
         let now = self.now;
         let (from, to) = match lane {
             Lane::Prompt => (0, LONG),
-            Lane::Long => (LONG, i16::MAX),
+            Lane::Long => (LONG, DELIVERY),
+            Lane::Delivery => (DELIVERY, i16::MAX),
         };
         let rows = self.query(
             select_tasks!(

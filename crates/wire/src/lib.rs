@@ -3,8 +3,11 @@
 pub mod app;
 pub mod caller;
 pub mod custom_vision;
+pub mod delivery;
+pub mod graph;
 pub mod import;
 pub mod oauth;
+pub mod opendsr;
 pub mod privacy;
 pub mod stream;
 

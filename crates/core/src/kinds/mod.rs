@@ -6,6 +6,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod recipients;
 mod requests;
 mod rights;
 mod sign_in;
@@ -26,11 +27,15 @@ pub use learning::{
     ModelExportState, ModelState, PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc,
     Suggestion, SuggestionDoc, TrainedModel, TrainingType, scored_json,
 };
+pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
     CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
     RequestHistory,
 };
-pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use rights::{
+    ARCHIVE_DAYS, ArchiveDelivery, DeliveryState, ExportArchive, ExportArchiveDoc, ExportState, Receipt,
+    ReceiptDoc,
+};
 pub use sign_in::{
     AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
     OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,

@@ -104,6 +104,9 @@ pub struct RequestDoc {
     pub reminded: bool,
     /// When it is to be looked at again.
     pub wake_at: Option<Timestamp>,
+    /// Addresses of the controller that passed the request on, which is told of every change.
+    #[serde(default)]
+    pub callbacks: Vec<String>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistory>,
 }
@@ -156,6 +159,7 @@ impl DataKind for Request {
             denial: Some(DenialReason::Other),
             reminded: true,
             wake_at: Some(Timestamp(0)),
+            callbacks: vec!["https://controller.example.org/callbacks".into()],
             history: vec![RequestHistory { at: Timestamp(0), event: "verified".into(), by: Some(Id::NIL) }],
         }
     }
@@ -202,6 +206,7 @@ impl DataKind for Request {
             denial,
             reminded,
             wake_at,
+            callbacks,
             history,
         } = doc;
         let technical = FieldClass::Technical;
@@ -240,6 +245,12 @@ impl DataKind for Request {
         map.field(denial, "denial", technical, "why it was refused");
         map.field(reminded, "reminded", technical, "so that the staff is reminded once");
         map.field(wake_at, "wake_at", technical, "when it is looked at again");
+        map.field(
+            callbacks,
+            "callbacks",
+            technical,
+            "where the controller that passed it on is told of changes",
+        );
         map.field(history, "history", technical, "what happened, when, by the random id of whom");
     }
 

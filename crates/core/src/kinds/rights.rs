@@ -19,6 +19,29 @@ pub enum ExportState {
     Failed,
 }
 
+/// How far an archive has come on its way to another system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeliveryState {
+    /// To be sent once it is written, or being sent.
+    Waiting,
+    /// It has arrived.
+    Done,
+    /// Given up.
+    Failed,
+}
+
+/// Where an archive is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveDelivery {
+    /// The address of a blob, with its permission until it has arrived, or of a folder.
+    pub location: String,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// When it had arrived or was given up.
+    pub ended_at: Option<Timestamp>,
+}
+
 /// An archive of everything held on a person. It is personal data itself: it expires, and an erasure erases it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportArchiveDoc {
@@ -32,6 +55,9 @@ pub struct ExportArchiveDoc {
     pub total: u64,
     /// SHA-256 of the archive, in hexadecimal, once it is ready.
     pub sha256: Option<String>,
+    /// Where it is to be sent, if it is not to be fetched.
+    #[serde(default)]
+    pub delivery: Option<ArchiveDelivery>,
 }
 
 /// [`Kind::ExportArchive`].
@@ -66,6 +92,11 @@ impl DataKind for ExportArchive {
             done: 1,
             total: 1,
             sha256: Some("00".repeat(32)),
+            delivery: Some(ArchiveDelivery {
+                location: "https://account.blob.example.org/container/archive.zip".into(),
+                state: DeliveryState::Done,
+                ended_at: Some(Timestamp(0)),
+            }),
         }
     }
 
@@ -76,12 +107,13 @@ impl DataKind for ExportArchive {
     fn attrs(_doc: &ExportArchiveDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExportArchiveDoc, map: &mut DataMap) {
-        let ExportArchiveDoc { state, archive, done, total, sha256 } = doc;
+        let ExportArchiveDoc { state, archive, done, total, sha256, delivery } = doc;
         map.field(state, "state", FieldClass::Technical, "to show how far the export has come");
         map.field(archive, "archive", FieldClass::Personal, "the copy of everything held on the person");
         map.field(done, "done", FieldClass::Technical, "to show how far the export has come");
         map.field(total, "total", FieldClass::Technical, "to show how far the export has come");
         map.field(sha256, "sha256", FieldClass::Technical, "so that a download can be checked");
+        map.field(delivery, "delivery", FieldClass::Content, "where the archive is to be sent, if anywhere");
     }
 
     fn view(node: &Node<ExportArchiveDoc>) -> View {

@@ -16,6 +16,8 @@ use crate::erasure::{CONFIRMATION_HINT, called};
 /// A request to be taken in.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
+    /// The id that another system has given it; a new one if none is given.
+    pub id: Option<Id>,
     /// What is asked for.
     pub asked: RequestType,
     /// Whose data it is about.
@@ -30,6 +32,8 @@ pub struct NewRequest {
     pub identity: Option<IdentityCheck>,
     /// For a person's own erasure: their e-mail address, typed.
     pub confirm: Option<String>,
+    /// Addresses of the system that passed it on, which is told of every change.
+    pub callbacks: Vec<String>,
 }
 
 /// What a request is made of besides what is asked for.
@@ -77,7 +81,8 @@ impl Rights {
             due_at: self.requests.deadlines.due(regime, received_at, false)?,
         };
         let identity = if own { Some(IdentityCheck::SignIn) } else { new.identity };
-        let (by, id, salt) = (actor.reference(), self.store.ambient().new_id(), self.salt());
+        let id = new.id.unwrap_or_else(|| self.store.ambient().new_id());
+        let (by, salt) = (actor.reference(), self.salt());
         let rights = self.clone();
         let report = self
             .store
@@ -90,7 +95,11 @@ impl Rights {
                     return Err(Error::invalid("the confirmation is not the person's e-mail address")
                         .hint(CONFIRMATION_HINT));
                 }
-                let node = create(tx, id, new.asked, &origin)?;
+                if tx.position(id)?.is_some() {
+                    return Err(Error::conflict("there is a request with this id already"));
+                }
+                let mut node = create(tx, id, new.asked, &origin)?;
+                node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
                 match identity {
                     Some(check) => rights.verified(&mut case, check, Some(by), salt)?,
@@ -241,6 +250,7 @@ pub(super) fn create(
         denial: None,
         reminded: false,
         wake_at: Some(verify_until),
+        callbacks: Vec::new(),
         history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
     };
     let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;

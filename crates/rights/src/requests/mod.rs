@@ -16,11 +16,13 @@ use habeas_access::Actor;
 use habeas_core::kinds::{CaseFile, Request, RequestComment, RequestDoc, RequestHistory};
 use habeas_core::report::{RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport};
 use habeas_core::requests::deadline::Deadlines;
-use habeas_core::requests::{RequestEvent, next};
+use habeas_core::requests::{RequestEvent, RequestState, next};
 use habeas_core::{Error, Id, Node, Result, Timestamp, time};
 use habeas_store::Tx;
 
 use crate::Rights;
+use crate::delivering::Delivery;
+use crate::recipients::enqueue_notices;
 
 pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
 pub use habeas_core::kinds::REQUEST_DAYS;
@@ -52,6 +54,8 @@ pub struct RequestOptions {
     pub mailer: Option<Mailer>,
     /// Where the portal is reached, for links in letters.
     pub address: String,
+    /// The folder of the server's machine below which archives may be written for other systems, if any.
+    pub export_folder: Option<std::path::PathBuf>,
 }
 
 /// A request in a transaction.
@@ -61,7 +65,7 @@ pub(crate) struct Case<'a, 't> {
 }
 
 impl<'a, 't> Case<'a, 't> {
-    fn open(tx: &'a mut Tx<'t>, id: Id) -> Result<Case<'a, 't>> {
+    pub(crate) fn open(tx: &'a mut Tx<'t>, id: Id) -> Result<Case<'a, 't>> {
         let node = tx.get::<Request>(id)?.ok_or_else(no_request)?;
         Ok(Case { tx, node })
     }
@@ -78,16 +82,35 @@ impl<'a, 't> Case<'a, 't> {
             let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
             self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
         }
+        self.tell_others()
+    }
+
+    /// Lets the controller that passed it on be told of the new state, and recipients of what was completed.
+    fn tell_others(&mut self) -> Result<()> {
+        let (request, doc) = (self.node.id, &self.node.doc);
+        for url in &doc.callbacks {
+            let callback = Delivery::Callback {
+                request,
+                controller: doc.requester,
+                due_at: doc.due_at,
+                url: url.clone(),
+                state: doc.state.name().to_owned(),
+            };
+            callback.enqueue(self.tx, request)?;
+        }
+        if matches!(doc.state, RequestState::Completed | RequestState::CompletedWithHolds) {
+            enqueue_notices(self.tx, request, doc.asked)?;
+        }
         Ok(())
     }
 
-    fn note(&mut self, event: &str, by: Option<Id>) {
+    pub(crate) fn note(&mut self, event: &str, by: Option<Id>) {
         let at = self.tx.now();
         self.node.doc.history.push(RequestHistory { at, event: event.to_owned(), by });
     }
 
     /// Stores what happened, and lets the case file end with it.
-    fn save(&mut self) -> Result<()> {
+    pub(crate) fn save(&mut self) -> Result<()> {
         if let (Some(end), Some(file)) = (self.node.expires_at, self.node.doc.case_file)
             && let Some(mut file) = self.tx.get::<CaseFile>(file)?
             && file.expires_at != Some(end)

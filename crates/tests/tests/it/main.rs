@@ -27,6 +27,7 @@ mod s3;
 mod scan;
 mod schema;
 mod sign_in;
+mod standards;
 mod starting;
 mod transfer;
 mod worlds;

@@ -121,6 +121,8 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<RequestReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateRequest").await?;
     let new = NewRequest {
+        id: None,
+        callbacks: Vec::new(),
         asked: body.asked,
         person: id,
         regime: body.regime,
