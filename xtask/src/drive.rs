@@ -224,6 +224,16 @@ pub(crate) fn portal(modules: &Path, chromium: &Path, binary: &Path) -> anyhow::
         .env("HABEAS_TEST_SNAPSHOT", source.join("my_data.aria.yml")))
 }
 
+/// Signs in with a certified OpenID Connect provider, and lets the command line in.
+pub(crate) fn sign_in(modules: &Path, binary: &Path) -> anyhow::Result<()> {
+    let program = modules.join("sign_in.mjs");
+    std::fs::copy(root().join("crates/tests/clients/node/sign_in.mjs"), &program)?;
+    run(Command::new("node")
+        .arg(program)
+        .env("HABEAS_TEST_BINARY", binary)
+        .env("HABEAS_TEST_FOLDER", target().join("sign-in")))
+}
+
 /// Takes the sample person's archive and holds it against the standards it claims to follow.
 pub(crate) fn archive(validators: &Path, modules: &Path, binary: &Path) -> anyhow::Result<()> {
     let folder = target().join("archive");

@@ -92,6 +92,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     };
     if quick {
         report.skip("clients", "--quick");
+        report.skip("sign-in", "--quick");
         report.skip("archive", "--quick");
         report.skip("models", "--quick");
         report.skip("extractor", "--quick");
@@ -101,6 +102,10 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             report.step(only, "clients", || drive::clients(&environment, &binary()?));
         } else {
             report.skip("clients", "the Python clients could not be installed");
+        }
+        match &environment.node {
+            Some(modules) => report.step(only, "sign-in", || drive::sign_in(modules, &binary()?)),
+            None => report.skip("sign-in", "the JavaScript packages could not be installed"),
         }
         match (&environment.node, &environment.validators) {
             (Some(modules), Some(validators)) => {

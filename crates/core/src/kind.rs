@@ -85,6 +85,8 @@ numbered! {
         AuthorizationCode = 62,
         /// A code pair by which a program without a browser is let in.
         DeviceCode = 63,
+        /// A system that is told of erasures, rectifications and restrictions.
+        Recipient = 64,
     }
 }
 

@@ -112,5 +112,6 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::OAuthGrant => Ops::<kinds::OAuthGrant>::INSTANCE,
         Kind::AuthorizationCode => Ops::<kinds::AuthorizationCode>::INSTANCE,
         Kind::DeviceCode => Ops::<kinds::DeviceCode>::INSTANCE,
+        Kind::Recipient => Ops::<kinds::Recipient>::INSTANCE,
     }
 }

@@ -4,9 +4,12 @@ pub mod app;
 pub mod archive;
 pub mod caller;
 pub mod custom_vision;
+pub mod delivery;
+pub mod graph;
 mod image_bytes;
 pub mod import;
 pub mod oauth;
+pub mod opendsr;
 pub mod privacy;
 pub mod stream;
 

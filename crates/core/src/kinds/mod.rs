@@ -7,6 +7,7 @@ mod imported;
 mod installation;
 mod learning;
 mod predictions;
+mod recipients;
 mod requests;
 mod rights;
 mod sign_in;
@@ -30,9 +31,10 @@ pub use predictions::{
     PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion, SuggestionDoc,
     scored_json, uncertainty,
 };
+pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
-    CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
-    RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
+    Request, RequestComment, RequestDoc, RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use sign_in::{

@@ -10,6 +10,7 @@ mod log;
 mod organisations;
 mod persons;
 mod problem;
+mod recipients;
 mod requests;
 mod server;
 
@@ -20,8 +21,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 
-pub(crate) use problem::QueryString;
 pub use problem::{Problem, ProblemBody};
+pub(crate) use problem::{QueryString, status};
 
 /// Where the API lies.
 pub const BASE: &str = "/api/privacy/v1";
@@ -66,6 +67,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(persons::rotate_key))
         .routes(routes!(applications::list, applications::register))
         .routes(routes!(applications::remove))
+        .routes(routes!(recipients::list, recipients::register))
+        .routes(routes!(recipients::remove))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
@@ -92,6 +95,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::deny))
         .routes(routes!(requests::extend))
         .routes(routes!(requests::comment))
+        .routes(routes!(requests::deliveries))
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
         .routes(routes!(log::checkpoint))
