@@ -93,6 +93,8 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     if quick {
         report.skip("clients", "--quick");
         report.skip("sign-in", "--quick");
+        report.skip("graph", "--quick");
+        report.skip("openapi", "--quick");
         report.skip("archive", "--quick");
         report.skip("models", "--quick");
         report.skip("extractor", "--quick");
@@ -106,6 +108,14 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         match &environment.node {
             Some(modules) => report.step(only, "sign-in", || drive::sign_in(modules, &binary()?)),
             None => report.skip("sign-in", "the JavaScript packages could not be installed"),
+        }
+        match &environment.graph {
+            Some(python) => report.step(only, "graph", || drive::graph(python, &binary()?)),
+            None => report.skip("graph", "the client of Microsoft Graph could not be installed"),
+        }
+        match &environment.schemathesis {
+            Some(program) => report.step(only, "openapi", || drive::openapi(program, &binary()?)),
+            None => report.skip("openapi", "Schemathesis could not be installed"),
         }
         match (&environment.node, &environment.validators) {
             (Some(modules), Some(validators)) => {

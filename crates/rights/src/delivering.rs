@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 use habeas_access::Actor;
 use habeas_core::kinds::{ArchiveDelivery, CaseFile, DeliveryState, ExportArchive, Request, RequestDoc};
 use habeas_core::report::DeliveryReport;
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, Timestamp};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result};
 use habeas_fetch::Method;
 use habeas_store::{Lane, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};

@@ -55,7 +55,7 @@ async fn a_user_is_exported_to_a_blob() {
         let operation = order(&deployment, &officer, &person, &location).await;
         let done = ended(&deployment, &officer, &operation).await;
         insta::allow_duplicates! {
-            insta::assert_json_snapshot!(done, {
+            insta::assert_json_snapshot!("graph_operation", done, {
                 ".id" => "[id]", ".userId" => "[id]", ".storageLocation" => "[address]",
                 ".submittedDateTime" => "[time]", ".completedDateTime" => "[time]",
             });
@@ -215,12 +215,12 @@ async fn graph_tells_nobody_what_is_not_theirs() {
             assert_eq!(refused(&answer), (status, code.to_owned()), "{method} {path}");
         }
         let error = call(&deployment, &officer, "POST", &export, "{}").await.json;
-        insta::allow_duplicates! { insta::assert_json_snapshot!(error); }
+        insta::allow_duplicates! { insta::assert_json_snapshot!("graph_refused", error); }
         assert_eq!(ended(&deployment, &own, &operation).await["status"], "complete");
         let me = call(&deployment, &own, "GET", "/v1.0/me", "").await.json;
         assert_eq!(me["id"], person.id);
         let user = call(&deployment, &officer, "GET", "/v1.0/users/person@example.org", "").await.json;
-        insta::allow_duplicates! { insta::assert_json_snapshot!(user, { ".id" => "[id]" }); }
+        insta::allow_duplicates! { insta::assert_json_snapshot!("graph_user", user, { ".id" => "[id]" }); }
         assert_eq!(user["id"], person.id);
     }
 }

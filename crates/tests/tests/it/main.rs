@@ -15,6 +15,7 @@ mod disk;
 mod exports;
 mod fuzzing;
 mod graph;
+mod issuer;
 mod iterations;
 mod learning;
 mod learning_chains;

@@ -115,7 +115,9 @@ const DENIED: &str = "d7551968-d5d6-44b2-9831-815ac9017798";
 async fn a_controller_passes_requests_on_under_the_names_of_both_versions() {
     let _lock = crate::canary::exclusively().await;
     for database in engines() {
-        for names in NAMES {
+        // A database of the other engine is for one deployment.
+        let versions = if database.is_some() { 1 } else { NAMES.len() };
+        for names in NAMES.into_iter().take(versions) {
             let deployment = open(database.clone()).await;
             let person = deployment.person("person@example.org", "Person").await;
             let officer = deployment.officer("officer").await;
@@ -131,7 +133,7 @@ async fn a_controller_passes_requests_on_under_the_names_of_both_versions() {
             let encoded = taken.json["encoded_request"].as_str().unwrap();
             assert_eq!(STANDARD.decode(encoded).unwrap(), access.to_string().as_bytes());
             insta::allow_duplicates! {
-                insta::assert_json_snapshot!(taken.json, {
+                insta::assert_json_snapshot!("opendsr_taken_in", taken.json, {
                     ".controller_id" => "[id]", ".encoded_request" => "[base64]",
                     ".received_time" => "[time]", ".expected_completion_time" => "[time]",
                 });
@@ -140,7 +142,7 @@ async fn a_controller_passes_requests_on_under_the_names_of_both_versions() {
             let results = status["results_url"].as_str().unwrap().strip_prefix("http://localhost").unwrap();
             assert_eq!(call(&deployment, &officer, "GET", results, "").await.status, 200);
             insta::allow_duplicates! {
-                insta::assert_json_snapshot!(status, {
+                insta::assert_json_snapshot!("opendsr_status", status, {
                     ".controller_id" => "[id]", ".results_url" => "[address]", ".expected_completion_time" => "[time]",
                 });
             }
@@ -256,7 +258,7 @@ async fn controllers_are_called_back_in_signed_words_until_they_answer() {
         }
         let last = told.iter().rfind(|one| ended(one, "/first")).unwrap().json();
         insta::allow_duplicates! {
-            insta::assert_json_snapshot!(last, {
+            insta::assert_json_snapshot!("opendsr_callback", last, {
                 ".controller_id" => "[id]", ".expected_completion_time" => "[time]", ".status_callback_url" => "[address]",
             });
         }
@@ -337,7 +339,7 @@ async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
     body["subject_request_type"] = json!("x");
     body["subject_request_id"] = json!("x");
     let answer = call(&deployment, &officer, "POST", path, &body.to_string()).await;
-    insta::assert_json_snapshot!(answer.json);
+    insta::assert_json_snapshot!("opendsr_refused", answer.json);
     body = asked(CALLED_OFF, "access", "nobody@example.org", &[]);
     let nobody = call(&deployment, &officer, "POST", path, &body.to_string()).await;
     assert_eq!((nobody.status, &nobody.json["error"]["errors"][0]["reason"]), (400, &json!("not_found")));
@@ -359,5 +361,5 @@ async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
         assert_eq!(call(&deployment, &officer, "GET", &format!("{path}/{id}"), "").await.status, 404);
     }
     let discovery = call(&deployment, "", "GET", "/opendsr/v2/discovery", "").await;
-    insta::assert_json_snapshot!(discovery.json);
+    insta::assert_json_snapshot!("opendsr_discovery", discovery.json);
 }

@@ -87,7 +87,7 @@ async fn recipients_are_told_of_an_erasure_and_a_rectification() {
         assert_eq!(body["data"]["subject"], person.id);
         assert!(!body.to_string().contains("person@example.org"), "{body}");
         insta::allow_duplicates! {
-            insta::assert_json_snapshot!(body, {
+            insta::assert_json_snapshot!("recipient_notice", body, {
                 ".timestamp" => "[time]", ".data.request" => "[id]", ".data.subject" => "[id]", ".data.receipt" => "[id]",
             });
         }

@@ -152,6 +152,7 @@ pub(super) async fn of_person(
 
 /// Which requests.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// A state, or `open` for all on which something is still to be done.
     state: Option<String>,
