@@ -274,7 +274,15 @@ pub(crate) fn openapi(schemathesis: &Path, binary: &Path) -> anyhow::Result<()> 
         .args(["run", "--no-color", "--seed", "1", "--max-examples", "25", "--phases", "coverage,fuzzing"])
         // A backup goes where the caller says, and what a schema cannot say (an address that is one) is refused.
         .args(["--exclude-path-regex", "/backups", "--exclude-checks", "positive_data_acceptance"])
-        .args(["--continue-on-failure", "--request-timeout", "30", "--suppress-health-check", "all"])
+        .args([
+            "--continue-on-failure",
+            "--request-timeout",
+            "30",
+            "--suppress-health-check",
+            "all",
+            "--max-time",
+            "180",
+        ])
         .arg("--header")
         .arg(format!("Authorization: Bearer {token}"))
         .arg(format!("{}/api/privacy/v1/openapi.json", server.address))

@@ -24,7 +24,7 @@ async fn work(app: &App) {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(error = format_args!("{error:#}"), "a call failed and will be tried again");
+                tracing::warn!(error = format_args!("{error:#}"), "a call failed");
             }
         }
         // Whichever comes first: an enqueued task, or the time to look for due ones.

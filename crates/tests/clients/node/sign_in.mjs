@@ -1,7 +1,9 @@
-// Signs in at a server with a certified OpenID Connect provider, then lets the command line in by a device code, as a person does.
+// Signs in at a server with a certified OpenID Connect provider, by each algorithm that it signs with, then lets the command line in by a
+// device code, as a person does.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
@@ -17,11 +19,14 @@ const config = `${folder}/config`;
 const http = createServer();
 await new Promise((done) => http.listen(0, "127.0.0.1", done));
 const issuer = `http://127.0.0.1:${http.address().port}`;
-writeFileSync(
-  `${folder}/oidc.toml`,
-  `[[issuer]]\nname = "work"\ntitle = "Work account"\nissuer = "${issuer}"\nclient-id = "habeas"\nclient-secret = "a secret & more"\n`,
-  { mode: 0o600 },
-);
+const algorithms = [
+  ["RS256", "rsa", { modulusLength: 2048 }],
+  ["ES256", "ec", { namedCurve: "P-256" }],
+  ["EdDSA", "ed25519", {}],
+];
+const section = ([name]) =>
+  `[[issuer]]\nname = "${name.toLowerCase()}"\ntitle = "By ${name}"\nissuer = "${issuer}"\nclient-id = "habeas-${name}"\nclient-secret = "a secret & more"\n`;
+writeFileSync(`${folder}/oidc.toml`, algorithms.map(section).join("\n"), { mode: 0o600 });
 
 const children = [];
 function start(args, environment = {}) {
@@ -47,15 +52,23 @@ try {
 
   // Accounts of the provider: what is before the @ says whether the address is verified.
   const provider = new Provider(issuer, {
-    clients: [
-      {
-        client_id: "habeas",
-        client_secret: "a secret & more",
-        redirect_uris: [`${habeas}/sign-in/answer`],
-        response_types: ["code"],
-        grant_types: ["authorization_code"],
-      },
-    ],
+    clients: algorithms.map(([name]) => ({
+      client_id: `habeas-${name}`,
+      client_secret: "a secret & more",
+      redirect_uris: [`${habeas}/sign-in/answer`],
+      response_types: ["code"],
+      grant_types: ["authorization_code"],
+      id_token_signed_response_alg: name,
+    })),
+    jwks: {
+      keys: algorithms.map(([alg, type, options]) => ({
+        ...generateKeyPairSync(type, options).privateKey.export({ format: "jwk" }),
+        alg,
+        use: "sig",
+        kid: alg,
+      })),
+    },
+    enabledJWA: { idTokenSigningAlgValues: algorithms.map(([name]) => name) },
     claims: { openid: ["sub"], email: ["email", "email_verified"] },
     pkce: { required: () => true },
     features: { devInteractions: { enabled: true } },
@@ -92,8 +105,8 @@ try {
   }
 
   /** Signs in at the provider; the answer of the server at the end. */
-  async function signIn(visit, login) {
-    let answer = await visit(`${habeas}/sign-in/with/work?next=${encodeURIComponent("/device")}`);
+  async function signIn(visit, login, name = "RS256") {
+    let answer = await visit(`${habeas}/sign-in/with/${name.toLowerCase()}?next=${encodeURIComponent("/device")}`);
     for (let step = 0; step < 12; step += 1) {
       if (answer.location?.startsWith(`${habeas}/sign-in/answer`)) return visit(answer.location);
       if (answer.location) {
@@ -116,6 +129,10 @@ try {
   const signedIn = await signIn(visit, "person@example.org");
   assert.deepEqual([signedIn.status, signedIn.location], [303, `${habeas}/device`]);
   assert.match((await visit(`${habeas}/me`)).body, /Pat Person/);
+  for (const [name] of algorithms.slice(1)) {
+    const again = await signIn(browser(), "person@example.org", name);
+    assert.deepEqual([again.status, again.location], [303, `${habeas}/device`], name);
+  }
   console.log("signed in with oidc-provider");
 
   // The command line is let in, used, and let out again.

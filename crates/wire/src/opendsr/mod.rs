@@ -95,7 +95,7 @@ impl Failure {
     fn of_request(self) -> Failure {
         let Failure(mut error, mut errors) = self;
         if errors.is_empty() {
-            errors.push(detail(crate::privacy::status(error.kind).1, &error.what));
+            errors.push(detail(status(error.kind).1, &error.what));
         }
         if matches!(
             error.kind,
@@ -107,6 +107,23 @@ impl Failure {
     }
 }
 
+/// Status, and reason, of an error.
+fn status(kind: ErrorKind) -> (StatusCode, &'static str) {
+    match kind {
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+        ErrorKind::LimitExceeded => (StatusCode::BAD_REQUEST, "limit_exceeded"),
+        ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
+        ErrorKind::NotFound | ErrorKind::Gone => (StatusCode::NOT_FOUND, "not_found"),
+        ErrorKind::Conflict | ErrorKind::Frozen => (StatusCode::CONFLICT, "conflict"),
+        ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        ErrorKind::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+        ErrorKind::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        ErrorKind::Damaged | ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
 fn detail(reason: &str, message: &str) -> Value {
     json!({ "domain": "habeas", "reason": reason, "message": message })
 }
@@ -114,7 +131,7 @@ fn detail(reason: &str, message: &str) -> Value {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Failure(error, mut errors) = self;
-        let (status, reason) = crate::privacy::status(error.kind);
+        let (status, reason) = status(error.kind);
         if status.is_server_error() {
             tracing::error!(error = format_args!("{error:#}"), "a request failed");
         }

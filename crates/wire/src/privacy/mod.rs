@@ -21,8 +21,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub(crate) use problem::QueryString;
 pub use problem::{Problem, ProblemBody};
-pub(crate) use problem::{QueryString, status};
 
 /// Where the API lies.
 pub const BASE: &str = "/api/privacy/v1";
