@@ -14,13 +14,16 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
+/// Signs a message.
+type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
 /// A key of an issuer.
 pub(crate) struct Signer {
     /// Its name in tokens (RFC 7518).
     pub(crate) algorithm: &'static str,
     /// The public key (RFC 7517).
     key: Value,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>,
+    sign: Box<Sign>,
 }
 
 fn encoded(bytes: &[u8]) -> String {
