@@ -19,7 +19,7 @@ use habeas_core::report::{
 };
 use habeas_core::requests::deadline::Deadlines;
 use habeas_core::requests::{RequestEvent, RequestState, next};
-use habeas_core::{Error, Id, Node, Result, Timestamp, time};
+use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
 use habeas_store::Tx;
 
 use crate::Rights;
@@ -248,7 +248,11 @@ impl Rights {
             })
             .await?;
         match subject {
-            Some(subject) => self.authorise(actor, subject, operation).await,
+            Some(subject) => match self.authorise(actor, subject, operation).await {
+                // The person may have been erased meanwhile; to the staff the record is still there.
+                Err(error) if error.kind == ErrorKind::NotFound => self.require_staff(actor).await,
+                result => result,
+            },
             None => self.require_staff(actor).await,
         }
         .map_err(|error| error.conceal(no_request))?;
