@@ -95,6 +95,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         report.skip("sign-in", "--quick");
         report.skip("graph", "--quick");
         report.skip("openapi", "--quick");
+        report.skip("trackers", "--quick");
         report.skip("archive", "--quick");
         report.skip("models", "--quick");
         report.skip("extractor", "--quick");
@@ -116,6 +117,10 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         match &environment.schemathesis {
             Some(program) => report.step(only, "openapi", || drive::openapi(program, &binary()?)),
             None => report.skip("openapi", "Schemathesis could not be installed"),
+        }
+        match &environment.trackers {
+            Some(pythons) => report.step(only, "trackers", || drive::trackers(pythons, &binary()?)),
+            None => report.skip("trackers", "MLflow could not be installed"),
         }
         match (&environment.node, &environment.validators) {
             (Some(modules), Some(validators)) => {

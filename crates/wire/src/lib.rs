@@ -8,8 +8,10 @@ pub mod delivery;
 pub mod graph;
 mod image_bytes;
 pub mod import;
+pub mod mlflow;
 pub mod oauth;
 pub mod opendsr;
+mod percent;
 pub mod privacy;
 pub mod stream;
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::identity::{Identity, person};
 use super::{Failure, detail};
 use crate::App;
+use crate::percent::decode;
 
 /// What may be asked for.
 pub(super) const TYPES: [(&str, RequestType); 3] = [
@@ -136,12 +137,12 @@ async fn again(
     if same { Ok(report) } else { Err(conflict.into()) }
 }
 
-/// Whether an address holds one of the identities, as it is or with its `@` percent-encoded.
+/// Whether an address holds one of the identities, as it is or percent-encoded.
 fn names_somebody(url: &str, identities: &[Identity]) -> bool {
-    let url = url.to_lowercase().replace("%40", "@");
+    let spelled = [url.to_lowercase(), decode(url).to_lowercase()];
     identities.iter().map(|identity| identity.value.trim().to_lowercase()).any(|value| {
         // What is shorter may stand in any address.
-        value.len() >= 4 && url.contains(&value)
+        value.len() >= 4 && spelled.iter().any(|url| url.contains(&value))
     })
 }
 
@@ -171,6 +172,7 @@ mod tests {
             ("https://example.org/callback?x=100%", false),
             ("https://example.org/callback?who=A.B@example.org", true),
             ("https://example.org/a.b%40example.org/callback", true),
+            ("https://example.org/%61.b%40example%2Eorg", true),
         ] {
             assert_eq!(names_somebody(url, &identities), names, "{url}");
         }
