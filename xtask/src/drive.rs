@@ -256,6 +256,71 @@ pub(crate) fn portal(modules: &Path, chromium: &Path, binary: &Path) -> anyhow::
         .env("HABEAS_TEST_SNAPSHOT", source.join("my_data.aria.yml")))
 }
 
+/// Signs in with a certified OpenID Connect provider, and lets the command line in.
+pub(crate) fn sign_in(modules: &Path, binary: &Path) -> anyhow::Result<()> {
+    let program = modules.join("sign_in.mjs");
+    std::fs::copy(root().join("crates/tests/clients/node/sign_in.mjs"), &program)?;
+    run(Command::new("node")
+        .arg(program)
+        .env("HABEAS_TEST_BINARY", binary)
+        .env("HABEAS_TEST_FOLDER", target().join("sign-in")))
+}
+
+/// Exports a user with Microsoft's client of Microsoft Graph.
+pub(crate) fn graph(python: &Path, binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("graph");
+    let (data, exports) = (folder.join("data"), folder.join("exports"));
+    std::fs::create_dir_all(&exports)?;
+    let allowed = exports.to_str().context("the path of the build folder is not UTF-8")?;
+    let server = Server::start(binary, &data, &["--fetch-urls", "--export-folder", allowed])?;
+    run(Command::new(python)
+        .arg(root().join("crates/tests/clients/python/graph.py"))
+        .env("HABEAS_TEST_ENDPOINT", &server.address)
+        .env("HABEAS_TEST_FOLDER", &exports)
+        .env("HABEAS_TEST_EMAIL", "person@example.org")
+        .env("HABEAS_TEST_TOKEN", with_token(binary, &data, "person@example.org", None)?)
+        .env(
+            "HABEAS_TEST_OFFICER",
+            with_token(binary, &data, "officer@example.org", Some("privacy-officer"))?,
+        ))
+}
+
+/// Makes a person, of the staff with a role; their bearer token.
+fn with_token(binary: &Path, data: &Path, email: &str, role: Option<&str>) -> anyhow::Result<String> {
+    person(binary, data, email)?;
+    if let Some(role) = role {
+        output(Command::new(binary).args(["person", "role", email, role, "--data"]).arg(data))?;
+    }
+    let token =
+        output(Command::new(binary).args(["token", "create", "--person", email, "--data"]).arg(data))?;
+    Ok(token.trim().to_owned())
+}
+
+/// Holds the privacy API against its OpenAPI document with Schemathesis: thousands of calls, good and bad, by an administrator.
+pub(crate) fn openapi(schemathesis: &Path, binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("openapi");
+    let data = folder.join("data");
+    let server = Server::start(binary, &data, &["--demo", "--fetch-urls"])?;
+    let token = with_token(binary, &data, "administrator@example.org", Some("administrator"))?;
+    run(Command::new(schemathesis)
+        .args(["run", "--no-color", "--seed", "1", "--max-examples", "25", "--phases", "coverage,fuzzing"])
+        // A backup goes where the caller says, and what a schema cannot say (an address that is one) is refused.
+        .args(["--exclude-path-regex", "/backups", "--exclude-checks", "positive_data_acceptance"])
+        .args([
+            "--continue-on-failure",
+            "--request-timeout",
+            "30",
+            "--suppress-health-check",
+            "all",
+            "--max-time",
+            "180",
+        ])
+        .arg("--header")
+        .arg(format!("Authorization: Bearer {token}"))
+        .arg(format!("{}/api/privacy/v1/openapi.json", server.address))
+        .current_dir(&folder))
+}
+
 /// Takes the sample person's archive and holds it against the standards it claims to follow.
 pub(crate) fn archive(validators: &Path, modules: &Path, binary: &Path) -> anyhow::Result<()> {
     let folder = target().join("archive");

@@ -21,6 +21,10 @@ pub(crate) struct Environment {
     pub(crate) validators: Option<PathBuf>,
     /// The Python that has NumPy and ONNX Runtime.
     pub(crate) models: Option<PathBuf>,
+    /// The Python that has Microsoft's client of Microsoft Graph.
+    pub(crate) graph: Option<PathBuf>,
+    /// Schemathesis.
+    pub(crate) schemathesis: Option<PathBuf>,
     /// The directory that has `node_modules`.
     pub(crate) node: Option<PathBuf>,
     /// The browser.
@@ -39,6 +43,8 @@ impl Environment {
             trackers: None,
             validators: None,
             models: None,
+            graph: None,
+            schemathesis: None,
             node: None,
             chromium: None,
             deny: None,
@@ -80,6 +86,16 @@ impl Environment {
             virtual_environment(&models, &clients.join("python/requirements-models.txt"))
         })
         .then(|| models.join("bin/python"));
+        let graph = folder.join("python-graph");
+        let graph = attempt("the client of Microsoft Graph", || {
+            virtual_environment(&graph, &clients.join("python/requirements-graph.txt"))
+        })
+        .then(|| graph.join("bin/python"));
+        let schemathesis = folder.join("python-openapi");
+        let schemathesis = attempt("Schemathesis", || {
+            virtual_environment(&schemathesis, &clients.join("python/requirements-openapi.txt"))
+        })
+        .then(|| schemathesis.join("bin/schemathesis"));
         let modules = folder.join("node");
         let node = attempt("the JavaScript client", || node_modules(&modules, &clients.join("node")))
             .then_some(modules);
@@ -92,6 +108,8 @@ impl Environment {
             trackers,
             validators,
             models,
+            graph,
+            schemathesis,
             node,
             chromium: chromium(),
             deny,

@@ -92,6 +92,9 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     };
     if quick {
         report.skip("clients", "--quick");
+        report.skip("sign-in", "--quick");
+        report.skip("graph", "--quick");
+        report.skip("openapi", "--quick");
         report.skip("trackers", "--quick");
         report.skip("archive", "--quick");
         report.skip("models", "--quick");
@@ -102,6 +105,18 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             report.step(only, "clients", || drive::clients(&environment, &binary()?));
         } else {
             report.skip("clients", "the Python clients could not be installed");
+        }
+        match &environment.node {
+            Some(modules) => report.step(only, "sign-in", || drive::sign_in(modules, &binary()?)),
+            None => report.skip("sign-in", "the JavaScript packages could not be installed"),
+        }
+        match &environment.graph {
+            Some(python) => report.step(only, "graph", || drive::graph(python, &binary()?)),
+            None => report.skip("graph", "the client of Microsoft Graph could not be installed"),
+        }
+        match &environment.schemathesis {
+            Some(program) => report.step(only, "openapi", || drive::openapi(program, &binary()?)),
+            None => report.skip("openapi", "Schemathesis could not be installed"),
         }
         match &environment.trackers {
             Some(pythons) => report.step(only, "trackers", || drive::trackers(pythons, &binary()?)),

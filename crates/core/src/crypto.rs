@@ -241,6 +241,33 @@ pub fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
         .is_ok()
 }
 
+/// A key that signs with ECDSA on P-256 over SHA-256 (FIPS 186-4): for peers that check signatures against X.509 certificates.
+pub struct EcdsaKey(signature::EcdsaKeyPair);
+
+impl EcdsaKey {
+    /// The key in a PKCS #8 document, DER.
+    pub fn from_pkcs8(document: &[u8]) -> Result<EcdsaKey> {
+        let random = ring::rand::SystemRandom::new();
+        signature::EcdsaKeyPair::from_pkcs8(&signature::ECDSA_P256_SHA256_ASN1_SIGNING, document, &random)
+            .map(EcdsaKey)
+            .map_err(|_| Error::invalid("that is not a P-256 key in PKCS #8"))
+    }
+
+    /// Signs `message`; the signature in DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        self.0
+            .sign(&ring::rand::SystemRandom::new(), message)
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| Error::internal("a signature could not be made"))
+    }
+}
+
+impl std::fmt::Debug for EcdsaKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EcdsaKey(..)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

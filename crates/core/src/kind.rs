@@ -87,6 +87,8 @@ numbered! {
         AuthorizationCode = 62,
         /// A code pair by which a program without a browser is let in.
         DeviceCode = 63,
+        /// A system that is told of erasures, rectifications and restrictions.
+        Recipient = 64,
         /// A workspace of experiments and models.
         Workspace = 70,
         /// Runs that are compared together.

@@ -113,6 +113,7 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::OAuthGrant => Ops::<kinds::OAuthGrant>::INSTANCE,
         Kind::AuthorizationCode => Ops::<kinds::AuthorizationCode>::INSTANCE,
         Kind::DeviceCode => Ops::<kinds::DeviceCode>::INSTANCE,
+        Kind::Recipient => Ops::<kinds::Recipient>::INSTANCE,
         Kind::Workspace => Ops::<kinds::Workspace>::INSTANCE,
         Kind::Experiment => Ops::<kinds::Experiment>::INSTANCE,
         Kind::Run => Ops::<kinds::Run>::INSTANCE,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use requests::{
-    PlanDifferenceReport, RequestCommentReport, RequestHistoryReport, RequestPage, RequestPlanReport,
-    RequestReport, RequestStatusReport,
+    DeliveryReport, DestinationReport, PlanDifferenceReport, RequestCommentReport, RequestHistoryReport,
+    RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
 };
 
 /// A person, as the staff and the person themselves see them.

@@ -142,6 +142,11 @@ impl Outgoing {
         self::body(accepted(response)?, most).await
     }
 
+    /// Succeeds when this address may be called; names are looked at again when it is. Errors as for [`Outgoing::get`].
+    pub fn check(&self, address: &str) -> Result<()> {
+        self.checked(address).map(|_| ())
+    }
+
     fn client(&self) -> Result<&reqwest::Client> {
         self.http.as_ref().ok_or_else(|| {
             Error::invalid("this server makes no outgoing calls")

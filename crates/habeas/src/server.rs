@@ -18,6 +18,7 @@ use habeas_rights::{Rights, Worker};
 use habeas_store::Store;
 use habeas_wire::App;
 use habeas_wire::custom_vision::limits::Limits;
+use habeas_wire::opendsr::ProcessorSource;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -90,6 +91,10 @@ impl Server {
                 .map(|address| address.trim_end_matches('/').into()),
             tls: settings.tls(),
             decoding: Arc::new(Semaphore::new(DECODING)),
+            processor: Arc::new({
+                let settings = settings.clone();
+                ProcessorSource::new(move || tls::processor(&settings))
+            }),
         };
         let router = router(&app, settings);
         let worker = Arc::new(Worker::new(rights.clone()));
@@ -107,6 +112,16 @@ impl Server {
             async move {
                 tokio::select! {
                     () = worker.run() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        work.spawn({
+            let (app, stop) = (app.clone(), stop.clone());
+            // What a far end keeps waiting is tried again at the next start.
+            async move {
+                tokio::select! {
+                    () = habeas_wire::delivery::run(app) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -201,6 +216,8 @@ fn router(app: &App, settings: &Settings) -> Router {
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
+        .merge(habeas_wire::opendsr::router().with_state(app.clone()))
+        .merge(habeas_wire::graph::router().with_state(app.clone()))
         .merge(habeas_portal::router(app.rights.clone(), settings.tls(), thumbnail, base))
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(
             settings.upload_timeout_seconds.unwrap_or(60),

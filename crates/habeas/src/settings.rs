@@ -128,6 +128,15 @@ settings! {
         /// TOML file of the issuers with which persons may sign in; it holds client secrets: readable by its owner only
         #[arg(long, env = "HABEAS_OIDC_FILE", value_name = "FILE")]
         oidc_file: PathBuf,
+        /// Folder below which archives may be written for other systems (Microsoft Graph's exportPersonalData)
+        #[arg(long, env = "HABEAS_EXPORT_FOLDER", value_name = "DIR")]
+        export_folder: PathBuf,
+        /// PEM file of the certificate chain (P-256) against which OpenDSR's signatures are checked
+        #[arg(long, env = "HABEAS_OPENDSR_CERTIFICATE", value_name = "FILE", requires = "opendsr_key")]
+        opendsr_certificate: PathBuf,
+        /// PEM file of that certificate's private key
+        #[arg(long, env = "HABEAS_OPENDSR_KEY", value_name = "FILE", requires = "opendsr_certificate")]
+        opendsr_key: PathBuf,
         /// Laws and their times to answer requests, the usual one first (`gdpr = 1 month + 2 months, ccpa = 45 days + 45 days` if not given)
         #[arg(long, env = "HABEAS_REQUEST_REGIMES", value_name = "NAME = ANSWER + EXTENSION,...")]
         request_regimes: String,
@@ -267,6 +276,7 @@ impl Settings {
             undo_days,
             mailer: Some(Mailer::Outbox(folder)),
             address: address.trim_end_matches('/').to_owned(),
+            export_folder: self.export_folder.clone(),
         })
     }
 

@@ -11,6 +11,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::settings::Settings;
+use habeas_core::Error;
+use habeas_core::crypto::EcdsaKey;
+use habeas_wire::opendsr::Processor;
 
 /// Names that the development certificate is good for. The wildcard is for clients that build host names for blobs themselves.
 const NAMES: &[&str] = &["localhost", "127.0.0.1", "::1", "*.blob.localhost", "*.localhost"];
@@ -47,9 +50,48 @@ pub(crate) fn acceptor(settings: &Settings) -> anyhow::Result<Tls> {
     Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), authority })
 }
 
+/// What signs OpenDSR's answers: the operator's certificate, or one of a development authority, which is made if it is not there.
+pub(crate) fn processor(settings: &Settings) -> habeas_core::Result<Processor> {
+    let domain = domain(settings);
+    let own = settings.opendsr_certificate.clone().zip(settings.opendsr_key.clone());
+    let (certificate, key) = match own {
+        Some(own) => own,
+        None => {
+            let folder = settings.data().join("opendsr");
+            if !folder.join("server.pem").exists() {
+                let made = make_for(&folder, std::slice::from_ref(&domain));
+                made.map_err(|_| {
+                    Error::unavailable("the certificate of OpenDSR cannot be made").at(&folder)
+                })?;
+            }
+            (folder.join("server.pem"), folder.join("server.key"))
+        }
+    };
+    let unreadable = || Error::unavailable("the certificate of OpenDSR cannot be read").at(&certificate);
+    let document = PrivateKeyDer::from_pem_file(&key).map_err(|_| unreadable())?;
+    let key = EcdsaKey::from_pkcs8(document.secret_der())?;
+    let certificate = std::fs::read_to_string(&certificate).map_err(|_| unreadable())?;
+    Ok(Processor { domain, certificate, key })
+}
+
+/// The host under which the server is known.
+fn domain(settings: &Settings) -> String {
+    let address = settings.public_address.as_deref().unwrap_or("http://localhost");
+    let authority = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host.to_owned(),
+        _ => authority.to_owned(),
+    }
+}
+
 /// Makes the authority and a certificate by it. The authority's private key is not kept: nobody can misuse it, and a new
 /// certificate comes with a new authority (delete the folder).
 fn make(folder: &Path) -> anyhow::Result<()> {
+    make_for(folder, &NAMES.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+}
+
+fn make_for(folder: &Path, names: &[String]) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let authority_key = KeyPair::generate()?;
@@ -60,7 +102,7 @@ fn make(folder: &Path) -> anyhow::Result<()> {
     let authority_certificate = authority.self_signed(&authority_key)?;
     let issuer = Issuer::new(authority, authority_key);
     let server_key = KeyPair::generate()?;
-    let mut server = CertificateParams::new(NAMES.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
+    let mut server = CertificateParams::new(names)?;
     server.distinguished_name.push(DnType::CommonName, "Habeas development server");
     server.use_authority_key_identifier_extension = true;
     let server_certificate = server.signed_by(&server_key, &issuer)?;

@@ -153,6 +153,11 @@ impl Models {
         self.inner.options.training
     }
 
+    /// Returns when a task was enqueued since it returned last.
+    pub async fn woken_for_outgoing(&self) {
+        self.inner.wake_outgoing.notified().await;
+    }
+
     /// Wakes the workers of the long lane and of outgoing calls: a task was enqueued.
     pub fn wake(&self) {
         self.inner.wake.notify_one();

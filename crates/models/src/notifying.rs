@@ -78,7 +78,7 @@ fn enqueue(tx: &mut Tx<'_>, project: &Node<ProjectDoc>, event: &str, content: &V
 
 impl Models {
     /// Sends the message of a claimed task and ends the task, or puts it back.
-    pub(crate) async fn run_notifying(&self, task: &TaskRow) -> Result<()> {
+    pub async fn run_notifying(&self, task: &TaskRow) -> Result<()> {
         let NotifyTask { project, message } = NotifyTask::deserialize(&task.payload)?;
         let result = self.notify(project, &message).await;
         self.end_task(task, result, |_, _| Ok(())).await

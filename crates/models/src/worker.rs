@@ -1,11 +1,10 @@
-//! The workers of the long lane, one training, unlearning, export or import at a time, and of outgoing calls, beside the prompt tasks.
+//! The worker of the long lane: one training, unlearning, export or import at a time, beside the prompt tasks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use habeas_core::{Error, ErrorKind, Result};
 use habeas_store::{Lane, TaskKind, TaskRow, TaskState, Tx};
-use tokio::sync::Notify;
 
 use crate::Models;
 
@@ -14,7 +13,7 @@ const ATTEMPTS: u32 = 5;
 /// The longest time between two looks for due tasks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs the tasks of the long lane, and beside them the outgoing calls: a far end that is slow to answer keeps no training waiting.
+/// Runs the tasks of the long lane.
 #[derive(Debug)]
 pub struct ModelWorker {
     models: Models,
@@ -29,19 +28,14 @@ impl ModelWorker {
 
     /// Works until [`ModelWorker::stop`].
     pub async fn run(&self) {
-        let inner = &self.models.inner;
-        tokio::join!(self.work(Lane::Long, &inner.wake), self.work(Lane::Outgoing, &inner.wake_outgoing));
-    }
-
-    async fn work(&self, lane: Lane, wake: &Notify) {
         while !self.stopping.load(Ordering::SeqCst) {
-            match self.models.run_due(lane).await {
+            match self.models.run_due().await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, ?lane, "a task failed"),
+                Err(error) => tracing::warn!(%error, "a task failed"),
             }
             // Whichever comes first: an enqueued task, or the time to look for due ones.
-            let _ = tokio::time::timeout(PAUSE, wake.notified()).await;
+            let _ = tokio::time::timeout(PAUSE, self.models.inner.wake.notified()).await;
         }
     }
 
@@ -53,16 +47,16 @@ impl ModelWorker {
 }
 
 impl Models {
-    /// Runs the next due task of a lane; false when there is none.
-    async fn run_due(&self, lane: Lane) -> Result<bool> {
-        let claimed = self.store().write(move |tx| tx.claim_next(lane)).await?;
+    /// Runs the next due task; false when there is none.
+    async fn run_due(&self) -> Result<bool> {
+        let claimed = self.store().write(|tx| tx.claim_next(Lane::Long)).await?;
         let Some(task) = claimed else { return Ok(false) };
         self.run_task(&task).await.map(|()| true)
     }
 
     /// Runs due tasks until none is left: what a command line without a server does, and tests.
     pub async fn run_all_due(&self) -> Result<()> {
-        while self.run_due(Lane::Long).await? || self.run_due(Lane::Outgoing).await? {}
+        while self.run_due().await? {}
         Ok(())
     }
 
@@ -115,7 +109,6 @@ impl Models {
         match task.kind {
             TaskKind::Train => self.run_training(task).await,
             TaskKind::Forget => self.run_forgetting(task).await,
-            TaskKind::Notify => self.run_notifying(task).await,
             TaskKind::ImportProject => self.run_importing(task).await,
             TaskKind::ExportModel => self.run_exporting(task).await,
             kind => Err(Error::internal(format!("{kind:?} is not a task of models"))),

@@ -1,12 +1,14 @@
 //! What Article 15(1) of the GDPR asks to be told, from the data map and from what happened.
 
-use habeas_core::kinds::{Project, ProjectDoc, Telemetry, TelemetryDoc};
+use habeas_core::kinds::{CaseFile, DeliveryState, Project, ProjectDoc, Recipient, Telemetry, TelemetryDoc};
 use habeas_core::report::HoldingsReport;
 use habeas_core::{Id, Kind, Result, registry};
 use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
 use crate::holdings::{kind_name, personal_kinds, role_title};
+use crate::recipients::NOTIFIED;
+use crate::requests;
 
 /// Resources read at a time.
 const PAGE: u32 = 100;
@@ -22,6 +24,12 @@ pub(crate) struct Recipients {
     members: Vec<(Id, &'static str, Id)>,
     /// When staff looked, and what they did.
     staff: Vec<(String, String)>,
+    /// Systems that receive data from here, by name, and since when.
+    systems: Vec<(String, String)>,
+    /// Where archives of everything were sent, and when they arrived.
+    archives: Vec<(String, String)>,
+    /// Systems that were told of a request of the person's, the request, and when.
+    notices: Vec<(String, Id, String)>,
 }
 
 impl Recipients {
@@ -57,7 +65,34 @@ impl Recipients {
             recipients.staff.extend(staff.map(|entry| (entry.at.rfc3339(), entry.operation)));
         }
         recipients.staff.sort_unstable();
+        recipients.note_systems(tx, person)?;
         Ok(recipients)
+    }
+
+    fn note_systems(&mut self, tx: &mut Tx<'_>, person: Id) -> Result<()> {
+        let systems = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
+        self.systems =
+            systems.iter().map(|system| (system.doc.name.clone(), system.created_at.rfc3339())).collect();
+        for request in requests::of_person(tx, person)? {
+            for entry in request.doc.history.iter().filter(|entry| entry.event == NOTIFIED) {
+                let system = systems.iter().find(|system| Some(system.id) == entry.by);
+                let name = match (system, entry.by) {
+                    (Some(system), _) => system.doc.name.clone(),
+                    // Its registration has ended since.
+                    (None, by) => by.unwrap_or(Id::NIL).to_string(),
+                };
+                self.notices.push((name, request.id, entry.at.rfc3339()));
+            }
+        }
+        for file in tx.children::<CaseFile>(person, Page::ALL)? {
+            if let Some(sent) = file.doc.destination
+                && sent.state == DeliveryState::Done
+            {
+                let at = sent.ended_at.unwrap_or(file.updated_at);
+                self.archives.push((sent.place().to_owned(), at.rfc3339()));
+            }
+        }
+        Ok(())
     }
 
     fn note_addresses(&mut self, project: Id, doc: Option<&ProjectDoc>) {
@@ -82,7 +117,15 @@ impl Recipients {
             self.members.iter().map(|(id, role, place)| format!("the person {id}, as {role} of {place}"));
         let staff =
             self.staff.iter().map(|(at, operation)| format!("staff of this server: {operation}, {at}"));
-        addresses.chain(members).chain(staff).collect()
+        let systems =
+            self.systems.iter().map(|(name, since)| format!("{name}, which receives data since {since}"));
+        let archives =
+            self.archives.iter().map(|(place, at)| format!("{place}, an archive of everything, {at}"));
+        let notices = self
+            .notices
+            .iter()
+            .map(|(name, request, at)| format!("{name}, told that request {request} was completed, {at}"));
+        addresses.chain(members).chain(staff).chain(systems).chain(archives).chain(notices).collect()
     }
 
     fn json(&self) -> Value {
@@ -95,6 +138,15 @@ impl Recipients {
                 .collect::<Vec<_>>(),
             "staff": self.staff.iter()
                 .map(|(at, operation)| json!({ "minute": at, "operation": operation }))
+                .collect::<Vec<_>>(),
+            "systems": self.systems.iter()
+                .map(|(name, since)| json!({ "name": name, "since": since }))
+                .collect::<Vec<_>>(),
+            "archives": self.archives.iter()
+                .map(|(place, at)| json!({ "sentTo": place, "at": at }))
+                .collect::<Vec<_>>(),
+            "notices": self.notices.iter()
+                .map(|(name, request, at)| json!({ "to": name, "request": request, "at": at }))
                 .collect::<Vec<_>>(),
         })
     }

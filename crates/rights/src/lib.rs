@@ -6,12 +6,14 @@
 mod archive;
 mod article_15;
 mod crate_metadata;
+mod delivering;
 mod erasure;
 mod exports;
 mod holdings;
 pub mod pieces;
 mod plan;
 mod receipts;
+mod recipients;
 mod requests;
 mod verify;
 mod worker;
@@ -26,8 +28,10 @@ use habeas_store::Store;
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
+pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use recipients::NewRecipient;
 pub use requests::{
     FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };

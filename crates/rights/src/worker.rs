@@ -93,8 +93,9 @@ impl Rights {
             | TaskKind::Forget
             | TaskKind::ExportModel
             | TaskKind::ImportProject
-            | TaskKind::Notify => {
-                Err(Error::internal("a task of the long lane was claimed by the prompt one"))
+            | TaskKind::Notify
+            | TaskKind::Deliver => {
+                Err(Error::internal("a task of another lane was claimed by the prompt one"))
             }
         }
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })

@@ -92,7 +92,8 @@ impl Store {
             | TaskKind::Forget
             | TaskKind::ExportModel
             | TaskKind::ImportProject
-            | TaskKind::Notify => {
+            | TaskKind::Notify
+            | TaskKind::Deliver => {
                 Err(Error::internal(format!("{:?} is not a task of the store's own", task.kind)))
             }
         }

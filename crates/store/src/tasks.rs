@@ -34,6 +34,8 @@ pub enum TaskKind {
     ImportProject = 103,
     /// Tell a holder's own address that a training or an export ended.
     Notify = 104,
+    /// Send something to another system.
+    Deliver = 105,
 }
 
 /// Who runs a kind of task: what takes minutes must not keep an erasure waiting.
@@ -43,7 +45,7 @@ pub enum Lane {
     Prompt,
     /// Training and what belongs to it: numbers from 100.
     Long,
-    /// Calls to addresses that clients name, which may keep whoever calls waiting.
+    /// Calls to addresses that clients name, which may keep whoever calls waiting: numbers from 104.
     Outgoing,
 }
 
@@ -62,14 +64,15 @@ impl TaskKind {
         TaskKind::ExportModel,
         TaskKind::ImportProject,
         TaskKind::Notify,
+        TaskKind::Deliver,
     ];
 
     /// Who runs it.
     pub const fn lane(self) -> Lane {
-        match self {
-            TaskKind::Notify => Lane::Outgoing,
-            kind if (kind as i16) < LONG => Lane::Prompt,
-            _ => Lane::Long,
+        match self as i16 {
+            OUTGOING.. => Lane::Outgoing,
+            LONG.. => Lane::Long,
+            _ => Lane::Prompt,
         }
     }
 
@@ -141,6 +144,8 @@ pub struct TaskRow {
 
 /// The first number of the long lane.
 const LONG: i16 = 100;
+/// The first number of the lane of outgoing calls.
+const OUTGOING: i16 = 104;
 
 /// How long a worker may have a task before another may take it, in microseconds.
 pub const LEASE: i64 = 60_000_000;
@@ -254,18 +259,17 @@ impl Tx<'_> {
     /// Takes the next due task of a lane for [`LEASE`]; none when nothing is due.
     pub fn claim_next(&mut self, lane: Lane) -> Result<Option<TaskRow>> {
         let now = self.now;
-        let outgoing = TaskKind::Notify.number();
-        let (from, to, without) = match lane {
-            Lane::Prompt => (0, LONG, outgoing),
-            Lane::Long => (LONG, i16::MAX, outgoing),
-            Lane::Outgoing => (outgoing, outgoing + 1, 0),
+        let (from, to) = match lane {
+            Lane::Prompt => (0, LONG),
+            Lane::Long => (LONG, OUTGOING),
+            Lane::Outgoing => (OUTGOING, i16::MAX),
         };
         let rows = self.query(
             select_tasks!(
                 "WHERE ((state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1))
-                 AND kind >= ?2 AND kind < ?3 AND kind <> ?4 ORDER BY run_after, id LIMIT 1"
+                 AND kind >= ?2 AND kind < ?3 ORDER BY run_after, id LIMIT 1"
             ),
-            &[now.into(), from.into(), to.into(), without.into()],
+            &[now.into(), from.into(), to.into()],
         )?;
         self.take(&rows)
     }

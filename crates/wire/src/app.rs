@@ -8,6 +8,7 @@ use habeas_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::custom_vision::limits::Limits;
+use crate::opendsr::ProcessorSource;
 
 /// The services behind the protocols. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct App {
     pub tls: bool,
     /// How many images are decoded at a time: each may take some 430 MB.
     pub decoding: Arc<Semaphore>,
+    /// What signs answers of OpenDSR.
+    pub processor: Arc<ProcessorSource>,
 }
 
 impl App {

@@ -8,6 +8,7 @@ mod installation;
 mod learning;
 mod model_registry;
 mod predictions;
+mod recipients;
 mod requests;
 mod rights;
 mod sign_in;
@@ -36,9 +37,10 @@ pub use predictions::{
     PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion, SuggestionDoc,
     scored_json, uncertainty,
 };
+pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
-    CaseFile, CaseFileDoc, PlannedErasure, PlannedKind, REQUEST_DAYS, Request, RequestComment, RequestDoc,
-    RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
+    Request, RequestComment, RequestDoc, RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use sign_in::{

@@ -104,6 +104,9 @@ pub struct RequestDoc {
     pub reminded: bool,
     /// When it is to be looked at again.
     pub wake_at: Option<Timestamp>,
+    /// Addresses of the controller that passed the request on, which is told of every change.
+    #[serde(default)]
+    pub callbacks: Vec<String>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistory>,
 }
@@ -156,6 +159,7 @@ impl DataKind for Request {
             denial: Some(DenialReason::Other),
             reminded: true,
             wake_at: Some(Timestamp(0)),
+            callbacks: vec!["https://controller.example.org/callbacks".into()],
             history: vec![RequestHistory { at: Timestamp(0), event: "verified".into(), by: Some(Id::NIL) }],
         }
     }
@@ -202,6 +206,7 @@ impl DataKind for Request {
             denial,
             reminded,
             wake_at,
+            callbacks,
             history,
         } = doc;
         let technical = FieldClass::Technical;
@@ -240,6 +245,12 @@ impl DataKind for Request {
         map.field(denial, "denial", technical, "why it was refused");
         map.field(reminded, "reminded", technical, "so that the staff is reminded once");
         map.field(wake_at, "wake_at", technical, "when it is looked at again");
+        map.field(
+            callbacks,
+            "callbacks",
+            technical,
+            "where the controller that passed it on is told of changes",
+        );
         map.field(history, "history", technical, "what happened, when, by the random id of whom");
     }
 
@@ -292,7 +303,48 @@ pub struct RequestComment {
     pub answer: bool,
 }
 
-/// What was said in a request. It is the person's, and goes with them.
+/// How far an archive has come on its way to another system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeliveryState {
+    /// To be sent once it is written, or being sent.
+    Waiting,
+    /// It has arrived.
+    Done,
+    /// Given up.
+    Failed,
+}
+
+impl DeliveryState {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DeliveryState::Waiting => "waiting",
+            DeliveryState::Done => "delivered",
+            DeliveryState::Failed => "failed",
+        }
+    }
+}
+
+/// Where the archive that answers a request is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveDelivery {
+    /// The address of a blob, with its permission until it has arrived or was given up, or of a folder.
+    pub location: String,
+    /// How far it has come.
+    pub state: DeliveryState,
+    /// When it had arrived or was given up.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl ArchiveDelivery {
+    /// The address without its permission.
+    pub fn place(&self) -> &str {
+        self.location.split(['?', '#']).next().unwrap_or_default()
+    }
+}
+
+/// What was said in a request, and where its answer went. It is the person's, and goes with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseFileDoc {
     /// The request.
@@ -303,6 +355,9 @@ pub struct CaseFileDoc {
     pub code_until: Option<Timestamp>,
     /// Notes and answers, oldest first.
     pub comments: Vec<RequestComment>,
+    /// Where the archive is to be sent, if it is not to be fetched.
+    #[serde(default)]
+    pub destination: Option<ArchiveDelivery>,
 }
 
 /// [`Kind::CaseFile`].
@@ -333,6 +388,11 @@ impl DataKind for CaseFile {
                 text: "Called back.".into(),
                 answer: false,
             }],
+            destination: Some(ArchiveDelivery {
+                location: "https://account.blob.example.org/container/archive.zip".into(),
+                state: DeliveryState::Done,
+                ended_at: Some(Timestamp(0)),
+            }),
         }
     }
 
@@ -343,7 +403,7 @@ impl DataKind for CaseFile {
     fn attrs(_doc: &CaseFileDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &CaseFileDoc, map: &mut DataMap) {
-        let CaseFileDoc { request, code_mac, code_until, comments } = doc;
+        let CaseFileDoc { request, code_mac, code_until, comments, destination } = doc;
         map.field(request, "request", FieldClass::Technical, "random id of the request");
         map.field(
             code_mac,
@@ -353,11 +413,19 @@ impl DataKind for CaseFile {
         );
         map.field(code_until, "code_until", FieldClass::Technical, "until when the code is good");
         map.field(comments, "comments", FieldClass::Personal, "what the staff noted and answered");
+        map.field(
+            destination,
+            "destination",
+            FieldClass::Content,
+            "where the archive was sent, so that the person can be told",
+        );
     }
 
     fn view(node: &Node<CaseFileDoc>) -> View {
         node.doc.comments.iter().fold(
-            View::new(format!("Request {}", node.doc.request)).fact("Since", node.created_at),
+            View::new(format!("Request {}", node.doc.request))
+                .fact("Since", node.created_at)
+                .optional("Archive sent to", node.doc.destination.as_ref().map(ArchiveDelivery::place)),
             |view, comment| view.fact(if comment.answer { "Answer" } else { "Note" }, &comment.text),
         )
     }
@@ -370,6 +438,18 @@ impl DataKind for CaseFile {
                 "rights/case-files.csv",
                 &["request", "at", "sort", "text"],
                 &[request.clone(), comment.at.rfc3339(), sort.into(), comment.text.clone()],
+            )?;
+        }
+        if let Some(destination) = &node.doc.destination {
+            out.row(
+                "rights/archives-sent.csv",
+                &["request", "to", "state", "at"],
+                &[
+                    request,
+                    destination.place().to_owned(),
+                    destination.state.name().to_owned(),
+                    destination.ended_at.map(Timestamp::rfc3339).unwrap_or_default(),
+                ],
             )?;
         }
         Ok(())

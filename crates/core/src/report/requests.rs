@@ -66,10 +66,46 @@ pub struct RequestReport {
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denial: Option<DenialReason>,
+    /// Where the archive is sent, if it is not to be fetched; gone with the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<DestinationReport>,
     /// Notes and answers, oldest first; gone with the person.
     pub comments: Vec<RequestCommentReport>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistoryReport>,
+}
+
+/// Where the archive that answers a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationReport {
+    /// The address, without its permission.
+    pub location: String,
+    /// `waiting`, `delivered` or `failed`.
+    pub state: String,
+    /// When it had arrived or was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// Something that is sent to another system because of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryReport {
+    /// `archive`, `notice` (to a recipient) or `callback` (to the controller that passed the request on).
+    pub what: String,
+    /// The recipient of a notice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// `waiting`, `running`, `delivered` or `failed`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// When it was tried last, or enqueued.
+    pub updated: String,
 }
 
 /// A note on a request, or an answer to the person.

@@ -8,8 +8,9 @@ use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{Removed, TaskKind, Tx};
 
 use super::Case;
-use super::intake::{Origin, create, require_fresh};
+use super::intake::{Origin, create, destination, require_fresh};
 use super::mail::{Letter, enqueue};
+use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off};
 use crate::exports::order;
 use crate::{Rights, plan};
@@ -241,7 +242,10 @@ pub(crate) fn archive_finished(tx: &mut Tx<'_>, request: Option<Id>, receipt: Id
     }
     case.node.doc.receipt = Some(receipt);
     case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
-    enqueue(case.tx, request, Letter::Ready)?;
+    match destination(case.tx, &case.node.doc)? {
+        Some(_) => Delivery::Archive { request }.enqueue(case.tx)?,
+        None => enqueue(case.tx, request, Letter::Ready)?,
+    }
     case.save()
 }
 

@@ -2,7 +2,9 @@
 
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{CaseFile, CaseFileDoc, Person, Request, RequestDoc, RequestHistory};
+use habeas_core::kinds::{
+    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, Person, Request, RequestDoc, RequestHistory,
+};
 use habeas_core::report::{RequestReport, RequestStatusReport};
 use habeas_core::requests::{Channel, Gate, IdentityCheck, RequestEvent, RequestState, RequestType};
 use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, fault, time};
@@ -16,6 +18,8 @@ use crate::erasure::{CONFIRMATION_HINT, called};
 /// A request to be taken in.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
+    /// The id that another system has given it; a new one if none is given.
+    pub id: Option<Id>,
     /// What is asked for.
     pub asked: RequestType,
     /// Whose data it is about.
@@ -30,6 +34,10 @@ pub struct NewRequest {
     pub identity: Option<IdentityCheck>,
     /// For a person's own erasure: their e-mail address, typed.
     pub confirm: Option<String>,
+    /// Addresses of the system that passed it on, which is told of every change.
+    pub callbacks: Vec<String>,
+    /// Where the archive is to be sent when it is written: the address of a blob, or a folder that the operator allows.
+    pub destination: Option<String>,
 }
 
 /// What a request is made of besides what is asked for.
@@ -67,6 +75,9 @@ impl Rights {
             return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`")
                 .hint("leave it out, and a one-time code is sent"));
         }
+        if let Some(location) = &new.destination {
+            self.check_destination(location)?;
+        }
         let regime = self.requests.deadlines.regime(new.regime.as_deref())?;
         let origin = Origin {
             channel: if own { Channel::SelfService } else { new.channel },
@@ -77,7 +88,8 @@ impl Rights {
             due_at: self.requests.deadlines.due(regime, received_at, false)?,
         };
         let identity = if own { Some(IdentityCheck::SignIn) } else { new.identity };
-        let (by, id, salt) = (actor.reference(), self.store.ambient().new_id(), self.salt());
+        let id = new.id.unwrap_or_else(|| self.store.ambient().new_id());
+        let (by, salt) = (actor.reference(), self.salt());
         let rights = self.clone();
         let report = self
             .store
@@ -90,8 +102,15 @@ impl Rights {
                     return Err(Error::invalid("the confirmation is not the person's e-mail address")
                         .hint(CONFIRMATION_HINT));
                 }
-                let node = create(tx, id, new.asked, &origin)?;
+                if tx.position(id)?.is_some() {
+                    return Err(Error::conflict("there is a request with this id already"));
+                }
+                let mut node = create(tx, id, new.asked, &origin)?;
+                node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
+                if let Some(location) = &new.destination {
+                    case.send_archive_to(location)?;
+                }
                 match identity {
                     Some(check) => rights.verified(&mut case, check, Some(by), salt)?,
                     None => case.send_code(Some(by))?,
@@ -241,25 +260,34 @@ pub(super) fn create(
         denial: None,
         reminded: false,
         wake_at: Some(verify_until),
+        callbacks: Vec::new(),
         history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
     };
     let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;
     if let (Some(person), Some(file)) = (origin.subject, case_file) {
         tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
         tx.mention(id, person, MentionRole::Subject)?;
-        let doc = CaseFileDoc { request: id, code_mac: None, code_until: None, comments: Vec::new() };
+        let doc = CaseFileDoc {
+            request: id,
+            code_mac: None,
+            code_until: None,
+            comments: Vec::new(),
+            destination: None,
+        };
         tx.create::<CaseFile>(New::under(person, file, doc))?;
     }
     Ok(node)
 }
 
-/// The open, verified request of the same person that asks the same.
+/// The open, verified request of the same person that asks the same, for the same place.
 fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Option<Id>> {
+    let place = destination(tx, &node.doc)?.map(|destination| destination.location);
     for other in super::queue::of_person(tx, person)? {
         if other.id != node.id
             && other.doc.asked == node.doc.asked
             && other.doc.state.is_open()
             && other.doc.verified_by.is_some()
+            && destination(tx, &other.doc)?.map(|destination| destination.location) == place
         {
             return Ok(Some(other.id));
         }
@@ -267,7 +295,24 @@ fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Opt
     Ok(None)
 }
 
+/// Where the archive that answers a request is to be sent, if anywhere.
+pub(super) fn destination(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<ArchiveDelivery>> {
+    let Some(file) = doc.case_file else { return Ok(None) };
+    Ok(tx.get::<CaseFile>(file)?.and_then(|file| file.doc.destination))
+}
+
 impl Case<'_, '_> {
+    fn send_archive_to(&mut self, location: &str) -> Result<()> {
+        let file = match self.node.doc.case_file {
+            Some(file) => self.tx.get::<CaseFile>(file)?,
+            None => None,
+        };
+        let mut file = file.ok_or_else(|| Error::internal("a request has no case file"))?;
+        let (location, state) = (location.to_owned(), DeliveryState::Waiting);
+        file.doc.destination = Some(ArchiveDelivery { location, state, ended_at: None });
+        self.tx.update::<CaseFile>(&file).map(|_| ())
+    }
+
     /// Lets the worker send a code, if there is somebody to send it to; says that it was sent in either case.
     pub(super) fn send_code(&mut self, by: Option<Id>) -> Result<()> {
         self.node.doc.codes_sent += 1;

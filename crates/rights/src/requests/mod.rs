@@ -14,19 +14,24 @@ mod waking;
 
 use habeas_access::Actor;
 use habeas_core::kinds::{CaseFile, Request, RequestComment, RequestDoc, RequestHistory};
-use habeas_core::report::{RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport};
+use habeas_core::report::{
+    DestinationReport, RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport,
+};
 use habeas_core::requests::deadline::Deadlines;
-use habeas_core::requests::{RequestEvent, next};
-use habeas_core::{Error, Id, Node, Result, Timestamp, time};
+use habeas_core::requests::{RequestEvent, RequestState, next};
+use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
 use habeas_store::Tx;
 
 use crate::Rights;
+use crate::delivering::Delivery;
+use crate::recipients::enqueue_notices;
 
 pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::NewRequest;
 pub use mail::Mailer;
 pub use queue::RequestFilter;
+pub(crate) use queue::of_person;
 
 /// The longest time in which a person may change their mind, in days: it must end well within the month.
 pub const UNDO_DAYS: u32 = 14;
@@ -52,6 +57,8 @@ pub struct RequestOptions {
     pub mailer: Option<Mailer>,
     /// Where the portal is reached, for links in letters.
     pub address: String,
+    /// The folder of the server's machine below which archives may be written for other systems, if any.
+    pub export_folder: Option<std::path::PathBuf>,
 }
 
 /// A request in a transaction.
@@ -61,7 +68,7 @@ pub(crate) struct Case<'a, 't> {
 }
 
 impl<'a, 't> Case<'a, 't> {
-    fn open(tx: &'a mut Tx<'t>, id: Id) -> Result<Case<'a, 't>> {
+    pub(crate) fn open(tx: &'a mut Tx<'t>, id: Id) -> Result<Case<'a, 't>> {
         let node = tx.get::<Request>(id)?.ok_or_else(no_request)?;
         Ok(Case { tx, node })
     }
@@ -80,16 +87,28 @@ impl<'a, 't> Case<'a, 't> {
             let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
             self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
         }
+        self.tell_others()
+    }
+
+    /// Lets the controller that passed it on be told of the new state, and recipients of what was completed.
+    fn tell_others(&mut self) -> Result<()> {
+        let (request, doc) = (self.node.id, &self.node.doc);
+        for url in &doc.callbacks {
+            Delivery::Callback { request, url: url.clone() }.enqueue(self.tx)?;
+        }
+        if matches!(doc.state, RequestState::Completed | RequestState::CompletedWithHolds) {
+            enqueue_notices(self.tx, request, doc.asked)?;
+        }
         Ok(())
     }
 
-    fn note(&mut self, event: &str, by: Option<Id>) {
+    pub(crate) fn note(&mut self, event: &str, by: Option<Id>) {
         let at = self.tx.now();
         self.node.doc.history.push(RequestHistory { at, event: event.to_owned(), by });
     }
 
     /// Stores what happened, and lets the case file end with it.
-    fn save(&mut self) -> Result<()> {
+    pub(crate) fn save(&mut self) -> Result<()> {
         // The case file of a person who is being erased goes with them, and cannot be opened any more.
         if let (Some(end), Some(file)) = (self.node.expires_at, self.node.doc.case_file)
             && self.subject_is_active()?
@@ -168,6 +187,13 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
         receipt: text(doc.receipt),
         duplicate_of: text(doc.duplicate_of),
         denial: doc.denial,
+        destination: file.as_ref().and_then(|file| file.doc.destination.as_ref()).map(|destination| {
+            DestinationReport {
+                location: destination.place().to_owned(),
+                state: destination.state.name().to_owned(),
+                ended: destination.ended_at.map(Timestamp::rfc3339),
+            }
+        }),
         comments: file
             .into_iter()
             .flat_map(|file| file.doc.comments)
@@ -222,7 +248,11 @@ impl Rights {
             })
             .await?;
         match subject {
-            Some(subject) => self.authorise(actor, subject, operation).await,
+            Some(subject) => match self.authorise(actor, subject, operation).await {
+                // The person may have been erased meanwhile; to the staff the record is still there.
+                Err(error) if error.kind == ErrorKind::NotFound => self.require_staff(actor).await,
+                result => result,
+            },
             None => self.require_staff(actor).await,
         }
         .map_err(|error| error.conceal(no_request))?;

@@ -114,7 +114,7 @@ impl Rights {
 }
 
 /// The requests of a person, oldest first.
-pub(super) fn of_person(tx: &mut Tx<'_>, person: Id) -> Result<Vec<Node<RequestDoc>>> {
+pub(crate) fn of_person(tx: &mut Tx<'_>, person: Id) -> Result<Vec<Node<RequestDoc>>> {
     let mut requests = Vec::new();
     for mention in tx.mentions_of(person)? {
         if mention.kind == Kind::Request && mention.role == MentionRole::Subject {

@@ -135,8 +135,21 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     assert_eq!(status, 201, "{request}");
     let path = format!("/requests/{}/comments", request["id"].as_str().unwrap());
     assert_eq!(deployment.operator("POST", &path, json!({ "text": marker("note") })).await.0, 201);
+    // An archive that is to go where nobody is: it waits, and its place is known.
+    let token = deployment.token(&someone).await;
+    let location = format!("https://{}.invalid/archive.zip?sig=1", marker("place"));
+    let export = Request::post(format!("/v1.0/users/{}/exportPersonalData", someone.id))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::from(json!({ "storageLocation": location }).to_string()))
+        .unwrap();
+    assert_eq!(deployment.send(export).await.0, 202);
+    let path = format!("/persons/{}/requests", someone.id);
+    while deployment.operator("GET", &path, json!(null)).await.1[0]["state"] != "completed" {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let mut markers: Vec<String> = [
         "note",
+        "place",
         "email",
         "name",
         "label",
@@ -189,6 +202,16 @@ pub(crate) async fn sign_in(deployment: &Deployment, email: &str, password: &str
     cookie.split(';').next().unwrap().to_owned()
 }
 
+/// A deployment that may call other systems.
+async fn open(database: Option<String>) -> Deployment {
+    Deployment::open_with(|settings| {
+        settings.database = database;
+        settings.fetch_urls = Some(true);
+    })
+    .await
+    .unwrap()
+}
+
 fn seed() -> String {
     use habeas_core::Random as _;
     let mut bytes = [0; 8];
@@ -200,7 +223,7 @@ fn seed() -> String {
 async fn nothing_of_an_erased_person_is_left_anywhere() {
     let _lock = exclusively().await;
     for database in engines() {
-        let mut deployment = Deployment::open(database).await;
+        let mut deployment = open(database).await;
         let canary = plant(&deployment, &seed()).await;
         let neighbour = plant(&deployment, &seed()).await;
         let store = deployment.server().app().store().clone();
@@ -281,7 +304,7 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
 async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
     let _lock = exclusively().await;
     for database in engines() {
-        let deployment = Deployment::open(database).await;
+        let deployment = open(database).await;
         for (protection, complaint) in [
             ("shred", "was not overwritten"),
             ("delete", "rows are left"),
@@ -314,7 +337,7 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
 async fn without_sealing_rows_and_files_are_found_and_then_gone() {
     let _lock = exclusively().await;
     fault::switch_off(&["sealing"]);
-    let deployment = Deployment::open(None).await;
+    let deployment = open(None).await;
     let store = deployment.server().app().store().clone();
     let canary = plant(&deployment, &seed()).await;
     let hits = scan::on_disk(deployment.folder.path(), &canary.markers);

@@ -70,6 +70,7 @@ async fn every_privacy_operation_refuses_strangers() {
                     path if path.ends_with("/role") => json!({ "role": "administrator", "granted": true }),
                     path if path.ends_with("/password") => json!({ "password": "0123456789ab" }),
                     path if path.contains("/members/") => json!({ "role": "reader" }),
+                    "/recipients" => json!({ "name": "x", "url": "https://example.org/" }),
                     path if path.ends_with("/applications") => json!({ "name": "x" }),
                     "/persons/{person}/requests" => json!({ "type": "access" }),
                     path if path.ends_with("/confirm-identity") => json!({ "identity": "known" }),

@@ -1,20 +1,15 @@
 //! Programs are let in by the OAuth 2.0 server, persons sign in with an external issuer, and neither gets more than they should.
 
-use std::sync::{Arc, Mutex};
-
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Request, StatusCode};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::canary::sign_in;
 use crate::deployment::{Deployment, Someone, engines};
+use crate::issuer::{Issuer, Signer};
 
 /// What a browser or program gets: status, `Location`, `Set-Cookie`, body.
 struct Answer {
@@ -335,77 +330,6 @@ async fn the_server_describes_its_token_endpoints() {
     });
 }
 
-/// An issuer of identities in this process.
-#[derive(Clone)]
-struct Issuer {
-    address: String,
-    key: Arc<Ed25519KeyPair>,
-    /// What the next ID token says beside issuer and times.
-    claims: Arc<Mutex<Value>>,
-}
-
-impl Issuer {
-    async fn start() -> Issuer {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let document = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
-        let issuer = Issuer {
-            address: format!("http://{}", listener.local_addr().unwrap()),
-            key: Arc::new(Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap()),
-            claims: Arc::default(),
-        };
-        let router = Router::new()
-            .route("/.well-known/openid-configuration", get(describe))
-            .route("/keys", get(keys))
-            .route("/token", post(token))
-            .with_state(issuer.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        issuer
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&json!({ "alg": "EdDSA", "kid": "1" })), part(claims));
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes())))
-    }
-
-    /// Claims that are good now, with others in their place.
-    fn with(&self, changes: Value) -> Value {
-        let now = habeas_core::Ambient::system().now().seconds();
-        let mut claims = json!({
-            "iss": self.address, "aud": "habeas", "sub": "1", "exp": now + 300, "iat": now,
-            "email": "Person@example.org", "email_verified": true,
-        });
-        for (name, value) in changes.as_object().unwrap() {
-            claims[name] = value.clone();
-        }
-        claims
-    }
-}
-
-async fn describe(State(issuer): State<Issuer>) -> Json<Value> {
-    let at = |path: &str| format!("{}{path}", issuer.address);
-    Json(json!({
-        "issuer": issuer.address, "authorization_endpoint": at("/authorize"),
-        "token_endpoint": at("/token"), "jwks_uri": at("/keys"),
-    }))
-}
-
-async fn keys(State(issuer): State<Issuer>) -> Json<Value> {
-    let x = URL_SAFE_NO_PAD.encode(issuer.key.public_key().as_ref());
-    Json(json!({ "keys": [
-        { "kty": "unheard-of", "kid": "0" },
-        { "kty": "OKP", "crv": "Ed25519", "kid": "1", "alg": "EdDSA", "x": x },
-    ] }))
-}
-
-async fn token(State(issuer): State<Issuer>, body: String) -> Result<Json<Value>, StatusCode> {
-    if !body.contains("code=good") || !body.contains("code_verifier=") {
-        return Err(StatusCode::BAD_REQUEST);
-    }
-    let claims = issuer.claims.lock().unwrap().clone();
-    Ok(Json(json!({ "id_token": issuer.sign(&claims), "access_token": "x", "token_type": "Bearer" })))
-}
-
 async fn with_issuer(issuer: &Issuer, database: Option<String>) -> Deployment {
     Deployment::open_with(|settings| {
         let file = settings.data().parent().unwrap().join("oidc.toml");
@@ -426,7 +350,7 @@ async fn with_issuer(issuer: &Issuer, database: Option<String>) -> Deployment {
 async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
     let _lock = crate::canary::exclusively().await;
     for database in engines() {
-        let issuer = Issuer::start().await;
+        let issuer = Issuer::start(Signer::ed25519()).await;
         let deployment = with_issuer(&issuer, database).await;
         let person = deployment.person("person@example.org", "Person").await;
         let page = open(&deployment, "", "/sign-in?next=/device").await;
@@ -487,7 +411,7 @@ async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
     let _lock = crate::canary::exclusively().await;
-    let issuer = Issuer::start().await;
+    let issuer = Issuer::start(Signer::ed25519()).await;
     let deployment = with_issuer(&issuer, None).await;
     let person = deployment.person("person@example.org", "Person").await;
     let good = issuer.with(json!({ "aud": ["other", "api"] }));
@@ -504,7 +428,7 @@ async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
         assert_eq!(me(&deployment, &token).await.0, 401, "{changes}");
     }
     // Unsigned, signed by another, or of an algorithm that takes the public key for a secret.
-    let other = Issuer::start().await;
+    let other = Issuer::start(Signer::ed25519()).await;
     assert_eq!(me(&deployment, &other.sign(&good)).await.0, 401);
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     for algorithm in ["none", "HS256", "ES256"] {
@@ -515,4 +439,33 @@ async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
     let path = format!("/persons/{}/tokens", person.id);
     let (_, issued) = deployment.operator("POST", &path, json!({})).await;
     assert_eq!(me(&deployment, issued["secret"].as_str().unwrap()).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_by_every_algorithm_are_taken_and_none_that_was_changed() {
+    let _lock = crate::canary::exclusively().await;
+    for signer in [Signer::ed25519(), Signer::p256(), Signer::rsa()] {
+        let algorithm = signer.algorithm;
+        let issuer = Issuer::start(signer).await;
+        let deployment = with_issuer(&issuer, None).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let good = issuer.sign(&issuer.with(json!({ "aud": "api" })));
+        assert_eq!(me(&deployment, &good).await.1["objectId"], person.id, "{algorithm}");
+        let parts: Vec<&str> = good.split('.').collect();
+        let mut signature = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
+        let middle = signature.len() / 2;
+        signature[middle] ^= 1;
+        let spoilt = format!("{}.{}.{}", parts[0], parts[1], URL_SAFE_NO_PAD.encode(&signature));
+        assert_eq!(me(&deployment, &spoilt).await.0, 401, "{algorithm}: another signature");
+        let claims = issuer.with(json!({ "aud": "api", "sub": "2" })).to_string();
+        let spoilt = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims), parts[2]);
+        assert_eq!(me(&deployment, &spoilt).await.0, 401, "{algorithm}: other claims");
+        for other in ["EdDSA", "ES256", "RS256", "PS256", "RS512", "none"] {
+            if other != algorithm {
+                let header = json!({ "alg": other, "kid": "1" }).to_string();
+                let spoilt = format!("{}.{}.{}", URL_SAFE_NO_PAD.encode(header), parts[1], parts[2]);
+                assert_eq!(me(&deployment, &spoilt).await.0, 401, "{algorithm} as {other}");
+            }
+        }
+    }
 }

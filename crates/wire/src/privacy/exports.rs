@@ -22,6 +22,7 @@ const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"hab
 
 /// For whom an archive is.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
     /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
     recipient: Option<String>,

@@ -42,6 +42,7 @@ pub(super) async fn inclusion(
 
 /// Two sizes of the log.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ConsistencyQuery {
     /// Entries of the earlier log: what a checkpoint that you kept says.
     from: u64,
@@ -61,6 +62,7 @@ pub(super) async fn consistency(
 
 /// Where to begin.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EntriesQuery {
     /// The first entry, from 0.
     #[serde(default)]

@@ -10,6 +10,7 @@ mod log;
 mod organisations;
 mod persons;
 mod problem;
+mod recipients;
 mod requests;
 mod server;
 
@@ -66,6 +67,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(persons::rotate_key))
         .routes(routes!(applications::list, applications::register))
         .routes(routes!(applications::remove))
+        .routes(routes!(recipients::list, recipients::register))
+        .routes(routes!(recipients::remove))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
@@ -92,6 +95,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::deny))
         .routes(routes!(requests::extend))
         .routes(routes!(requests::comment))
+        .routes(routes!(requests::deliveries))
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
         .routes(routes!(log::checkpoint))
@@ -109,7 +113,7 @@ fn routes() -> OpenApiRouter<App> {
 /// The API's routes, and its OpenAPI document as one of them.
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::new().nest(BASE, routes()).split_for_parts();
-    let document = serde_json::to_value(&document).unwrap_or_default();
+    let document = with_problems(&document);
     router.route(
         &format!("{BASE}/openapi.json"),
         axum::routing::get(move || {
@@ -122,5 +126,21 @@ pub fn router() -> Router<App> {
 /// The OpenAPI document.
 pub fn openapi() -> serde_json::Value {
     let (_, document) = OpenApiRouter::<App>::new().nest(BASE, routes()).split_for_parts();
-    serde_json::to_value(&document).unwrap_or_default()
+    with_problems(&document)
+}
+
+/// The document with what every operation has: failures are problem details, also those that an operation does not name.
+fn with_problems(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let problem = serde_json::json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemBody" } } });
+    let paths = document["paths"].as_object_mut().into_iter().flatten().map(|(_, operations)| operations);
+    let operations = paths.filter_map(serde_json::Value::as_object_mut).flatten();
+    for responses in operations.filter_map(|(_, operation)| operation["responses"].as_object_mut()) {
+        for (_, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('4')) {
+            response["content"] = problem.clone();
+        }
+        let other = serde_json::json!({ "description": "Any other failure", "content": problem });
+        responses.insert("default".to_owned(), other);
+    }
+    document
 }

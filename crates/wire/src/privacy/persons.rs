@@ -36,6 +36,7 @@ pub(super) struct CreatePerson {
 
 /// Which persons.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct FindPersons {
     /// Only the person with this e-mail address.
     email: Option<String>,
@@ -139,6 +140,7 @@ pub(super) async fn holdings(
 
 /// Which part of a list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ItemsQuery {
     /// The `next` of the page before.
     after: Option<String>,

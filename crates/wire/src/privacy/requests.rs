@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use habeas_core::Error;
-use habeas_core::report::{RequestPage, RequestPlanReport, RequestReport, RequestStatusReport};
+use habeas_core::report::{
+    DeliveryReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
+};
 use habeas_core::requests::{
     Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
 };
@@ -121,6 +123,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<RequestReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateRequest").await?;
     let new = NewRequest {
+        id: None,
+        callbacks: Vec::new(),
+        destination: None,
         asked: body.asked,
         person: id,
         regime: body.regime,
@@ -147,6 +152,7 @@ pub(super) async fn of_person(
 
 /// Which requests.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// A state, or `open` for all on which something is still to be done.
     state: Option<String>,
@@ -355,4 +361,16 @@ pub(super) async fn cancel(
     Path(text): Path<String>,
 ) -> Result<Json<RequestReport>, Problem> {
     Ok(Json(app.rights.cancel_request(&caller, id_of(&text)?).await?))
+}
+
+/// What was sent, and is to be sent, to other systems because of a request, newest first: its archive, notices to recipients, callbacks. For
+/// the person it is about, and the staff; for a month after the last try.
+#[utoipa::path(get, path = "/requests/{request}/deliveries", tag = "requests", params(("request" = String, Path)),
+    responses((status = 200, body = Vec<DeliveryReport>), (status = 404, body = ProblemBody)))]
+pub(super) async fn deliveries(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<Json<Vec<DeliveryReport>>, Problem> {
+    Ok(Json(app.rights.deliveries(&caller, id_of(&text)?).await?))
 }

@@ -90,6 +90,7 @@ pub(super) async fn kinds() -> Json<Vec<KindReport>> {
 
 /// How deep to look.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DoctorQuery {
     /// Open everything that can be opened.
     #[serde(default)]

@@ -1,0 +1,139 @@
+//! Telling recipients what was done about a person's data (GDPR Article 19): by webhooks, signed as Standard Webhooks has it.
+//!
+//! A recipient learns the request, what was done, under which law, and the object id by which it knows the person: nothing else.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use habeas_core::crypto::{self, SecretKey};
+use habeas_core::kinds::{Recipient, RecipientDoc, Request};
+use habeas_core::requests::{RequestState, RequestType};
+use habeas_core::{Error, Id, Node, Result};
+use habeas_fetch::Method;
+use habeas_store::{New, Page, Tx};
+use serde_json::json;
+
+use crate::Rights;
+use crate::delivering::Delivery;
+use crate::requests::Case;
+
+/// The longest name, in bytes.
+const NAME_LENGTH: usize = 100;
+/// Recipients of a deployment at most.
+const MOST: usize = 100;
+/// The largest answer that is read, in bytes.
+const ANSWER: u64 = 4 << 10;
+/// What the history of a request says when a recipient was told.
+pub(crate) const NOTIFIED: &str = "recipientNotified";
+
+/// A recipient that was registered, with the secret that is shown once.
+#[derive(Clone, Debug)]
+pub struct NewRecipient {
+    /// Its id.
+    pub id: Id,
+    /// `whsec_` and the key in base64, as Standard Webhooks spells secrets.
+    pub secret: String,
+}
+
+impl Rights {
+    /// Registers a recipient that is told at `url`.
+    pub async fn register_recipient(&self, name: &str, url: &str) -> Result<NewRecipient> {
+        let name = name.trim().to_owned();
+        if name.is_empty() || name.len() > NAME_LENGTH {
+            return Err(Error::invalid(format!("a recipient has a name of 1 to {NAME_LENGTH} bytes")));
+        }
+        self.models.outgoing().check(url)?;
+        let secret = STANDARD.encode(self.store.ambient().bytes::<32>());
+        let shown = format!("whsec_{secret}");
+        let id = self.store.ambient().new_id();
+        let doc = RecipientDoc { name, url: url.to_owned(), secret };
+        self.store
+            .write(move |tx| {
+                let all = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
+                if all.len() >= MOST {
+                    return Err(Error::limit(format!("a deployment has at most {MOST} recipients")));
+                }
+                if all.iter().any(|other| other.doc.name == doc.name) {
+                    return Err(Error::conflict("there is a recipient of this name already"));
+                }
+                tx.create::<Recipient>(New::under(Id::NIL, id, doc.clone())).map(|_| ())
+            })
+            .await?;
+        Ok(NewRecipient { id, secret: shown })
+    }
+
+    /// The recipients, oldest first.
+    pub async fn recipients(&self) -> Result<Vec<Node<RecipientDoc>>> {
+        self.store.read(|tx| tx.children::<Recipient>(Id::NIL, Page::ALL)).await
+    }
+
+    /// Ends a registration; what it was to be told still is dropped.
+    pub async fn remove_recipient(&self, id: Id) -> Result<()> {
+        let removed = self
+            .store
+            .write(move |tx| {
+                tx.get::<Recipient>(id)?.ok_or_else(|| Error::not_found("there is no such recipient"))?;
+                tx.remove(id)
+            })
+            .await?;
+        self.store.finish(&removed).await;
+        Ok(())
+    }
+
+    /// Tells a recipient that a request was completed, and records in the request that it was told.
+    pub async fn tell_recipient(&self, task: Id, recipient: Id, request: Id) -> Result<()> {
+        let gone = || Error::not_found("the recipient or the request is gone");
+        let (recipient, doc) = self
+            .store
+            .read(move |tx| {
+                let recipient = tx.get::<Recipient>(recipient)?.ok_or_else(gone)?;
+                Ok((recipient, tx.get::<Request>(request)?.ok_or_else(gone)?.doc))
+            })
+            .await?;
+        let now = self.store.ambient().now();
+        let body = json!({
+            "type": format!("privacy.{}.completed", doc.asked.name()),
+            "timestamp": now.rfc3339(),
+            "data": {
+                "request": request,
+                "subject": doc.subject,
+                "regime": doc.regime,
+                "withHolds": doc.state == RequestState::CompletedWithHolds,
+                "receipt": doc.receipt,
+            },
+        });
+        let body = Bytes::from(body.to_string());
+        // The same id with every try, so that the far end recognises what it has taken already.
+        let (id, at) = (task.to_string(), now.seconds().to_string());
+        let signed = [id.as_bytes(), b".", at.as_bytes(), b".", &body].concat();
+        let key = STANDARD.decode(&recipient.doc.secret).ok().and_then(|key| key.try_into().ok());
+        let key =
+            SecretKey::from_bytes(key.ok_or_else(|| Error::damaged("a recipient's key cannot be read"))?);
+        let signature = format!("v1,{}", STANDARD.encode(crypto::mac(&key, &signed)));
+        let headers = [
+            ("content-type", "application/json"),
+            ("webhook-id", id.as_str()),
+            ("webhook-timestamp", at.as_str()),
+            ("webhook-signature", signature.as_str()),
+        ];
+        self.models.outgoing().send(Method::POST, &recipient.doc.url, &headers, body, ANSWER).await?;
+        self.store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                case.note(NOTIFIED, Some(recipient.id));
+                case.save()
+            })
+            .await
+    }
+}
+
+/// Enqueues what recipients are to be told of a request that has just been completed.
+pub(crate) fn enqueue_notices(tx: &mut Tx<'_>, request: Id, asked: RequestType) -> Result<()> {
+    if !matches!(asked, RequestType::Erasure | RequestType::Rectification | RequestType::Restriction) {
+        return Ok(());
+    }
+    for recipient in tx.children::<Recipient>(Id::NIL, Page::ALL)? {
+        Delivery::Notice { recipient: recipient.id, request }.enqueue(tx)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Those who received personal data are told what was done about it, and persons are told who they are (Article 19).
+
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use habeas_core::fault;
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, Someone, engines};
+use crate::standards::{FarEnd, administrator, call, open, until};
+
+const RECIPIENTS: &str = "/api/privacy/v1/recipients";
+
+async fn article_15_c(deployment: &Deployment, person: &Someone) -> Value {
+    let archive = deployment.export(person).await;
+    let (_, article) = archive.iter().find(|(name, _)| name == "article-15.json").unwrap();
+    serde_json::from_slice::<Value>(article).unwrap()["c"]["answer"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_are_told_of_an_erasure_and_a_rectification() {
+    let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&["public-only"]);
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = open(database).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let administrator = administrator(&deployment).await;
+        let officer = deployment.officer("officer").await;
+        let body = json!({ "name": "Annotators", "url": format!("{address}/hook") }).to_string();
+        let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body).await;
+        assert_eq!(made.status, 201, "{}", made.json);
+        let id = made.json["id"].as_str().unwrap();
+        let secret = made.json["secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &STANDARD.decode(secret).unwrap());
+        assert_eq!(call(&deployment, &administrator, "POST", RECIPIENTS, &body).await.status, 409);
+        let listed = call(&deployment, &officer, "GET", RECIPIENTS, "").await.json;
+        assert_eq!((&listed[0]["name"], listed[0].get("secret")), (&json!("Annotators"), None));
+
+        // An officer corrects something; the person sees who was told.
+        let asked = json!({ "type": "rectification", "identity": "known" });
+        let (status, request) =
+            deployment.operator("POST", &format!("/persons/{}/requests", person.id), asked).await;
+        assert_eq!(status, 201, "{request}");
+        let native = format!("/api/privacy/v1/requests/{}", request["id"].as_str().unwrap());
+        let done = json!({ "text": "The name is corrected." }).to_string();
+        far.refuse(StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            call(&deployment, &officer, "POST", &format!("{native}/complete"), &done).await.status,
+            200
+        );
+        let told = far.until(|all| !all.is_empty()).await;
+        assert_eq!(
+            (&told[0].json()["type"], &told[0].json()["data"]["request"]),
+            (&json!("privacy.rectification.completed"), &request["id"])
+        );
+        until(&deployment, &officer, &native, |request| {
+            let history = request["history"].as_array().unwrap();
+            history.iter().any(|entry| entry["event"] == "recipientNotified" && entry["by"] == id)
+        })
+        .await;
+        let deliveries = call(&deployment, &officer, "GET", &format!("{native}/deliveries"), "").await.json;
+        assert_eq!(
+            (&deliveries[0]["what"], &deliveries[0]["recipient"], &deliveries[0]["attempts"]),
+            (&json!("notice"), &json!(id), &json!(2)),
+            "{deliveries}"
+        );
+        let answer = article_15_c(&deployment, &person).await;
+        assert_eq!(answer["systems"][0]["name"], "Annotators", "{answer}");
+        assert_eq!(
+            (&answer["notices"][0]["to"], &answer["notices"][0]["request"]),
+            (&json!("Annotators"), &request["id"])
+        );
+
+        // Of an erasure it learns the object id and nothing more.
+        assert_eq!(deployment.erase(&person).await["status"], "completed");
+        let told = far.until(|all| all.len() >= 2).await;
+        let hook = &told[1];
+        assert_eq!(hook.line, "POST /hook");
+        let text = |name: &str| hook.headers[name].to_str().unwrap().to_owned();
+        let (webhook, at) = (text("webhook-id"), text("webhook-timestamp"));
+        let signed = [webhook.as_bytes(), b".", at.as_bytes(), b".", &hook.body].concat();
+        let signature = STANDARD.decode(text("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
+        ring::hmac::verify(&key, &signed, &signature).unwrap();
+        let body = hook.json();
+        assert_eq!(body["data"]["subject"], person.id);
+        assert!(!body.to_string().contains("person@example.org"), "{body}");
+        insta::allow_duplicates! {
+            insta::assert_json_snapshot!("recipient_notice", body, {
+                ".timestamp" => "[time]", ".data.request" => "[id]", ".data.subject" => "[id]", ".data.receipt" => "[id]",
+            });
+        }
+
+        let one = format!("{RECIPIENTS}/{id}");
+        assert_eq!(call(&deployment, &officer, "DELETE", &one, "").await.status, 404);
+        assert_eq!(call(&deployment, &administrator, "DELETE", &one, "").await.status, 204);
+        assert_eq!(call(&deployment, &administrator, "DELETE", &one, "").await.status, 404);
+        assert_eq!(call(&deployment, &officer, "GET", RECIPIENTS, "").await.json, json!([]));
+    }
+    fault::switch_off(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting() {
+    let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&["public-only"]);
+    let far = FarEnd::default();
+    let address = far.listen().await;
+    let deployment = open(None).await;
+    let person = deployment.person("person@example.org", "Person").await;
+    let administrator = administrator(&deployment).await;
+    for (body, status) in [
+        (json!({ "name": "Refuses", "url": format!("{address}/hook") }), 201),
+        (json!({ "name": " ", "url": format!("{address}/hook") }), 400),
+        (json!({ "name": "x", "url": "file:///etc/passwd" }), 400),
+    ] {
+        let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body.to_string()).await;
+        assert_eq!(made.status, status, "{}", made.json);
+    }
+    far.refuse(StatusCode::NOT_FOUND);
+    assert_eq!(deployment.erase(&person).await["status"], "completed");
+    let queue = "/api/privacy/v1/requests";
+    let queue = until(&deployment, &administrator, queue, |page| {
+        let history = page["requests"][0]["history"].as_array().unwrap();
+        history.iter().any(|entry| entry["event"] == "recipientNotReached")
+    })
+    .await;
+    assert_eq!(queue["requests"][0]["state"], "completed");
+    assert!(far.received().is_empty());
+    fault::switch_off(&[]);
+}

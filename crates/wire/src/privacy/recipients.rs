@@ -1,0 +1,88 @@
+//! Recipients, which are told of erasures, rectifications and restrictions.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{JsonBody, Problem, ProblemBody, guid};
+use crate::App;
+use crate::caller::Caller;
+
+/// A recipient to be registered.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RegisterRecipient {
+    /// The name by which persons are told of it.
+    name: String,
+    /// Where it is told.
+    url: String,
+}
+
+/// A recipient.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecipientReport {
+    id: String,
+    name: String,
+    url: String,
+    /// `whsec_` and the key in base64; shown once, when it is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// Registers a system that received personal data from here (GDPR Article 19). It is sent a signed webhook (Standard Webhooks) whenever an
+/// erasure, rectification or restriction is completed. For administrators.
+#[utoipa::path(post, path = "/recipients", request_body = RegisterRecipient, tag = "recipients",
+    responses((status = 201, body = RecipientReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn register(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    JsonBody(body): JsonBody<RegisterRecipient>,
+) -> Result<(StatusCode, Json<RecipientReport>), Problem> {
+    app.rights.require_administrator(&caller).await?;
+    let new = app.rights.register_recipient(&body.name, &body.url).await?;
+    let report = RecipientReport {
+        id: new.id.to_string(),
+        name: body.name.trim().to_owned(),
+        url: body.url,
+        secret: Some(new.secret),
+    };
+    Ok((StatusCode::CREATED, Json(report)))
+}
+
+/// The recipients, oldest first. For the staff.
+#[utoipa::path(get, path = "/recipients", tag = "recipients",
+    responses((status = 200, body = Vec<RecipientReport>), (status = 404, body = ProblemBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+) -> Result<Json<Vec<RecipientReport>>, Problem> {
+    app.rights.require_staff(&caller).await?;
+    let recipients = app.rights.recipients().await?;
+    Ok(Json(
+        recipients
+            .into_iter()
+            .map(|node| RecipientReport {
+                id: node.id.to_string(),
+                name: node.doc.name,
+                url: node.doc.url,
+                secret: None,
+            })
+            .collect(),
+    ))
+}
+
+/// Ends a registration. For administrators.
+#[utoipa::path(delete, path = "/recipients/{recipient}", tag = "recipients", params(("recipient" = String, Path)),
+    responses((status = 204), (status = 404, body = ProblemBody)))]
+pub(super) async fn remove(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+) -> Result<StatusCode, Problem> {
+    app.rights.require_administrator(&caller).await?;
+    app.rights.remove_recipient(guid(&text)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
