@@ -45,6 +45,8 @@ pub enum Lane {
     Long,
     /// Calls to addresses that clients name, which may keep whoever calls waiting.
     Outgoing,
+    /// Letters, which a mail server may keep waiting.
+    Letters,
 }
 
 impl TaskKind {
@@ -68,6 +70,7 @@ impl TaskKind {
     pub const fn lane(self) -> Lane {
         match self {
             TaskKind::Notify => Lane::Outgoing,
+            TaskKind::Mail => Lane::Letters,
             kind if (kind as i16) < LONG => Lane::Prompt,
             _ => Lane::Long,
         }
@@ -254,11 +257,12 @@ impl Tx<'_> {
     /// Takes the next due task of a lane for [`LEASE`]; none when nothing is due.
     pub fn claim_next(&mut self, lane: Lane) -> Result<Option<TaskRow>> {
         let now = self.now;
-        let outgoing = TaskKind::Notify.number();
+        let (outgoing, letters) = (TaskKind::Notify.number(), TaskKind::Mail.number());
         let (from, to, without) = match lane {
-            Lane::Prompt => (0, LONG, outgoing),
+            Lane::Prompt => (0, LONG, letters),
             Lane::Long => (LONG, i16::MAX, outgoing),
             Lane::Outgoing => (outgoing, outgoing + 1, 0),
+            Lane::Letters => (letters, letters + 1, 0),
         };
         let rows = self.query(
             select_tasks!(

@@ -9,6 +9,7 @@ mod code;
 mod deciding;
 mod intake;
 mod mail;
+mod mailer;
 mod queue;
 mod waking;
 
@@ -25,7 +26,8 @@ use crate::Rights;
 pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::NewRequest;
-pub use mail::Mailer;
+pub(crate) use mail::LastLetters;
+pub use mailer::Mailer;
 pub use queue::RequestFilter;
 
 /// The longest time in which a person may change their mind, in days: it must end well within the month.
