@@ -56,7 +56,7 @@ pub(super) async fn ask() -> Response {
 /// A request as it is typed.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asked {
+pub(super) struct RequestForm {
     #[serde(rename = "type")]
     asked: String,
     email: String,
@@ -66,7 +66,7 @@ pub(super) struct Asked {
 /// `POST /ask`: the answer is the same whether or not somebody has the address.
 pub(super) async fn take_in(
     State(portal): State<Portal>,
-    Form(form): Form<Asked>,
+    Form(form): Form<RequestForm>,
 ) -> Result<Response, Failure> {
     let taken = match type_of(&form.asked) {
         Ok(asked) => portal.rights.take_in(asked, &form.email, None, Channel::Form).await,
@@ -132,13 +132,13 @@ async fn after_code(portal: &Portal, id: Id, result: Result<(), Error>) -> Resul
 /// `GET /me/requests`.
 pub(super) async fn own(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "GetRequests").await?;
-    Ok(render(&list(&portal, &who, Asked::default(), None).await?))
+    Ok(render(&list(&portal, &who, RequestForm::default(), None).await?))
 }
 
 async fn list(
     portal: &Portal,
     who: &SignedIn,
-    form: Asked,
+    form: RequestForm,
     error: Option<String>,
 ) -> Result<RequestsPage, Failure> {
     let (reports, now) = (portal.rights.requests_of(who.person).await?, portal.now());
@@ -155,7 +155,7 @@ async fn list(
 pub(super) async fn create(
     State(portal): State<Portal>,
     who: SignedIn,
-    Form(form): Form<Asked>,
+    Form(form): Form<RequestForm>,
 ) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "CreateRequest").await?;
     match take_in_own(&portal, &who, &form).await {
@@ -168,7 +168,7 @@ pub(super) async fn create(
     }
 }
 
-async fn take_in_own(portal: &Portal, who: &SignedIn, form: &Asked) -> Result<String, Error> {
+async fn take_in_own(portal: &Portal, who: &SignedIn, form: &RequestForm) -> Result<String, Error> {
     let asked = type_of(&form.asked)?;
     if asked == RequestType::Erasure {
         let plan = portal.rights.plan_erasure(who.person).await?;
