@@ -175,7 +175,7 @@ async fn what_the_server_refuses_midway_leaves_nothing() {
         // The last image is none, and the archive is otherwise right.
         let mut files = unpack(&path);
         let is_image = |path: &str| path.contains("/images/") && path.rsplit('.').next() == Some("jpg");
-        files.iter_mut().filter(|(path, _)| is_image(path)).next_back().unwrap().1 = b"no image".to_vec();
+        files.iter_mut().rfind(|(path, _)| is_image(path)).unwrap().1 = b"no image".to_vec();
         let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
         let packed = pack(files, &stranger, folder.path());
         let error = bring(&to, &other, &packed).await.unwrap_err();
