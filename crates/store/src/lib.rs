@@ -27,4 +27,6 @@ pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
 pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
-pub use tree::{Between, BlobRow, Connected, HolderState, Holding, Mention, New, Order, Page, Removed, Tx};
+pub use tree::{
+    Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page, Removed, Tx,
+};

@@ -3,6 +3,7 @@
 mod edges;
 mod filtered;
 mod holders;
+mod metrics;
 mod nodes;
 mod rows;
 mod sealing;
@@ -11,6 +12,7 @@ mod summary;
 pub use edges::{Connected, Mention, Order};
 pub use filtered::Between;
 pub use holders::HolderState;
+pub use metrics::LatestMetric;
 pub use nodes::{New, Page, Removed};
 pub use summary::{BlobRow, Holding};
 
