@@ -243,17 +243,23 @@ pub(crate) fn extractor(python: &Path) -> anyhow::Result<()> {
 /// Drives the portal in a browser.
 pub(crate) fn portal(modules: &Path, chromium: &Path, binary: &Path) -> anyhow::Result<()> {
     let folder = target().join("portal");
-    let server = Server::start(binary, &folder.join("data"), &["--demo"])?;
+    let data = folder.join("data");
+    let server = Server::start(binary, &data, &["--demo"])?;
     let source = root().join("crates/tests/clients/node");
-    let program = modules.join("portal.mjs");
-    std::fs::copy(source.join("portal.mjs"), &program)?;
-    run(Command::new("node")
-        .arg(program)
-        .env("HABEAS_TEST_LINK", &server.link)
-        .env("HABEAS_TEST_BINARY", binary)
-        .env("HABEAS_TEST_CHROMIUM", chromium)
-        .env("HABEAS_TEST_FOLDER", &folder)
-        .env("HABEAS_TEST_SNAPSHOT", source.join("my_data.aria.yml")))
+    for name in ["browser.mjs", "portal.mjs", "portal_requests.mjs"] {
+        std::fs::copy(source.join(name), modules.join(name))?;
+    }
+    for program in ["portal.mjs", "portal_requests.mjs"] {
+        run(Command::new("node")
+            .arg(modules.join(program))
+            .env("HABEAS_TEST_LINK", &server.link)
+            .env("HABEAS_TEST_BINARY", binary)
+            .env("HABEAS_TEST_DATA", &data)
+            .env("HABEAS_TEST_CHROMIUM", chromium)
+            .env("HABEAS_TEST_FOLDER", &folder)
+            .env("HABEAS_TEST_SNAPSHOT", source.join("my_data.aria.yml")))?;
+    }
+    Ok(())
 }
 
 /// Signs in with a certified OpenID Connect provider, and lets the command line in.

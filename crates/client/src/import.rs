@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use habeas_core::Id;
 use habeas_core::import::{
-    AccountEntry, Contents, ImageUpload, IterationUpload, PredictionUpload, Project, Tag,
+    AccountEntry, Contents, FinishedImport, ImageUpload, IterationUpload, PredictionUpload, Project, Tag,
 };
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -50,6 +50,23 @@ impl Client {
     /// Brings a project into an account.
     pub async fn bring_project(&self, account: Id, project: &Project) -> Result<Brought> {
         self.bring_document(&format!("/accounts/{account}/projects/{}", project.id), project).await
+    }
+
+    /// Brings a project that goes by itself unless it is finished, or keeps one that is unfinished for longer.
+    pub async fn bring_unfinished_project(&self, account: Id, project: &Project) -> Result<Brought> {
+        let path = format!("/accounts/{account}/projects/{}?unfinished=true", project.id);
+        self.bring_document(&path, project).await
+    }
+
+    /// Finishes the unfinished projects of an import, all at once.
+    pub async fn finish_import(&self, account: Id, projects: Vec<Id>) -> Result<()> {
+        let request = self.import(Method::POST, &format!("/accounts/{account}/finish"));
+        self.send(request.json(&FinishedImport { projects })).await.map(|_| ())
+    }
+
+    /// Removes an unfinished project.
+    pub async fn discard_project(&self, project: Id) -> Result<()> {
+        self.send(self.import(Method::DELETE, &format!("/projects/{project}"))).await.map(|_| ())
     }
 
     /// Brings a tag.

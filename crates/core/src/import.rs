@@ -351,6 +351,14 @@ pub struct PredictionUpload {
     pub contents: String,
 }
 
+/// The projects of an import, all of whose items are there now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FinishedImport {
+    /// The projects.
+    pub projects: Vec<Id>,
+}
+
 /// What is there of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

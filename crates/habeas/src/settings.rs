@@ -146,6 +146,15 @@ settings! {
         /// Days that a person has to call off the erasure they asked for, at most 14 (0 if not given)
         #[arg(long, env = "HABEAS_UNDO_DAYS", value_name = "DAYS")]
         undo_days: u32,
+        /// Mail server for letters to persons: smtps://user:password@host, smtp://host:587 (with STARTTLS), or smtp://localhost:25?tls=none
+        #[arg(long, env = "HABEAS_SMTP", value_name = "URL", hide_env_values = true)]
+        smtp: String,
+        /// PEM file of the authority that signed the mail server's certificate; those of the system if not given
+        #[arg(long, env = "HABEAS_SMTP_AUTHORITY", value_name = "FILE")]
+        smtp_authority: PathBuf,
+        /// Address from which letters come; needed with --smtp
+        #[arg(long, env = "HABEAS_MAIL_FROM", value_name = "ADDRESS")]
+        mail_from: String,
         /// Folder for letters to persons, as .eml files, if no mail server is given; `outbox` in the data directory if not given
         #[arg(long, env = "HABEAS_OUTBOX", value_name = "DIR")]
         outbox: PathBuf,
@@ -268,16 +277,32 @@ impl Settings {
         ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
         let deadlines = Deadlines::parse(self.request_regimes.as_deref(), self.holidays.as_deref())
             .map_err(|error| anyhow::anyhow!("request-regimes or holidays: {error}"))?;
-        let folder = self.outbox.clone().unwrap_or_else(|| self.data().join("outbox"));
         let scheme = if self.tls() { "https" } else { "http" };
         let address = self.public_address.clone().unwrap_or_else(|| format!("{scheme}://{}", self.listen()));
         Ok(RequestOptions {
             deadlines,
             undo_days,
-            mailer: Some(Mailer::Outbox(folder)),
+            mailer: Some(self.mailer()?),
             address: address.trim_end_matches('/').to_owned(),
             export_folder: self.export_folder.clone(),
         })
+    }
+
+    /// How persons are written to.
+    fn mailer(&self) -> anyhow::Result<Mailer> {
+        let Some(server) = &self.smtp else {
+            let folder = self.outbox.clone().unwrap_or_else(|| self.data().join("outbox"));
+            let from = self.mail_from.as_deref().unwrap_or("habeas@localhost");
+            return Ok(Mailer::outbox(from, folder)?);
+        };
+        let from =
+            self.mail_from.as_deref().context("smtp needs mail-from, the address from which letters come")?;
+        let authority = self
+            .smtp_authority
+            .as_ref()
+            .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())))
+            .transpose()?;
+        Ok(Mailer::smtp(from, server, authority.as_deref())?)
     }
 
     fn root_key(&self) -> anyhow::Result<Option<RootKeySource>> {

@@ -341,6 +341,7 @@ impl Rights {
     /// The commit point. The tombstone comes first: after a crash in between, the keys of a person who has one are destroyed
     /// when the server starts, before it answers anybody.
     async fn shred(&self, task: &mut ErasureTask) -> Result<()> {
+        self.remember_address(task.person, task.request).await;
         let person = task.person;
         let containers = task.containers.clone();
         fault::point("erase.before_tombstone");

@@ -46,7 +46,10 @@ pub struct Rights {
     requests: Arc<RequestOptions>,
     /// Slows down whoever takes in requests for one address, or asks for codes, again and again.
     throttle: Arc<Throttle>,
+    /// Addresses for the last letters to persons who are being erased.
+    letters: Arc<requests::LastLetters>,
     wake: Arc<Notify>,
+    wake_letters: Arc<Notify>,
 }
 
 impl Rights {
@@ -59,7 +62,9 @@ impl Rights {
             store,
             requests: Arc::new(requests),
             throttle: Arc::default(),
-            wake: Arc::new(Notify::new()),
+            letters: Arc::default(),
+            wake: Arc::default(),
+            wake_letters: Arc::default(),
         }
     }
 
@@ -143,9 +148,15 @@ impl Rights {
             .await
     }
 
+    /// Names of the laws under which requests are answered, the usual one first.
+    pub fn regimes(&self) -> Vec<String> {
+        self.requests.deadlines.names().map(str::to_owned).collect()
+    }
+
     /// Wakes the worker: a task was enqueued.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+        self.wake_letters.notify_one();
     }
 }
 

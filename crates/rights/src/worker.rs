@@ -31,11 +31,26 @@ impl Worker {
         Worker { rights, stopping: AtomicBool::new(false) }
     }
 
-    /// Works until [`Worker::stop`].
+    /// Works until [`Worker::stop`]: on what persons wait for, and beside it on letters, which a slow mail server may hold up.
     pub async fn run(&self) {
+        tokio::join!(self.run_prompt(), self.run_letters());
+    }
+
+    async fn run_letters(&self) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            match self.rights.run_due(Lane::Letters).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(error = format_args!("{error:#}"), "a letter failed"),
+            }
+            let _ = tokio::time::timeout(PAUSE, self.rights.wake_letters.notified()).await;
+        }
+    }
+
+    async fn run_prompt(&self) {
         let mut next_sweep = Timestamp(0);
         while !self.stopping.load(Ordering::SeqCst) {
-            match self.rights.run_due().await {
+            match self.rights.run_due(Lane::Prompt).await {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
@@ -63,20 +78,21 @@ impl Worker {
     /// Lets the task in hand finish and takes no other.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.rights.wake.notify_one();
+        self.rights.wake();
     }
 }
 
 impl Rights {
-    /// Runs the next due task; false when there is none.
-    pub async fn run_due(&self) -> Result<bool> {
-        let Some(task) = self.store.write(|tx| tx.claim_next(Lane::Prompt)).await? else { return Ok(false) };
+    /// Runs the next due task of a lane; false when there is none.
+    async fn run_due(&self, lane: Lane) -> Result<bool> {
+        let Some(task) = self.store.write(move |tx| tx.claim_next(lane)).await? else { return Ok(false) };
         self.run_task(&task).await.map(|()| true)
     }
 
     /// Runs due tasks until none is left: what a command line without a server does, and tests.
     pub async fn run_all_due(&self) -> Result<()> {
-        while self.run_due().await? {}
+        // Letters first: an erasure takes the address of the one that announces it.
+        while self.run_due(Lane::Letters).await? || self.run_due(Lane::Prompt).await? {}
         Ok(())
     }
 

@@ -47,6 +47,8 @@ pub enum Lane {
     Long,
     /// Calls to addresses that clients name, which may keep whoever calls waiting: numbers from 104.
     Outgoing,
+    /// Letters, which a mail server may keep waiting.
+    Letters,
 }
 
 impl TaskKind {
@@ -69,10 +71,11 @@ impl TaskKind {
 
     /// Who runs it.
     pub const fn lane(self) -> Lane {
-        match self as i16 {
-            OUTGOING.. => Lane::Outgoing,
-            LONG.. => Lane::Long,
-            _ => Lane::Prompt,
+        match self {
+            TaskKind::Mail => Lane::Letters,
+            kind if (kind as i16) < LONG => Lane::Prompt,
+            kind if (kind as i16) < OUTGOING => Lane::Long,
+            _ => Lane::Outgoing,
         }
     }
 
@@ -259,17 +262,19 @@ impl Tx<'_> {
     /// Takes the next due task of a lane for [`LEASE`]; none when nothing is due.
     pub fn claim_next(&mut self, lane: Lane) -> Result<Option<TaskRow>> {
         let now = self.now;
-        let (from, to) = match lane {
-            Lane::Prompt => (0, LONG),
-            Lane::Long => (LONG, OUTGOING),
-            Lane::Outgoing => (OUTGOING, i16::MAX),
+        let letters = TaskKind::Mail.number();
+        let (from, to, without) = match lane {
+            Lane::Prompt => (0, LONG, letters),
+            Lane::Long => (LONG, OUTGOING, letters),
+            Lane::Outgoing => (OUTGOING, i16::MAX, letters),
+            Lane::Letters => (letters, letters + 1, 0),
         };
         let rows = self.query(
             select_tasks!(
                 "WHERE ((state = 0 AND run_after <= ?1) OR (state = 1 AND lease_until < ?1))
-                 AND kind >= ?2 AND kind < ?3 ORDER BY run_after, id LIMIT 1"
+                 AND kind >= ?2 AND kind < ?3 AND kind <> ?4 ORDER BY run_after, id LIMIT 1"
             ),
-            &[now.into(), from.into(), to.into()],
+            &[now.into(), from.into(), to.into(), without.into()],
         )?;
         self.take(&rows)
     }

@@ -114,7 +114,7 @@ pub enum ProjectStatus {
     /// Ready for use.
     #[default]
     Succeeded,
-    /// Being copied from another project.
+    /// Being copied from another project, or brought from an archive.
     Importing,
     /// It could not be copied; the document says why.
     Failed,

@@ -83,6 +83,11 @@ impl Deadlines {
         Ok(deadlines)
     }
 
+    /// The names of the regimes, the usual one first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.regimes.iter().map(|regime| &*regime.name)
+    }
+
     /// The regime with this name; the usual one if none is named.
     pub fn regime(&self, name: Option<&str>) -> Result<&Regime> {
         let wanted = name.map(str::to_lowercase);
@@ -90,7 +95,7 @@ impl Deadlines {
             .iter()
             .find(|regime| wanted.as_ref().is_none_or(|wanted| regime.name == *wanted))
             .ok_or_else(|| {
-                let known: Vec<&str> = self.regimes.iter().map(|regime| &*regime.name).collect();
+                let known: Vec<&str> = self.names().collect();
                 Error::invalid("there is no such regime").hint(format!("one of: {}", known.join(", ")))
             })
     }

@@ -1,7 +1,6 @@
 //! Writing what a checked archive holds, in the order in which one thing refers to another.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -16,27 +15,32 @@ use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
 use serde::Deserialize;
 
-use super::check::{Checked, PROJECTS, is_document};
+use super::check::{Checked, PROJECTS, Refused, is_called};
 use super::{ArchiveReport, Target};
 
 /// Bytes of an image or of an exported model at most.
 const LARGEST: u64 = 512 << 20;
 
+/// Ids that are tried in place of one that is taken: each was erased here before.
+const DERIVED: u32 = 3;
+/// Images brought until their unfinished project is kept for longer.
+const TOUCH_AFTER: usize = 1_000;
+
 /// What an archive says of an image beside what every source says.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ImageFile {
+pub(super) struct ImageFile {
     #[serde(flatten)]
-    image: import::Image,
+    pub(super) image: import::Image,
     file_name: Option<String>,
     #[serde(default)]
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 /// An exported model.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ModelExport {
+pub(super) struct ModelExport {
     iteration_id: Id,
     platform: String,
     flavor: Option<String>,
@@ -45,7 +49,7 @@ struct ModelExport {
 
 /// An iteration, and the tags of its moment.
 #[derive(Deserialize)]
-struct IterationFile {
+pub(super) struct IterationFile {
     #[serde(flatten)]
     iteration: import::Iteration,
     tags: Vec<Tag>,
@@ -58,40 +62,83 @@ struct Import<'a> {
     ids: HashMap<Id, Id>,
     /// Iterations that were brought, and their projects.
     iterations: HashMap<Id, Id>,
+    /// Projects as they are here.
+    unfinished: Vec<Id>,
     report: ArchiveReport,
 }
 
 impl Checked {
-    /// Brings everything that a server takes.
+    /// Brings everything that a server takes. It is there from one moment on, or not at all: when the server refuses something, what was
+    /// brought goes again; when the import is interrupted, the next run goes on, or it goes by itself after a day.
     pub async fn bring(&mut self, target: &Target<'_>) -> anyhow::Result<ArchiveReport> {
         let report = ArchiveReport {
             signed_by: self.signed_by.clone(),
             projects: self.projects.len() as u64,
             ..ArchiveReport::default()
         };
-        let projects = self.projects.clone();
-        let mut import =
-            Import { checked: self, target, ids: HashMap::new(), iterations: HashMap::new(), report };
-        for project in projects {
-            import.project(project).await.with_context(|| format!("project {project}"))?;
+        let mut import = Import {
+            checked: self,
+            target,
+            ids: HashMap::new(),
+            iterations: HashMap::new(),
+            unfinished: Vec::new(),
+            report,
+        };
+        match import.run().await {
+            Ok(()) => Ok(import.report),
+            Err(error) => Err(import.undo(error).await),
         }
-        import.exports().await?;
-        import.left_out();
-        Ok(import.report)
     }
 }
 
 impl Import<'_> {
+    async fn run(&mut self) -> anyhow::Result<()> {
+        for project in self.checked.projects.clone() {
+            self.project(project).await.with_context(|| format!("project {project}"))?;
+        }
+        self.exports().await?;
+        self.target.client.finish_import(self.target.account, self.unfinished.clone()).await?;
+        self.left_out();
+        Ok(())
+    }
+
+    /// After an error: what the server will never take is a reason to refuse the archive whole; anything else an interruption.
+    async fn undo(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_final = error.is::<Refused>()
+            || matches!(
+                error.downcast_ref(),
+                Some(TargetError::Refused { status: 400 | 404 | 409 | 410 | 413, .. })
+            );
+        if !is_final {
+            return error.context(
+                "the import was interrupted: nothing of it is in use. Run it again within 24 hours, and it goes on; otherwise what was \
+                 brought goes by itself",
+            );
+        }
+        for &project in &self.unfinished {
+            match self.target.client.discard_project(project).await {
+                // It was there before, and stays.
+                Ok(()) | Err(TargetError::Refused { status: 404 | 409, .. }) => {}
+                Err(_) => {
+                    return error
+                        .context(format!("project {project} is left, and goes by itself after a day"));
+                }
+            }
+        }
+        if error.is::<Refused>() { error } else { Refused(format!("{error:#}")).into() }
+    }
+
     async fn project(&mut self, project: Id) -> anyhow::Result<()> {
         let mut document: Project = self.checked.document(&format!("{PROJECTS}{project}/project.json"))?;
         let target = self.target;
         let here = self
             .put(project, async |id| {
                 document.id = id;
-                target.client.bring_project(target.account, &document).await
+                target.client.bring_unfinished_project(target.account, &document).await
             })
             .await?;
-        for path in self.documents(project, "tags") {
+        self.unfinished.push(here);
+        for path in self.checked.documents_below(project, "tags") {
             let mut tag: Tag = self.checked.document(&path)?;
             self.put(tag.id, async |id| {
                 tag.id = id;
@@ -99,24 +146,21 @@ impl Import<'_> {
             })
             .await?;
         }
-        for path in self.documents(project, "images") {
-            self.image(here, &path).await.with_context(|| path.clone())?;
+        for (number, path) in self.checked.documents_below(project, "images").iter().enumerate() {
+            if number % TOUCH_AFTER == TOUCH_AFTER - 1 {
+                target.client.bring_unfinished_project(target.account, &document).await?;
+            }
+            self.image(here, path).await.with_context(|| path.clone())?;
         }
         for path in self.checked.below(project, "iterations") {
             if let Some(folder) = path.strip_suffix("/iteration.json") {
                 self.iteration(here, folder).await.with_context(|| path.clone())?;
             }
         }
-        for path in self.documents(project, "predictions") {
+        for path in self.checked.documents_below(project, "predictions") {
             self.prediction(here, &path).await.with_context(|| path.clone())?;
         }
         Ok(())
-    }
-
-    fn documents(&self, project: Id, folder: &str) -> Vec<String> {
-        let mut paths = self.checked.below(project, folder);
-        paths.retain(|path| path.rsplit('/').next().is_some_and(is_document));
-        paths
     }
 
     /// Writes an item under its id, or, when that is taken or was erased here, under one that is derived from it.
@@ -125,16 +169,20 @@ impl Import<'_> {
         id: Id,
         mut write: impl AsyncFnMut(Id) -> habeas_client::Result<Brought>,
     ) -> anyhow::Result<Id> {
-        let (brought, here) = match write(id).await {
-            Err(TargetError::Refused { status: 409 | 410, .. }) => {
-                let other = derived(self.target.account, id);
-                let brought = write(other).await?;
-                self.ids.insert(id, other);
-                self.report.remapped.push((id, other));
-                (brought, other)
+        let mut here = id;
+        let mut result = write(here).await;
+        for number in 0..DERIVED {
+            if !matches!(result, Err(TargetError::Refused { status: 409 | 410, .. })) {
+                break;
             }
-            result => (result?, id),
-        };
+            here = derived(self.target.account, id, number);
+            result = write(here).await;
+        }
+        let brought = result?;
+        if here != id {
+            self.ids.insert(id, here);
+            self.report.remapped.push((id, here));
+        }
         match brought {
             Brought::New => self.report.brought += 1,
             Brought::Present => self.report.present += 1,
@@ -168,13 +216,7 @@ impl Import<'_> {
 
     /// The file beside a document that holds the bytes of its image.
     fn bytes(&mut self, document: &str) -> anyhow::Result<(String, Vec<u8>)> {
-        let stem = document.trim_end_matches("json");
-        let path = self
-            .checked
-            .starting(stem)
-            .find(|path| *path != document && !path[stem.len()..].contains('.'))
-            .cloned()
-            .context("the file of the image is missing")?;
+        let path = self.checked.file_beside(document)?;
         let digest = self.checked.digests.get(&path).cloned().unwrap_or_default();
         Ok((digest, self.checked.archive.content(&path, LARGEST)?))
     }
@@ -271,12 +313,8 @@ impl Import<'_> {
 
     /// Exported models, once their iterations are there.
     async fn exports(&mut self) -> anyhow::Result<()> {
-        let paths: Vec<String> = self.checked.digests.keys().cloned().collect();
-        for path in paths
-            .iter()
-            .filter(|path| path.starts_with("custom-vision/model-exports/") && is_called(path, "json"))
-        {
-            let export: ModelExport = self.checked.document(path)?;
+        for path in self.checked.model_exports() {
+            let export: ModelExport = self.checked.document(&path)?;
             let iteration = self.here(export.iteration_id);
             let archive = path.replace(".json", ".zip");
             let (Some(project), Some(sha256), true) = (
@@ -345,17 +383,15 @@ impl Import<'_> {
     }
 }
 
-fn is_called(path: &str, extension: &str) -> bool {
-    Path::new(path).extension().is_some_and(|found| found == extension)
-}
-
 fn is_gone(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(TargetError::Refused { status: 410, .. }))
 }
 
-/// The id that an item has in this account when its own is taken: the same in every run (UUID version 8, RFC 9562).
-fn derived(account: Id, id: Id) -> Id {
-    let digest = crypto::sha256(format!("{account}/{id}").as_bytes());
+/// The id that an item has in this account when its own is taken, and when the ones before this are: the same in every run (UUID version 8,
+/// RFC 9562).
+fn derived(account: Id, id: Id, number: u32) -> Id {
+    let more = if number == 0 { String::new() } else { format!("/{number}") };
+    let digest = crypto::sha256(format!("{account}/{id}{more}").as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = (bytes[6] & 0x0f) | 0x80;

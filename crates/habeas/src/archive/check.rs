@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use habeas_core::{Error, Id, receipt};
+use habeas_core::{Error, Id, import, receipt};
 use habeas_dataset::Files as _;
+use habeas_models::TrainingSet;
 use habeas_wire::archive::Archive;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use super::bring::{ImageFile, IterationFile, ModelExport};
 
 /// Files in an archive at most.
 const FILES: u64 = 2_000_000;
@@ -24,10 +27,10 @@ const MANIFEST: &str = "manifest-sha256.txt";
 const SIGNATURE: &str = "signature/manifest.json";
 pub(super) const PROJECTS: &str = "custom-vision/projects/";
 
-/// Why an archive is refused. Nothing of it was written.
+/// Why an archive is refused. Nothing of it stays.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive is refused: {0}")]
-pub struct Refused(String);
+pub struct Refused(pub(super) String);
 
 /// An archive in which every file is the one that was signed, and every document says what its place says.
 #[derive(Debug)]
@@ -91,7 +94,82 @@ impl Checked {
         let mut checked =
             Checked { archive, digests, projects: BTreeSet::new(), person, signed_by, is_trusted };
         checked.documents()?;
+        for project in checked.projects.clone() {
+            checked.project(project)?;
+        }
+        for path in checked.model_exports() {
+            checked.document::<ModelExport>(&path)?;
+        }
         Ok(checked)
+    }
+
+    /// Reads everything of a project as it will be brought, and finds what it refers to.
+    fn project(&mut self, project: Id) -> Result<(), Refused> {
+        let path = format!("{PROJECTS}{project}/project.json");
+        let document: import::Project = self.document(&path)?;
+        let times = [document.created, document.last_modified];
+        times.iter().flatten().try_for_each(|time| self::time(&path, time))?;
+        let (mut tags, mut names) = (BTreeSet::new(), BTreeSet::new());
+        for path in self.documents_below(project, "tags") {
+            let tag: import::Tag = self.document(&path)?;
+            tag.created.iter().try_for_each(|created| time(&path, created))?;
+            tags.insert(tag.id);
+            if !names.insert(tag.name) {
+                return Err(Refused(format!("{path} has the name of another tag")));
+            }
+        }
+        for path in self.documents_below(project, "images") {
+            let ImageFile { image, kept, .. } = self.document(&path)?;
+            self.file_beside(&path)?;
+            image.created.iter().try_for_each(|created| time(&path, created))?;
+            let regions = image.regions.unwrap_or_default();
+            let carried = image.tags.iter().flatten().map(|tag| tag.tag_id);
+            let mut carried = carried.chain(regions.iter().map(|region| region.tag_id));
+            // What only iterations hold carries nothing any more.
+            if !kept && carried.any(|tag| !tags.contains(&tag)) {
+                return Err(Refused(format!("{path} carries a tag that its project does not have")));
+            }
+            let sides =
+                regions.iter().flat_map(|region| [region.left, region.top, region.width, region.height]);
+            if sides.into_iter().any(|side| !(-1e-3..=1.0 + 1e-3).contains(&side)) {
+                return Err(Refused(format!("{path} has a box that does not lie on it")));
+            }
+        }
+        for path in self.below(project, "iterations") {
+            if path.ends_with("/iteration.json") {
+                self.document::<IterationFile>(&path)?;
+            } else if path.ends_with("/training-set.json") {
+                self.document::<TrainingSet>(&path)?;
+            }
+        }
+        for path in self.documents_below(project, "predictions") {
+            let prediction: import::Prediction = self.document(&path)?;
+            self.file_beside(&path)?;
+            time(&path, &prediction.created)?;
+        }
+        Ok(())
+    }
+
+    /// The documents in a folder of a project.
+    pub(super) fn documents_below(&self, project: Id, folder: &str) -> Vec<String> {
+        let mut paths = self.below(project, folder);
+        paths.retain(|path| path.rsplit('/').next().is_some_and(is_document));
+        paths
+    }
+
+    /// The documents of exported models.
+    pub(super) fn model_exports(&self) -> Vec<String> {
+        let paths = self.starting("custom-vision/model-exports/");
+        paths.filter(|path| is_called(path, "json")).cloned().collect()
+    }
+
+    /// The file beside a document that holds the bytes of its image.
+    pub(super) fn file_beside(&self, document: &str) -> Result<String, Refused> {
+        let stem = document.trim_end_matches("json");
+        self.starting(stem)
+            .find(|path| *path != document && !path[stem.len()..].contains('.'))
+            .cloned()
+            .ok_or_else(|| Refused(format!("the file of {document} is missing")))
     }
 
     /// Reads every document that will be brought: each belongs to the project and id that its path names, and no id is there twice.
@@ -151,6 +229,15 @@ impl Checked {
         let first = paths.partition_point(|path| path.as_str() < prefix);
         paths[first..].iter().take_while(move |path| path.starts_with(prefix))
     }
+}
+
+/// Whether a path ends with an extension.
+pub(super) fn is_called(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == extension)
+}
+
+fn time(path: &str, text: &str) -> Result<(), Refused> {
+    import::time(text).map(|_| ()).map_err(|_| Refused(format!("{path} has a time that is none")))
 }
 
 /// Whether a file is a resource's document, and not its bytes or rows.

@@ -1,8 +1,9 @@
 //! Bringing a person's archive into a server: `habeas import FILE`.
 //!
 //! The archive is read to its end and found right before anything is written: [`Checked`]. Then it goes the way of any other source of whole
-//! projects, through `/api/import/v1`: every item is written whole or not at all, and a run that was interrupted is finished by the next.
-//! Ids are kept where they are free, and otherwise derived from the old one, so that the next run finds the same.
+//! projects, through `/api/import/v1`, as projects that are unfinished until all of them are finished at once. What the server refuses goes
+//! again; a run that was interrupted is finished by the next, or what it left goes by itself after a day. Ids are kept where they are free,
+//! and otherwise derived from the old one, so that the next run finds the same.
 
 mod bring;
 mod check;

@@ -96,12 +96,13 @@ pub(crate) async fn run(import: Import, file: Option<&Path>) -> anyhow::Result<E
 async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let keys = public_keys(&import.key)?;
     let path = import.file.unwrap_or_default();
+    let refused = |error: &anyhow::Error| {
+        eprintln!("NOT VERIFIED: {error}; nothing of it was brought");
+        Ok(ExitCode::from(code::NOT_VERIFIED))
+    };
     let mut checked = match Checked::open(&path, &keys) {
         Ok(checked) => checked,
-        Err(error) if error.is::<Refused>() => {
-            eprintln!("NOT VERIFIED: {error}");
-            return Ok(ExitCode::from(code::NOT_VERIFIED));
-        }
+        Err(error) if error.is::<Refused>() => return refused(&error),
         Err(error) => return Err(error.context(format!("cannot read {}", path.display()))),
     };
     if !checked.is_trusted {
@@ -110,7 +111,7 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
             checked.signed_by
         );
     }
-    let mut report = connect::with(import.reach, file, async |client| {
+    let brought = connect::with(import.reach, file, async |client| {
         let person = match &import.person {
             Some(person) => client.find_person(person).await?.object_id,
             None => owner(client, &checked).await?,
@@ -118,7 +119,11 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
         let account = account(client, &person, import.account).await?;
         checked.bring(&Target { client, account }).await
     })
-    .await?;
+    .await;
+    let mut report = match brought {
+        Err(error) if error.is::<Refused>() => return refused(&error),
+        brought => brought?,
+    };
     report.archive = path;
     import.format.print(&report, archive_summary)?;
     Ok(ExitCode::SUCCESS)

@@ -56,6 +56,23 @@ fn folder() -> anyhow::Result<PathBuf> {
 
 impl Logins {
     fn open() -> anyhow::Result<Logins> {
+        let mut logins = Logins::locked()?;
+        logins.all = match std::fs::read(logins.folder.join("tokens.json")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{} cannot be read: delete it, and sign in anew",
+                    logins.folder.join("tokens.json").display()
+                )
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot use {}", logins.folder.display()));
+            }
+        };
+        Ok(logins)
+    }
+
+    fn locked() -> anyhow::Result<Logins> {
         let folder = folder()?;
         let wrong = || format!("cannot use {}", folder.display());
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(wrong)?;
@@ -67,14 +84,7 @@ impl Logins {
             .open(folder.join("tokens.lock"))
             .with_context(wrong)?;
         flock(&lock, FlockOperation::LockExclusive).with_context(wrong)?;
-        let all = match std::fs::read(folder.join("tokens.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("{} cannot be read: habeas login writes it anew", folder.display())
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(wrong),
-        };
-        Ok(Logins { folder, _lock: lock, all })
+        Ok(Logins { folder, _lock: lock, all: Vec::new() })
     }
 
     fn position(&self, url: &str) -> Option<usize> {

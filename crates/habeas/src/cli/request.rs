@@ -62,7 +62,7 @@ pub(crate) enum Verb {
         /// How it came: email, letter, phone, inPerson or protocol
         #[arg(long, value_parser = channel, default_value = "letter")]
         channel: Channel,
-        /// When it came, like 2026-11-24T08:30:00Z; now if not given
+        /// When it came, like 2026-11-24 or 2026-11-24T08:30:00Z; now if not given
         #[arg(long, value_name = "TIME")]
         received: Option<String>,
         /// The law under which to answer
@@ -96,6 +96,7 @@ pub(crate) enum Verb {
         digest: String,
     },
     /// Refuse a request
+    #[command(visible_alias = "refuse")]
     Deny {
         #[command(flatten)]
         one: One,
@@ -185,6 +186,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Verb::Create { person, asked, channel, received, regime, identity, format, reach } => {
             connect::with(reach, file, async |client| {
                 let person = client.find_person(&person).await?;
+                let received = received.as_deref().map(moment);
                 let details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
                 let request = client.create_request(&person.object_id, asked.name(), details).await?;
                 format.print(&request, describe)
@@ -233,10 +235,26 @@ async fn show(one: One, file: Option<&Path>) -> anyhow::Result<()> {
             None
         };
         one.format.print(&json!({ "request": request, "plan": plan }), |_| {
-            describe(&request) + &plan.as_ref().map(describe_plan).unwrap_or_default()
+            let mut text = describe(&request);
+            if let Some(plan) = &plan {
+                text.push_str(&describe_plan(plan));
+                if request.state == "awaitingApproval" && plan.plan.blocked.is_empty() {
+                    text.push_str(&format!(
+                        "approve it with: habeas request approve {} --digest {}\n",
+                        request.id, plan.plan.digest
+                    ));
+                }
+            }
+            text
         })
     })
     .await
+}
+
+/// A day counts from its beginning.
+fn moment(text: &str) -> String {
+    let is_day = text.len() == 10 && !text.contains('T');
+    if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() }
 }
 
 fn day(time: &str) -> String {
@@ -289,8 +307,31 @@ fn describe(request: &RequestReport) -> String {
     rows.extend(
         request.history.iter().map(|entry| vec![String::new(), format!("{}  {}", entry.at, entry.event)]),
     );
+    rows.extend(next_step(request).map(|step| vec!["next".to_owned(), step]));
     let text = table(&["", ""], &rows);
     text.split_once('\n').map_or_else(String::new, |(_, rows)| rows.to_owned())
+}
+
+/// What somebody has to do for the request to go on.
+fn next_step(request: &RequestReport) -> Option<String> {
+    let id = &request.id;
+    let by_hand =
+        !matches!(request.asked, RequestType::Access | RequestType::Portability | RequestType::Erasure);
+    match request.state.as_str() {
+        "verifying" if request.subject.is_none() => {
+            Some(format!("nobody is known by that address: habeas request deny {id} --reason no_match"))
+        }
+        "verifying" => Some(format!(
+            "the code of the letter: habeas request verify {id} --code CODE, or --identity document"
+        )),
+        "awaitingApproval" => Some(format!(
+            "a second officer, with HABEAS_URL and a HABEAS_TOKEN of theirs: habeas request show {id}, and approve"
+        )),
+        "planned" if by_hand => {
+            Some(format!("carry it out, and: habeas request complete {id} --text \"what was done\""))
+        }
+        _ => None,
+    }
 }
 
 fn describe_plan(plan: &RequestPlanReport) -> String {
@@ -316,6 +357,5 @@ fn describe_plan(plan: &RequestPlanReport) -> String {
             .collect();
         text.push_str(&table(&["KIND", ">BEFORE", ">NOW"], &rows));
     }
-    text.push_str(&format!("approve with --digest {}\n", plan.plan.digest));
     text
 }

@@ -7,4 +7,5 @@ mod keyring;
 mod limits;
 mod operation;
 mod program;
+mod requests;
 mod restoring;

@@ -13,7 +13,7 @@ use super::session::SignedIn;
 use super::{Failure, Portal, render, text_header};
 use crate::pages::{
     AccessLogPage, AccountKeys, ItemsPage, KeysPage, MyDataPage, ReceiptPage, ReceiptView, ReceiptsPage,
-    Section,
+    Section, Shell,
 };
 
 /// `GET /me`.
@@ -33,24 +33,36 @@ pub(super) async fn items(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
+    portal.rights.authorise(&who.actor, who.person, "GetItems").await?;
+    let (address, from) = (format!("/me/items/{name}"), ("/me".to_owned(), "My data"));
+    items_page(&portal, who.shell(Section::MyData), who.person, &name, query.as_deref(), (address, from))
+        .await
+}
+
+/// What is held of one kind on a person whose rights the caller may exercise. The address is the page's own, and what leads to it.
+pub(super) async fn items_page(
+    portal: &Portal,
+    shell: Shell,
+    person: Id,
+    name: &str,
+    query: Option<&str>,
+    (address, from): (String, (String, &'static str)),
+) -> Result<Response, Failure> {
     let kind = Kind::ALL
         .iter()
         .copied()
         .find(|kind| kind_name(*kind) == name)
         .ok_or_else(|| Error::not_found("there is no such kind of data"))?;
     let after: Option<Id> = query
-        .as_deref()
         .and_then(|query| query.strip_prefix("after="))
         .map(|text| text.parse().map_err(|_| Error::not_found("there is no such page")))
         .transpose()?;
-    portal.rights.authorise(&who.actor, who.person, "GetItems").await?;
-    let holdings = portal.rights.holdings(who.person).await?;
+    let holdings = portal.rights.holdings(person).await?;
     let held = holdings.items.iter().find(|item| item.kind == name);
-    let title = held.map_or_else(|| name.clone(), |item| item.title.clone());
+    let title = held.map_or_else(|| name.to_owned(), |item| item.title.clone());
     let total = held.map_or(0, |item| item.count);
-    let page = portal.rights.items(who.person, kind, after, None).await?;
-    let shell = who.shell(Section::MyData);
-    Ok(render(&ItemsPage::new(shell, (name, title), total, page, after.is_some(), portal.now())))
+    let page = portal.rights.items(person, kind, after, None).await?;
+    Ok(render(&ItemsPage::new(shell, from, (address, title), total, page, after.is_some(), portal.now())))
 }
 
 /// `GET /me/items/Image/{image}/thumbnail`: sends on to where the thumbnail is, for an image of the person's.
@@ -146,18 +158,37 @@ pub(super) async fn receipt(
     who: SignedIn,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
-    let (text, as_json) = name.strip_suffix(".json").map_or((name.as_str(), false), |text| (text, true));
-    let no_receipt = || Error::not_found("there is no such receipt");
-    let id: Id = text.parse().map_err(|_| no_receipt())?;
+    let (id, as_json) = receipt_id(&name)?;
     if !portal.rights.is_receipt_of(id, who.person).await? {
         return Err(no_receipt().into());
     }
+    receipt_page(&portal, who.shell(Section::Receipts), id, as_json, "/me/receipts").await
+}
+
+fn no_receipt() -> Error {
+    Error::not_found("there is no such receipt")
+}
+
+/// The receipt that the end of an address names, and whether as JSON.
+pub(super) fn receipt_id(name: &str) -> Result<(Id, bool), Failure> {
+    let (text, as_json) = name.strip_suffix(".json").map_or((name, false), |text| (text, true));
+    Ok((text.parse().map_err(|_| no_receipt())?, as_json))
+}
+
+/// A receipt for whoever may see it, below an address.
+pub(super) async fn receipt_page(
+    portal: &Portal,
+    shell: Shell,
+    id: Id,
+    as_json: bool,
+    below: &str,
+) -> Result<Response, Failure> {
     let receipt = portal.rights.receipt(id).await?;
     if as_json {
         return Ok(axum::Json(receipt).into_response());
     }
-    let view = receipt_view(&portal, &receipt, format!("/me/receipts/{id}.json"))?;
-    Ok(render(&ReceiptPage { shell: who.shell(Section::Receipts), receipt: view }))
+    let view = receipt_view(portal, &receipt, format!("{below}/{id}.json"))?;
+    Ok(render(&ReceiptPage { shell, receipt: view }))
 }
 
 /// A receipt for people.

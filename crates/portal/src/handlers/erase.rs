@@ -74,7 +74,13 @@ pub(super) async fn run(
     let (id, plan) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "RunErasure").await?;
     match portal.rights.start_erasure(&who.actor, id, &typed.confirm, typed.digest.as_deref()).await {
+        // It waits for the time in which the person may change their mind.
+        Ok(report) if report.status == "planned" => Ok(Redirect::to("/me/requests").into_response()),
         Ok(_) => Ok(Redirect::to(&format!("/erasures/{id}")).into_response()),
+        // The sign-in is too old for what cannot be undone.
+        Err(error) if error.kind == ErrorKind::Forbidden => {
+            Ok(Redirect::to(&format!("/sign-in?again&next=/me/erase/{id}/confirm")).into_response())
+        }
         Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict) => {
             let confirmation = Confirmation { email: who.email(), error: Some(error.to_string()) };
             let page = ConfirmPage { shell: who.shell(Section::MyData), plan, confirmation };

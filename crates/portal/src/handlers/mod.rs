@@ -5,7 +5,9 @@ mod data;
 mod erase;
 mod exports;
 mod issuers;
+mod requests;
 mod session;
+mod staff;
 
 use std::time::Duration;
 
@@ -54,7 +56,7 @@ impl From<Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let page = ErrorPage::new(&self.0, None);
-        let status = StatusCode::from_u16(page.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = page.status_code();
         if status.is_server_error() {
             tracing::error!(error = format_args!("{:#}", self.0), "a page failed");
         }
@@ -98,6 +100,20 @@ pub(crate) fn router(portal: Portal) -> Router {
         .route("/me/erase", post(erase::plan))
         .route("/me/erase/{plan}", get(erase::show).post(erase::run))
         .route("/me/erase/{plan}/confirm", get(erase::confirm))
+        .route("/me/requests", get(requests::own).post(requests::create))
+        .route("/me/requests/{request}", get(requests::show))
+        .route("/me/requests/{request}/{decision}", post(requests::decide))
+        .route("/ask", get(requests::ask).post(requests::take_in))
+        .route("/requests/{request}", get(requests::status))
+        .route("/requests/{request}/verify", post(requests::verify))
+        .route("/requests/{request}/resend", post(requests::resend))
+        .route("/staff/requests", get(staff::queue))
+        .route("/staff/requests/new", get(staff::form).post(staff::create))
+        .route("/staff/requests/{request}", get(staff::show))
+        .route("/staff/requests/{request}/{decision}", post(staff::decide))
+        .route("/staff/requests/{request}/holdings", get(staff::holdings))
+        .route("/staff/requests/{request}/items/{kind}", get(staff::items))
+        .route("/staff/receipts/{receipt}", get(staff::receipt))
         .route("/erasures/{plan}", get(erase::follow))
         .route("/erasures/{plan}/events", get(erase::events))
         .route("/erasures/{plan}/receipt.json", get(erase::receipt))

@@ -24,12 +24,13 @@ pub(crate) struct SignedIn {
     pub(crate) person: Id,
     pub(crate) actor: Actor,
     session: Id,
+    staff: bool,
     badge: PersonBadge,
 }
 
 impl SignedIn {
     pub(crate) fn shell(&self, section: Section) -> Shell {
-        Shell { person: self.badge.clone(), section, notice: None }
+        Shell { person: self.badge.clone(), staff: self.staff, section, notice: None }
     }
 
     pub(crate) fn badge(&self) -> PersonBadge {
@@ -54,16 +55,26 @@ impl FromRequestParts<Portal> for SignedIn {
         })?;
         let person = actor.person().ok_or_else(to_sign_in)?;
         let profile = access.person(person).await.map_err(|error| Failure(error).into_response())?;
+        let staff = match portal.rights.require_staff(&actor).await {
+            Ok(()) => true,
+            Err(error) if error.kind == ErrorKind::NotFound => false,
+            Err(error) => return Err(Failure(error).into_response()),
+        };
         let badge = PersonBadge { name: profile.doc.name, email: profile.doc.email };
-        Ok(SignedIn { person, actor, session, badge })
+        Ok(SignedIn { person, actor, session, staff, badge })
     }
 }
 
-/// The page to sign in on. What another program led to is come back to; everything else begins at the overview.
+/// Pages to which another program or a letter leads.
+const LED_TO: [&str; 4] = ["/device", "/oauth2/authorize", "/me/requests", "/staff/requests"];
+
+/// The page to sign in on. What another program or a letter led to is come back to; everything else begins at the overview.
 fn sign_in_address(parts: &Parts) -> String {
     let asked = parts.uri.path_and_query().map(|asked| asked.as_str()).unwrap_or_default();
-    let comes_back =
-        parts.method == Method::GET && ["/device", "/oauth2/authorize"].contains(&parts.uri.path());
+    let path = parts.uri.path();
+    let is_led_to =
+        |led: &str| path.strip_prefix(led).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let comes_back = parts.method == Method::GET && LED_TO.into_iter().any(is_led_to);
     if comes_back { format!("/sign-in?next={}", encode(asked)) } else { "/sign-in".to_owned() }
 }
 
@@ -112,6 +123,7 @@ pub(super) struct SignInQuery {
     next: Option<String>,
     #[serde(rename = "signed-out")]
     signed_out: Option<String>,
+    again: Option<String>,
 }
 
 /// The issuers with which one may sign in, each with the address that begins it.
@@ -123,7 +135,11 @@ pub(super) fn issuers(portal: &Portal, next: Option<&str>) -> Vec<IssuerLink> {
 
 /// `GET /sign-in`.
 pub(super) async fn form(State(portal): State<Portal>, Query(query): Query<SignInQuery>) -> Response {
-    let notice = query.signed_out.map(|_| "You are signed out.");
+    let notice = if query.again.is_some() {
+        Some("What you are about to do cannot be undone: sign in again, to show that it is you.")
+    } else {
+        query.signed_out.map(|_| "You are signed out.")
+    };
     let next = after_sign_in(query.next);
     let issuers = issuers(&portal, next.as_deref());
     render(&SignInPage { notice, next, issuers, ..SignInPage::default() })

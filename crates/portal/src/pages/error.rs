@@ -1,6 +1,7 @@
 //! What a person is told when something cannot be done.
 
 use askama::Template;
+use axum::http::StatusCode;
 use habeas_core::{Error, ErrorKind};
 
 /// Any page that answers with an error.
@@ -47,6 +48,11 @@ impl ErrorPage {
             request_id,
             retry: matches!(error.kind, ErrorKind::Busy | ErrorKind::Unavailable) || ours,
         }
+    }
+
+    /// The HTTP status, as it is answered.
+    pub(crate) fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The page of a link that was used before or has expired.

@@ -5,17 +5,19 @@ use habeas_core::report::ItemPage;
 use habeas_core::{Kind, Timestamp};
 use habeas_rights::kind_name;
 
-use super::{Fact, Shell};
+use super::{Fact, Section, Shell};
 use crate::format::{Count, Moment};
 
-/// `GET /me/items/{kind}`.
+/// `GET /me/items/{kind}`, and the same for the staff below a request.
 #[derive(Debug, Template)]
 #[template(path = "items.html")]
 pub struct ItemsPage {
     /// What surrounds it.
     pub shell: Shell,
-    /// The kind's name in addresses.
-    pub kind: String,
+    /// Address and title of the page that leads here.
+    pub from: (String, &'static str),
+    /// Where the page lies.
+    pub address: String,
     /// Its name for a person, in the plural.
     pub title: String,
     /// How many there are in all.
@@ -44,31 +46,32 @@ pub struct Item {
 }
 
 impl ItemsPage {
-    /// Makes the page of a page of items.
+    /// Makes the page, at an address, of a page of items. Thumbnails are the person's own.
     pub fn new(
         shell: Shell,
-        (kind, title): (String, String),
+        from: (String, &'static str),
+        (address, title): (String, String),
         total: u64,
         page: ItemPage,
         continued: bool,
         now: Timestamp,
     ) -> ItemsPage {
-        let items = page.items.into_iter().map(|item| Item {
-            thumbnail: (item.kind == kind_name(Kind::Image))
-                .then(|| format!("/me/items/Image/{}/thumbnail", item.id)),
-            id: item.id,
-            title: item.title,
-            created: Moment::parse(&item.created, now),
-            facts: item.facts.into_iter().map(|fact| Fact { label: fact.label, value: fact.value }).collect(),
-        });
-        ItemsPage {
-            shell,
-            kind,
-            title,
-            total: Count(total),
-            items: items.collect(),
-            next: page.next,
-            continued,
-        }
+        let items: Vec<Item> = page
+            .items
+            .into_iter()
+            .map(|item| Item {
+                thumbnail: (item.kind == kind_name(Kind::Image) && shell.section == Section::MyData)
+                    .then(|| format!("/me/items/Image/{}/thumbnail", item.id)),
+                id: item.id,
+                title: item.title,
+                created: Moment::parse(&item.created, now),
+                facts: item
+                    .facts
+                    .into_iter()
+                    .map(|fact| Fact { label: fact.label, value: fact.value })
+                    .collect(),
+            })
+            .collect();
+        ItemsPage { shell, from, address, title, total: Count(total), items, next: page.next, continued }
     }
 }

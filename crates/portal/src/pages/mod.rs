@@ -14,6 +14,7 @@ mod items;
 mod keys;
 mod my_data;
 mod receipt;
+mod requests;
 mod sign_in;
 
 pub use access_log::{AccessLogPage, AccessRow};
@@ -28,6 +29,10 @@ pub use items::{Item, ItemsPage};
 pub use keys::{AccountKeys, KeyRow, KeysPage};
 pub use my_data::{KindRow, MentionRow, MyDataPage, ServiceGroup};
 pub use receipt::{ErasedRow, Fact, ReceiptPage, ReceiptRow, ReceiptType, ReceiptView, ReceiptsPage};
+pub use requests::{
+    AskPage, Choice, DifferenceRow, Filter, HoldingsPage, Names, NewRequestPage, QueuePage, RequestPage,
+    RequestPlanView, RequestStatusPage, RequestView, RequestsPage, Said, TakenIn, TypedDecision,
+};
 pub use sign_in::{IssuerLink, LinkPage, SignInPage};
 
 /// The person who is signed in, in the corner of every page of theirs.
@@ -54,10 +59,14 @@ pub enum Section {
     MyData,
     /// Archives.
     Exports,
+    /// What the person asked for.
+    Requests,
     /// Proofs.
     Receipts,
     /// Keys of the Custom Vision account.
     Keys,
+    /// What everybody asked for: for the staff.
+    Queue,
     /// None of them: the password.
     Account,
 }
@@ -78,6 +87,8 @@ pub struct NavEntry {
 pub struct Shell {
     /// Who is signed in.
     pub person: PersonBadge,
+    /// Whether they answer requests.
+    pub staff: bool,
     /// Where in the navigation the page stands.
     pub section: Section,
     /// What the last form did, if a form led here.
@@ -86,18 +97,19 @@ pub struct Shell {
 
 impl Shell {
     /// The navigation.
-    pub fn navigation(&self) -> [NavEntry; 4] {
+    pub fn navigation(&self) -> Vec<NavEntry> {
         [
             (Section::MyData, "/me", "My data"),
             (Section::Exports, "/me/exports", "Exports"),
+            (Section::Requests, "/me/requests", "Requests"),
             (Section::Receipts, "/me/receipts", "Receipts"),
             (Section::Keys, "/me/keys", "Keys"),
+            (Section::Queue, "/staff/requests", "Queue"),
         ]
-        .map(|(section, address, title)| NavEntry {
-            address,
-            title,
-            current: section == self.section,
-        })
+        .into_iter()
+        .filter(|(section, ..)| self.staff || *section != Section::Queue)
+        .map(|(section, address, title)| NavEntry { address, title, current: section == self.section })
+        .collect()
     }
 }
 

@@ -91,6 +91,36 @@ impl MyDataPage {
         exports: &[ExportReport],
         now: Timestamp,
     ) -> MyDataPage {
+        let by_staff: Vec<AccessRow> = activity
+            .iter()
+            .filter(|entry| entry.by == "staff")
+            .map(|entry| AccessRow::new(entry, now))
+            .collect();
+        MyDataPage {
+            shell,
+            counted: Moment::parse(&holdings.counted, now),
+            total_count: Count(holdings.total_count),
+            total_bytes: Bytes(holdings.total_bytes),
+            groups: ServiceGroup::all(holdings, now),
+            mentions: holdings.mentions.iter().map(|mention| MentionRow::new(mention, now)).collect(),
+            staff_count: Count(by_staff.iter().map(|row| row.count.0).sum()),
+            staff: by_staff.into_iter().take(STAFF_ROWS).collect(),
+            export: exports
+                .first()
+                .map(|export| ExportView::new(export, now))
+                .filter(|export| matches!(export.state, ExportState::Running | ExportState::Ready)),
+        }
+    }
+
+    /// How many services hold something.
+    pub fn services(&self) -> Count {
+        Count(self.groups.iter().filter(|group| !group.count.is_zero()).count() as u64)
+    }
+}
+
+impl ServiceGroup {
+    /// Makes the groups of what the rights engine counted.
+    pub(super) fn all(holdings: &HoldingsReport, now: Timestamp) -> Vec<ServiceGroup> {
         let mut groups: Vec<ServiceGroup> = Vec::new();
         for item in &holdings.items {
             let row = KindRow::new(item, now);
@@ -108,30 +138,7 @@ impl MyDataPage {
             group.bytes.0 += item.bytes;
             group.rows.push(row);
         }
-        let by_staff: Vec<AccessRow> = activity
-            .iter()
-            .filter(|entry| entry.by == "staff")
-            .map(|entry| AccessRow::new(entry, now))
-            .collect();
-        MyDataPage {
-            shell,
-            counted: Moment::parse(&holdings.counted, now),
-            total_count: Count(holdings.total_count),
-            total_bytes: Bytes(holdings.total_bytes),
-            groups,
-            mentions: holdings.mentions.iter().map(|mention| MentionRow::new(mention, now)).collect(),
-            staff_count: Count(by_staff.iter().map(|row| row.count.0).sum()),
-            staff: by_staff.into_iter().take(STAFF_ROWS).collect(),
-            export: exports
-                .first()
-                .map(|export| ExportView::new(export, now))
-                .filter(|export| matches!(export.state, ExportState::Running | ExportState::Ready)),
-        }
-    }
-
-    /// How many services hold something.
-    pub fn services(&self) -> Count {
-        Count(self.groups.iter().filter(|group| !group.count.is_zero()).count() as u64)
+        groups
     }
 }
 

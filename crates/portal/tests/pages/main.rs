@@ -4,4 +4,5 @@
 
 mod contrast;
 mod rendering;
+mod request_samples;
 mod samples;

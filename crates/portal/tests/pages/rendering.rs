@@ -68,7 +68,7 @@ fn ids_are_unique_and_what_refers_to_them_finds_them() {
 fn everything_that_can_be_operated_has_a_name() {
     for (name, html) in samples::all() {
         let page = Html::parse_document(&html);
-        for input in select(&page, "input:not([type=hidden]):not([hidden])") {
+        for input in select(&page, "input:not([type=hidden]):not([hidden]), textarea, .field select") {
             let id = input.attr("id").unwrap();
             assert_eq!(select(&page, &format!("label[for='{id}']")).len(), 1, "{name}: a label for {id}");
         }
@@ -175,6 +175,57 @@ fn the_page_that_remains_after_an_erasure_names_nobody() {
         text(select(&completed, ".copyable")[0])
             .starts_with("habeas receipt verify habeas-receipt.json --key 9f86")
     );
+}
+
+#[test]
+fn what_can_be_decided_on_a_request_depends_on_its_state_and_on_who_looks() {
+    let forms = |name: &str| -> Vec<String> {
+        let page = page(name);
+        let forms = select(&page, "main form");
+        forms.iter().map(|form| form.attr("action").unwrap().rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    for (name, expected) in [
+        ("request-own", &["comments", "cancel"][..]),
+        ("request-own-answered", &[]),
+        ("request-verify", &["confirm-identity", "comments", "extend", "deny", "cancel"]),
+        ("request-approve", &["approve", "comments", "extend", "deny", "cancel"]),
+        ("request-approve-requester", &["comments", "extend", "deny", "cancel"]),
+        ("request-carry-out", &["complete", "comments", "extend", "deny", "cancel"]),
+        ("request-completed", &[]),
+        ("request-code", &["verify", "resend"]),
+        ("request-status", &[]),
+    ] {
+        assert_eq!(forms(name), expected, "{name}");
+    }
+    let approve = page("request-approve");
+    let digest = select(&approve, "form input[name=digest]");
+    assert_eq!(digest[0].attr("value"), Some(samples::DIGEST));
+    assert!(text(select(&approve, "table")[0]).ends_with("Image 1, 1.0 kB 2, 2.0 kB"), "the difference");
+    // What was typed is still there.
+    let refused = page("request-refused-extension");
+    assert_eq!(text(select(&refused, "#extension-text")[0]), HOSTILE);
+    assert_eq!(select(&refused, "#extension option[selected]")[0].attr("value"), Some("numberOfRequests"));
+    assert!(select(&refused, "#denial option[selected]").is_empty());
+    let links = |name: &str| -> Vec<String> {
+        let page = page(name);
+        select(&page, "dd a")
+            .iter()
+            .map(|link| link.attr("href").unwrap().replace(samples::ID, "ID"))
+            .collect()
+    };
+    assert_eq!(links("request-completed"), ["/erasures/ID", "/staff/receipts/ID"]);
+    assert_eq!(links("request-own-answered"), ["/me/exports/ID", "/me/receipts/ID"]);
+}
+
+#[test]
+fn the_queue_names_nobody_and_is_for_the_staff() {
+    let queue = samples::all().into_iter().find(|(name, _)| *name == "queue").unwrap().1;
+    assert!(!queue.contains("olga@") && !queue.contains("onerror"));
+    let rows = page("queue");
+    let rows: Vec<String> = select(&rows, "tbody tr").into_iter().map(text).collect();
+    assert!(rows[1].contains("To be carried out Overdue"), "{rows:?}");
+    let leads = |name: &str| !select(&page(name), "nav a[href='/staff/requests']").is_empty();
+    assert!(leads("queue") && !leads("my-data"));
 }
 
 #[test]

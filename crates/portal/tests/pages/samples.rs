@@ -10,17 +10,19 @@ use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
 use serde_json::json;
 
+use crate::request_samples;
+
 pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
-const ID: &str = "019ab000-0000-7000-8000-00000000000a";
-const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+pub(crate) const ID: &str = "019ab000-0000-7000-8000-00000000000a";
+pub(crate) const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 pub(crate) fn now() -> Timestamp {
     Timestamp::parse("2026-11-24T08:30:00Z").unwrap()
 }
 
-fn shell(section: Section) -> Shell {
+pub(crate) fn shell(section: Section) -> Shell {
     let person = PersonBadge { name: "Ada Lovelace".into(), email: "ada@example.org".into() };
-    Shell { person, section, notice: None }
+    Shell { person, staff: section == Section::Queue, section, notice: None }
 }
 
 fn device(step: DeviceStep) -> String {
@@ -41,7 +43,7 @@ fn holding(service: &str, title: &str, count: u64, bytes: u64, why: &str, until:
     }
 }
 
-fn holdings(full: bool) -> HoldingsReport {
+pub(crate) fn holdings(full: bool) -> HoldingsReport {
     let some = |count: u64| if full { count } else { 0 };
     let erased = "until it is deleted or erased";
     let items = vec![
@@ -160,8 +162,12 @@ fn export(status: &str) -> ExportReport {
 }
 
 fn plan(blocked: bool) -> PlanView {
+    PlanView::new(&plan_report(blocked), now())
+}
+
+pub(crate) fn plan_report(blocked: bool) -> PlanReport {
     let items = holdings(true).items;
-    let report = PlanReport {
+    PlanReport {
         plan: ID.into(),
         object_id: ID.into(),
         digest: DIGEST.into(),
@@ -201,8 +207,7 @@ fn plan(blocked: bool) -> PlanView {
         } else {
             Vec::new()
         },
-    };
-    PlanView::new(&report, now())
+    }
 }
 
 fn confirmation(error: Option<&str>) -> Confirmation {
@@ -284,7 +289,16 @@ fn items(title: &str) -> ItemsPage {
         ],
     };
     let page = ItemPage { items: (1..=3).map(item).collect(), next: Some(ID.into()) };
-    ItemsPage::new(shell(Section::MyData), ("Image".into(), "Images".into()), 1_262, page, false, now())
+    let from = ("/me".into(), "My data");
+    ItemsPage::new(
+        shell(Section::MyData),
+        from,
+        ("/me/items/Image".into(), "Images".into()),
+        1_262,
+        page,
+        false,
+        now(),
+    )
 }
 
 fn keys(accounts: bool) -> KeysPage {
@@ -338,7 +352,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
     };
     let mut noticed = shell(Section::Keys);
     noticed.notice = Some("Training key 1 was replaced.");
-    vec![
+    let mut pages = vec![
         ("my-data", my_data(&[])),
         ("my-data-export-running", my_data(&[export("running")])),
         ("my-data-export-ready", my_data(&[export("ready")])),
@@ -449,5 +463,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
             error(Error::unavailable("the database cannot be reached").hint("try again in a minute")),
         ),
         ("error-link", ErrorPage::expired_link().render().unwrap()),
-    ]
+    ];
+    pages.extend(request_samples::all());
+    pages
 }

@@ -122,9 +122,9 @@ impl Rights {
         Ok(report)
     }
 
-    /// Adds a note for the staff. It is the person's data: their archive holds it.
+    /// Adds a note, by the staff or by the person. It is the person's data: their archive holds it.
     pub async fn comment_request(&self, actor: &Actor, request: Id, text: &str) -> Result<RequestReport> {
-        self.authorise_decision(actor, request, "CommentRequest").await?;
+        self.authorise_request(actor, request, "CommentRequest").await?;
         let (by, text) = (actor.reference(), text.to_owned());
         self.store
             .write(move |tx| {

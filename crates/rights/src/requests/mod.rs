@@ -9,6 +9,7 @@ mod code;
 mod deciding;
 mod intake;
 mod mail;
+mod mailer;
 mod queue;
 mod waking;
 
@@ -29,7 +30,8 @@ use crate::recipients::enqueue_notices;
 pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::NewRequest;
-pub use mail::Mailer;
+pub(crate) use mail::LastLetters;
+pub use mailer::Mailer;
 pub use queue::RequestFilter;
 pub(crate) use queue::of_person;
 

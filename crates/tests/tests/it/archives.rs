@@ -2,13 +2,15 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use habeas::archive::{ArchiveReport, Checked, Target};
+use habeas::archive::{ArchiveReport, Checked, Refused, Target};
 use habeas_client::Client;
 use habeas_core::crypto::{SecretKey, SigningKey, sha256};
-use habeas_core::{Id, receipt};
+use habeas_core::{Id, ManualClock, receipt, time};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -141,6 +143,108 @@ async fn what_is_taken_out_and_brought_in_elsewhere_is_the_same() {
             wanted.sort_unstable();
             assert_eq!(lines, wanted);
         }
+    }
+}
+
+/// Name and status of an account's projects.
+async fn projects_of(deployment: &Deployment, someone: &Someone) -> Vec<(String, String)> {
+    let (status, projects) = deployment.train("GET", &someone.key, "/projects", None).await;
+    assert_eq!(status, 200, "{projects}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let projects = projects.as_array().unwrap().iter();
+    projects.map(|project| (text(&project["name"]), text(&project["status"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_midway_leaves_nothing() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let from = Deployment::open(None).await;
+        let to = Deployment::open(database).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (someone, other) =
+            (from.person("a@example.org", "A").await, to.person("a@example.org", "A").await);
+        for name in ["one", "two"] {
+            let project = from.project(&someone, name).await;
+            let tag = from.tag(&someone, &project, "t").await;
+            for number in 0..2 {
+                from.image(&someone, &project, "a.jpg", &image(number), &[&tag]).await;
+            }
+        }
+        let path = archive(&from, &someone, folder.path()).await;
+        // The last image is none, and the archive is otherwise right.
+        let mut files = unpack(&path);
+        let is_image = |path: &str| path.contains("/images/") && path.rsplit('.').next() == Some("jpg");
+        files.iter_mut().rfind(|(path, _)| is_image(path)).unwrap().1 = b"no image".to_vec();
+        let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
+        let packed = pack(files, &stranger, folder.path());
+        let error = bring(&to, &other, &packed).await.unwrap_err();
+        assert!(error.is::<Refused>() && format!("{error:#}").contains("image"), "{error:#}");
+        assert_eq!(projects_of(&to, &other).await, []);
+        assert!(content(&to, &other).await.is_empty());
+        // What was there for a moment counts as erased: the projects of the right archive come under other ids.
+        let report = bring(&to, &other, &path).await.unwrap();
+        assert_eq!((report.remapped.len(), report.brought), (2, 8), "{report:?}");
+        let expected = ["one", "two"].map(|name| (name.to_owned(), "Succeeded".to_owned()));
+        let mut there = projects_of(&to, &other).await;
+        there.sort();
+        assert_eq!(there, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_killed_goes_on_or_goes_by_itself() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let from = Deployment::open(None).await;
+        let clock = Arc::new(ManualClock::new(from.server().app().store().ambient().now()));
+        let to = Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut persons = Vec::new();
+        for name in ["resumed", "dropped"] {
+            let email = format!("{name}@example.org");
+            let someone = from.person(&email, name).await;
+            let project = from.project(&someone, name).await;
+            for number in 0..30 {
+                from.image(&someone, &project, "a.jpg", &image(number), &[]).await;
+            }
+            let place = folder.path().join(name);
+            std::fs::create_dir(&place).unwrap();
+            let path = archive(&from, &someone, &place).await;
+            let other = to.person(&email, name).await;
+            // Killed when some of it is there.
+            let some_is_there = async {
+                while content(&to, &other).await.len() < 4 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                report = bring(&to, &other, &path) => panic!("it came to its end: {report:?}"),
+                () = some_is_there => {}
+            }
+            assert_eq!(projects_of(&to, &other).await, [(name.to_owned(), "Importing".to_owned())]);
+            let train = format!("/projects/{project}/train");
+            assert_eq!(to.train("POST", &other.key, &train, None).await.0, 400);
+            persons.push((someone, other, path));
+        }
+        let (someone, other, path) = &persons[0];
+        let report = bring(&to, other, path).await.unwrap();
+        assert!(report.present > 1 && report.remapped.is_empty(), "{report:?}");
+        assert_eq!(projects_of(&to, other).await, [("resumed".to_owned(), "Succeeded".to_owned())]);
+        assert_eq!(text(&content(&to, other).await), text(&content(&from, someone).await));
+
+        clock.advance(25 * time::HOUR);
+        let (_, other, path) = &persons[1];
+        while !projects_of(&to, other).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(content(&to, other).await.is_empty());
+        assert_eq!(bring(&to, other, path).await.unwrap().brought, 31);
+        assert_eq!(projects_of(&to, other).await, [("dropped".to_owned(), "Succeeded".to_owned())]);
+        // What is finished stays.
+        clock.advance(25 * time::HOUR);
+        to.server().app().rights.sweep().await.unwrap();
+        assert_eq!(projects_of(&to, &persons[0].1).await.len(), 1);
     }
 }
 

@@ -8,7 +8,8 @@ use tower::ServiceExt as _;
 use crate::canary::sign_in;
 use crate::deployment::{Deployment, Someone, image};
 
-async fn session(deployment: &Deployment, someone: &Someone) -> String {
+/// Signs somebody in; the cookie.
+pub(crate) async fn session(deployment: &Deployment, someone: &Someone) -> String {
     let password = "four words and a number 7";
     let path = format!("/persons/{}/password", someone.id);
     assert_eq!(deployment.operator("PUT", &path, json!({ "password": password })).await.0, 204);

@@ -489,6 +489,7 @@ async fn a_request_killed_at_any_step_comes_to_its_end() {
             let deployment = crate::crash::killed(database, "request", fault).await;
             let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
             let request = page["requests"][0].clone();
+            assert!(request.is_object(), "{number} {fault}: {page}");
             let path = format!("/requests/{}", id(&request));
             if request["state"] == "verifying" {
                 // A letter that was being written is written again, with another code.

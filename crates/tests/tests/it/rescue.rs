@@ -531,6 +531,8 @@ async fn every_import_operation_refuses_strangers() {
         ("GET", format!("/persons/{person}/accounts"), Value::Null, 200),
         ("PUT", format!("/accounts/{account}/projects/{PROJECT}"), project(), 200),
         ("GET", at(""), Value::Null, 200),
+        ("POST", format!("/accounts/{account}/finish"), json!({ "projects": [PROJECT] }), 204),
+        ("DELETE", at(""), Value::Null, 409),
         ("PUT", at(&format!("/tags/{TAG}")), json!({ "id": TAG, "name": "red" }), 200),
         ("PUT", at(&format!("/images/{}", IMAGES[0])), upload, 200),
         ("PUT", at(&format!("/predictions/{PREDICTION}")), prediction, 200),

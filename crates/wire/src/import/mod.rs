@@ -7,13 +7,18 @@
 //! | route | what it does |
 //! |---|---|
 //! | `GET /persons/{person}/accounts` | the person's accounts, oldest first |
-//! | `PUT /accounts/{account}/projects/{project}` | a project |
+//! | `PUT /accounts/{account}/projects/{project}?unfinished=` | a project |
+//! | `POST /accounts/{account}/finish` | the unfinished projects of an import are whole: all of them from one moment on |
+//! | `DELETE /projects/{project}` | removes an unfinished project |
 //! | `GET /projects/{project}` | what is there of it, with hashes |
 //! | `PUT /projects/{project}/tags/{tag}` | a tag |
 //! | `PUT /projects/{project}/images/{image}` | an image with tags, regions and metadata |
 //! | `PUT /projects/{project}/iterations/{iteration}` | an iteration with snapshot and measured performance |
 //! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?flavor=&sha256=` | the archive of an exported model, raw |
 //! | `PUT /projects/{project}/predictions/{prediction}` | a stored prediction with its image |
+//!
+//! A project that was brought with `unfinished=true` is `Importing` on the wire, cannot be trained, and goes by itself 24 hours after it was
+//! last brought, unless it is finished: an import that dies leaves nothing half.
 //!
 //! PUT answers 201 when it made something, 200 when it was there, and 410 when it was removed here before: nothing erased comes back.
 
@@ -26,7 +31,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::{Actor, Permission, authorise};
@@ -48,7 +53,8 @@ pub fn router() -> Router<App> {
     let routes = Router::new()
         .route("/persons/{person}/accounts", get(projects::accounts))
         .route("/accounts/{account}/projects/{project}", put(projects::put))
-        .route("/projects/{project}", get(projects::contents))
+        .route("/accounts/{account}/finish", post(projects::finish))
+        .route("/projects/{project}", get(projects::contents).delete(projects::discard))
         .route("/projects/{project}/tags/{tag}", put(projects::put_tag))
         .route("/projects/{project}/images/{image}", put(images::put))
         .route("/projects/{project}/predictions/{prediction}", put(images::put_prediction))
@@ -102,9 +108,13 @@ fn made(new: bool) -> StatusCode {
 
 /// The project, for those who own it.
 fn owned(tx: &mut Tx<'_>, actor: &Actor, project: Id) -> Result<Node<ProjectDoc>> {
-    let node = tx.get::<Project>(project)?.ok_or_else(|| Error::not_found("there is no such project"))?;
+    let node = tx.get::<Project>(project)?.ok_or_else(no_project)?;
     authorise(tx, actor, project, Permission::Own)?;
     Ok(node)
+}
+
+fn no_project() -> Error {
+    Error::not_found("there is no such project")
 }
 
 /// Whether an item of one of `kinds` with this id is in the project already. A conflict when the id is something else's.

@@ -9,14 +9,17 @@ use habeas_core::kinds::{
     Image, Iteration, KeptImage, ModelExport, Project, ProjectDoc, ProjectStatus, StoredPrediction, Tag,
     TagDoc,
 };
-use habeas_core::{Error, Id, Kind, Result as CoreResult};
-use habeas_store::{New, Page};
+use habeas_core::{Error, Id, Kind, Node, Result as CoreResult, Timestamp, fault, time};
+use habeas_store::{New, Page, Tx};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type, taken};
+use super::{
+    Document, Ids, is_there, made, no_project, owned, refuse_recorded, refuse_removed, same, tag_type, taken,
+};
 use crate::App;
 use crate::caller::Caller;
-use crate::privacy::Problem;
+use crate::privacy::{Problem, QueryString};
 
 /// Keys of a project that fails are destroyed again: nobody else may be making the same one.
 static MAKING: Mutex<()> = Mutex::const_new(());
@@ -36,20 +39,37 @@ pub(super) async fn accounts(
     Ok(Json(accounts.into_iter().map(entry).collect()))
 }
 
+/// How a project is brought.
+#[derive(Debug, Deserialize)]
+pub(super) struct PutQuery {
+    /// Whether it is to be finished by a call of its own.
+    #[serde(default)]
+    unfinished: bool,
+}
+
 /// Makes a project, or finds it in this account. What the operator brings into somebody's account stands in that person's record.
 pub(super) async fn put(
     State(app): State<App>,
     Caller(actor): Caller,
     Ids((account, id)): Ids<(Id, Id)>,
+    QueryString(query): QueryString<PutQuery>,
     Document(project): Document<import::Project>,
 ) -> Result<StatusCode, Problem> {
     same(id, project.id)?;
     let _turn = MAKING.lock().await;
     let present = app
         .store()
-        .read(move |tx| {
+        .write(move |tx| {
             authorise(tx, &actor, account, Permission::Own)?;
-            is_there(tx, account, id, &[Kind::Project])
+            let present = is_there(tx, account, id, &[Kind::Project])?;
+            if present
+                && let Some(mut node) = tx.get::<Project>(id)?
+                && is_unfinished(&node)
+            {
+                node.expires_at = Some(unfinished_until(tx));
+                store_unchanged(tx, &node)?;
+            }
+            Ok(present)
         })
         .await?;
     if present {
@@ -63,14 +83,19 @@ pub(super) async fn put(
     }
     let created_at = project.created.as_deref().map(import::time).transpose()?;
     let updated_at = project.last_modified.as_deref().map(import::time).transpose()?;
-    let doc = document(project, actor.person())?;
+    let mut doc = document(project, actor.person())?;
+    if query.unfinished {
+        doc.status = ProjectStatus::Importing;
+    }
     app.store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
             authorise(tx, &actor, account, Permission::Own)?;
             if tx.position(id)?.is_some() {
                 return Err(taken(id));
             }
-            let node = tx.create::<Project>(New::under(account, id, doc.clone()))?;
+            let mut new = New::under(account, id, doc.clone());
+            new.expires_at = query.unfinished.then(|| unfinished_until(tx));
+            let node = tx.create::<Project>(new)?;
             if actor == Actor::Operator && matches!(tx.position(node.holder)?, Some((Kind::Person, _, _))) {
                 record_staff(tx, node.holder, actor.reference(), "ImportProject")?;
             }
@@ -82,6 +107,70 @@ pub(super) async fn put(
         app.access().telemetry().note(person, "ImportProject", 201);
     }
     Ok(made(true))
+}
+
+/// How long an unfinished project waits for more, in hours.
+const UNFINISHED_HOURS: i64 = 24;
+
+fn unfinished_until(tx: &Tx<'_>) -> Timestamp {
+    Timestamp(tx.now().0 + UNFINISHED_HOURS * time::HOUR)
+}
+
+fn is_unfinished(node: &Node<ProjectDoc>) -> bool {
+    node.doc.status == ProjectStatus::Importing && node.expires_at.is_some()
+}
+
+/// Stores a project whose times on the wire stay those of its source.
+fn store_unchanged(tx: &mut Tx<'_>, node: &Node<ProjectDoc>) -> CoreResult<()> {
+    tx.update::<Project>(node)?;
+    tx.backdate_change(node.id, node.updated_at)
+}
+
+/// Finishes the unfinished projects of an import, all at once. Those that are finished stay as they are.
+pub(super) async fn finish(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids(account): Ids<Id>,
+    Document(import): Document<import::FinishedImport>,
+) -> Result<StatusCode, Problem> {
+    app.store()
+        .write(move |tx| {
+            for &id in &import.projects {
+                let mut node = owned(tx, &actor, id)?;
+                if node.parent != Some(account) {
+                    return Err(no_project());
+                }
+                if is_unfinished(&node) {
+                    node.doc.status = ProjectStatus::Succeeded;
+                    node.expires_at = None;
+                    store_unchanged(tx, &node)?;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    fault::point("import.finished");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes an unfinished project with all that was brought of it.
+pub(super) async fn discard(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids(project): Ids<Id>,
+) -> Result<StatusCode, Problem> {
+    let removed = app
+        .store()
+        .write(move |tx| {
+            if !is_unfinished(&owned(tx, &actor, project)?) {
+                return Err(Error::conflict("the project is not an unfinished import")
+                    .hint("delete it as any other project"));
+            }
+            tx.remove(project)
+        })
+        .await?;
+    app.store().finish(&removed).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn document(project: import::Project, created_by: Option<Id>) -> CoreResult<ProjectDoc> {

@@ -325,7 +325,7 @@ pub(super) struct RequestText {
     text: String,
 }
 
-/// Adds a note. For the staff.
+/// Adds a note. For the person it is about, and the staff.
 #[utoipa::path(post, path = "/requests/{request}/comments", request_body = RequestText, tag = "requests",
     params(("request" = String, Path)),
     responses((status = 201, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
