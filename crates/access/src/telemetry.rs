@@ -69,7 +69,8 @@ impl Telemetry {
             .write(move |tx| {
                 for ((person, hour), entries) in &segments {
                     // Calls of a person who is being erased, or gone, are dropped.
-                    if matches!(tx.holder(*person)?, Some((_, HolderState::Active))) {
+                    if matches!(tx.holder(*person)?, Some((_, HolderState::Active | HolderState::Restricted)))
+                    {
                         add(tx, *person, *hour, entries)?;
                     }
                 }

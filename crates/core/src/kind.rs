@@ -73,6 +73,8 @@ numbered! {
         Task = 42,
         /// A signed proof of what was done.
         Receipt = 43,
+        /// A legal hold: what must not be deleted yet.
+        Hold = 52,
     }
 }
 
@@ -127,7 +129,20 @@ impl MentionRole {
 impl Kind {
     /// Whether resources of this kind have sealing keys of their own.
     pub const fn is_container(self) -> bool {
-        matches!(self, Kind::Installation | Kind::Person | Kind::Organisation | Kind::Account | Kind::Project)
+        matches!(
+            self,
+            Kind::Installation
+                | Kind::Person
+                | Kind::Organisation
+                | Kind::Account
+                | Kind::Project
+                | Kind::Hold
+        )
+    }
+
+    /// Whether a legal hold keeps resources of this kind: not what grants access, nor copies of other data.
+    pub const fn is_kept_by_holds(self) -> bool {
+        !matches!(self, Kind::Credential | Kind::Token | Kind::ExportArchive)
     }
 }
 

@@ -106,5 +106,6 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Telemetry => Ops::<kinds::Telemetry>::INSTANCE,
         Kind::Task => Ops::<kinds::Task>::INSTANCE,
         Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
+        Kind::Hold => Ops::<kinds::Hold>::INSTANCE,
     }
 }

@@ -43,15 +43,20 @@ pub struct Forgotten {
 impl Models {
     /// Removes images from the workspace and from every iteration, with copies of them in other projects and stored predictions of the same
     /// bytes. When this returns no weights know them any more. The caller has checked that this actor may.
+    /// Refused while one of them is under a legal hold.
     pub async fn erase_images(&self, images: &[Id]) -> Result<Vec<Removed>> {
-        let roots = images.to_vec();
+        self.erase_images_except(images, &[]).await
+    }
+
+    async fn erase_images_except(&self, images: &[Id], held: &[Id]) -> Result<Vec<Removed>> {
+        let (roots, held) = (images.to_vec(), held.to_vec());
         let images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
         let removed = self
             .store()
             .write(move |tx| {
                 let mut removed = Vec::new();
                 for image in &images {
-                    removed.extend(remove_with_predictions(tx, *image)?);
+                    removed.extend(remove_with_predictions(tx, *image, &held)?);
                 }
                 Ok(removed)
             })
@@ -72,8 +77,9 @@ impl Models {
 
     /// Makes models of others forget everything of `holder`: copies of the holder's images in their projects are erased, and what their
     /// iterations learned from the holder's own images is unlearned while those images still can be read. When this returns no weights of
-    /// others know them. The iterations that were touched, in the order of ids. Repeatable.
-    pub async fn forget_holder(&self, holder: Id) -> Result<Vec<Id>> {
+    /// others know them. The iterations that were touched, in the order of ids. Repeatable. Copies that legal holds keep are named in `held`
+    /// and passed over.
+    pub async fn forget_holder(&self, holder: Id, held: &[Id]) -> Result<Vec<Id>> {
         let (copies, learned) = self
             .store()
             .read(move |tx| {
@@ -84,9 +90,10 @@ impl Models {
             })
             .await?;
         let mut touched: Vec<Id> = learned.iter().map(|(iteration, _)| *iteration).collect();
-        let copies: Vec<Id> = copies.into_iter().map(|(copy, _)| copy).collect();
+        let copies: Vec<Id> =
+            copies.into_iter().map(|(copy, _)| copy).filter(|copy| !held.contains(copy)).collect();
         if !copies.is_empty() {
-            let removed = self.erase_images(&copies).await?;
+            let removed = self.erase_images_except(&copies, held).await?;
             touched.extend(removed.iter().flat_map(|removal| &removal.learners));
         }
         touched.sort_unstable();
@@ -298,9 +305,12 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
     Ok(images)
 }
 
-/// Removes an image with its copies, and predictions of the same bytes that their projects have stored.
-fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored; all but those that are `held`.
+fn remove_with_predictions(tx: &mut Tx<'_>, image: Id, held: &[Id]) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
+    if held.contains(&image) {
+        return Ok(removed);
+    }
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
     let project = node.parent.unwrap_or(Id::NIL);
     while let Some(prediction) =
@@ -311,7 +321,7 @@ fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
     // Also what was copied after the copies were looked for: an import may be at work.
     for copy in tx.sources(image, Relation::CopyOf)? {
-        removed.extend(remove_with_predictions(tx, copy)?);
+        removed.extend(remove_with_predictions(tx, copy, held)?);
     }
     removed.push(tx.remove(image)?);
     Ok(removed)

@@ -18,6 +18,7 @@ mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
+mod restricting;
 mod starting;
 mod training;
 mod training_set;

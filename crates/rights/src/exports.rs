@@ -248,16 +248,14 @@ impl Rights {
             shown.push((kind, of_kind));
         }
         archive.kind = None;
-        let mut mentioned = 0;
         for mention in &mentions {
-            if mention.kind == Kind::Receipt {
-                let id = mention.resource;
+            if matches!(mention.kind, Kind::Receipt | Kind::Hold) {
+                let (id, kind) = (mention.resource, mention.kind);
                 if let Some(node) = runtime.block_on(self.store.read(move |tx| tx.raw(id)))? {
-                    archive.kind = Some(Kind::Receipt);
-                    registry::ops(Kind::Receipt).export(&node, &mut archive)?;
+                    archive.kind = Some(kind);
+                    registry::ops(kind).export(&node, &mut archive)?;
                     archive.kind = None;
                 }
-                mentioned += 1;
             }
             archive.row(
                 "shared/mentions.csv",
@@ -270,10 +268,9 @@ impl Rights {
                 ],
             )?;
         }
-        found.push((Kind::Receipt, mentioned));
-        let organisations =
-            mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
-        found.push((Kind::Organisation, organisations));
+        for kind in [Kind::Receipt, Kind::Hold, Kind::Organisation] {
+            found.push((kind, mentions.iter().filter(|mention| mention.kind == kind).count() as u64));
+        }
         archive.finish_tables()?;
         archive.json("completeness.json", &crate_metadata::completeness(&found))?;
         archive.json("article-15.json", &crate_metadata::article_15(&holdings))?;

@@ -8,9 +8,14 @@ mod crate_metadata;
 mod erasure;
 mod exports;
 mod holdings;
+mod holds;
+mod ownership;
 pub mod pieces;
 mod plan;
 mod receipts;
+mod rectification;
+mod restriction;
+mod retention;
 mod verify;
 mod worker;
 
@@ -26,6 +31,9 @@ use tokio::sync::Notify;
 pub use archive::ArchiveSize;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use holds::PlaceHold;
+pub use ownership::Successor;
+pub use rectification::{Correction, Rectify};
 pub use worker::Worker;
 
 /// The rights engine over one store. Cheap to clone.

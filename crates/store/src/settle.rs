@@ -15,6 +15,9 @@ struct PurgeBlobs {
 #[derive(Deserialize)]
 struct DestroyKeys {
     containers: Vec<Id>,
+    /// MACs of aliases, in hexadecimal.
+    #[serde(default)]
+    aliases: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +71,20 @@ impl Store {
                 self.purge_blobs(&blobs).await
             }
             TaskKind::DestroyKeys => {
-                let DestroyKeys { containers } = payload(task)?;
+                let DestroyKeys { containers, aliases } = payload(task)?;
+                let aliases = aliases
+                    .iter()
+                    .map(|alias| {
+                        let bytes = hex::decode(alias).ok().and_then(|bytes| bytes.try_into().ok());
+                        bytes.ok_or_else(|| Error::damaged("an alias in a task cannot be read"))
+                    })
+                    .collect::<Result<Vec<[u8; 32]>>>()?;
+                if !aliases.is_empty() {
+                    self.drop_aliases(aliases).await?;
+                }
+                if containers.is_empty() {
+                    return Ok(());
+                }
                 self.destroy_containers(containers).await
             }
             TaskKind::RecordErasure => {
@@ -84,6 +100,7 @@ impl Store {
             }
             TaskKind::Erasure
             | TaskKind::Export
+            | TaskKind::Retention
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel
@@ -100,6 +117,12 @@ impl Store {
             self.blobs().delete(blob).await?;
         }
         Ok(())
+    }
+
+    /// Destroys aliases: nobody is found by them any more.
+    pub async fn drop_aliases(&self, aliases: Vec<[u8; 32]>) -> Result<()> {
+        self.with_keyring(move |keyring| keyring.destroy(&Destruction { aliases, ..Destruction::default() }))
+            .await
     }
 
     /// Destroys every key of these containers and says so in the ledger. The ledger comes first: after a crash in between,

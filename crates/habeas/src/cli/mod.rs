@@ -5,6 +5,7 @@ mod connect;
 mod dataset;
 mod erase;
 mod export;
+mod hold;
 mod import;
 mod keyring;
 mod log;
@@ -13,6 +14,7 @@ mod organisation;
 mod output;
 mod person;
 mod receipt;
+mod retention;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +83,18 @@ enum Verb {
     /// Make organisations, and say who works in them
     #[command(subcommand)]
     Organisation(organisation::Verb),
+    /// Hand a project or an account over to another holder
+    Transfer {
+        /// Id of the project or account
+        resource: String,
+        /// A person's e-mail address or object id, an organisation's id, or for a project an account's
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Issue bearer tokens
     #[command(subcommand)]
     Token(person::TokenVerb),
@@ -92,6 +106,12 @@ enum Verb {
     /// Plan and run erasures
     #[command(subcommand)]
     Erase(erase::Verb),
+    /// Keep things from being deleted for a legal matter
+    #[command(subcommand)]
+    Hold(hold::Verb),
+    /// Delete what its retention rule no longer keeps
+    #[command(subcommand)]
+    Retention(retention::Verb),
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
@@ -167,10 +187,15 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Verb::Person(verb) => person::run(verb, file).await,
         Verb::Organisation(verb) => organisation::run(verb, file).await,
+        Verb::Transfer { resource, to, format, reach } => {
+            organisation::transfer(&resource, &to, reach, format, file).await
+        }
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
         Verb::Import(verb) => import::run(verb, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
+        Verb::Hold(verb) => hold::run(verb, file).await,
+        Verb::Retention(verb) => retention::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

@@ -1,14 +1,17 @@
 //! The tree of resources: opened and sealed here, so that nothing above ever sees SQL or a key.
 
+mod correcting;
 mod edges;
 mod holders;
 mod nodes;
 mod rows;
 mod sealing;
 mod summary;
+mod transfer;
 
 pub use edges::{Connected, Mention, Order};
 pub use holders::HolderState;
+pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};
 pub use summary::{BlobRow, Holding};
 

@@ -12,6 +12,7 @@ mod deployment;
 mod disk;
 mod exports;
 mod iterations;
+mod keeping;
 mod learning;
 mod log;
 mod notifying;

@@ -5,11 +5,14 @@
 
 mod erasures;
 mod exports;
+mod holds;
 mod log;
 mod organisations;
 mod persons;
 mod problem;
+mod retention;
 mod server;
+mod transfers;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -50,7 +53,8 @@ impl utoipa::Modify for Bearer {
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(persons::list, persons::create))
-        .routes(routes!(persons::show))
+        .routes(routes!(persons::show, persons::rectify))
+        .routes(routes!(persons::restrict))
         .routes(routes!(persons::holdings))
         .routes(routes!(persons::items))
         .routes(routes!(persons::activity))
@@ -76,6 +80,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(erasures::show, erasures::cancel))
         .routes(routes!(erasures::receipt))
         .routes(routes!(erasures::stored_receipt))
+        .routes(routes!(holds::list, holds::create))
+        .routes(routes!(holds::release))
+        .routes(routes!(transfers::create))
+        .routes(routes!(retention::plan, retention::run))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::inclusion))
         .routes(routes!(log::consistency))
