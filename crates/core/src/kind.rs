@@ -77,6 +77,8 @@ numbered! {
         Request = 50,
         /// What was said in a request; the person's.
         CaseFile = 51,
+        /// A legal hold: what must not be deleted yet.
+        Hold = 52,
         /// An application that a person registered.
         OAuthClient = 60,
         /// That a person let an application act in their name.
@@ -139,7 +141,31 @@ impl MentionRole {
 impl Kind {
     /// Whether resources of this kind have sealing keys of their own.
     pub const fn is_container(self) -> bool {
-        matches!(self, Kind::Installation | Kind::Person | Kind::Organisation | Kind::Account | Kind::Project)
+        matches!(
+            self,
+            Kind::Installation
+                | Kind::Person
+                | Kind::Organisation
+                | Kind::Account
+                | Kind::Project
+                | Kind::Hold
+        )
+    }
+
+    /// The kinds under a person that are not kept by legal holds.
+    pub const LEFT_BY_HOLDS: [Kind; 7] = [
+        Kind::Credential,
+        Kind::Token,
+        Kind::ExportArchive,
+        Kind::CaseFile,
+        Kind::OAuthClient,
+        Kind::OAuthGrant,
+        Kind::AuthorizationCode,
+    ];
+
+    /// Whether a legal hold keeps resources of this kind: not what grants access, nor copies of other data, nor what is said in requests.
+    pub fn is_kept_by_holds(self) -> bool {
+        !Kind::LEFT_BY_HOLDS.contains(&self)
     }
 }
 

@@ -10,6 +10,7 @@ use habeas_core::{BlobRef, Error, Id, Node, Result};
 use habeas_store::{New, Order, Page, TaskKind, Tx};
 
 use crate::Models;
+use crate::restricting::require_unrestricted;
 use crate::training_set::{SnapshotImage, TrainingSet, tags_of};
 
 /// What a caller asks of a training.
@@ -188,7 +189,8 @@ fn prepare(
         // Programs match on these words.
         return Err(Error::invalid("Nothing changed since last training").code("BadRequestTrainingNotNeeded"));
     }
-    let learned = set.carrying(&ids).map(|image| image.id).collect();
+    let learned: Vec<Id> = set.carrying(&ids).map(|image| image.id).collect();
+    require_unrestricted(tx, &learned)?;
     let doc = IterationDoc {
         name: next_name(&iterations),
         status: IterationStatus::Training,

@@ -9,10 +9,15 @@ mod crate_metadata;
 mod erasure;
 mod exports;
 mod holdings;
+mod holds;
+mod ownership;
 pub mod pieces;
 mod plan;
 mod receipts;
+mod rectification;
 mod requests;
+mod restriction;
+mod retention;
 mod verify;
 mod worker;
 
@@ -28,6 +33,9 @@ use tokio::sync::Notify;
 pub use archive::ArchiveSize;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use holds::PlaceHold;
+pub use ownership::Successor;
+pub use rectification::{Correction, Rectify};
 pub use requests::{
     FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };

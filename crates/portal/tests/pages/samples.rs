@@ -112,6 +112,7 @@ fn holdings(full: bool) -> HoldingsReport {
             account_type: "standard".into(),
             created: "2026-01-02T03:04:05Z".into(),
         },
+        restricted: false,
         counted: "2026-11-24T08:30:00.000001Z".into(),
         total_count: items.iter().map(|item| item.count).sum(),
         total_bytes: items.iter().map(|item| item.bytes).sum(),
@@ -165,6 +166,7 @@ fn plan(blocked: bool) -> PlanView {
         plan: ID.into(),
         object_id: ID.into(),
         digest: DIGEST.into(),
+        restricted: false,
         created: "2026-11-24T08:29:50Z".into(),
         valid_until: "2026-11-25T08:29:50Z".into(),
         items: items
@@ -176,6 +178,7 @@ fn plan(blocked: bool) -> PlanView {
                 count: item.count,
                 bytes: item.bytes,
                 action: "delete".into(),
+                held: 0,
             })
             .collect(),
         kept: vec![KeptReport {
@@ -184,6 +187,7 @@ fn plan(blocked: bool) -> PlanView {
         }],
         others_affected: 2,
         unlinked: 1,
+        held: Vec::new(),
         models: vec![ModelPlanReport {
             iteration: ID.into(),
             images: 3,
@@ -196,6 +200,7 @@ fn plan(blocked: bool) -> PlanView {
         revoked: 2,
         keys: 4,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
+        choices: Vec::new(),
         blocked: if blocked {
             vec!["this is the last administrator: name a successor first (habeas person role EMAIL administrator)".into()]
         } else {
@@ -236,6 +241,7 @@ fn erasure(status: &str, running: usize) -> ErasureReport {
         steps: steps.collect(),
         error: (status == "failed").then(|| "files are being deleted by another worker".into()),
         receipt: (status == "completed").then(|| ID.into()),
+        held: Vec::new(),
     }
 }
 

@@ -107,7 +107,7 @@ impl<'a, 't> Case<'a, 't> {
 
     fn subject_is_active(&mut self) -> Result<bool> {
         let Some(subject) = self.node.doc.subject else { return Ok(false) };
-        Ok(matches!(self.tx.holder(subject)?, Some((_, habeas_store::HolderState::Active))))
+        self.tx.is_active(subject)
     }
 
     /// Writes a note or an answer into the case file.

@@ -128,7 +128,11 @@ fn a_head_may_lie_across_blocks() {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[512..].fill(0);
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Ledger::open(folder.path(), &[]).unwrap().replay(0).unwrap(), [first], "{before} bytes before");
+        assert_eq!(
+            Ledger::open(folder.path(), &[]).unwrap().replay(0).unwrap(),
+            [first],
+            "{before} bytes before"
+        );
     }
 }
 

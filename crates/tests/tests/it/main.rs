@@ -15,6 +15,7 @@ mod disk;
 mod exports;
 mod fuzzing;
 mod iterations;
+mod keeping;
 mod learning;
 mod learning_chains;
 mod learning_crash;
