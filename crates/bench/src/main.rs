@@ -1,9 +1,9 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
-//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of
-//! parts after them (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`, `learning`, `unlearning`, `accuracy`) measure only those and write nothing. Everything is
-//! measured three times, in turns, and the middle ratio is reported, so that a disturbance of one turn does not become a result; but what
-//! takes minutes only once.
+//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of parts after them
+//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
+//! other lines of the results as they are. Everything is measured three times, in turns, and the middle ratio is reported, so that a
+//! disturbance of one turn does not become a result; but what takes minutes only once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 #![expect(
@@ -90,9 +90,8 @@ async fn run() -> anyhow::Result<()> {
     if wanted("accuracy") {
         accuracy::measure(&mut report)?;
     }
-    if parts.is_empty() {
-        std::fs::write(&results, report.markdown())
-            .with_context(|| format!("cannot write {}", results.display()))?;
-    }
-    Ok(())
+    // Of a whole run nothing older is kept.
+    let before = if parts.is_empty() { String::new() } else { std::fs::read_to_string(&results)? };
+    std::fs::write(&results, report.markdown(&before))
+        .with_context(|| format!("cannot write {}", results.display()))
 }

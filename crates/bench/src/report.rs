@@ -11,6 +11,15 @@ struct Line {
     met: Option<bool>,
 }
 
+impl Line {
+    /// Whether a row of the table tells the same.
+    fn is_of(&self, row: &str) -> bool {
+        row.strip_prefix("| ")
+            .and_then(|row| row.strip_prefix(&self.what))
+            .is_some_and(|row| row.starts_with(" | "))
+    }
+}
+
 /// All lines, in the order in which they were measured.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -53,11 +62,15 @@ impl Report {
         );
     }
 
-    /// The file that is committed.
-    pub(crate) fn markdown(&self) -> String {
+    /// The file that is committed: the lines of `before`, an earlier one, that were not measured now, and those that were.
+    pub(crate) fn markdown(&self, before: &str) -> String {
         let mut text = String::from(HEAD);
         let _ = writeln!(text, "Machine: {}.\n", machine());
-        text.push_str("| what | measured | wanted | |\n|---|---|---|---|\n");
+        text.push_str(TABLE);
+        let kept = before.split_once(TABLE).map_or("", |(_, rows)| rows).lines();
+        for row in kept.filter(|row| !self.lines.iter().any(|line| line.is_of(row))) {
+            let _ = writeln!(text, "{row}");
+        }
         for Line { what, measured, wanted, met } in &self.lines {
             let met = match met {
                 Some(true) => "met",
@@ -70,12 +83,14 @@ impl Report {
     }
 }
 
+const TABLE: &str = "| what | measured | wanted | |\n|---|---|---|---|\n";
+
 const HEAD: &str = "\
 # Benchmarks
 
 Written by `cargo xtask bench`; not edited by hand. Every ratio compares two figures of the same run on the same machine: the server against a peer that does the same
 work without what the server adds, or against a raw limit. Each is measured three times in turns (those of learning, which take minutes, once); the middle ratio is given, with the figures of that turn. The load
-generator runs on the same processors as the server, so that rates over HTTP include its own cost. Results are reported, not gated: a missed one is a piece of work,
+generator runs on the same processors as the server, so that rates over HTTP include its own cost. Parts can be measured alone, and then only their lines are new. Results are reported, not gated: a missed one is a piece of work,
 not a failed build. How each is measured is said at the head of its file in `crates/bench/src`.
 
 ";

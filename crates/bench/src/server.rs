@@ -37,6 +37,8 @@ impl Server {
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
             .arg(data)
+            // The server refuses settings that it does not know.
+            .env_remove("HABEAS_BENCH_IMAGES")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
