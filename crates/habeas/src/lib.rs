@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 pub mod archive;
+mod backbones;
 pub mod cli;
 pub mod demo;
 mod listen;

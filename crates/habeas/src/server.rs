@@ -64,8 +64,9 @@ impl Server {
     /// Opens the store and starts the worker and the operator's socket; listens on no address yet.
     pub async fn open(settings: &Settings, ambient: Ambient) -> anyhow::Result<Server> {
         logs::start(settings)?;
+        let model_options = settings.model_options()?;
         let store = Store::open(settings.store_options()?, ambient).await.map_err(anyhow::Error::new)?;
-        let models = Models::new(store.clone(), settings.model_options())?;
+        let models = Models::new(store.clone(), model_options)?;
         let access = Access::new(store, settings.issuers()?)?;
         let rights = Rights::new(access, models.clone(), settings.request_options()?);
         let mut limits = Limits::default();

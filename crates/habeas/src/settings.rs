@@ -13,6 +13,8 @@ use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::backbones;
+
 macro_rules! settings {
     ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$doc])*
@@ -110,6 +112,10 @@ settings! {
         /// Days that predictions are kept with their images, at most 30; 0 to keep none (30 if not given)
         #[arg(long, env = "HABEAS_PREDICTION_DAYS", value_name = "DAYS")]
         prediction_days: u32,
+        /// ONNX file of a feature extractor to train classifiers on in place of the built-in one; DOMAIN=FILE for one domain,
+        /// by its id; several separated by commas
+        #[arg(long, env = "HABEAS_BACKBONE", value_name = "FILE,...")]
+        backbone: String,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,
@@ -209,8 +215,11 @@ impl Settings {
     }
 
     /// How models are trained and asked.
-    pub fn model_options(&self) -> habeas_models::Options {
-        let mut options = habeas_models::Options::default();
+    pub fn model_options(&self) -> anyhow::Result<habeas_models::Options> {
+        let mut options = habeas_models::Options {
+            backbones: backbones::read(self.backbone.as_deref().unwrap_or_default())?,
+            ..habeas_models::Options::default()
+        };
         options.training.iterations = self.iterations_per_project;
         if let Some(count) = self.images_per_tag {
             options.training.images_per_tag = count;
@@ -224,7 +233,7 @@ impl Settings {
             private: false,
             hosts: hosts.map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
         };
-        options
+        Ok(options)
     }
 
     /// The issuers with which persons may sign in: the tables `[[issuer]]` of the file that names them.

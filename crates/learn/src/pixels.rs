@@ -104,6 +104,17 @@ pub fn planes(pixels: &[u8]) -> Vec<f32> {
     (0..3).flat_map(plane).collect()
 }
 
+/// The length to which the answers of a user's own backbone are brought: so that every number can be quantised.
+pub const BACKBONE_LENGTH: f32 = 0.99;
+
+/// A vector brought to [`BACKBONE_LENGTH`]; none if it is zero or not finite.
+pub fn of_backbone(vector: &[f32]) -> Option<Vec<f32>> {
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    let scale = f64::from(BACKBONE_LENGTH) / length;
+    (length > 0.0 && scale.is_finite() && scale > 0.0)
+        .then(|| vector.iter().map(|value| (f64::from(*value) * scale) as f32).collect())
+}
+
 /// The stored form of a feature vector: 16-bit integers.
 pub fn quantise(features: &[f32]) -> Vec<i16> {
     features.iter().map(|feature| (feature * FEATURE_SCALE).round_ties_even() as i16).collect()

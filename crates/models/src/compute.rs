@@ -1,8 +1,10 @@
 //! The seam to `habeas_learn`: bytes of the store in, bytes for the store out; no I/O.
 
+mod backbone;
 mod classifying;
 mod detecting;
 mod evaluation;
+mod extractor;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -12,44 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use habeas_core::kinds::{IterationDoc, ModelState, ScoredTag, TrainingType};
 use habeas_core::{Error, Id, Result};
 use habeas_learn::detection::{self, Detector, FeatureMaps};
-use habeas_learn::head::{Classifier, Sums};
+use habeas_learn::head::{Body, Classifier, Sums};
 use habeas_learn::{imaging, pixels};
 use habeas_onnx::{PHI_V1, Runner};
 
 use crate::TrainingSet;
 
-/// A way from pixels to numbers. Its name stands in the data map and in every model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extractor {
-    name: &'static str,
-}
-
-impl Extractor {
-    /// One row of 5,424 numbers.
-    pub(crate) const PHI: Extractor = Extractor { name: "phi-v1" };
-    /// One row for the image and one for each of its four views.
-    pub(crate) const PHI_VIEWS: Extractor = Extractor { name: "phi-v1-views" };
-    /// Maps of a detector.
-    pub(crate) const MAPS: Extractor = Extractor { name: "maps-v1" };
-
-    /// The one that an iteration uses.
-    pub(crate) fn of(doc: &IterationDoc) -> Extractor {
-        match (&doc.classification_type, doc.training_type) {
-            (None, _) => Extractor::MAPS,
-            (Some(_), TrainingType::Regular) => Extractor::PHI,
-            (Some(_), TrainingType::Advanced) => Extractor::PHI_VIEWS,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        self.name
-    }
-
-    /// Width and height, in pixels, to which images are stretched.
-    pub(crate) fn side(self) -> u32 {
-        if self == Extractor::MAPS { 192 } else { 224 }
-    }
-}
+pub use backbone::Backbone;
+use extractor::Base;
+pub(crate) use extractor::Extractor;
 
 /// One image as training sees it.
 pub(crate) struct InputImage {
@@ -211,32 +184,92 @@ pub(crate) struct Compute {
     threads: NonZeroUsize,
     phi: OnceLock<Runner>,
     maps: OnceLock<Runner>,
+    backbones: Vec<backbone::Loaded>,
 }
 
 impl Compute {
-    /// Loads no extractor yet. `threads` is how many take part in sums.
-    pub(crate) fn new(decoding: imaging::Limits, threads: usize) -> Compute {
+    /// Loads `backbones`; the built-in extractors are loaded when they are first needed. `threads` is how many take part in sums.
+    pub(crate) fn new(decoding: imaging::Limits, threads: usize, backbones: &[Backbone]) -> Result<Compute> {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        Compute { decoding, threads, phi: OnceLock::new(), maps: OnceLock::new() }
+        let backbones = backbones.iter().map(backbone::Loaded::new).collect::<Result<_>>()?;
+        Ok(Compute { decoding, threads, phi: OnceLock::new(), maps: OnceLock::new(), backbones })
+    }
+
+    /// The extractor that an iteration uses: that of its model, or else that of its domain. [`habeas_core::ErrorKind::Conflict`] where
+    /// this version does not know it.
+    pub(crate) fn extractor(&self, doc: &IterationDoc) -> Result<Extractor> {
+        match &doc.model {
+            Some(model) => Extractor::named(&model.extractor).ok_or_else(|| {
+                Error::conflict(format!(
+                    "the model was trained on '{}', which this version does not know",
+                    model.extractor
+                ))
+                .hint("a newer version of this server may know it; the project can be trained again here")
+            }),
+            None => Ok(self.extractor_for(doc.domain, doc.classification_type.as_deref(), doc.training_type)),
+        }
+    }
+
+    /// The extractor that a training uses.
+    pub(crate) fn extractor_for(
+        &self,
+        domain: Id,
+        classification_type: Option<&str>,
+        training_type: TrainingType,
+    ) -> Extractor {
+        if classification_type.is_none() {
+            return Extractor::MAPS;
+        }
+        let of_domain = |domain| self.backbones.iter().find(|backbone| backbone.domain == domain);
+        let base = of_domain(Some(domain)).or_else(|| of_domain(None));
+        let base = base.map_or(Extractor::PHI, backbone::Loaded::extractor);
+        Extractor { views: training_type == TrainingType::Advanced, ..base }
+    }
+
+    /// The backbone with this digest.
+    fn backbone(&self, digest: [u8; 32]) -> Result<&backbone::Loaded> {
+        self.backbones.iter().find(|backbone| backbone.digest == digest).ok_or_else(|| {
+            Error::conflict("the model was trained on a backbone that this server does not have")
+                .hint(format!(
+                    "the operator starts the server with --backbone and the file whose SHA-256 is {}, or the project is trained again",
+                    hex::encode(digest)
+                ))
+        })
+    }
+
+    /// Width and height, in pixels, to which images are stretched.
+    pub(crate) fn side(&self, extractor: Extractor) -> Result<usize> {
+        Ok(match extractor.base {
+            Base::Phi => pixels::PHI_SIDE,
+            Base::Maps => detection::SIDE,
+            Base::Backbone(digest) => self.backbone(digest)?.side,
+        })
     }
 
     /// What an extractor makes of the bytes of an image: one row, a row for each view, or maps.
     pub(crate) fn numbers(&self, extractor: Extractor, bytes: &[u8]) -> Result<Vec<f32>> {
+        let side = self.side(extractor)?;
+        let pixels = pixels::stretched(bytes, &self.decoding, side)?;
         if extractor == Extractor::MAPS {
-            let pixels = pixels::stretched(bytes, &self.decoding, detection::SIDE)?;
             let input = detection::maps_input(&pixels).map_err(impossible)?;
             return run(loaded(&self.maps, || Runner::load(&detection::maps_model().encode()))?, &input);
         }
-        let phi = loaded(&self.phi, || Runner::load(PHI_V1))?;
-        let pixels = pixels::stretched(bytes, &self.decoding, pixels::PHI_SIDE)?;
-        if extractor == Extractor::PHI {
-            return run(phi, &pixels::planes(&pixels));
+        if !extractor.views {
+            return self.row(extractor, &pixels);
         }
         let mut rows = Vec::new();
-        for view in pixels::views(&pixels, pixels::PHI_SIDE) {
-            rows.extend(run(phi, &pixels::planes(&view))?);
+        for view in pixels::views(&pixels, side) {
+            rows.extend(self.row(extractor, &view)?);
         }
         Ok(rows)
+    }
+
+    /// One row of an image that was stretched.
+    fn row(&self, extractor: Extractor, pixels: &[u8]) -> Result<Vec<f32>> {
+        match extractor.base {
+            Base::Backbone(digest) => self.backbone(digest)?.numbers(pixels),
+            _ => run(loaded(&self.phi, || Runner::load(PHI_V1))?, &pixels::planes(pixels)),
+        }
     }
 
     /// Features of the bytes of an image, as they are stored: the record that models are trained from.
@@ -311,23 +344,25 @@ impl Compute {
         weights: &[u8],
         metadata: &[(&str, String)],
     ) -> Result<PortableModel> {
-        let (mut graph, extractor) = match self.open(doc, weights)? {
-            Model::Classifier(classifier) => {
-                let phi = habeas_learn::onnx::Model::decode(PHI_V1).map_err(impossible)?;
-                (classifier.to_onnx(&phi).map_err(impossible)?, PHI_V1.to_vec())
+        let (mut graph, extractor) = match (self.open(doc, weights)?, self.extractor(doc)?.base) {
+            (Model::Classifier(classifier), Base::Backbone(digest)) => {
+                let backbone = self.backbone(digest)?;
+                (classifier.to_onnx(&backbone.body()).map_err(impossible)?, digest)
             }
-            Model::Detector(detector) => {
+            (Model::Classifier(classifier), _) => {
+                let phi = habeas_learn::onnx::Model::decode(PHI_V1).map_err(impossible)?;
+                let body = Body { model: &phi, side: pixels::PHI_SIDE, of_user: false };
+                (classifier.to_onnx(&body).map_err(impossible)?, habeas_core::crypto::sha256(PHI_V1))
+            }
+            (Model::Detector(detector), _) => {
                 let graph = detector.to_onnx().ok_or_else(|| Error::internal("a detector has other maps"))?;
-                (graph, detection::maps_model().encode())
+                (graph, habeas_core::crypto::sha256(&detection::maps_model().encode()))
             }
         };
         for (key, value) in metadata {
             graph.set_metadata(key, value);
         }
-        Ok(PortableModel {
-            onnx: graph.encode(),
-            extractor_digest: hex::encode(habeas_core::crypto::sha256(&extractor)),
-        })
+        Ok(PortableModel { onnx: graph.encode(), extractor_digest: hex::encode(extractor) })
     }
 
     /// The names of the tags in the order in which an exported model numbers them.

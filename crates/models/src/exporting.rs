@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::compute::{Extractor, PortableModel};
+use crate::compute::PortableModel;
 use crate::model_card::Card;
 use crate::rescued::require_weights_here;
 use crate::training::{gone, known};
@@ -70,6 +70,18 @@ pub fn start(
     let task = ExportTask { export: id, address: address.to_owned() };
     tx.enqueue(TaskKind::ExportModel, Some(id), &serde_json::to_value(&task)?, now)?;
     Ok(node)
+}
+
+impl Models {
+    /// Refuses to export a model whose extractor is not here: its graph begins with it.
+    pub fn require_extractor(&self, doc: &IterationDoc) -> Result<()> {
+        let compute = &self.inner.compute;
+        compute
+            .extractor(doc)
+            .and_then(|extractor| compute.side(extractor))
+            .map(|_| ())
+            .map_err(|error| error.code("BadRequestExportValidationFailed"))
+    }
 }
 
 /// The exports of an iteration, oldest first; without those that are of an older state of it.
@@ -187,6 +199,7 @@ impl Models {
             None => None,
         };
         let (compute, node, model) = (self.inner.compute.clone(), node.clone(), model.clone());
+        let extractor = compute.extractor(&node.doc)?;
         let written_at = self.store().ambient().now();
         tokio::task::spawn_blocking(move || {
             let labels: Vec<String> =
@@ -205,7 +218,8 @@ impl Models {
             let card = Card {
                 iteration: &node,
                 model: &model,
-                side: Extractor::of(&node.doc).side(),
+                side: compute.side(extractor)?,
+                is_of_user: extractor.is_of_user(),
                 extractor_digest: &portable.extractor_digest,
                 digest: &digest,
                 performance: performance.as_ref(),
@@ -308,6 +322,7 @@ mod tests {
             iteration: &node,
             model: &model,
             side: 224,
+            is_of_user: false,
             extractor_digest: "abc",
             digest: "0123456789abcdef",
             performance: Some(&performance),

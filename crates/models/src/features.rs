@@ -46,7 +46,7 @@ impl Models {
         let found: Vec<Option<(Id, Vec<u8>)>> = futures::stream::iter(images.iter().copied())
             .map(|image| async move {
                 let node = self.store().read(move |tx| find_image(tx, image)).await?;
-                match node.as_ref().and_then(|node| node.doc.features.get(extractor.name())) {
+                match node.as_ref().and_then(|node| node.doc.features.get(&extractor.name())) {
                     Some(blob) => {
                         Ok::<_, Error>(self.bytes_of(image, blob).await?.map(|features| (image, features)))
                     }
@@ -77,7 +77,7 @@ impl Models {
     /// The features of one image, made and stored when there are none yet; none when the image is gone.
     pub(crate) async fn features_of(&self, extractor: Extractor, image: Id) -> Result<Option<Vec<u8>>> {
         let Some(node) = self.store().read(move |tx| find_image(tx, image)).await? else { return Ok(None) };
-        if let Some(blob) = node.doc.features.get(extractor.name()) {
+        if let Some(blob) = node.doc.features.get(&extractor.name()) {
             return self.bytes_of(image, blob).await;
         }
         let Some(original) = self.bytes_of(image, &node.doc.original).await? else { return Ok(None) };
@@ -96,11 +96,11 @@ impl Models {
         self.store()
             .write(move |tx| {
                 let Some(mut node) = find_image(tx, image)? else { return tx.release_blobs(&[blob.id]) };
-                if node.doc.features.contains_key(extractor.name()) {
+                if node.doc.features.contains_key(&extractor.name()) {
                     // Somebody else was faster.
                     return tx.release_blobs(&[blob.id]);
                 }
-                node.doc.features.insert(extractor.name().to_owned(), blob.clone());
+                node.doc.features.insert(extractor.name(), blob.clone());
                 update_image(tx, &node)?;
                 tx.attach_blobs(image, &[&blob])
             })

@@ -212,7 +212,7 @@ impl Models {
     /// Solves an iteration from what is left, and swaps its model. What was exported of the old one is revoked.
     async fn solve_again(&self, known: Known, pace: Pace) -> Result<()> {
         let iteration = known.node.id;
-        let extractor = Extractor::of(&known.node.doc);
+        let extractor = self.inner.compute.extractor(&known.node.doc)?;
         let mut set = self.snapshot(&known.node).await?;
         let left_out = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
         let old = known

@@ -22,7 +22,7 @@ use crate::{Models, TrainingSet};
 const MOST: usize = 1024;
 
 /// An image and an extractor.
-type Key = (Id, &'static str);
+type Key = (Id, String);
 
 /// Features of images that are being erased.
 #[derive(Clone, Default)]
@@ -69,15 +69,18 @@ impl Models {
                 Ok(learned)
             })
             .await?;
-        for extractor in [Extractor::PHI, Extractor::PHI_VIEWS] {
+        let names: BTreeSet<&String> = learned.iter().flat_map(|node| node.doc.features.keys()).collect();
+        // Detectors have no interim weights.
+        let extractors = names.into_iter().filter_map(|name| Extractor::named(name));
+        for extractor in extractors.filter(|extractor| *extractor != Extractor::MAPS) {
             let images: Vec<Id> = learned
                 .iter()
-                .filter(|node| node.doc.features.contains_key(extractor.name()))
+                .filter(|node| node.doc.features.contains_key(&extractor.name()))
                 .map(|node| node.id)
                 .collect();
             for (image, features) in self.load_features(extractor, &images).await? {
                 let key = (image, extractor.name());
-                held.leaving.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, features);
+                held.leaving.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), features);
                 held.keys.push(key);
             }
         }

@@ -37,7 +37,7 @@ use habeas_learn::imaging;
 use habeas_store::Store;
 use tokio::sync::{Notify, Semaphore};
 
-pub use compute::{ImagePerformance, Performance, Proposal, TagPerformance};
+pub use compute::{Backbone, ImagePerformance, Performance, Proposal, TagPerformance};
 pub use features::update_image;
 pub use foreseeing::TagsLeft;
 pub use forgetting::{Forgotten, LEAST_IMAGES, images_of_project, with_copies};
@@ -62,6 +62,8 @@ pub struct Options {
     pub training: TrainingLimits,
     /// Limits of decoding.
     pub decoding: imaging::Limits,
+    /// Feature extractors of the operator's own, by domain.
+    pub backbones: Vec<Backbone>,
     /// Threads that extract features and solve at a time.
     pub threads: usize,
     /// Images up to which a model that has to forget is computed anew at once; of more, interim weights answer until it is.
@@ -77,6 +79,7 @@ impl Default for Options {
         Options {
             training: TrainingLimits::default(),
             decoding: imaging::Limits::default(),
+            backbones: Vec::new(),
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             final_at_once: 500,
             cached_models: 32,
@@ -111,9 +114,9 @@ struct Inner {
 }
 
 impl Models {
-    /// Opens it; loads the feature extractors when they are first needed.
+    /// Opens it. Backbones are loaded and tried, the built-in feature extractors are loaded when they are first needed.
     pub fn new(store: Store, options: Options) -> Result<Models> {
-        let compute = Arc::new(Compute::new(options.decoding.clone(), options.threads));
+        let compute = Arc::new(Compute::new(options.decoding.clone(), options.threads, &options.backbones)?);
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
         let outgoing = Outgoing::new(options.outgoing.clone())?;

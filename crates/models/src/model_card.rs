@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use habeas_core::kinds::{IterationDoc, ModelState, TrainedModel};
+use habeas_core::kinds::{IterationDoc, ModelState, TrainedModel, TrainingType};
 use habeas_core::{Node, Timestamp};
 use serde_json::{Value, json};
 
@@ -12,10 +12,21 @@ use crate::exporting::{OVERLAP, THRESHOLD};
 /// Where the list of revoked models lies on the server that wrote the model.
 const REVOKED: &str = "/api/privacy/v1/revoked-models";
 
-/// What the default extractor is good for, in plain words.
+/// What the built-in extractor is good for, in plain words.
+const BUILT_IN: &str = "The extractor is fixed and small and was never trained on photographs: it tells apart textures, colours and coarse shapes. It does well \
+     on textures, products, documents, gestures and parts in front of one camera, and clearly worse than a large pretrained network on free \
+     photos of objects, and where classes differ in small or rare details.";
+
+/// What is not known of an extractor that the operator brought.
+const OF_USER: &str = "The extractor is one that the operator of the server brought. What it was trained on is not known here, and it cannot forget that: only \
+     what this model learned on top of it is unlearned.";
+
+/// What is missing in the graph of an advanced training.
+const ADVANCED: &str = "Of an image the server also looks at views that are cut or mirrored, where that was measured to be better, and averages the scores. The \
+     graph looks at the image itself only: its probabilities differ from the server's.";
+
+/// What holds for all.
 const LIMITS: &[&str] = &[
-    "The extractor is fixed and small and was never trained on photographs: it tells apart textures, colours and coarse shapes. Where classes \
-     differ in small or rare details, expect clearly less than from a large pretrained network.",
     "The metrics are from images that the model was not shown, but of the same collection: images from another camera, light or place \
      usually do worse.",
     "Probabilities are calibrated on the training images and their mix of tags; with another mix they are off.",
@@ -27,7 +38,9 @@ pub(crate) struct Card<'a> {
     pub(crate) iteration: &'a Node<IterationDoc>,
     pub(crate) model: &'a TrainedModel,
     /// Width and height, in pixels, of what goes into the model.
-    pub(crate) side: u32,
+    pub(crate) side: usize,
+    /// Whether the extractor is one that the operator brought.
+    pub(crate) is_of_user: bool,
     pub(crate) extractor_digest: &'a str,
     /// SHA-256 of the model file, in hexadecimal.
     pub(crate) digest: &'a str,
@@ -42,6 +55,16 @@ impl Card<'_> {
             Some("Multiclass") => "classification, one tag for each image",
             Some(_) => "classification, any number of tags for each image",
         }
+    }
+
+    fn limits(&self) -> Vec<&'static str> {
+        let doc = &self.iteration.doc;
+        let mut limits = vec![if self.is_of_user { OF_USER } else { BUILT_IN }];
+        if doc.classification_type.is_some() && doc.training_type == TrainingType::Advanced {
+            limits.push(ADVANCED);
+        }
+        limits.extend(LIMITS);
+        limits
     }
 
     fn preprocessing(&self) -> String {
@@ -99,7 +122,7 @@ impl Card<'_> {
                     "averagePrecision": tag.average_precision,
                 })).collect::<Vec<_>>(),
             })),
-            "limits": LIMITS,
+            "limits": self.limits(),
             "revocation": {
                 "list": REVOKED,
                 "rule": "Once the list names modelSha256, this model has learned from something that was erased: delete every copy of it.",
@@ -143,7 +166,7 @@ impl Card<'_> {
             Some(performance) => self.write_performance(performance, &mut text),
         }
         text.push_str("\n## What it cannot do\n\n");
-        for limit in LIMITS {
+        for limit in self.limits() {
             let _ = writeln!(text, "- {limit}");
         }
         let _ = write!(

@@ -71,7 +71,7 @@ impl Models {
     /// ([`habeas_core::ErrorKind::Invalid`]).
     pub async fn predict(&self, iteration: Id, bytes: Vec<u8>) -> Result<Prediction> {
         let (node, model) = self.load(iteration).await?;
-        let (extractor, doc) = (Extractor::of(&node.doc), node.doc.clone());
+        let (extractor, doc) = (self.inner.compute.extractor(&node.doc)?, node.doc.clone());
         // Not from rounded rows: an exported model gives the same answer.
         let predictions =
             self.in_turn(move |compute| model.score(&doc, &compute.numbers(extractor, &bytes)?)).await?;
@@ -81,7 +81,7 @@ impl Models {
     /// The same of an image of the project, whose features may be stored already; none when the image is gone.
     pub async fn predict_image(&self, iteration: Id, image: Id) -> Result<Option<Prediction>> {
         let (node, model) = self.load(iteration).await?;
-        let extractor = Extractor::of(&node.doc);
+        let extractor = self.inner.compute.extractor(&node.doc)?;
         let Some(features) = self.features_of(extractor, image).await? else { return Ok(None) };
         let doc = node.doc.clone();
         let predictions =

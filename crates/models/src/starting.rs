@@ -10,6 +10,7 @@ use habeas_core::{BlobRef, Error, Id, Node, Result};
 use habeas_store::{New, Order, Page, TaskKind, Tx};
 
 use crate::Models;
+use crate::compute::Compute;
 use crate::restricting::require_unrestricted;
 use crate::training_set::{SnapshotImage, TrainingSet, tags_of};
 
@@ -69,8 +70,11 @@ impl Models {
             Some(base) => Some(self.base(base).await?),
             None => None,
         };
-        let prepared =
-            self.store().read(move |tx| prepare(tx, project, &request, base.as_ref(), &limits)).await?;
+        let compute = self.inner.compute.clone();
+        let prepared = self
+            .store()
+            .read(move |tx| prepare(tx, project, &request, base.as_ref(), &limits, &compute))
+            .await?;
         let bytes = prepared.set.to_bytes()?;
         let blob = BlobRef::new(self.store().ambient(), bytes.len() as u64, "application/json");
         let announced = blob.clone();
@@ -144,6 +148,7 @@ fn prepare(
     request: &TrainingRequest,
     base: Option<&Base>,
     limits: &TrainingLimits,
+    compute: &Compute,
 ) -> Result<Prepared> {
     let node = tx
         .get::<Project>(project)?
@@ -181,10 +186,17 @@ fn prepare(
         &ids,
         &set,
     );
+    // Another extractor would change everything.
+    let extractor = compute
+        .extractor_for(node.doc.domain, node.doc.classification_type.as_deref(), request.training_type)
+        .name();
     let unchanged = iterations
         .iter()
         .find(|iteration| iteration.doc.status == IterationStatus::Completed)
-        .is_some_and(|last| last.doc.training_digest == training_digest);
+        .is_some_and(|last| {
+            last.doc.training_digest == training_digest
+                && last.doc.model.as_ref().is_none_or(|model| model.extractor == extractor)
+        });
     if unchanged && !request.force {
         // Programs match on these words.
         return Err(Error::invalid("Nothing changed since last training").code("BadRequestTrainingNotNeeded"));

@@ -74,7 +74,7 @@ impl Models {
                 self.replace_set(&known, &set).await?;
                 continue;
             }
-            let extractor = Extractor::of(&known.node.doc);
+            let extractor = self.inner.compute.extractor(&known.node.doc)?;
             self.make_features(extractor, &known.learned, &watch.cancelled).await?;
             fault::point("train.features_made");
             let computed = match self.compute(&known, &set, extractor, None, &watch.cancelled).await {
@@ -222,7 +222,7 @@ impl Models {
         }
         let model = TrainedModel {
             state: computed.state,
-            extractor: extractor.name().to_owned(),
+            extractor: extractor.name(),
             weights,
             sums,
             evaluation,

@@ -137,7 +137,7 @@ impl Candidate<'_> {
             self.findings
                 .push(format!("it is said to have learned from {} images, not {images}", model.images));
         }
-        let compute = Compute::new(imaging::Limits::default(), threads);
+        let compute = Compute::new(imaging::Limits::default(), threads, &[])?;
         let mut rows = |images: &[Id]| {
             images
                 .iter()

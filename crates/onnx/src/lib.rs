@@ -46,7 +46,11 @@ impl Runner {
         let sides: Vec<Option<usize>> =
             fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
         let [_, Some(3), Some(height), Some(width)] = sides[..] else {
-            return Err(OnnxError::Input(format!("its input is {sides:?}")));
+            let shown: Vec<String> = sides
+                .iter()
+                .map(|side| side.map_or_else(|| "?".to_owned(), |side| side.to_string()))
+                .collect();
+            return Err(OnnxError::Input(format!("its input is {}", shown.join(" x "))));
         };
         let plan = model
             .with_input_fact(0, f32::fact([1, 3, height, width]).into())
@@ -59,6 +63,17 @@ impl Runner {
     /// Height and width of the images it takes, in pixels.
     pub fn size(&self) -> (usize, usize) {
         (self.height, self.width)
+    }
+
+    /// How many numbers the graph gives for an image, if it has one output and that is a vector: of shape 1 x n, or 1 x n x 1 x 1.
+    pub fn vector_length(&self) -> Option<usize> {
+        let model = self.plan.model();
+        let [output] = model.outputs[..] else { return None };
+        let shape = model.outlet_fact(output).ok()?.shape.as_concrete()?.to_vec();
+        match shape[..] {
+            [1, length] | [1, length, 1, 1] => Some(length),
+            _ => None,
+        }
     }
 
     /// Runs the graph over one image, 3 x height x width numbers, row by row, channel by channel; the numbers of each output.

@@ -31,6 +31,9 @@ struct Sweep {
     files: u64,
     /// Guests whose erasure was started, each with a receipt of its own.
     guests: u64,
+    /// Legal holds that have ended.
+    #[serde(default)]
+    holds: u64,
     /// Passed over: held, or of somebody who is being erased.
     kept: u64,
     /// Where it goes on; none at the beginning.
@@ -82,11 +85,12 @@ impl Rights {
             Some(task) => self.sweep_expired(&task).await?,
             None => (Sweep::default(), None),
         };
-        let deleted = sweep
+        let mut deleted = sweep
             .deleted
             .iter()
             .map(|(kind, count)| Ok((Kind::from_number(i64::from(*kind))?, *count)))
             .collect::<Result<BTreeMap<_, _>>>()?;
+        deleted.extend([(Kind::Person, sweep.guests), (Kind::Hold, sweep.holds)]);
         Ok(RetentionReport {
             at: self.store.ambient().now().rfc3339(),
             rules: rules(&deleted),
@@ -110,7 +114,10 @@ impl Rights {
             sweep = next;
             for (id, kind) in others {
                 match kind {
-                    Kind::Hold => self.release_hold(id).await?,
+                    Kind::Hold => {
+                        self.release_hold(id).await?;
+                        sweep.holds += 1;
+                    }
                     _ => sweep.guests += u64::from(self.erase_guest(id).await?),
                 }
             }

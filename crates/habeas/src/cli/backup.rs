@@ -73,7 +73,7 @@ pub(crate) async fn restore(backup: &Path, settings: Settings, format: Format) -
     let options = settings.store_options()?;
     let report = Store::restore(options.clone(), backup, Ambient::system()).await?;
     let store = Store::open(options, Ambient::system()).await?;
-    let forgot = Models::new(store, settings.model_options())?.forget_waiting().await?;
+    let forgot = Models::new(store, settings.model_options()?)?.forget_waiting().await?;
     if forgot > 0 {
         eprintln!("{forgot} models were solved again without what was erased since the backup");
     }

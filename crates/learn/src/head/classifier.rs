@@ -3,10 +3,14 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{Calibration, Fit, Head};
-use crate::onnx::{Attribute, Dimension, ElementType, Graph, Model, OnnxError};
-use crate::pixels::PHI_SIDE;
+use crate::onnx::{Attribute, Dimension, ElementType, Graph, Model, OnnxError, Value};
+use crate::pixels;
 
 const KIND: &[u8; 4] = b"HCL1";
+
+/// Operator sets in which what is added to an extractor means the same.
+const MIN_OPSET: i64 = 11;
+const MAX_OPSET: i64 = 22;
 
 /// Weights, bias and calibration, by tag.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,22 +159,34 @@ impl Classifier {
         Sha256::digest(self.to_bytes()).into()
     }
 
-    /// The classifier as one graph on top of `extractor` (the graph of phi-v1), from pixels to probabilities.
+    /// The classifier as one graph on top of `extractor`, from pixels to probabilities.
     ///
-    /// Input `data` (N,3,224,224): blue, green, red in 0..255, the image stretched. Output `model_output` (N,tags). The names are those
-    /// that Microsoft's exported classifiers have (`Azure-Samples/customvision-export-samples`). Of a classifier that looks at several
-    /// views the graph looks at the image itself only, and its probabilities differ from the server's.
-    pub fn to_onnx(&self, extractor: &Model) -> Result<Model, OnnxError> {
-        let mut graph = Graph::new("habeas_classifier");
-        let side = Dimension::Fixed(PHI_SIDE);
-        let pixels = graph.input("data", &[Dimension::Named("N"), Dimension::Fixed(3), side, side]);
+    /// Input `data` (N,3,side,side): blue, green, red in 0..255, the image stretched. Output `model_output` (N,tags). N is 1 where the
+    /// extractor takes one image at a time. The names are those that Microsoft's exported classifiers have
+    /// (`Azure-Samples/customvision-export-samples`). Of a classifier that looks at several views the graph looks at the image itself
+    /// only, and its probabilities differ from the server's.
+    pub fn to_onnx(&self, extractor: &Body<'_>) -> Result<Model, OnnxError> {
+        let Body { model, side, of_user } = *extractor;
+        if !(MIN_OPSET..=MAX_OPSET).contains(&model.opset().unwrap_or_default()) {
+            let opset = model.opset().unwrap_or_default();
+            return Err(OnnxError::Unsupported(format!(
+                "operator set {opset} is not one of {MIN_OPSET} to {MAX_OPSET}"
+            )));
+        }
+        let mut graph = Graph::around("habeas_classifier", model);
+        let batch = model.batch().map_or(Dimension::Named("N"), Dimension::Fixed);
+        let extents = [batch, Dimension::Fixed(3), Dimension::Fixed(side), Dimension::Fixed(side)];
+        let pixels = graph.input("data", &extents);
         let share = 1.0 / 255.0;
         // Swaps blue and red, and brings 0..255 to 0..1.
         let swap = graph.floats(&[0.0, 0.0, share, 0.0, share, 0.0, share, 0.0, 0.0], &[3, 3, 1, 1]);
         let rgb = graph.node("Conv", &[&pixels, &swap], &[]);
-        let input = extractor.inputs().first().copied().unwrap_or_default();
-        let features = graph.inline(extractor, "phi_", &[(input, &rgb)])?;
-        let features = features.first().cloned().ok_or(OnnxError::NoGraph)?;
+        let input = model.inputs().first().copied().unwrap_or_default();
+        let features = graph.inline(model, "phi_", &[(input, &rgb)])?;
+        let mut features = features.first().cloned().ok_or(OnnxError::NoGraph)?;
+        if of_user {
+            features = self.append_length(&mut graph, &features);
+        }
         let lines: Vec<(f64, f64)> = match &self.calibration {
             Calibration::Temperature(factor) => vec![(*factor, 0.0); self.tags.len()],
             Calibration::Platt(lines) => lines.clone(),
@@ -194,13 +210,38 @@ impl Classifier {
             Calibration::Temperature(_) => graph.node("Softmax", &[&scores], &[("axis", Attribute::Int(1))]),
             Calibration::Platt(_) => graph.node("Sigmoid", &[&scores], &[]),
         };
-        let shape = [Dimension::Named("N"), Dimension::Fixed(self.tags.len())];
+        let shape = [batch, Dimension::Fixed(self.tags.len())];
         graph.output(&probabilities, "model_output", ElementType::Float, &shape);
         Ok(graph.into_model(&[
             ("Image.BitmapPixelFormat", "Bgr8"),
             ("Image.NominalPixelRange", "NominalRange_0_255"),
             ("Image.ColorSpaceGamma", "SRGB"),
         ]))
+    }
+}
+
+/// What a classifier's graph stands on.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    /// The extractor, from red, green and blue of 0 to 1 to features.
+    pub model: &'a Model,
+    /// Width and height, in pixels, of what it reads.
+    pub side: usize,
+    /// Whether it is a user's own, whose answers are brought to one length: see [`pixels::of_backbone`].
+    pub of_user: bool,
+}
+
+impl Classifier {
+    /// Brings the features to [`pixels::BACKBONE_LENGTH`], by operators that mean the same in all sets that are allowed.
+    fn append_length(&self, graph: &mut Graph, features: &Value) -> Value {
+        let rows = graph.node("Flatten", &[features], &[("axis", Attribute::Int(1))]);
+        let squares = graph.node("Mul", &[&rows, &rows], &[]);
+        let ones = graph.floats(&vec![1.0; self.dimension()], &[self.dimension(), 1]);
+        let square = graph.node("MatMul", &[&squares, &ones], &[]);
+        let length = graph.node("Sqrt", &[&square], &[]);
+        let unit = graph.node("Div", &[&rows, &length], &[]);
+        let wanted = graph.float(pixels::BACKBONE_LENGTH);
+        graph.node("Mul", &[&unit, &wanted], &[])
     }
 }
 

@@ -18,7 +18,7 @@ mod set;
 mod sums;
 
 pub use calibration::{Calibration, calibrate};
-pub use classifier::{Classifier, NoClassifier};
+pub use classifier::{Body, Classifier, NoClassifier};
 pub use fit::{Fit, fit};
 pub use metrics::{Judged, performance};
 pub use ridge::{Head, solve};

@@ -49,16 +49,26 @@ const ATTRIBUTE_STRING: i32 = 3;
 const ATTRIBUTE_INTS: i32 = 7;
 
 /// A graph under construction. Nodes must be added in the order in which they can be computed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Graph {
     proto: GraphProto,
     values: usize,
+    opset: i64,
+    ir_version: i64,
 }
 
 impl Graph {
     /// An empty graph. `name` is shown by viewers; it must not be empty.
     pub fn new(name: &str) -> Self {
-        Self { proto: GraphProto { name: name.to_owned(), ..GraphProto::default() }, values: 0 }
+        let proto = GraphProto { name: name.to_owned(), ..GraphProto::default() };
+        Self { proto, values: 0, opset: OPSET, ir_version: IR_VERSION }
+    }
+
+    /// An empty graph of the operator set and the IR version of `model`, which is to be copied into it. The operators that are added
+    /// beside it must mean the same in that set.
+    pub fn around(name: &str, model: &Model) -> Self {
+        let opset = model.opset().unwrap_or(OPSET);
+        Self { opset, ir_version: model.proto.ir_version, ..Self::new(name) }
     }
 
     /// Declares an input of 32-bit floats.
@@ -142,8 +152,9 @@ impl Graph {
     /// Copies all nodes and constants of `model` into this graph, each name preceded by `prefix`, with the model's
     /// inputs replaced by `inputs` (input name, value). Returns the values of the model's outputs, in order.
     ///
-    /// Fails if `inputs` are not exactly the model's inputs, if the model needs an operator set other than the
-    /// default one, or if it holds subgraphs.
+    /// Fails if `inputs` are not exactly the model's inputs, if the model needs an operator set other than this
+    /// graph's, or if it holds what would be lost: subgraphs, functions, sparse constants, constants in files of
+    /// their own.
     pub fn inline(
         &mut self,
         model: &Model,
@@ -151,16 +162,14 @@ impl Graph {
         inputs: &[(&str, &Value)],
     ) -> Result<Vec<Value>, OnnxError> {
         let graph = model.proto.graph.as_ref().ok_or(OnnxError::NoGraph)?;
-        if let Some(set) =
-            model.proto.opset_import.iter().find(|set| {
-                !matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")) || set.version != OPSET
-            })
-        {
+        if let Some(set) = model.proto.opset_import.iter().find(|set| {
+            !matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")) || set.version != self.opset
+        }) {
             let domain = set.domain.as_deref().unwrap_or_default();
             return Err(OnnxError::Unsupported(format!("operator set '{domain}' version {}", set.version)));
         }
-        if graph.node.iter().flat_map(|node| &node.attribute).any(|attribute| attribute.g.is_some()) {
-            return Err(OnnxError::Unsupported("it has subgraphs".to_owned()));
+        if let Some(lost) = model.lost() {
+            return Err(OnnxError::Unsupported(format!("it has {lost}")));
         }
         let expected = model.inputs();
         let bound: BTreeMap<&str, &Value> = inputs.iter().copied().collect();
@@ -193,10 +202,10 @@ impl Graph {
     pub fn into_model(self, metadata: &[(&str, &str)]) -> Model {
         let mut model = Model {
             proto: ModelProto {
-                ir_version: IR_VERSION,
+                ir_version: self.ir_version,
                 producer_name: "habeas".to_owned(),
                 graph: Some(self.proto),
-                opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: OPSET }],
+                opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: self.opset }],
                 ..ModelProto::default()
             },
         };

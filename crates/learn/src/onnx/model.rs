@@ -1,6 +1,6 @@
 //! An ONNX model as bytes and as messages.
 
-use super::proto::{ModelProto, StringStringEntryProto};
+use super::proto::{DimensionValue, ModelProto, StringStringEntryProto};
 use prost::Message;
 
 /// Why a model cannot be read or built upon.
@@ -57,6 +57,44 @@ impl Model {
     pub fn outputs(&self) -> Vec<&str> {
         let graph = self.proto.graph.as_ref();
         graph.map_or_else(Vec::new, |graph| graph.output.iter().map(|value| value.name.as_str()).collect())
+    }
+
+    /// Version of the default operator set that it needs.
+    pub fn opset(&self) -> Option<i64> {
+        let is_default = |domain: Option<&str>| matches!(domain, None | Some("" | "ai.onnx"));
+        self.proto.opset_import.iter().find(|set| is_default(set.domain.as_deref())).map(|set| set.version)
+    }
+
+    /// How many images its first input takes at a time, where that is fixed.
+    pub fn batch(&self) -> Option<usize> {
+        let input = self.inputs().first().copied()?.to_owned();
+        let graph = self.proto.graph.as_ref()?;
+        let shape = graph.input.iter().find(|value| value.name == input)?.r#type.as_ref()?;
+        match shape.tensor_type.as_ref()?.shape.as_ref()?.dim.first()?.value.as_ref()? {
+            DimensionValue::Value(extent) => usize::try_from(*extent).ok().filter(|extent| *extent > 0),
+            DimensionValue::Param(_) => None,
+        }
+    }
+
+    /// What of it would be lost when it is written again; none if nothing.
+    pub(super) fn lost(&self) -> Option<&'static str> {
+        let graph = self.proto.graph.as_ref()?;
+        let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+        let constants =
+            graph.initializer.iter().chain(attributes().filter_map(|attribute| attribute.t.as_ref()));
+        if attributes().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
+            Some("subgraphs")
+        } else if !self.proto.functions.is_empty() {
+            Some("functions")
+        } else if !graph.sparse_initializer.is_empty()
+            || attributes().any(|attribute| attribute.sparse_tensor.is_some())
+        {
+            Some("sparse constants")
+        } else if constants.into_iter().any(|tensor| tensor.data_location != 0) {
+            Some("constants in files of their own")
+        } else {
+            None
+        }
     }
 
     /// The metadata properties (key, value), in order.

@@ -24,7 +24,14 @@ pub(super) struct ModelProto {
     pub(super) opset_import: Vec<OperatorSetIdProto>,
     #[prost(message, repeated, tag = "14")]
     pub(super) metadata_props: Vec<StringStringEntryProto>,
+    /// Functions. They are recognised so that a model with one is refused instead of losing it.
+    #[prost(message, repeated, tag = "25")]
+    pub(super) functions: Vec<Unread>,
 }
+
+/// A message that is recognised and not read.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Unread {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct OperatorSetIdProto {
@@ -59,6 +66,9 @@ pub(super) struct GraphProto {
     pub(super) output: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "13")]
     pub(super) value_info: Vec<ValueInfoProto>,
+    /// Constants with few entries: recognised, not read.
+    #[prost(message, repeated, tag = "15")]
+    pub(super) sparse_initializer: Vec<Unread>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,8 +109,14 @@ pub(super) struct AttributeProto {
     pub(super) ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(super) strings: Vec<Vec<u8>>,
+    /// Further subgraphs: recognised, not read.
+    #[prost(message, repeated, tag = "11")]
+    pub(super) graphs: Vec<Unread>,
     #[prost(int32, tag = "20")]
     pub(super) r#type: i32,
+    /// A constant with few entries: recognised, not read.
+    #[prost(message, optional, tag = "22")]
+    pub(super) sparse_tensor: Option<Unread>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -125,6 +141,9 @@ pub(super) struct TensorProto {
     pub(super) double_data: Vec<f64>,
     #[prost(uint64, repeated, tag = "11")]
     pub(super) uint64_data: Vec<u64>,
+    /// Other than 0: the numbers lie in a file of their own.
+    #[prost(int32, tag = "14")]
+    pub(super) data_location: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -94,6 +94,38 @@ fn a_model_is_not_copied_with_other_inputs_than_its_own() {
     assert_eq!(error, OnnxError::Inputs { expected: "x".to_owned(), given: "data".to_owned() });
 }
 
+/// [`affine`] in another operator set.
+fn affine_of(opset: u8) -> Model {
+    let mut bytes = affine().encode();
+    let at = bytes.windows(6).position(|window| window == b"\x42\x04\x0a\x00\x10\x0d").expect("set 13");
+    bytes[at + 5] = opset;
+    Model::decode(&bytes).expect("it is a model")
+}
+
+#[test]
+fn a_model_of_another_operator_set_is_copied_into_a_graph_of_that_set_only() {
+    let mut graph = Graph::new("thirteen");
+    let x = graph.input("x", &IMAGES);
+    let error = graph.inline(&affine_of(17), "", &[("x", &x)]).expect_err("it is of set 17");
+    assert_eq!(error, OnnxError::Unsupported("operator set '' version 17".to_owned()));
+    let mut graph = Graph::around("seventeen", &affine_of(17));
+    let x = graph.input("x", &IMAGES);
+    let y = graph.inline(&affine_of(17), "", &[("x", &x)]).expect("the input is bound");
+    graph.output(&y[0], "z", ElementType::Float, &IMAGES);
+    assert_eq!(graph.into_model(&[]).opset(), Some(17));
+}
+
+#[test]
+fn a_model_with_something_that_would_be_lost_is_not_copied() {
+    // Field 25 of the model: a function.
+    let bytes = [affine().encode(), b"\xca\x01\x00".to_vec()].concat();
+    let model = Model::decode(&bytes).expect("it is a model");
+    let mut graph = Graph::new("g");
+    let x = graph.input("x", &IMAGES);
+    let error = graph.inline(&model, "", &[("x", &x)]).expect_err("it has a function");
+    assert_eq!(error, OnnxError::Unsupported("it has functions".to_owned()));
+}
+
 #[test]
 fn what_is_no_model_is_refused() {
     assert!(matches!(Model::decode(b"not a model"), Err(OnnxError::Malformed(_))));

@@ -83,7 +83,7 @@ impl Work<'_> {
     }
 
     /// Asks the prediction API; the answer's tags, most probable first.
-    async fn predicted(&self, task: &str, name: &str, bytes: &[u8]) -> Vec<Value> {
+    pub(crate) async fn predicted(&self, task: &str, name: &str, bytes: &[u8]) -> Vec<Value> {
         let request = Request::post(format!(
             "/customvision/v3.1/prediction/{}/{task}/iterations/{name}/image",
             self.project
@@ -99,7 +99,7 @@ impl Work<'_> {
     }
 
     /// What is stored of an iteration's model.
-    async fn model(&self, iteration: &Value) -> TrainedModel {
+    pub(crate) async fn model(&self, iteration: &Value) -> TrainedModel {
         let id: Id = iteration["id"].as_str().unwrap().parse().unwrap();
         let store = self.deployment.server().app().store();
         let node = store.read(move |tx| tx.get::<Iteration>(id)).await.unwrap().unwrap();

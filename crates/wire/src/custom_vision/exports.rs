@@ -70,6 +70,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     // Not the signed address: whoever is notified needs the key.
     let address =
         format!("{}/customvision/v3.4-preview/training/projects/{project}/iterations/{id}/export", call.base);
+    let models = call.app.models().clone();
     let export = call
         .app
         .store()
@@ -77,6 +78,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             find_project(tx, &actor, project, Permission::Deploy)?;
             let iteration = find_iteration(tx, project, id)?;
             let platform = checked_platform(&iteration, &platform, flavor.as_deref())?;
+            models.require_extractor(&iteration.doc)?;
             let node = exporting::start(tx, &iteration, platform, &address)?;
             Ok(shape(&node, &signer))
         })
