@@ -2,7 +2,7 @@
 
 use habeas_core::kind::MentionRole;
 use habeas_core::{Error, Id, Kind, Result};
-use habeas_store::Tx;
+use habeas_store::{HolderState, Tx};
 
 use crate::{Actor, KeyUse};
 
@@ -60,8 +60,24 @@ impl Permission {
 const DEPTH: usize = 16;
 
 /// Succeeds when `actor` may do `permission` with `resource`. What they may not even read is not found; what they may read but
-/// not change is forbidden.
+/// not change is forbidden, and so is everything but reading, sharing and erasing while the holder's data is restricted.
 pub fn authorise(tx: &mut Tx<'_>, actor: &Actor, resource: Id, permission: Permission) -> Result<()> {
+    permitted(tx, actor, resource, permission)?;
+    if matches!(permission, Permission::Read | Permission::Own) {
+        return Ok(());
+    }
+    let Some((_, _, holder)) = tx.position(resource)? else { return Err(not_found()) };
+    match tx.holder(holder)? {
+        Some((_, HolderState::Restricted)) => Err(Error::forbidden(
+            "whose data this is has asked for restriction (GDPR Article 18): it can be seen, but not changed, learned from or asked",
+        )
+        .hint("wait until the restriction is lifted")
+        .code("Restricted")),
+        _ => Ok(()),
+    }
+}
+
+fn permitted(tx: &mut Tx<'_>, actor: &Actor, resource: Id, permission: Permission) -> Result<()> {
     match granted(tx, actor, resource)? {
         Granted::Everything => Ok(()),
         Granted::Predictions if permission == Permission::Predict => Ok(()),

@@ -52,6 +52,21 @@ impl Access {
         self.store.read(move |tx| tx.children::<Account>(holder, habeas_store::Page::ALL)).await
     }
 
+    /// Replaces every key of an account: whoever had them has none any more.
+    pub async fn renew_keys(&self, account: Id) -> Result<()> {
+        let (training, prediction) = (new_pair(self.ambient()), new_pair(self.ambient()));
+        self.store
+            .write(move |tx| {
+                let mut node = tx
+                    .get::<Account>(account)?
+                    .ok_or_else(|| Error::not_found("there is no such account"))?;
+                node.doc =
+                    AccountDoc { training_keys: training.clone(), prediction_keys: prediction.clone() };
+                tx.update::<Account>(&node).map(|_| ())
+            })
+            .await
+    }
+
     /// Replaces one key of an account; the old one is dead at once.
     pub async fn rotate_key(&self, account: Id, name: KeyName) -> Result<Node<AccountDoc>> {
         let fresh = new_key(self.ambient());

@@ -3,7 +3,7 @@
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Account, AccountDoc, Organisation, OrganisationDoc};
 use habeas_core::{Error, Id, Node, Result};
-use habeas_store::{Mention, New};
+use habeas_store::{Mention, New, Tx};
 
 use crate::{Access, PersonCreated, keys};
 
@@ -53,22 +53,26 @@ impl Access {
         self.store
             .write(move |tx| {
                 tx.get::<Organisation>(organisation)?.ok_or_else(no_organisation)?;
-                for mention in members_of(tx.mentioned_in(organisation)?, person) {
-                    tx.unmention(organisation, person, mention.role)?;
-                }
+                Access::leave(tx, organisation, person)?;
                 tx.mention(organisation, person, role)?;
                 keep_an_owner(&tx.mentioned_in(organisation)?)
             })
             .await
     }
 
+    /// Takes every role away that a person has in an organisation, within a transaction that gives another.
+    pub fn leave(tx: &mut Tx<'_>, organisation: Id, person: Id) -> Result<()> {
+        for mention in members_of(tx.mentioned_in(organisation)?, person) {
+            tx.unmention(organisation, person, mention.role)?;
+        }
+        Ok(())
+    }
+
     /// Ends a membership; refused for the last owner.
     pub async fn remove_member(&self, organisation: Id, person: Id) -> Result<()> {
         self.store
             .write(move |tx| {
-                for mention in members_of(tx.mentioned_in(organisation)?, person) {
-                    tx.unmention(organisation, person, mention.role)?;
-                }
+                Access::leave(tx, organisation, person)?;
                 keep_an_owner(&tx.mentioned_in(organisation)?)
             })
             .await

@@ -1,8 +1,8 @@
 //! Persons: made, found, described.
 
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{Account, AccountDoc, AccountType, KeyPair, Person, PersonDoc};
-use habeas_core::{Error, Id, Node, Result};
+use habeas_core::kinds::{Account, AccountDoc, AccountType, GUEST_HOURS, KeyPair, Person, PersonDoc};
+use habeas_core::{Error, Id, Node, Result, Timestamp, time};
 use habeas_store::{New, Tx};
 
 use crate::{Access, keys};
@@ -73,15 +73,17 @@ impl Access {
             training_keys: keys::new_pair(self.ambient()),
             prediction_keys: keys::new_pair(self.ambient()),
         };
+        let guest = new.account_type == AccountType::Guest;
         let profile = PersonDoc { name, email, account_type: new.account_type };
         let result = created.clone();
         self.store
             .write_with_keys(vec![created.id, created.account], vec![(alias, created.id)], move |tx| {
                 tx.create_holder(created.id, HolderKind::Person)?;
+                let end = Timestamp(tx.now().0 + i64::from(GUEST_HOURS) * time::HOUR);
                 tx.create::<Person>(New {
                     id: created.id,
                     parent: None,
-                    expires_at: None,
+                    expires_at: guest.then_some(end),
                     doc: profile.clone(),
                 })?;
                 let account = AccountDoc {
@@ -113,7 +115,12 @@ impl Access {
 
     /// A person's profile.
     pub async fn person(&self, id: Id) -> Result<Node<PersonDoc>> {
-        self.store.read(move |tx| tx.get::<Person>(id)?.ok_or_else(no_person)).await
+        self.store
+            .read(move |tx| {
+                // What a legal hold keeps of an erased person is nobody's profile.
+                tx.get::<Person>(id)?.filter(|node| node.holder == id).ok_or_else(no_person)
+            })
+            .await
     }
 
     /// All persons, oldest first, after `after`.

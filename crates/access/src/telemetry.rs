@@ -70,7 +70,10 @@ impl Telemetry {
             .write(move |tx| {
                 for ((person, hour), entries) in &segments {
                     // Calls of a person who is being erased, or gone, are dropped, and those by an organisation's key: they are nobody's.
-                    if matches!(tx.holder(*person)?, Some((HolderKind::Person, HolderState::Active))) {
+                    if matches!(
+                        tx.holder(*person)?,
+                        Some((HolderKind::Person, HolderState::Active | HolderState::Restricted))
+                    ) {
                         add(tx, *person, *hour, entries)?;
                     }
                 }

@@ -112,10 +112,12 @@ impl Access {
                     _ => false,
                 };
                 match tx.holder(claims.oid)? {
-                    Some((HolderKind::Person, HolderState::Active)) if alive => Ok(Actor::Person {
-                        id: claims.oid,
-                        signed_in_at: Timestamp(claims.auth_time.unwrap_or(claims.iat) * 1_000_000),
-                    }),
+                    Some((HolderKind::Person, HolderState::Active | HolderState::Restricted)) if alive => {
+                        Ok(Actor::Person {
+                            id: claims.oid,
+                            signed_in_at: Timestamp(claims.auth_time.unwrap_or(claims.iat) * 1_000_000),
+                        })
+                    }
                     _ => Err(Error::unauthenticated("the bearer token was revoked")),
                 }
             })
@@ -147,7 +149,10 @@ impl Access {
                 let denied = || Error::unauthenticated("you are not signed in");
                 let node = tx.by_secret::<Token>(&hash)?.ok_or_else(denied)?;
                 let expired = node.expires_at.is_some_and(|end| end <= tx.now());
-                let frozen = !matches!(tx.holder(node.holder)?, Some((_, HolderState::Active)));
+                let frozen = !matches!(
+                    tx.holder(node.holder)?,
+                    Some((_, HolderState::Active | HolderState::Restricted))
+                );
                 if expired || frozen || node.doc.purpose != purpose { Err(denied()) } else { Ok(node) }
             })
             .await

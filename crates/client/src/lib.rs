@@ -11,9 +11,9 @@ use futures::Stream;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
-    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldingsReport, IssuedReport, KeyReport,
-    MemberReport, PersonCreatedReport, PersonReport, PlanReport, RequestPage, RequestPlanReport,
-    RequestReport, RequestStatusReport,
+    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldReport, HoldingsReport, IssuedReport,
+    KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport, RectificationReport, RequestPage,
+    RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport, TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -232,6 +232,56 @@ impl Client {
         self.post(&format!("/organisations/{}/erasure-plans", encode(organisation)), &json!({})).await
     }
 
+    /// Corrects what is held on a person; `change` is the body of `PATCH /persons/{person}`.
+    pub async fn rectify(&self, person: &str, change: &Value) -> Result<RectificationReport> {
+        self.send(self.request(Method::PATCH, &format!("/persons/{}", encode(person))).json(change))
+            .await?
+            .json()
+            .await
+            .map_err(|_| Error::Unreadable)
+    }
+
+    /// Restricts the processing of a person's data, or lifts the restriction.
+    pub async fn restrict(&self, person: &str, restricted: bool) -> Result<()> {
+        let request = self.request(Method::PUT, &format!("/persons/{}/restriction", encode(person)));
+        self.send(request.json(&json!({ "restricted": restricted }))).await.map(|_| ())
+    }
+
+    /// The retention rules, and what they would delete now.
+    pub async fn plan_retention(&self) -> Result<RetentionReport> {
+        self.get("/retention").await
+    }
+
+    /// Deletes what the retention rules no longer keep.
+    pub async fn run_retention(&self) -> Result<RetentionReport> {
+        self.post("/retention", &json!({})).await
+    }
+
+    /// Places a legal hold on a resource, with all that stands under it.
+    pub async fn place_hold(
+        &self,
+        target: &str,
+        matter: &str,
+        reason: &str,
+        until: Option<&str>,
+    ) -> Result<HoldReport> {
+        let body = json!({ "target": target, "matter": matter, "reason": reason, "until": until });
+        self.post("/holds", &body).await
+    }
+
+    /// Legal holds, oldest first; those on what `holder` holds, if one is named.
+    pub async fn holds(&self, holder: Option<&str>) -> Result<Vec<HoldReport>> {
+        match holder {
+            Some(holder) => self.get(&format!("/holds?holder={}", encode(holder))).await,
+            None => self.get("/holds").await,
+        }
+    }
+
+    /// Releases a legal hold.
+    pub async fn release_hold(&self, hold: &str) -> Result<()> {
+        self.send(self.request(Method::DELETE, &format!("/holds/{}", encode(hold)))).await.map(|_| ())
+    }
+
     /// An archive as it is written; nothing is stored on the server. With a recipient, an age public key, it comes sealed for its holder.
     pub async fn stream_export(
         &self,
@@ -353,7 +403,26 @@ impl Client {
 
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
-        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &json!({})).await
+        self.plan_erasure_with(person, &[]).await
+    }
+
+    /// Plans an erasure that names who takes over: pairs of an organisation (or the nil id for the installation) and a person.
+    pub async fn plan_erasure_with(
+        &self,
+        person: &str,
+        successors: &[(String, String)],
+    ) -> Result<PlanReport> {
+        let successors: Vec<Value> = successors
+            .iter()
+            .map(|(resource, person)| json!({ "resource": resource, "person": person }))
+            .collect();
+        let body = json!({ "successors": successors });
+        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &body).await
+    }
+
+    /// Hands a project or an account over to a person, an organisation or, for a project, an account.
+    pub async fn transfer(&self, resource: &str, to: &str) -> Result<TransferReport> {
+        self.post("/transfers", &json!({ "resource": resource, "to": to })).await
     }
 
     /// Runs a plan.

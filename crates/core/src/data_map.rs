@@ -29,8 +29,33 @@ pub enum Retention {
     UntilErased,
     /// This many days from the event named.
     Days(u32, &'static str),
+    /// Until its holder, or an erasure, deletes it; of guests this many hours from the event named.
+    GuestHours(u32, &'static str),
+    /// Until whoever placed it, or its own date, ends it.
+    UntilReleased,
     /// As long as the installation exists, since it proves what was done and holds no personal data.
     Installation,
+}
+
+impl Retention {
+    /// The deletion class (ISO/IEC 27555): a period (ISO 8601), or what ends it.
+    pub fn class(self) -> String {
+        match self {
+            Retention::UntilErased => "erased".to_owned(),
+            Retention::Days(days, _) => format!("P{days}D"),
+            Retention::GuestHours(hours, _) => format!("erased; PT{hours}H for guests"),
+            Retention::UntilReleased => "released".to_owned(),
+            Retention::Installation => "installation".to_owned(),
+        }
+    }
+
+    /// The event from which its period is counted; none for classes without a period.
+    pub const fn starts(self) -> Option<&'static str> {
+        match self {
+            Retention::Days(_, event) | Retention::GuestHours(_, event) => Some(event),
+            Retention::UntilErased | Retention::UntilReleased | Retention::Installation => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Retention {
@@ -38,6 +63,10 @@ impl std::fmt::Display for Retention {
         match self {
             Retention::UntilErased => f.write_str("until it is deleted or erased"),
             Retention::Days(days, event) => write!(f, "{days} days from {event}"),
+            Retention::GuestHours(hours, event) => {
+                write!(f, "until it is deleted or erased; of guests {hours} hours from {event}")
+            }
+            Retention::UntilReleased => f.write_str("until it is released or its date has come"),
             Retention::Installation => f.write_str("as long as the installation exists"),
         }
     }
@@ -102,7 +131,7 @@ pub const COLUMNS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("id", "random id of the person, organisation or installation"),
             ("kind", "which of the three"),
-            ("state", "active, frozen for erasure"),
+            ("state", "active, frozen for erasure, or restricted"),
             ("created_at", "when the account was made"),
         ],
     ),
@@ -221,7 +250,7 @@ pub fn markdown() -> String {
             text,
             "\n## {title} (`{kind:?}`, number {number})\n\n\
              | | |\n|---|---|\n| service | {service} |\n| stands under | {parents} |\n| why | {purpose} |\n\
-             | legal basis | {basis} |\n| kept | {retention} |\n| recipients | {recipients} |\n\n\
+             | legal basis | {basis} |\n| kept | {retention} |\n| deletion class | {class} |\n| recipients | {recipients} |\n\n\
              | field | class | why |\n|---|---|---|\n",
             title = about.title,
             number = kind.number(),
@@ -229,6 +258,7 @@ pub fn markdown() -> String {
             purpose = about.purpose,
             basis = about.legal_basis,
             retention = about.retention,
+            class = about.retention.class(),
             recipients = about.recipients,
         );
         for field in ops.fields() {

@@ -79,6 +79,8 @@ numbered! {
         Request = 50,
         /// What was said in a request; the person's.
         CaseFile = 51,
+        /// A legal hold: what must not be deleted yet.
+        Hold = 52,
         /// An application that a person registered.
         OAuthClient = 60,
         /// That a person let an application act in their name.
@@ -167,7 +169,24 @@ impl Kind {
                 | Kind::Account
                 | Kind::Project
                 | Kind::Workspace
+                | Kind::Hold
         )
+    }
+
+    /// The kinds under a person that are not kept by legal holds.
+    pub const LEFT_BY_HOLDS: [Kind; 7] = [
+        Kind::Credential,
+        Kind::Token,
+        Kind::ExportArchive,
+        Kind::CaseFile,
+        Kind::OAuthClient,
+        Kind::OAuthGrant,
+        Kind::AuthorizationCode,
+    ];
+
+    /// Whether a legal hold keeps resources of this kind: not what grants access, nor copies of other data, nor what is said in requests.
+    pub fn is_kept_by_holds(self) -> bool {
+        !Kind::LEFT_BY_HOLDS.contains(&self)
     }
 }
 

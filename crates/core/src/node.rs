@@ -78,6 +78,8 @@ numbered! {
         LearnedFrom = 2,
         /// From an image to the one it was copied from, in another project.
         CopyOf = 3,
+        /// From a legal hold to what it keeps, with all that stands under it.
+        Keeps = 4,
     }
 }
 

@@ -109,6 +109,7 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Receipt => Ops::<kinds::Receipt>::INSTANCE,
         Kind::Request => Ops::<kinds::Request>::INSTANCE,
         Kind::CaseFile => Ops::<kinds::CaseFile>::INSTANCE,
+        Kind::Hold => Ops::<kinds::Hold>::INSTANCE,
         Kind::OAuthClient => Ops::<kinds::OAuthClient>::INSTANCE,
         Kind::OAuthGrant => Ops::<kinds::OAuthGrant>::INSTANCE,
         Kind::AuthorizationCode => Ops::<kinds::AuthorizationCode>::INSTANCE,

@@ -63,6 +63,9 @@ pub struct MemberReport {
 pub struct HoldingsReport {
     /// Whose.
     pub person: PersonReport,
+    /// Whether processing is restricted (GDPR Article 18): what is held can be seen, but nobody changes it, learns from it or asks its models.
+    #[serde(default)]
+    pub restricted: bool,
     /// When it was counted.
     pub counted: String,
     /// What is held, by kind; every kind is named, also those of which there is nothing.
@@ -140,6 +143,50 @@ pub struct FactReport {
     pub value: String,
 }
 
+/// What was corrected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RectificationReport {
+    /// The profile as it is now.
+    pub person: PersonReport,
+    /// How many values changed.
+    pub changed: u64,
+    /// Since or by when the old values can be read nowhere, not in backups either: for the profile at once, for what lies in projects when
+    /// their keys have been renewed. Absent when nothing changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_values_unreadable: Option<String>,
+}
+
+/// The retention rules, and what they would delete now or have deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionReport {
+    /// When it was counted.
+    pub at: String,
+    /// One rule for each kind.
+    pub rules: Vec<RetentionRule>,
+    /// How many are due that legal holds or a running erasure keep from being deleted.
+    pub kept: u64,
+    /// The receipt of the run; absent for a plan, and when nothing was due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// How long one kind is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionRule {
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// The deletion class: a period (ISO 8601), `erased`, `released` or `installation`.
+    pub class: String,
+    /// What the period is counted from; absent for classes without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts: Option<String>,
+    /// How many are due, or were deleted.
+    pub due: u64,
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -162,6 +209,9 @@ pub struct PlanReport {
     /// SHA-256 over what would be erased, what stays, and who else is affected; telemetry, tokens and archives aside. A plan
     /// whose digest no longer holds is refused.
     pub digest: String,
+    /// Whether processing is restricted (GDPR Article 18). An erasure goes further, and ends it.
+    #[serde(default)]
+    pub restricted: bool,
     /// When it was made.
     pub created: String,
     /// Until when it can be run.
@@ -170,6 +220,9 @@ pub struct PlanReport {
     pub items: Vec<PlanItemReport>,
     /// What stays, and why.
     pub kept: Vec<KeptReport>,
+    /// Legal holds on what would be erased: each keeps its part until it ends; the rest is erased now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
     /// Places in what others hold where the person becomes unlinkable.
@@ -187,6 +240,43 @@ pub struct PlanReport {
     pub backups: String,
     /// What has to be settled before it can run, the choices and how each is made; empty when it can.
     pub blocked: Vec<String>,
+    /// What others need that goes, or loses its last owner, with this person: each wants a successor, or to be deleted first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<ChoiceReport>,
+}
+
+/// Something that needs a decision before a person is erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChoiceReport {
+    /// The organisation, or the nil id for the installation itself.
+    pub resource: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
+    /// Its name; absent for the installation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the person is the last of: `owner` or `administrator`.
+    pub role: String,
+    /// How many other people it concerns.
+    pub people: u64,
+    /// Object id of the successor whom this plan names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
+/// What was handed over to another holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransferReport {
+    /// The project or account.
+    pub resource: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
+    /// Whose it is now.
+    pub holder: String,
+    /// How many resources that were, with all that stands under it.
+    pub resources: u64,
 }
 
 /// What happens to a model of somebody else.
@@ -225,6 +315,63 @@ pub struct PlanItemReport {
     pub bytes: u64,
     /// `delete`, `redact` or `keep`.
     pub action: String,
+    /// How many of them a legal hold keeps for now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a legal hold keeps of what would be erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldReport {
+    /// The hold.
+    pub hold: String,
+    /// The case it serves.
+    pub matter: String,
+    /// Why that is lawful.
+    pub reason: String,
+    /// When it ends by itself; absent when somebody has to release it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// What it keeps.
+    pub target: String,
+    /// The kind of that, as the data map names it.
+    pub kind: String,
+    /// How many resources that is, less what a hold named before keeps already.
+    pub resources: u64,
+}
+
+/// A legal hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldReport {
+    /// Its id.
+    pub id: String,
+    /// What it keeps, with all that stands under it.
+    pub target: String,
+    /// The kind of that, as the data map names it; absent when it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Whose that is; absent once its holder was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// The case it serves.
+    pub matter: String,
+    /// Why that is lawful.
+    pub reason: String,
+    /// Who placed it; absent for the operator of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placed_by: Option<String>,
+    /// When it was placed.
+    pub placed: String,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// What stays after an erasure.
@@ -243,23 +390,27 @@ pub struct KeptReport {
 pub struct ErasureReport {
     /// The plan that is being run.
     pub plan: String,
-    /// `planned`, `running`, `completed` or `failed`; one that failed goes on by itself.
+    /// `planned`, `running`, `completed_with_holds`, `completed` or `failed`; one that failed goes on by itself, and so does one with holds
+    /// when they end.
     pub status: String,
     /// The steps, in order.
     pub steps: Vec<StepReport>,
     /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The receipt's id, once it is completed.
+    /// The receipt's id, once it is completed; with legal holds the last one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
+    /// Legal holds that still keep a part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
 }
 
 /// One step of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepReport {
-    /// Its name: `freeze`, `subtract`, `shred`, `delete`, `resolve`, `purge`, `verify`, `receipt`.
+    /// Its name: `freeze`, `subtract`, `shred`, `delete`, `resolve`, `purge`, `verify`, `receipt`; with legal holds also `release`.
     pub name: String,
     /// What it does, in words for the person.
     pub title: String,

@@ -54,16 +54,22 @@ pub struct Forgotten {
 impl Models {
     /// Removes images from the workspace and from every iteration, with copies of them in other projects and stored predictions of the same
     /// bytes. When this returns no weights know them any more. The caller has checked that this actor may.
+    /// Refused while one of them is under a legal hold.
     pub async fn erase_images(&self, images: &[Id]) -> Result<Vec<Removed>> {
-        let roots = images.to_vec();
-        let images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
+        self.erase_images_except(images, &[]).await
+    }
+
+    async fn erase_images_except(&self, images: &[Id], held: &[Id]) -> Result<Vec<Removed>> {
+        let (roots, held) = (images.to_vec(), held.to_vec());
+        let mut images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
+        images.retain(|image| !held.contains(image));
         let _held = self.hold_leaving(&images).await?;
         let removed = self
             .store()
             .write(move |tx| {
                 let mut removed = Vec::new();
                 for image in &images {
-                    removed.extend(remove_with_predictions(tx, *image)?);
+                    removed.extend(remove_with_predictions(tx, *image, &held)?);
                 }
                 Ok(removed)
             })
@@ -84,8 +90,9 @@ impl Models {
 
     /// Makes models of others forget everything of `holder`: copies of the holder's images in their projects are erased, and what their
     /// iterations learned from the holder's own images is unlearned while those images still can be read. When this returns no weights of
-    /// others know them. The iterations that were touched, in the order of ids. Repeatable.
-    pub async fn forget_holder(&self, holder: Id) -> Result<Vec<Id>> {
+    /// others know them. The iterations that were touched, in the order of ids. Repeatable. Copies that legal holds keep are named in `held`
+    /// and passed over.
+    pub async fn forget_holder(&self, holder: Id, held: &[Id]) -> Result<Vec<Id>> {
         let (copies, learned) = self
             .store()
             .read(move |tx| {
@@ -96,9 +103,10 @@ impl Models {
             })
             .await?;
         let mut touched: Vec<Id> = learned.iter().map(|(iteration, _)| *iteration).collect();
-        let copies: Vec<Id> = copies.into_iter().map(|(copy, _)| copy).collect();
+        let copies: Vec<Id> =
+            copies.into_iter().map(|(copy, _)| copy).filter(|copy| !held.contains(copy)).collect();
         if !copies.is_empty() {
-            let removed = self.erase_images(&copies).await?;
+            let removed = self.erase_images_except(&copies, held).await?;
             touched.extend(removed.iter().flat_map(|removal| &removal.learners));
         }
         touched.sort_unstable();
@@ -344,7 +352,7 @@ fn withdraw_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Resu
         if suggestion.doc.iteration != iteration.id {
             continue;
         }
-        if iteration.doc.model.is_some() {
+        if iteration.doc.model.is_some() || tx.held_by(suggestion.id)?.is_some() {
             suggestion.doc.predictions.clear();
             tx.update::<Suggestion>(&suggestion)?;
         } else {
@@ -376,24 +384,40 @@ pub fn with_copies(tx: &mut Tx<'_>, roots: &[Id]) -> Result<BTreeSet<Id>> {
     Ok(images)
 }
 
-/// Removes an image with its copies, and predictions of the same bytes that their projects have stored. Two persons who have copies of each
-/// other's images and are erased at the same time must not wait for each other.
-fn remove_with_predictions(tx: &mut Tx<'_>, image: Id) -> Result<Vec<Removed>> {
+/// Removes an image with its copies, and predictions of the same bytes that their projects have stored; all but those that are `held`. Two
+/// persons who have copies of each other's images and are erased at the same time must not wait for each other.
+fn remove_with_predictions(tx: &mut Tx<'_>, image: Id, held: &[Id]) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
+    if held.contains(&image) {
+        return Ok(removed);
+    }
     let Some(node) = find_image(tx, image)? else { return Ok(removed) };
     let project = node.parent.unwrap_or(Id::NIL);
-    while let Some(prediction) =
-        tx.child_by_text::<StoredPrediction>(project, AttrKey::ContentHash, &node.doc.sha256)?
-    {
-        removed.push(tx.remove_also_frozen(prediction.id)?);
+    while let Some(prediction) = prediction_of(tx, project, &node.doc.sha256)? {
+        removed.push(tx.remove_also_frozen(prediction)?);
     }
     debug_assert!(matches!(node.kind, Kind::Image | Kind::KeptImage));
     // Also what was copied after the copies were looked for: an import may be at work.
     for copy in tx.sources(image, Relation::CopyOf)? {
-        removed.extend(remove_with_predictions(tx, copy)?);
+        removed.extend(remove_with_predictions(tx, copy, held)?);
     }
     removed.push(tx.remove_also_frozen(image)?);
     Ok(removed)
+}
+
+/// A stored prediction of these bytes that no hold keeps for itself.
+fn prediction_of(tx: &mut Tx<'_>, project: Id, sha256: &str) -> Result<Option<Id>> {
+    let first = tx.child_by_text::<StoredPrediction>(project, AttrKey::ContentHash, sha256)?;
+    let Some(first) = first else { return Ok(None) };
+    if tx.held_by(first.id)?.is_none() {
+        return Ok(Some(first.id));
+    }
+    for other in tx.children::<StoredPrediction>(project, Page::ALL)? {
+        if other.doc.sha256 == sha256 && tx.held_by(other.id)?.is_none() {
+            return Ok(Some(other.id));
+        }
+    }
+    Ok(None)
 }
 
 /// All images of a project, in the workspace and kept.

@@ -83,7 +83,7 @@ fn find_source(tx: &mut Tx<'_>, source: Id) -> Result<Option<Node<ProjectDoc>>> 
 }
 
 fn source_gone() -> Error {
-    Error::invalid("the project it is copied from was deleted, or goes with an erasure")
+    Error::invalid("the project it is copied from was deleted, is restricted, or goes with an erasure")
 }
 
 /// Holds the source until the transaction ends.

@@ -20,6 +20,7 @@ mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
+mod restricting;
 mod snapshots;
 mod starting;
 mod suggesting;

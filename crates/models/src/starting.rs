@@ -11,6 +11,7 @@ use habeas_store::{New, Order, Page, TaskKind, Tx};
 
 use crate::Models;
 use crate::compute::Compute;
+use crate::restricting::require_unrestricted;
 use crate::training_set::{SnapshotImage, TrainingSet, tags_of};
 
 /// What a caller asks of a training.
@@ -200,7 +201,8 @@ fn prepare(
         // Programs match on these words.
         return Err(Error::invalid("Nothing changed since last training").code("BadRequestTrainingNotNeeded"));
     }
-    let learned = set.carrying(&ids).map(|image| image.id).collect();
+    let learned: Vec<Id> = set.carrying(&ids).map(|image| image.id).collect();
+    require_unrestricted(tx, &learned)?;
     let doc = IterationDoc {
         name: next_name(&iterations),
         status: IterationStatus::Training,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::compute::{Compute, Computed, Extractor, Features, Input};
+use crate::restricting::require_unrestricted;
 use crate::{Models, TrainingSet, notifying};
 
 /// Media type of weights and evaluations.
@@ -53,7 +54,17 @@ impl Models {
         let began = self.store().ambient().now();
         let watch = self.watch(task, iteration);
         loop {
-            let known = self.store().read(move |tx| known(tx, iteration)).await?.ok_or_else(gone)?;
+            let known = self
+                .store()
+                .read(move |tx| {
+                    let known = known(tx, iteration)?;
+                    if let Some(known) = &known {
+                        require_unrestricted(tx, &known.learned)?;
+                    }
+                    Ok(known)
+                })
+                .await?
+                .ok_or_else(gone)?;
             if known.node.doc.status != IterationStatus::Training {
                 return Ok(());
             }
@@ -88,6 +99,7 @@ impl Models {
                         tx.release_blobs(&blobs.iter().map(|blob| blob.id).collect::<Vec<_>>())?;
                         return Ok(false);
                     }
+                    require_unrestricted(tx, &now.learned)?;
                     let mut node = now.node;
                     node.doc.status = IterationStatus::Completed;
                     // The copy of an iteration was trained when the original was.

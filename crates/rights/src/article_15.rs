@@ -190,7 +190,8 @@ pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> 
             json!({ "recipients": registry::ops(kind).about().recipients })
         }) },
         "d": { "question": "how long it is kept", "answer": about(&|kind| {
-            json!({ "retention": registry::ops(kind).about().retention.to_string() })
+            let rule = registry::ops(kind).about().retention;
+            json!({ "retention": rule.to_string(), "deletionClass": rule.class(), "countedFrom": rule.starts() })
         }) },
         "e": { "question": "your rights", "answer": RIGHTS },
         "f": { "question": "complaint", "answer": COMPLAINT },

@@ -1,13 +1,13 @@
 //! Running an erasure: durable steps, each repeatable, resumed wherever the last attempt stopped.
 //!
-//! freeze -> subtract -> shred -> delete -> resolve -> purge -> verify -> receipt. The commit point is `shred`: before it an erasure
+//! freeze -> subtract -> shred -> delete -> resolve -> purge -> verify -> receipt -> release. The commit point is `shred`: before it an erasure
 //! can be called off, after it nothing brings the data back. `subtract` takes what others' models learned from the person out of their
 //! weights while the person's rows can still be read; `resolve` makes those weights final, since only final digests enter the receipt.
-//! (Re-sealing what is kept, and notifying have their places before `shred` and after `receipt`.)
+//! `shred` first seals what legal holds keep under keys of theirs; `release` waits until they have ended, and proves the rest.
 
 use habeas_access::Actor;
 use habeas_core::kind::HolderKind;
-use habeas_core::kinds::{Organisation, Person};
+use habeas_core::kinds::{Hold, Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
@@ -16,9 +16,10 @@ use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ownership::{self, Successor};
 use crate::plan::{self, PLAN_HOURS};
 use crate::requests::{self, Moved};
-use crate::{Rights, receipts, verify};
+use crate::{Rights, holds, receipts, verify};
 
 /// The steps, in order, and what each does in words for the person.
 pub const STEPS: &[(&str, &str)] = &[
@@ -30,6 +31,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("purge", "The files are deleted"),
     ("verify", "Everything is checked once more"),
     ("receipt", "The receipt is signed"),
+    ("release", "What a legal hold keeps is deleted when the hold ends"),
 ];
 
 /// What a caller is told who confirmed with something else than the person's address or the organisation's name.
@@ -66,6 +68,29 @@ pub(crate) struct ErasureTask {
     pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
+    /// Who takes over where the person is the last owner or administrator.
+    #[serde(default)]
+    pub(crate) successors: Vec<Successor>,
+    /// What holds keep: filled in when the run freezes the person.
+    #[serde(default)]
+    pub(crate) held: Vec<HeldPart>,
+    /// Copies of the person's images that holds keep in projects of others.
+    #[serde(default)]
+    pub(crate) held_copies: Vec<Id>,
+    /// The receipt of the rest, which is issued when the holds have ended.
+    #[serde(default)]
+    pub(crate) last_receipt: Option<Id>,
+}
+
+/// What one hold keeps of an erased person: random ids and counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HeldPart {
+    pub(crate) hold: Id,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<Id>,
+    pub(crate) resources: u64,
+    pub(crate) until: Option<String>,
 }
 
 /// A model of somebody else after a person was subtracted from it: random ids, counts and digests.
@@ -80,7 +105,12 @@ pub(crate) struct ModelReceipt {
 }
 
 impl ErasureTask {
-    pub(crate) fn planned(person: Id, plan: &PlanReport, salt: [u8; 16]) -> ErasureTask {
+    pub(crate) fn planned(
+        person: Id,
+        plan: &PlanReport,
+        salt: [u8; 16],
+        successors: Vec<Successor>,
+    ) -> ErasureTask {
         ErasureTask {
             person,
             plan: plan.clone(),
@@ -96,7 +126,21 @@ impl ErasureTask {
             resolved: Vec::new(),
             error: None,
             receipt: None,
+            successors,
+            held: Vec::new(),
+            held_copies: Vec::new(),
+            last_receipt: None,
         }
+    }
+
+    /// The last receipt that was issued.
+    pub(crate) fn issued_receipt(&self) -> Option<Id> {
+        self.last_receipt.filter(|_| self.step > RELEASE).or(self.receipt)
+    }
+
+    /// Whether everything but what holds keep is erased, receipted and verified.
+    fn waits_for_holds(&self) -> bool {
+        self.step == RELEASE && !self.held.is_empty()
     }
 
     fn report(&self, id: Id, state: TaskState) -> ErasureReport {
@@ -104,12 +148,14 @@ impl ErasureTask {
             TaskState::Planned => "planned",
             TaskState::Done => "completed",
             TaskState::Failed => "failed",
+            TaskState::Waiting | TaskState::Running if self.waits_for_holds() => "completed_with_holds",
             TaskState::Waiting if self.error.is_some() => "failed",
             TaskState::Waiting | TaskState::Running => "running",
         };
         let steps = STEPS
             .iter()
             .enumerate()
+            .filter(|(number, _)| *number != RELEASE || !self.plan.held.is_empty() || !self.held.is_empty())
             .map(|(number, (name, title))| StepReport {
                 name: (*name).to_owned(),
                 title: (*title).to_owned(),
@@ -126,7 +172,12 @@ impl ErasureTask {
             status: status.to_owned(),
             steps,
             error: self.error.clone(),
-            receipt: self.receipt.map(|receipt| receipt.to_string()),
+            receipt: self.issued_receipt().map(|receipt| receipt.to_string()),
+            held: if status == "completed_with_holds" {
+                self.held.iter().map(|part| part.hold.to_string()).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -155,7 +206,8 @@ impl Rights {
     /// forgotten.
     pub async fn erasure_receipt(&self, plan: Id) -> Result<Value> {
         let (_, task) = self.erasure_task(plan).await?;
-        let receipt = task.receipt.ok_or_else(|| Error::not_found("the erasure is not completed yet"))?;
+        let receipt =
+            task.issued_receipt().ok_or_else(|| Error::not_found("the erasure is not completed yet"))?;
         let mut receipt = self.receipt(receipt).await?;
         receipt["salt"] = Value::String(task.salt);
         Ok(receipt)
@@ -209,7 +261,7 @@ impl Rights {
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
                 }
-                let now = plan::make(tx, person)?;
+                let now = plan::make(tx, person, &task.successors)?;
                 if let Some(reason) = now.blocked.first() {
                     return Err(Error::conflict(reason.clone()));
                 }
@@ -234,9 +286,10 @@ impl Rights {
     pub async fn cancel_erasure(&self, plan: Id, actor: &Actor) -> Result<()> {
         let (_, task) = self.erasure_task(plan).await?;
         self.authorise_erasure(actor, task.person, "CancelErasure").await?;
+        let state = self.state_after_cancelling(task.person).await?;
         self.store
             .write(move |tx| {
-                let task = call_off(tx, plan)?;
+                let task = call_off(tx, plan, state)?;
                 requests::erasure_moved(tx, &task, Moved::CalledOff)
             })
             .await
@@ -257,6 +310,10 @@ impl Rights {
                 "purge" => self.purge(&mut task).await,
                 "verify" => verify::erased(self, &task).await,
                 "receipt" => receipts::issue_for_erasure(self, id, &mut task).await,
+                "release" => match self.release(row, &task).await {
+                    Ok(false) => return Ok(()),
+                    result => result.map(|_| ()),
+                },
                 other => Err(Error::internal(format!("an erasure has no step {other}"))),
             };
             if let Err(error) = result {
@@ -273,11 +330,12 @@ impl Rights {
                 return Err(error);
             }
             task.step += 1;
-            let (payload, moved) = (serde_json::to_value(&task)?, task.clone());
+            let (payload, now) = (serde_json::to_value(&task)?, task.clone());
+            let moved = if task.waits_for_holds() { Moved::OnlyHeld } else { Moved::On };
             self.store
                 .write(move |tx| {
                     tx.progress(id, &payload)?;
-                    requests::erasure_moved(tx, &moved, Moved::On)
+                    requests::erasure_moved(tx, &now, moved)
                 })
                 .await?;
             fault::point("erase.step");
@@ -293,22 +351,56 @@ impl Rights {
     /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
     async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        let containers = self
+        let successors = task.successors.clone();
+        let (containers, held) = self
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
+                ownership::succeed(tx, &successors)?;
                 tx.set_holder_state(person, HolderState::Frozen)?;
-                tx.containers_of(person)
+                let mut held = Vec::new();
+                for part in tx.held_parts(person)? {
+                    held.push(HeldPart {
+                        hold: part.hold,
+                        target: Some(part.target),
+                        resources: part.counts.values().sum(),
+                        until: holds::end(tx, part.hold)?.map(Timestamp::rfc3339),
+                    });
+                }
+                Ok((tx.containers_of(person)?, held))
             })
             .await?;
         self.access.telemetry().forget(person);
         task.containers = containers;
+        task.held = held;
         task.frozen_at = Some(self.store.ambient().now());
         Ok(())
     }
 
     async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
-        let touched = self.models.forget_holder(task.person).await?;
+        // Others may place holds on copies in their projects until these are erased.
+        let person = task.person;
+        let copies = self
+            .store
+            .read(move |tx| {
+                let mut parts = Vec::new();
+                for (hold, copy) in holds::held_copies(tx, person)? {
+                    let until = holds::end(tx, hold)?.map(Timestamp::rfc3339);
+                    parts.push((copy, HeldPart { hold, target: None, resources: 1, until }));
+                }
+                Ok(parts)
+            })
+            .await?;
+        for (copy, part) in copies {
+            if !task.held_copies.contains(&copy) {
+                task.held_copies.push(copy);
+                task.held.push(part);
+            }
+        }
+        if !task.held.is_empty() && task.last_receipt.is_none() {
+            task.last_receipt = Some(self.store.ambient().new_id());
+        }
+        let touched = self.models.forget_holder(person, &task.held_copies).await?;
         for iteration in touched {
             if !task.subtracted.contains(&iteration) {
                 task.subtracted.push(iteration);
@@ -344,17 +436,25 @@ impl Rights {
         self.remember_address(task.person, task.request).await;
         let person = task.person;
         let containers = task.containers.clone();
-        fault::point("erase.before_tombstone");
-        if !self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await? {
+        let erased = self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await?;
+        if !erased {
+            // Before some of them move into holds, where they are not the person's any more.
             let digests = self.store.read(move |tx| plan::exported_digests(tx, person)).await?;
+            if !digests.is_empty() {
+                self.store
+                    .with_ledger(move |ledger| {
+                        ledger.append(&[Record::ModelsRevoked { digests }]).map(|_| ())
+                    })
+                    .await?;
+            }
+        }
+        self.reseal_held(task).await?;
+        fault::point("erase.before_tombstone");
+        if !erased {
             let containers = containers.clone();
             self.store
                 .with_ledger(move |ledger| {
-                    let mut records = vec![Record::PersonErased { person, containers }];
-                    if !digests.is_empty() {
-                        records.insert(0, Record::ModelsRevoked { digests });
-                    }
-                    ledger.append(&records).map(|_| ())
+                    ledger.append(&[Record::PersonErased { person, containers }]).map(|_| ())
                 })
                 .await?;
         }
@@ -373,6 +473,69 @@ impl Rights {
         fault::point("erase.keys_destroyed");
         task.shredded_at = Some(self.store.ambient().now());
         Ok(())
+    }
+
+    /// Gives what holds keep keys of their own, before the person's are destroyed. Outer holds come first, and have then what inner ones
+    /// keep, too; it moves on to those when the outer ones end.
+    async fn reseal_held(&self, task: &ErasureTask) -> Result<()> {
+        for part in &task.held {
+            let (hold, Some(target)) = (part.hold, part.target) else { continue };
+            while self
+                .store
+                .write(move |tx| {
+                    // What an outer hold has already stays there.
+                    let moved = tx
+                        .position(target)?
+                        .is_none_or(|(_, parent, holder)| holder == Id::NIL && parent != Some(Id::NIL));
+                    if moved { Ok(0) } else { tx.move_into_hold(hold, target) }
+                })
+                .await?
+                > 0
+            {
+                fault::point("erase.held_resealed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the holds; once they have ended, checks that what they kept is gone, and issues the last receipt. False while one keeps
+    /// something.
+    async fn release(&self, row: &TaskRow, task: &ErasureTask) -> Result<bool> {
+        if task.held.is_empty() {
+            return Ok(true);
+        }
+        let id = row.id;
+        let holds: Vec<Id> = task.held.iter().map(|part| part.hold).collect();
+        let waiting = self
+            .store
+            .write({
+                let holds = holds.clone();
+                move |tx| {
+                    let mut ends = Vec::new();
+                    for &hold in &holds {
+                        ends.extend(tx.get::<Hold>(hold)?.map(|node| node.expires_at));
+                    }
+                    if ends.is_empty() {
+                        return Ok(false);
+                    }
+                    // Whoever releases a hold, or the sweep when its time has come, makes this task due at once.
+                    let day = Timestamp(tx.now().0 + time::DAY);
+                    tx.postpone(
+                        id,
+                        ends.into_iter().flatten().fold(day, Ord::min).max(Timestamp(tx.now().0 + RECHECK)),
+                    )?;
+                    Ok(true)
+                }
+            })
+            .await?;
+        if waiting {
+            return Ok(false);
+        }
+        self.models.erase_images(&task.held_copies).await?;
+        verify::released(self, &holds).await?;
+        receipts::issue_for_release(self, task).await?;
+        fault::point("erase.released");
+        Ok(true)
     }
 
     async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
@@ -435,14 +598,14 @@ impl Rights {
     }
 }
 
-/// Ends a run before it destroys keys; the task as it stood.
-pub(crate) fn call_off(tx: &mut Tx<'_>, plan: Id) -> Result<ErasureTask> {
+/// Ends a run before it destroys keys; the holder has `state` again, and the task is returned as it stood.
+pub(crate) fn call_off(tx: &mut Tx<'_>, plan: Id, state: HolderState) -> Result<ErasureTask> {
     let row = tx.task(plan)?.ok_or_else(|| Error::not_found("there is no such plan"))?;
     let task: ErasureTask = serde_json::from_value(row.payload)?;
     if row.state == TaskState::Running || task.step >= SHRED {
         return Err(Error::conflict("the keys are being destroyed: it can no longer be called off"));
     }
-    tx.set_holder_state(task.person, HolderState::Active)?;
+    tx.set_holder_state(task.person, state)?;
     tx.end_task(plan, TaskState::Failed)?;
     Ok(task)
 }
@@ -460,3 +623,7 @@ pub(crate) fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
 
 /// The number of the step after which nothing can be called off.
 pub(crate) const SHRED: usize = 2;
+/// The number of the step that waits for legal holds.
+const RELEASE: usize = 8;
+/// The shortest time between two looks at holds that have not ended, in microseconds.
+const RECHECK: i64 = 60_000_000;

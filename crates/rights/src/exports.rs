@@ -265,8 +265,8 @@ impl Rights {
             shown.push((kind, of_kind));
         }
         archive.kind = None;
-        // What the installation keeps about the person: requests and receipts.
-        let mut about = BTreeMap::from([(Kind::Receipt, 0), (Kind::Request, 0)]);
+        // What the installation keeps about the person: requests, receipts and holds.
+        let mut about = BTreeMap::from([(Kind::Receipt, 0), (Kind::Request, 0), (Kind::Hold, 0)]);
         for mention in &mentions {
             if mention.role == MentionRole::Subject {
                 let id = mention.resource;

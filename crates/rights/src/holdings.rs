@@ -7,7 +7,7 @@ use habeas_core::report::{
     PersonReport,
 };
 use habeas_core::{Error, Id, Kind, Node, Result, registry};
-use habeas_store::Tx;
+use habeas_store::{HolderState, Tx};
 
 use crate::Rights;
 
@@ -137,6 +137,7 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
         .collect();
     Ok(HoldingsReport {
         person: person_report(&profile),
+        restricted: matches!(tx.holder(person)?, Some((_, HolderState::Restricted))),
         counted: tx.now().rfc3339(),
         mentions,
         total_count: items.iter().map(|item| item.count).sum(),

@@ -10,11 +10,16 @@ mod delivering;
 mod erasure;
 mod exports;
 mod holdings;
+mod holds;
+mod ownership;
 pub mod pieces;
 mod plan;
 mod receipts;
 mod recipients;
+mod rectification;
 mod requests;
+mod restriction;
+mod retention;
 mod verify;
 mod worker;
 
@@ -31,7 +36,10 @@ pub use archive::ArchiveSize;
 pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
+pub use holds::PlaceHold;
+pub use ownership::Successor;
 pub use recipients::NewRecipient;
+pub use rectification::{Correction, Rectify};
 pub use requests::{
     FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };

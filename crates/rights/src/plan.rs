@@ -6,13 +6,15 @@ use habeas_core::crypto::Sha256;
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Iteration, IterationStatus, ModelExport, ModelExportDoc};
 use habeas_core::node::Relation;
-use habeas_core::report::{KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
+use habeas_core::report::{ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
-use habeas_store::{Page, TaskKind, Tx};
+use habeas_store::{HolderState, Page, TaskKind, Tx};
 
 use crate::Rights;
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
+use crate::holds;
+use crate::ownership::{self, Successor};
 
 /// How long a plan can be run, in hours.
 pub(crate) const PLAN_HOURS: i64 = 24;
@@ -23,6 +25,12 @@ impl Rights {
     /// Plans the erasure of a person or an organisation and keeps the plan, so that it can be approved and run. Changes nothing of
     /// theirs.
     pub async fn plan_erasure(&self, holder: Id) -> Result<PlanReport> {
+        self.plan_erasure_with(holder, Vec::new()).await
+    }
+
+    /// The same with successors where the person is the last owner or administrator: they take over when the plan runs. The caller has
+    /// checked that the actor may name them.
+    pub async fn plan_erasure_with(&self, holder: Id, successors: Vec<Successor>) -> Result<PlanReport> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         let mut tags = BTreeMap::new();
         for (iteration, images) in self.store.read(move |tx| leaving(tx, holder)).await? {
@@ -30,12 +38,12 @@ impl Rights {
         }
         self.store
             .write(move |tx| {
-                let mut plan = make(tx, holder)?;
+                let mut plan = make(tx, holder, &successors)?;
                 for model in &mut plan.models {
                     let left = tags.get(&model.iteration).copied().unwrap_or_default();
                     (model.tags_emptied, model.tags_below_minimum) = (left.emptied, left.below_minimum);
                 }
-                let task = ErasureTask::planned(holder, &plan, salt);
+                let task = ErasureTask::planned(holder, &plan, salt, successors.clone());
                 let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
                 plan.plan = id.to_string();
                 Ok(plan)
@@ -45,11 +53,12 @@ impl Rights {
 }
 
 /// Makes a plan, without its id.
-pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
-    let Some((sort @ (HolderKind::Person | HolderKind::Organisation), _)) = tx.holder(holder)? else {
+pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Result<PlanReport> {
+    let Some((sort @ (HolderKind::Person | HolderKind::Organisation), state)) = tx.holder(holder)? else {
         return Err(Error::not_found("there is no such person or organisation"));
     };
     let held = tx.holdings(holder)?;
+    let parts = tx.held_parts(holder)?;
     let items = kinds_of(sort)
         .map(|kind| {
             let about = registry::ops(kind).about();
@@ -61,10 +70,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
                 count: holding.map_or(0, |holding| holding.count),
                 bytes: holding.map_or(0, |holding| holding.bytes),
                 action: "delete".to_owned(),
+                held: parts.iter().filter_map(|part| part.counts.get(&kind)).sum(),
             }
         })
         .collect();
     let mentions = tx.mentions_of(holder)?;
+    let choices = ownership::choices(tx, holder, successors)?;
     let models = models(tx, holder)?;
     let mut revoked = exported_digests(tx, holder)?.len() as u64;
     for model in &models {
@@ -75,7 +86,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
     Ok(PlanReport {
         plan: String::new(),
         object_id: holder.to_string(),
-        digest: digest(tx, holder)?,
+        digest: digest(tx, holder, successors)?,
+        restricted: state == HolderState::Restricted,
         created: now.rfc3339(),
         valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
         items,
@@ -86,6 +98,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
             what: "records of requests: type, dates and decisions under random ids, no personal data; deleted three years after their end".into(),
             why: "proof that requests were answered in time".into(),
         }],
+        held: holds::held(tx, holder)?,
         others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
         models,
@@ -93,7 +106,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id) -> Result<PlanReport> {
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
-        blocked: blocked(tx, holder)?,
+        blocked: blocked(&choices),
+        choices,
     })
 }
 
@@ -168,39 +182,31 @@ fn kinds_of(sort: HolderKind) -> impl Iterator<Item = Kind> {
     )
 }
 
-/// What has to be settled first: the choices, and how each is made.
-fn blocked(tx: &mut Tx<'_>, person: Id) -> Result<Vec<String>> {
-    let mut blocked = Vec::new();
-    for mention in tx.mentions_of(person)? {
-        let role = mention.role;
-        let others: Vec<_> =
-            tx.mentioned_in(mention.resource)?.into_iter().filter(|other| other.person != person).collect();
-        if others.iter().any(|other| other.role == role) {
-            continue;
-        }
-        if role == MentionRole::Administrator && mention.resource == Id::NIL {
-            blocked.push(
-                "this is the last administrator: name a successor first (habeas person role EMAIL administrator, or PUT \
-                 /api/privacy/v1/persons/ID/role)"
-                    .to_owned(),
-            );
-        }
-        if role == MentionRole::Owner && mention.kind == Kind::Organisation {
-            let organisation = mention.resource;
-            let people = match others.len() {
+/// What has to be settled first, in words: the choices that this plan makes none of, and how each is made.
+fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
+    choices
+        .iter()
+        .filter(|choice| choice.successor.is_none())
+        .map(|choice| {
+            if choice.kind == kind_name(Kind::Installation) {
+                return "this is the last administrator: name a successor first (habeas person role EMAIL administrator, or PUT \
+                        /api/privacy/v1/persons/ID/role), or in the plan (habeas erase plan --successor installation=EMAIL)"
+                    .to_owned();
+            }
+            let organisation = &choice.resource;
+            let people = match choice.people {
                 0 => "nobody else works".to_owned(),
                 1 => "1 other person works".to_owned(),
                 many => format!("{many} other people work"),
             };
-            blocked.push(format!(
+            format!(
                 "this is the last owner of organisation {organisation}, in which {people}. Hand it over (habeas organisation member \
-                 {organisation} EMAIL --role owner, or PUT /api/privacy/v1/organisations/{organisation}/members/ID), or delete it \
-                 with everything in it (habeas erase plan --organisation {organisation}, or POST \
-                 /api/privacy/v1/organisations/{organisation}/erasure-plans)"
-            ));
-        }
-    }
-    Ok(blocked)
+                 {organisation} EMAIL --role owner, or PUT /api/privacy/v1/organisations/{organisation}/members/ID; or in the plan, habeas \
+                 erase plan --successor {organisation}=EMAIL), or delete it with everything in it (habeas erase plan --organisation \
+                 {organisation}, or POST /api/privacy/v1/organisations/{organisation}/erasure-plans)"
+            )
+        })
+        .collect()
 }
 
 /// Whether an approval binds to what is held of this kind. Telemetry, tokens, archives and case files come and go by themselves: a few more
@@ -210,7 +216,7 @@ pub(crate) const fn binds(kind: Kind) -> bool {
 }
 
 /// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what.
-pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
+fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
     loop {
@@ -228,9 +234,17 @@ pub(crate) fn digest(tx: &mut Tx<'_>, person: Id) -> Result<String> {
             break;
         }
     }
+    for successor in successors {
+        digest.update(successor.resource.as_bytes());
+        digest.update(successor.person.as_bytes());
+    }
     for model in models(tx, person)? {
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
+    }
+    for part in holds::held(tx, person)? {
+        digest.update(part.hold.as_bytes());
+        digest.update(part.target.as_bytes());
     }
     for mention in tx.mentions_of(person)? {
         if mention.role != MentionRole::Subject {

@@ -10,7 +10,7 @@ use habeas_store::New;
 use serde_json::{Value, json};
 
 use crate::Rights;
-use crate::erasure::ErasureTask;
+use crate::erasure::{ErasureTask, HeldPart};
 
 impl Rights {
     /// A receipt as it is kept: without salt, but with the proof that it is in today's log.
@@ -137,7 +137,13 @@ impl Rights {
     }
 
     /// Signs a statement, appends the receipt to the ledger, whose log it enters, and keeps it. Giving the same id twice changes nothing.
-    async fn issue(&self, id: Id, receipt_type: &str, statement: Value, subject: Option<Id>) -> Result<()> {
+    pub(crate) async fn issue(
+        &self,
+        id: Id,
+        receipt_type: &str,
+        statement: Value,
+        subject: Option<Id>,
+    ) -> Result<()> {
         let signed = receipt::sign(&statement, &self.store.signing_key()?).to_string();
         // The ledger first: whoever sees a receipt can have the proof that it is in the log.
         let kept = self.store.with_ledger(move |ledger| ledger.issue(id, signed)).await?;
@@ -180,20 +186,54 @@ impl Rights {
     }
 }
 
-/// The last step of an erasure: the receipt has the plan's own id, so that a repeated step issues no second one.
-pub(crate) async fn issue_for_erasure(rights: &Rights, plan: Id, task: &mut ErasureTask) -> Result<()> {
-    let salt: [u8; 16] = hex::decode(&task.salt)
+fn held_part(part: &HeldPart) -> Value {
+    json!({ "hold": part.hold, "resources": part.resources, "until": part.until })
+}
+
+fn salt(task: &ErasureTask) -> Result<[u8; 16]> {
+    hex::decode(&task.salt)
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| Error::damaged("the salt of an erasure cannot be read"))?;
+        .ok_or_else(|| Error::damaged("the salt of an erasure cannot be read"))
+}
+
+/// The receipt that completes an erasure of which legal holds had kept a part.
+pub(crate) async fn issue_for_release(rights: &Rights, task: &ErasureTask) -> Result<()> {
+    let id = task
+        .last_receipt
+        .ok_or_else(|| Error::damaged("an erasure with holds has no id for its last receipt"))?;
+    let held: Vec<Value> = task.held.iter().map(held_part).collect();
+    let statement = json!({
+        "type": "erasure-receipt/1",
+        "issuer": receipt::key_id(&rights.public_key()?),
+        "subject": receipt::commitment(&salt(task)?, task.person),
+        "legal": "GDPR Article 17",
+        "planDigest": task.plan.digest,
+        "completes": task.receipt,
+        "completed": rights.store.ambient().now().rfc3339(),
+        "released": held,
+        "keysDestroyed": task.held.len(),
+        "method": "cryptographic erasure (AES-256-GCM keys overwritten in every copy of the keyring), then deletion",
+        "verified": { "keySlotsReadBack": task.held.len(), "rowsLeft": 0, "filesLeft": 0, "version": env!("CARGO_PKG_VERSION") },
+    });
+    rights.issue(id, "erasure-receipt/1", statement, None).await
+}
+
+/// The last step of an erasure: the receipt has the plan's own id, so that a repeated step issues no second one.
+pub(crate) async fn issue_for_erasure(rights: &Rights, plan: Id, task: &mut ErasureTask) -> Result<()> {
+    let salt = salt(task)?;
     let time = |moment: Option<Timestamp>| moment.unwrap_or(Timestamp(0)).rfc3339();
     let erased: Vec<Value> = task
         .plan
         .items
         .iter()
-        .filter(|item| item.count > 0)
-        .map(|item| json!({ "kind": item.kind, "planned": item.count, "bytes": item.bytes, "action": item.action }))
+        .filter(|item| item.count > item.held)
+        .map(|item| {
+            let planned = item.count - item.held;
+            json!({ "kind": item.kind, "planned": planned, "bytes": item.bytes, "action": item.action })
+        })
         .collect();
+    let held: Vec<Value> = task.held.iter().map(held_part).collect();
     let statement = json!({
         "type": "erasure-receipt/1",
         "issuer": receipt::key_id(&rights.public_key()?),
@@ -209,6 +249,7 @@ pub(crate) async fn issue_for_erasure(rights: &Rights, plan: Id, task: &mut Eras
         "deletedFiles": task.purged_blobs,
         "keysDestroyed": task.containers.len(),
         "kept": task.plan.kept,
+        "held": held,
         "unlinked": task.plan.unlinked,
         "models": task.resolved,
         "method": "cryptographic erasure (AES-256-GCM keys overwritten in every copy of the keyring), then deletion",

@@ -6,13 +6,13 @@ use std::time::Duration;
 use habeas_core::{Error, Result, Timestamp, time};
 use habeas_store::{Lane, TaskKind, TaskRow};
 
-use crate::Rights;
 use crate::plan::PLAN_HOURS;
+use crate::{Rights, retention};
 
 /// The longest time between two looks for due tasks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Expired resources removed at a time.
-const EXPIRED: u32 = 100;
+/// Between two looks for abandoned uploads and old tasks, in microseconds.
+const CLEARING: i64 = 60_000_000;
 /// How long ended tasks are remembered, in days; see the data map.
 const TASK_DAYS: i64 = 30;
 /// After how long an upload that was announced and never finished counts as abandoned, in hours.
@@ -48,7 +48,7 @@ impl Worker {
     }
 
     async fn run_prompt(&self) {
-        let mut next_sweep = Timestamp(0);
+        let (mut next_clearing, mut next_sweep) = (Timestamp(0), Timestamp(0));
         while !self.stopping.load(Ordering::SeqCst) {
             match self.rights.run_due(Lane::Prompt).await {
                 Ok(true) => continue,
@@ -61,14 +61,23 @@ impl Worker {
                 }
             }
             let now = self.rights.store.ambient().now();
-            if now >= next_sweep {
-                if let Err(error) = self.rights.sweep().await {
+            if now >= next_clearing {
+                if let Err(error) = self.rights.clear_up().await {
                     tracing::warn!(
                         error = format_args!("{error:#}"),
                         "clearing up failed and will be tried again"
                     );
                 }
-                next_sweep = Timestamp(now.0 + 60_000_000);
+                next_clearing = Timestamp(now.0 + CLEARING);
+            }
+            if now >= next_sweep {
+                if let Err(error) = self.rights.run_retention().await {
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "deleting what is due failed and will be tried again"
+                    );
+                }
+                next_sweep = Timestamp(now.0 + time::HOUR);
             }
             // Whichever comes first: an enqueued task, or the time to look for due ones.
             let _ = tokio::time::timeout(PAUSE, self.rights.wake.notified()).await;
@@ -105,6 +114,7 @@ impl Rights {
             TaskKind::Erasure => self.run_erasure(task).await,
             TaskKind::Export => self.run_export(task).await,
             TaskKind::Mail => self.run_mail(task).await,
+            TaskKind::Retention => retention::run(self, task).await,
             TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel
@@ -117,33 +127,14 @@ impl Rights {
         .map_err(|error| Error { what: format!("{:?} {}: {}", task.kind, task.id, error.what), ..error })
     }
 
-    /// Moves requests on whose time has come; deletes what has expired, abandoned uploads and old tasks.
-    pub async fn sweep(&self) -> Result<()> {
-        // A request that cannot go on must not keep what has expired.
+    /// Moves requests on whose time has come; deletes abandoned uploads and old tasks.
+    pub async fn clear_up(&self) -> Result<()> {
+        // A request that cannot go on must not keep what is abandoned.
         if let Err(error) = self.wake_requests().await {
             tracing::warn!(
                 error = format_args!("{error:#}"),
                 "requests could not go on and will be tried again"
             );
-        }
-        loop {
-            let expired = self.store.read(|tx| tx.expired(EXPIRED)).await?;
-            let mut removed_any = false;
-            for id in &expired {
-                let id = *id;
-                match self.store.write(move |tx| tx.remove(id)).await {
-                    Ok(removed) => {
-                        removed_any |= removed.resources > 0;
-                        self.store.finish(&removed).await;
-                    }
-                    // Its holder is being erased: it goes with them.
-                    Err(error) if error.kind == habeas_core::ErrorKind::Frozen => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if !removed_any || expired.len() < EXPIRED as usize {
-                break;
-            }
         }
         self.store
             .write(|tx| {

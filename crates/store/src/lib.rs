@@ -9,6 +9,7 @@
 mod backup;
 pub mod blobs;
 mod engine;
+mod holds;
 mod inspect;
 pub mod keyring;
 pub mod ledger;
@@ -24,6 +25,7 @@ mod tree;
 pub use backup::verify_backup;
 pub use blobs::Blobs;
 pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
+pub use holds::{HeldPart, NewHold};
 pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};

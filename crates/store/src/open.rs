@@ -202,8 +202,15 @@ impl Store {
             let removed = self.write(move |tx| tx.remove_unreadable(container)).await?;
             self.finish(&removed).await;
         }
+        // A hold that the ledger has and the rows have not: placed after the backup that was restored.
+        let placed = self
+            .with_ledger(|ledger| {
+                let holds = ledger.holds();
+                Ok(holds.into_iter().filter_map(|(hold, known)| known.map(|_| hold)).collect::<Vec<_>>())
+            })
+            .await?;
         let known: std::collections::HashSet<Id> =
-            rows.iter().map(|(id, _)| *id).filter(|id| !erased.contains(id)).collect();
+            rows.iter().map(|(id, _)| *id).filter(|id| !erased.contains(id)).chain(placed).collect();
         self.with_keyring(move |keyring| {
             let orphans: Vec<Id> =
                 keyring.containers().into_iter().map(|(id, _)| id).filter(|id| !known.contains(id)).collect();
@@ -217,6 +224,10 @@ impl Store {
             })
         })
         .await?;
+        self.settle_holds().await?;
+        let restricted: Vec<Id> =
+            self.with_ledger(|ledger| Ok(ledger.restricted().into_iter().collect())).await?;
+        self.write(move |tx| tx.settle_restrictions(&restricted)).await?;
         let now = self.ambient().now();
         self.write(move |tx| {
             // At boot no upload is under way: every announced blob was abandoned.

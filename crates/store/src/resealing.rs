@@ -36,6 +36,11 @@ impl Store {
             }
         };
         let keep = if resealed { next } else { present };
+        if resealed && let Some(sealed) = self.read(move |tx| tx.sealed_profile(container, next)).await? {
+            // Before the old key goes: a restore of an older backup takes the profile from here.
+            let record = Record::ProfileResealed { holder: container, generation: next, sealed };
+            self.with_ledger(move |ledger| ledger.append(&[record]).map(|_| ())).await?;
+        }
         let old = self
             .with_keyring(move |keyring| {
                 Ok(keyring
@@ -61,6 +66,7 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// The number of the key in use of a container; none when there is no such container.
     pub(crate) fn generation_of(&mut self, container: Id) -> Result<Option<u32>> {
         self.query_one(
             "SELECT generation FROM resource WHERE id = ?1 AND container = ?1",
@@ -70,11 +76,21 @@ impl Tx<'_> {
         .transpose()
     }
 
+    /// The document of a container that is the root of what its holder has, as the ledger keeps it; none for any other.
+    fn sealed_profile(&mut self, container: Id, generation: u32) -> Result<Option<String>> {
+        match self.raw(container)? {
+            Some(node) if matches!(node.kind, Kind::Person | Kind::Organisation) => {
+                self.shared.seal_for_ledger(container, generation, &node.doc).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Seals a container's documents, names and attributes under the key of generation `next`, all in this transaction; false
     /// when the container is gone, is being erased, or has another generation already.
     fn reseal(&mut self, container: Id, present: u32, next: u32) -> Result<bool> {
         match self.place(container)? {
-            Some(place) if place.state == HolderState::Active && place.generation == present => {}
+            Some(place) if place.state != HolderState::Frozen && place.generation == present => {}
             _ => return Ok(false),
         }
         let mut after = Id::NIL;

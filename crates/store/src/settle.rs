@@ -18,6 +18,9 @@ struct DestroyKeys {
     /// Digests of the models that were exported from them.
     #[serde(default)]
     revoked: Vec<String>,
+    /// MACs of aliases, in hexadecimal.
+    #[serde(default)]
+    aliases: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +74,20 @@ impl Store {
                 self.purge_blobs(&blobs).await
             }
             TaskKind::DestroyKeys => {
-                let DestroyKeys { containers, revoked } = payload(task)?;
+                let DestroyKeys { containers, revoked, aliases } = payload(task)?;
+                let aliases = aliases
+                    .iter()
+                    .map(|alias| {
+                        let bytes = hex::decode(alias).ok().and_then(|bytes| bytes.try_into().ok());
+                        bytes.ok_or_else(|| Error::damaged("an alias in a task cannot be read"))
+                    })
+                    .collect::<Result<Vec<[u8; 32]>>>()?;
+                if !aliases.is_empty() {
+                    self.drop_aliases(aliases).await?;
+                }
+                if containers.is_empty() {
+                    return Ok(());
+                }
                 self.destroy_containers(containers, revoked).await
             }
             TaskKind::RecordErasure => {
@@ -88,6 +104,7 @@ impl Store {
             TaskKind::Erasure
             | TaskKind::Export
             | TaskKind::Mail
+            | TaskKind::Retention
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel
@@ -122,6 +139,12 @@ impl Store {
             self.blobs().delete(blob).await?;
         }
         Ok(())
+    }
+
+    /// Destroys aliases: nobody is found by them any more.
+    pub async fn drop_aliases(&self, aliases: Vec<[u8; 32]>) -> Result<()> {
+        self.with_keyring(move |keyring| keyring.destroy(&Destruction { aliases, ..Destruction::default() }))
+            .await
     }
 
     /// Destroys every key of these containers and says so in the ledger. The ledger comes first: after a crash in between,

@@ -24,6 +24,8 @@ pub enum TaskKind {
     Export = 6,
     /// Write to a person about a request of theirs, or to the staff.
     Mail = 7,
+    /// Delete what its retention rule no longer keeps.
+    Retention = 20,
     /// Train an iteration.
     Train = 100,
     /// Solve an iteration again without the images that it lost.
@@ -61,6 +63,7 @@ impl TaskKind {
         TaskKind::Erasure,
         TaskKind::Export,
         TaskKind::Mail,
+        TaskKind::Retention,
         TaskKind::Train,
         TaskKind::Forget,
         TaskKind::ExportModel,
@@ -328,6 +331,16 @@ impl Tx<'_> {
         let due = now.0 + seconds.min(300) * 1_000_000;
         self.execute(
             "UPDATE task SET state = 0, lease_until = 0, run_after = ?2, updated_at = ?3 WHERE id = ?1",
+            &[(&id).into(), due.into(), now.into()],
+        )?;
+        Ok(())
+    }
+
+    /// Puts a running task back until `due`, without counting it as a failed try.
+    pub fn postpone(&mut self, id: Id, due: Timestamp) -> Result<()> {
+        let now = self.now;
+        self.execute(
+            "UPDATE task SET state = 0, lease_until = 0, attempts = 0, run_after = ?2, updated_at = ?3 WHERE id = ?1",
             &[(&id).into(), due.into(), now.into()],
         )?;
         Ok(())

@@ -175,7 +175,7 @@ impl Access {
         };
         let holder = self.store.read(move |tx| tx.holder(person)).await?;
         match holder {
-            Some((HolderKind::Person, HolderState::Active)) => Ok(person),
+            Some((HolderKind::Person, HolderState::Active | HolderState::Restricted)) => Ok(person),
             _ => Err(unknown()),
         }
     }

@@ -11,6 +11,9 @@ use crate::{
 
 const SERVICE: &str = "Your account";
 
+/// How long a guest is kept with everything they hold, in hours.
+pub const GUEST_HOURS: u32 = 8;
+
 /// What sort of account a person has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +60,7 @@ impl DataKind for Person {
         title: "Profile",
         purpose: "to know whose data is whose, and to address the person",
         legal_basis: "performance of a contract (GDPR Article 6(1)(b))",
-        retention: Retention::UntilErased,
+        retention: Retention::GuestHours(GUEST_HOURS, "the account was made"),
         recipients: "people who share a project or an organisation with the person",
     };
     type Doc = PersonDoc;

@@ -1,6 +1,7 @@
 //! The kinds of data that the server keeps, a file for each service.
 
 mod custom_vision;
+mod holds;
 mod identity;
 mod images;
 mod imported;
@@ -18,9 +19,10 @@ mod tracking;
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
 };
+pub use holds::{Hold, HoldDoc};
 pub use identity::{
-    AccountType, ClientName, ClientNameDoc, Credential, CredentialDoc, Organisation, OrganisationDoc, Person,
-    PersonDoc, Token, TokenDoc, TokenPurpose,
+    AccountType, ClientName, ClientNameDoc, Credential, CredentialDoc, GUEST_HOURS, Organisation,
+    OrganisationDoc, Person, PersonDoc, Token, TokenDoc, TokenPurpose,
 };
 pub use images::{Image, ImageDoc, KeptImage, Region};
 pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use habeas_client::Client;
+use habeas_core::Id;
 use habeas_core::report::{ErasureReport, PlanReport};
 
 use super::output::{Format, bytes, table};
@@ -26,6 +27,10 @@ pub(crate) enum Verb {
         /// An organisation's id: plans its deletion with everything in it
         #[arg(long)]
         organisation: Option<String>,
+        /// Who takes over where the person is the last owner or administrator: an organisation's id, or `installation`, and an e-mail address
+        /// or object id
+        #[arg(long = "successor", value_name = "WHERE=WHO", requires = "person")]
+        successors: Vec<String>,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -73,7 +78,7 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Plan { person, organisation, format, reach } => {
+        Verb::Plan { person, organisation, successors, format, reach } => {
             connect::with(reach, file, async |client| {
                 let (plan, confirmation) = match (&person, &organisation) {
                     (_, Some(organisation)) => {
@@ -81,7 +86,16 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     }
                     (person, None) => {
                         let found = client.find_person(person.as_deref().unwrap_or_default()).await?;
-                        (client.plan_erasure(&found.object_id).await?, found.email)
+                        let mut named = Vec::new();
+                        for successor in &successors {
+                            let Some((place, who)) = successor.split_once('=') else {
+                                bail!("--successor {successor} is not WHERE=WHO");
+                            };
+                            let place =
+                                if place == "installation" { Id::NIL.to_string() } else { place.to_owned() };
+                            named.push((place, client.find_person(who).await?.object_id));
+                        }
+                        (client.plan_erasure_with(&found.object_id, &named).await?, found.email)
                     }
                 };
                 format.print(&plan, |plan| describe(plan, &confirmation))
@@ -151,7 +165,13 @@ async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) ->
         eprintln!("hint: it is tried again by itself; follow it with `habeas erase status {}`", report.plan);
         return Ok(ExitCode::from(code::FAILED));
     }
-    if report.status == "completed"
+    if report.status == "completed_with_holds" {
+        eprintln!(
+            "legal holds keep a part of it: {}; it completes itself when they end",
+            report.held.join(", ")
+        );
+    }
+    if matches!(report.status.as_str(), "completed" | "completed_with_holds")
         && let Some(path) = file
     {
         let receipt = client.erasure_receipt(&report.plan).await?;
@@ -184,9 +204,19 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         .collect();
     let mut text =
         format!("plan    {}\ndigest  {}\nvalid   until {}\n\n", plan.plan, plan.digest, plan.valid_until);
+    if plan.restricted {
+        text.push_str("processing is restricted until then\n\n");
+    }
     text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "ACTION"], &rows));
     for kept in &plan.kept {
         text.push_str(&format!("\nkept     {} ({})", kept.what, kept.why));
+    }
+    for held in &plan.held {
+        let until = held.until.as_deref().unwrap_or("it is released");
+        text.push_str(&format!(
+            "\nheld     {} {} with {} resources until {until}: {}, {}",
+            held.kind, held.target, held.resources, held.matter, held.reason
+        ));
     }
     text.push_str(&format!(
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
@@ -216,6 +246,13 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
     }
     if plan.copies > 0 {
         text.push_str(&format!("copies   {} copies in projects of others are erased, too\n", plan.copies));
+    }
+    for choice in plan.choices.iter().filter(|choice| choice.successor.is_some()) {
+        let successor = choice.successor.as_deref().unwrap_or_default();
+        text.push_str(&format!(
+            "after    {successor} becomes {} of {} {}\n",
+            choice.role, choice.kind, choice.resource
+        ));
     }
     for reason in &plan.blocked {
         text.push_str(&format!("blocked  {reason}\n"));

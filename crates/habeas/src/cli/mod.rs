@@ -6,6 +6,7 @@ mod dataset;
 mod erase;
 mod export;
 mod exported;
+mod hold;
 mod import;
 mod keyring;
 mod log;
@@ -16,6 +17,7 @@ mod output;
 mod person;
 mod receipt;
 mod request;
+mod retention;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +91,18 @@ enum Verb {
     /// Make organisations, and say who works in them
     #[command(subcommand)]
     Organisation(organisation::Verb),
+    /// Hand a project or an account over to another holder
+    Transfer {
+        /// Id of the project or account
+        resource: String,
+        /// A person's e-mail address or object id, an organisation's id, or for a project an account's
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Issue bearer tokens
     #[command(subcommand)]
     Token(person::TokenVerb),
@@ -102,6 +116,12 @@ enum Verb {
     /// Answer data-subject requests
     #[command(subcommand)]
     Request(request::Verb),
+    /// Keep things from being deleted for a legal matter
+    #[command(subcommand)]
+    Hold(hold::Verb),
+    /// Delete what its retention rule no longer keeps
+    #[command(subcommand)]
+    Retention(retention::Verb),
     /// Verify receipts, offline
     #[command(subcommand)]
     Receipt(receipt::Verb),
@@ -179,11 +199,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Logout(server) => login::logout(server).await,
         Verb::Person(verb) => person::run(verb, file).await,
         Verb::Organisation(verb) => organisation::run(verb, file).await,
+        Verb::Transfer { resource, to, format, reach } => {
+            organisation::transfer(&resource, &to, reach, format, file).await
+        }
         Verb::Token(verb) => person::run_token(verb, file).await,
         Verb::Export(export) => export.run(file).await,
         Verb::Import(import) => import::run(*import, file).await,
         Verb::Erase(verb) => erase::run(verb, file).await,
         Verb::Request(verb) => request::run(verb, file).await,
+        Verb::Hold(verb) => hold::run(verb, file).await,
+        Verb::Retention(verb) => retention::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

@@ -95,3 +95,23 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
     }
     Ok(ExitCode::SUCCESS)
 }
+
+pub(crate) async fn transfer(
+    resource: &str,
+    to: &str,
+    reach: Reach,
+    format: Format,
+    file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
+    connect::with(reach, file, async |client| {
+        let to = if to.contains('@') { client.find_person(to).await?.object_id } else { to.to_owned() };
+        format.print(&client.transfer(resource, &to).await?, |report| {
+            format!(
+                "{} {} with {} resources belongs to {} now\n",
+                report.kind, report.resource, report.resources, report.holder
+            )
+        })
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

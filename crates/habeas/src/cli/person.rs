@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
 use habeas_core::report::{HoldingsReport, PersonCreatedReport};
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{Format, bytes, table};
@@ -53,6 +55,27 @@ pub(crate) enum Verb {
     List {
         #[command(flatten)]
         format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Correct what is held on a person; the old values can be read nowhere afterwards
+    Rectify {
+        /// E-mail address or object id
+        person: String,
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Restrict processing: what is held is kept and shown, but not changed, learned from or asked
+    Restrict {
+        /// E-mail address or object id
+        person: String,
+        /// Lift the restriction instead
+        #[arg(long)]
+        lift: bool,
         #[command(flatten)]
         reach: Reach,
     },
@@ -152,6 +175,30 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             })
             .await?;
         }
+        Verb::Rectify { person, change, format, reach } => {
+            let change = change.read()?;
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                format.print(&client.rectify(&id, &change).await?, |report| {
+                    let mut text = format!(
+                        "{} <{}>: {} corrected\n",
+                        report.person.name, report.person.email, report.changed
+                    );
+                    if let Some(moment) = &report.old_values_unreadable {
+                        text.push_str(&format!("old values unreadable everywhere by {moment}\n"));
+                    }
+                    text
+                })
+            })
+            .await?;
+        }
+        Verb::Restrict { person, lift, reach } => {
+            connect::with(reach, file, async |client| {
+                let id = client.find_person(&person).await?.object_id;
+                Ok(client.restrict(&id, !lift).await?)
+            })
+            .await?;
+        }
         Verb::SignInLink { person, reach } => {
             connect::with(reach, file, async |client| {
                 let id = client.find_person(&person).await?.object_id;
@@ -212,6 +259,49 @@ pub(crate) fn created(created: &PersonCreatedReport) -> String {
     )
 }
 
+/// What is to be corrected.
+#[derive(Args)]
+pub(crate) struct Change {
+    /// The right name
+    #[arg(long)]
+    name: Option<String>,
+    /// The right e-mail address
+    #[arg(long)]
+    email: Option<String>,
+    /// A field of something else that they hold, such as 0190…:name="new name"; the value is JSON, or text as it is
+    #[arg(long = "set", value_name = "RESOURCE:FIELD=VALUE")]
+    set: Vec<String>,
+}
+
+impl Change {
+    /// As the API takes it.
+    pub(crate) fn read(self) -> anyhow::Result<Value> {
+        let corrections = self.set.iter().map(|one| correction(one)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut change = json!({ "corrections": corrections });
+        for (member, value) in [("name", self.name), ("email", self.email)] {
+            if let Some(value) = value {
+                change[member] = value.into();
+            }
+        }
+        Ok(change)
+    }
+
+    /// Whether it names nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.email.is_none() && self.set.is_empty()
+    }
+}
+
+/// `RESOURCE:FIELD=VALUE` as the API takes it.
+fn correction(text: &str) -> anyhow::Result<Value> {
+    let parts = text.split_once(':').and_then(|(resource, rest)| Some((resource, rest.split_once('=')?)));
+    let Some((resource, (field, value))) = parts else {
+        bail!("--set {text} is not RESOURCE:FIELD=VALUE");
+    };
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    Ok(json!({ "resource": resource, "field": field, "value": value }))
+}
+
 fn holdings(report: &HoldingsReport) -> String {
     let rows: Vec<_> = report
         .items
@@ -229,6 +319,9 @@ fn holdings(report: &HoldingsReport) -> String {
         .collect();
     let mut text =
         format!("{} <{}>  {}\n\n", report.person.name, report.person.email, report.person.object_id);
+    if report.restricted {
+        text.push_str("processing is restricted: kept and shown, but not changed, learned from or asked\n\n");
+    }
     text.push_str(&table(&["SERVICE", "WHAT", ">COUNT", ">BYTES", "KEPT", "WHY"], &rows));
     text.push_str(&format!("\n{} items, {}\n", report.total_count, bytes(report.total_bytes)));
     for mention in &report.mentions {

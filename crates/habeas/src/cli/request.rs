@@ -9,6 +9,7 @@ use habeas_core::requests::{Channel, DenialReason, ExtensionReason, IdentityChec
 use serde_json::{Value, json};
 
 use super::output::{Format, table};
+use super::person::Change;
 use super::{Reach, connect};
 
 /// A request, and how to reach it.
@@ -118,13 +119,15 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "")]
         text: String,
     },
-    /// Close a rectification, restriction or objection that was carried out
+    /// Carry out a restriction or a rectification and close it, or close an objection that was carried out
     Complete {
         #[command(flatten)]
         one: One,
         /// The answer to the person
         #[arg(long)]
         text: String,
+        #[command(flatten)]
+        change: Change,
     },
     /// Call a request off
     Cancel {
@@ -210,7 +213,13 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Verb::Extend { one, reason, text } => {
             decide(one, file, "extend", json!({ "reason": reason, "text": text })).await?;
         }
-        Verb::Complete { one, text } => decide(one, file, "complete", json!({ "text": text })).await?,
+        Verb::Complete { one, text, change } => {
+            let mut body = json!({ "text": text });
+            if !change.is_empty() {
+                body["rectification"] = change.read()?;
+            }
+            decide(one, file, "complete", body).await?;
+        }
         Verb::Cancel { one } => decide(one, file, "cancel", json!({})).await?,
         Verb::Comment { one, text } => decide(one, file, "comments", json!({ "text": text })).await?,
     }

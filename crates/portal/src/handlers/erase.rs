@@ -8,6 +8,7 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream::{self, StreamExt as _};
 use habeas_core::{Error, ErrorKind, Id};
+use habeas_rights::Successor;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,10 +17,26 @@ use super::session::SignedIn;
 use super::{Failure, PROGRESS, Portal, event, render};
 use crate::pages::{ConfirmPage, Confirmation, ErasurePage, PlanPage, PlanView, Section};
 
-/// `POST /me/erase`: makes a plan; nothing is changed by it.
-pub(super) async fn plan(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+/// `POST /me/erase`: makes a plan, with who takes over if that was chosen; nothing is changed by it.
+pub(super) async fn plan(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Form(chosen): Form<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "PlanErasure").await?;
-    let plan = portal.rights.plan_erasure(who.person).await?;
+    let mut successors = Vec::new();
+    for (resource, person) in &chosen {
+        let (Ok(resource), false) = (resource.parse::<Id>(), person.trim().is_empty()) else { continue };
+        let person = if resource == Id::NIL {
+            // Nobody else may look people up by their address.
+            portal.rights.require_administrator(&who.actor).await?;
+            portal.rights.access().find_person(person)?
+        } else {
+            person.parse().map_err(|_| Error::invalid("choose who takes over from the list"))?
+        };
+        successors.push(Successor { resource, person });
+    }
+    let plan = portal.rights.plan_erasure_with(who.person, successors).await?;
     Ok(Redirect::to(&format!("/me/erase/{}", plan.plan)).into_response())
 }
 
@@ -41,7 +58,16 @@ pub(super) async fn show(
     who: SignedIn,
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
-    let (_, plan) = own(&portal, &who, &text).await?;
+    let (_, mut plan) = own(&portal, &who, &text).await?;
+    for choice in plan.choices.iter_mut().filter(|choice| choice.name.is_some()) {
+        let organisation: Id = choice.resource.parse().map_err(|_| no_plan())?;
+        for member in portal.rights.access().members(organisation).await? {
+            if member.person != who.person {
+                let profile = portal.rights.person_report(member.person).await?;
+                choice.candidates.push((profile.object_id, profile.name));
+            }
+        }
+    }
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&PlanPage { shell: who.shell(Section::MyData), plan, confirmation }))
 }

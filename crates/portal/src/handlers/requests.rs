@@ -182,6 +182,9 @@ async fn take_in_own(portal: &Portal, who: &SignedIn, form: &RequestForm) -> Res
         received_at: None,
         identity: None,
         confirm: None,
+        id: None,
+        callbacks: Vec::new(),
+        destination: None,
     };
     let report = portal.rights.create_request(&who.actor, new).await?;
     if !form.text.trim().is_empty() {
@@ -220,7 +223,7 @@ fn page(
         staff: false,
         request: RequestView::new(report, &names, portal.now()),
         plan: None,
-        by_hand: false,
+        by_hand: None,
         is_requester: false,
         error,
         typed,

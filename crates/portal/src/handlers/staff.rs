@@ -8,7 +8,7 @@ use habeas_core::requests::{
     Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
 };
 use habeas_core::{Error, ErrorKind, Id, Timestamp};
-use habeas_rights::{NewRequest, RequestFilter};
+use habeas_rights::{NewRequest, Rectify, RequestFilter};
 use serde::Deserialize;
 
 use super::data::{items_page, receipt_id, receipt_page};
@@ -144,6 +144,9 @@ async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<Reques
         received_at,
         identity: IdentityCheck::from_name(&form.identity),
         confirm: None,
+        id: None,
+        callbacks: Vec::new(),
+        destination: None,
     };
     portal.rights.create_request(&who.actor, new).await
 }
@@ -179,10 +182,9 @@ async fn page(
         staff: true,
         request: RequestView::new(&report, &names(portal, &report).await?, now),
         plan,
-        by_hand: matches!(
-            report.asked,
-            RequestType::Rectification | RequestType::Restriction | RequestType::Objection
-        ),
+        by_hand: Some(report.asked).filter(|asked| {
+            matches!(asked, RequestType::Rectification | RequestType::Restriction | RequestType::Objection)
+        }),
         is_requester: report.requester == Some(who.person.to_string()),
         error,
         typed,
@@ -223,6 +225,8 @@ pub(super) struct Decision {
     text: String,
     digest: String,
     identity: String,
+    name: String,
+    email: String,
 }
 
 /// `POST /staff/requests/{id}/{decision}`.
@@ -270,7 +274,13 @@ async fn carry_out(
             rights.confirm_identity(actor, id, check).await
         }
         "comments" => rights.comment_request(actor, id, &form.text).await,
-        "complete" => rights.complete_request(actor, id, &form.text).await,
+        "complete" => {
+            let typed = |field: &str| Some(field.trim().to_owned()).filter(|field| !field.is_empty());
+            let change =
+                Rectify { name: typed(&form.name), email: typed(&form.email), corrections: Vec::new() };
+            let change = Some(change).filter(|change| change.name.is_some() || change.email.is_some());
+            rights.complete_request(actor, id, &form.text, change).await
+        }
         "cancel" => rights.cancel_request(actor, id).await,
         _ => Err(Error::not_found("there is no such page")),
     }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use habeas_core::Timestamp;
-use habeas_core::report::{KeptReport, PlanReport};
+use habeas_core::report::{HeldReport, KeptReport, PlanReport};
 
 use super::Shell;
 use crate::format::{Bytes, Count, Moment};
@@ -81,6 +81,23 @@ pub struct PlanView {
     pub backups: String,
     /// What has to be settled first; empty when it can run.
     pub blocked: Vec<String>,
+    /// Where somebody has to take over.
+    pub choices: Vec<PlanChoice>,
+}
+
+/// Something whose last owner or administrator the person is.
+#[derive(Clone, Debug)]
+pub struct PlanChoice {
+    /// The organisation, or the nil id for the installation.
+    pub resource: String,
+    /// Its name; none for the installation.
+    pub name: Option<String>,
+    /// How many other people it concerns.
+    pub people: Count,
+    /// Who takes over by this plan: an object id.
+    pub successor: Option<String>,
+    /// Who may take over an organisation: object id and name of its other members.
+    pub candidates: Vec<(String, String)>,
 }
 
 /// What happens in one service.
@@ -105,6 +122,13 @@ pub struct PlanRow {
     pub action: &'static str,
     /// Whether it goes for good.
     pub deleted: bool,
+}
+
+impl PlanChoice {
+    /// Whether this person takes over by this plan.
+    pub fn is_successor(&self, person: &str) -> bool {
+        self.successor.as_deref() == Some(person)
+    }
 }
 
 impl PlanView {
@@ -142,7 +166,7 @@ impl PlanView {
             groups,
             total_count: Count(totals.0),
             total_bytes: Bytes(totals.1),
-            kept: report.kept.clone(),
+            kept: report.kept.iter().cloned().chain(report.held.iter().map(|held| kept(held, now))).collect(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
@@ -154,12 +178,38 @@ impl PlanView {
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),
+            choices: report
+                .choices
+                .iter()
+                .map(|choice| PlanChoice {
+                    resource: choice.resource.clone(),
+                    name: choice.name.clone(),
+                    people: Count(choice.people),
+                    successor: choice.successor.clone(),
+                    candidates: Vec::new(),
+                })
+                .collect(),
         }
     }
 
     /// Whether it can be run.
     pub fn can_run(&self) -> bool {
         self.blocked.is_empty() && self.valid_until.is_none_or(|until| !until.is_past())
+    }
+}
+
+/// What a legal hold keeps, as a line of what stays.
+fn kept(held: &HeldReport, now: Timestamp) -> KeptReport {
+    let until = held.until.as_deref().and_then(|until| Moment::parse(until, now));
+    KeptReport {
+        what: format!(
+            "{} under a legal hold, until {}: {} {}",
+            Count(held.resources).of("thing", "things"),
+            until.map_or_else(|| "it is released".to_owned(), |until| until.absolute()),
+            held.kind,
+            held.target
+        ),
+        why: format!("{}: {}", held.matter, held.reason),
     }
 }
 

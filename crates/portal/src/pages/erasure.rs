@@ -30,6 +30,8 @@ pub enum ErasureState {
     Running,
     /// The last attempt failed, for this reason; it goes on by itself.
     Resuming(String),
+    /// Everything is gone but what legal holds keep; it goes when they end.
+    Held,
     /// Everything is gone.
     Completed,
 }
@@ -82,6 +84,7 @@ impl ErasurePage {
         let state = match report.status.as_str() {
             "planned" => ErasureState::Planned,
             "completed" => ErasureState::Completed,
+            "completed_with_holds" => ErasureState::Held,
             "failed" => ErasureState::Resuming(report.error.clone().unwrap_or_default()),
             _ => ErasureState::Running,
         };

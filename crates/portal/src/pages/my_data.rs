@@ -27,6 +27,8 @@ pub struct MyDataPage {
     pub groups: Vec<ServiceGroup>,
     /// Where the person appears in what others hold.
     pub mentions: Vec<MentionRow>,
+    /// Whether processing is restricted (GDPR Article 18).
+    pub restricted: bool,
     /// When the staff looked: the latest first, cut off on this page.
     pub staff: Vec<AccessRow>,
     /// How often the staff looked, all in all.
@@ -97,6 +99,7 @@ impl MyDataPage {
             .map(|entry| AccessRow::new(entry, now))
             .collect();
         MyDataPage {
+            restricted: holdings.restricted,
             shell,
             counted: Moment::parse(&holdings.counted, now),
             total_count: Count(holdings.total_count),

@@ -395,8 +395,8 @@ pub struct RequestPage {
     pub request: RequestView,
     /// What its erasure would do now, if it asks for one that has not begun.
     pub plan: Option<RequestPlanView>,
-    /// Whether an officer carries it out.
-    pub by_hand: bool,
+    /// What is asked for, if an officer says when it is carried out.
+    pub by_hand: Option<RequestType>,
     /// Whether who looks at it took it in, and so cannot approve it.
     pub is_requester: bool,
     /// Why the last decision was not taken.
@@ -424,7 +424,17 @@ impl RequestPage {
 
     /// Whether it waits for somebody to carry it out.
     pub fn can_be_completed(&self) -> bool {
-        self.by_hand && self.request.state_name == "planned"
+        self.by_hand.is_some() && self.request.state_name == "planned"
+    }
+
+    /// Whether carrying it out corrects who the person is.
+    pub fn corrects(&self) -> bool {
+        self.by_hand == Some(RequestType::Rectification)
+    }
+
+    /// Whether carrying it out restricts what is done with the person's data.
+    pub fn restricts(&self) -> bool {
+        self.by_hand == Some(RequestType::Restriction)
     }
 
     /// Whether it may still be refused.

@@ -40,6 +40,7 @@ fn report(state: &str, asked: RequestType) -> RequestReport {
         archive: (done && asked == RequestType::Access).then(|| ID.into()),
         receipt: done.then(|| ID.into()),
         duplicate_of: (state == "duplicate").then(|| OTHER.into()),
+        destination: None,
         denial: (state == "denied").then_some(DenialReason::NoMatch),
         comments: vec![RequestCommentReport {
             at: "2026-11-24T08:10:00Z".into(),
@@ -75,7 +76,7 @@ fn request(state: &str, asked: RequestType, staff: bool) -> RequestPage {
         staff,
         request: RequestView::new(&report(state, asked), &names(), now()),
         plan,
-        by_hand: asked == RequestType::Restriction,
+        by_hand: Some(asked).filter(|asked| *asked == RequestType::Restriction),
         is_requester: false,
         error: None,
         typed: TypedDecision::default(),

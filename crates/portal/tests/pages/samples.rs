@@ -114,6 +114,7 @@ pub(crate) fn holdings(full: bool) -> HoldingsReport {
             account_type: "standard".into(),
             created: "2026-01-02T03:04:05Z".into(),
         },
+        restricted: false,
         counted: "2026-11-24T08:30:00.000001Z".into(),
         total_count: items.iter().map(|item| item.count).sum(),
         total_bytes: items.iter().map(|item| item.bytes).sum(),
@@ -171,6 +172,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
         plan: ID.into(),
         object_id: ID.into(),
         digest: DIGEST.into(),
+        restricted: false,
         created: "2026-11-24T08:29:50Z".into(),
         valid_until: "2026-11-25T08:29:50Z".into(),
         items: items
@@ -182,6 +184,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
                 count: item.count,
                 bytes: item.bytes,
                 action: "delete".into(),
+                held: 0,
             })
             .collect(),
         kept: vec![KeptReport {
@@ -190,6 +193,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
         }],
         others_affected: 2,
         unlinked: 1,
+        held: Vec::new(),
         models: vec![ModelPlanReport {
             iteration: ID.into(),
             images: 3,
@@ -202,6 +206,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
         revoked: 2,
         keys: 4,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
+        choices: Vec::new(),
         blocked: if blocked {
             vec!["this is the last administrator: name a successor first (habeas person role EMAIL administrator)".into()]
         } else {
@@ -241,6 +246,7 @@ fn erasure(status: &str, running: usize) -> ErasureReport {
         steps: steps.collect(),
         error: (status == "failed").then(|| "files are being deleted by another worker".into()),
         receipt: (status == "completed").then(|| ID.into()),
+        held: Vec::new(),
     }
 }
 

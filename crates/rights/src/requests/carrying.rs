@@ -5,7 +5,7 @@ use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind, Request};
 use habeas_core::report::PlanReport;
 use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent, RequestState, RequestType};
 use habeas_core::{Error, Id, Result, Timestamp, time};
-use habeas_store::{Removed, TaskKind, Tx};
+use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
 use super::Case;
 use super::intake::{Origin, create, destination, require_fresh};
@@ -66,7 +66,7 @@ impl Rights {
             case.happen(RequestEvent::UndoEnded { approval }, None)?;
         }
         if case.node.doc.state == RequestState::AwaitingApproval && case.node.doc.plan.is_none() {
-            let plan = plan::make(case.tx, case.subject()?)?;
+            let plan = plan::make(case.tx, case.subject()?, &[])?;
             case.node.doc.plan = Some(planned(&plan, now));
         }
         case.plan_waking();
@@ -99,7 +99,7 @@ impl Case<'_, '_> {
 
     fn start_erasure(&mut self, salt: [u8; 16]) -> Result<()> {
         let subject = self.subject()?;
-        let plan = plan::make(self.tx, subject)?;
+        let plan = plan::make(self.tx, subject, &[])?;
         let now = self.tx.now();
         if !plan.blocked.is_empty() {
             // Somebody has to settle it first; the plan says what.
@@ -111,7 +111,7 @@ impl Case<'_, '_> {
             self.node.doc.approver = None;
             return self.happen(RequestEvent::WorldChanged, None);
         }
-        let mut task = ErasureTask::planned(subject, &plan, salt);
+        let mut task = ErasureTask::planned(subject, &plan, salt, Vec::new());
         task.request = Some(self.node.id);
         // The letter goes first: the address goes with the person.
         enqueue(self.tx, self.node.id, Letter::Erasing)?;
@@ -122,10 +122,10 @@ impl Case<'_, '_> {
         self.happen(RequestEvent::Started, None)
     }
 
-    /// Stops what carries it out, if that is still possible.
-    pub(super) fn stop(&mut self) -> Result<Removed> {
+    /// Stops what carries it out, if that is still possible; the person has `state` again.
+    pub(super) fn stop(&mut self, state: HolderState) -> Result<Removed> {
         if let Some(erasure) = self.node.doc.erasure {
-            call_off(self.tx, erasure)?;
+            call_off(self.tx, erasure, state)?;
         }
         match self.node.doc.archive.take() {
             Some(archive) => self.tx.remove(archive),
@@ -172,6 +172,12 @@ pub(crate) fn record_direct_erasure(
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
     let undo = own && rights.requests.undo_days > 0;
     if undo {
+        if !task.successors.is_empty() {
+            return Err(Error::conflict(
+                "who takes over has to do so before the time to change one's mind begins",
+            )
+            .hint("make them owner or administrator first, then make a plan without successors"));
+        }
         let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
         case.node.doc.undo_until = Some(end);
         case.happen(RequestEvent::Verified(Gate::Undo), by)?;
@@ -196,6 +202,8 @@ pub(crate) enum Moved {
     On,
     /// An attempt failed.
     Failed,
+    /// All is erased and verified but what legal holds keep.
+    OnlyHeld,
     /// It came to its end with a clean verification.
     Done,
     /// It was called off.
@@ -224,8 +232,15 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
         Moved::Failed if case.node.doc.state.is_running() => {
             case.happen(RequestEvent::AttemptFailed, None)?;
         }
+        Moved::OnlyHeld => {
+            case.node.doc.receipt = task.issued_receipt();
+            case.happen(RequestEvent::Finished(Outcome::CleanWithHolds), None)?;
+        }
         Moved::Done => {
-            case.node.doc.receipt = task.receipt;
+            if case.node.doc.state == RequestState::CompletedWithHolds {
+                case.happen(RequestEvent::HoldEnded, None)?;
+            }
+            case.node.doc.receipt = task.issued_receipt();
             case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
         }
         Moved::On | Moved::Failed | Moved::CalledOff => {}

@@ -7,7 +7,7 @@ use habeas_core::requests::{IdentityCheck, RequestState};
 use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, fault};
 use habeas_store::Tx;
 
-use super::{Case, status};
+use super::{Case, case_file, status};
 use crate::Rights;
 
 /// Digits of a code.
@@ -119,10 +119,10 @@ impl Rights {
         let mac = hex::encode(self.code_mac(request, &code)?);
         self.store
             .write(move |tx| {
-                let mut case = Case::open(tx, request)?;
-                let waiting = case.node.doc.state == RequestState::Verifying && case.subject_is_active()?;
-                let Some(file) = case.node.doc.case_file.filter(|_| waiting) else { return Ok(None) };
-                let Some(mut file) = case.tx.get::<CaseFile>(file)? else { return Ok(None) };
+                let case = Case::open(tx, request)?;
+                let file = case_file(case.tx, &case.node.doc)?;
+                let waiting = case.node.doc.state == RequestState::Verifying;
+                let Some(mut file) = file.filter(|_| waiting) else { return Ok(None) };
                 file.doc.code_mac = Some(mac.clone());
                 file.doc.code_until = Some(Timestamp(case.tx.now().0 + GOOD_FOR));
                 case.tx.update::<CaseFile>(&file)?;
@@ -141,11 +141,7 @@ impl Rights {
 
 /// Whether this is the code that was sent last, and still good. Takes as long when nobody is known.
 fn code_is(tx: &mut Tx<'_>, node: &Node<RequestDoc>, given: &[u8; 32], now: Timestamp) -> Result<bool> {
-    let file = match node.doc.case_file {
-        Some(file) => tx.get::<CaseFile>(file)?,
-        None => None,
-    };
-    let kept = file.filter(|file| file.doc.code_until.is_some_and(|end| now < end));
+    let kept = case_file(tx, &node.doc)?.filter(|file| file.doc.code_until.is_some_and(|end| now < end));
     let kept = kept.and_then(|file| file.doc.code_mac).unwrap_or_default();
     Ok(crypto::constant_time_eq(hex::encode(given).as_bytes(), kept.as_bytes()))
 }

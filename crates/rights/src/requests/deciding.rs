@@ -3,13 +3,14 @@
 use habeas_access::Actor;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{
-    DenialReason, ExtensionReason, Outcome, RequestEvent, RequestState, RequestType,
+    DenialReason, ExtensionReason, Outcome, RequestEvent, RequestState, RequestType, next,
 };
 use habeas_core::{Error, Id, Result, fault};
+use habeas_store::{HolderState, Removed};
 
 use super::mail::{Letter, enqueue};
 use super::{Case, carrying};
-use crate::{Rights, plan};
+use crate::{Rectify, Rights, plan};
 
 impl Rights {
     /// Approves the erasure that a request asks for, as a second person, and runs it. `digest` is that of the plan as it would be
@@ -30,7 +31,7 @@ impl Rights {
                 // An approval that cannot be given now is refused for that reason first.
                 case.happen(RequestEvent::Approved, Some(by))?;
                 let subject = case.subject()?;
-                let now = plan::make(case.tx, subject)?;
+                let now = plan::make(case.tx, subject, &[])?;
                 if now.digest != digest {
                     return Err(Error::conflict("the digest is not that of what would be erased now")
                         .hint("look at the plan and its difference again: what is held may have changed"));
@@ -137,10 +138,37 @@ impl Rights {
             .await
     }
 
-    /// Closes a request that an officer has carried out: what was done is the answer to the person.
-    pub async fn complete_request(&self, actor: &Actor, request: Id, text: &str) -> Result<RequestReport> {
+    /// Carries out what an officer agrees to, and closes the request: a restriction begins, and what `change` names is corrected. What was
+    /// done is the answer to the person. Each part can be repeated, so a request that a crash left open is completed again.
+    pub async fn complete_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        text: &str,
+        change: Option<Rectify>,
+    ) -> Result<RequestReport> {
         self.authorise_decision(actor, request, "CompleteRequest").await?;
         let (by, text) = (actor.reference(), text.to_owned());
+        let (asked, subject) = self
+            .store
+            .read(move |tx| {
+                let case = Case::open(tx, request)?;
+                next(case.node.doc.asked, case.node.doc.state, RequestEvent::Started)?;
+                Ok((case.node.doc.asked, case.subject()?))
+            })
+            .await?;
+        match (asked, change) {
+            (RequestType::Rectification, Some(change)) => {
+                self.rectify(subject, change).await?;
+            }
+            (_, Some(_)) => {
+                return Err(Error::invalid("only a rectification corrects something")
+                    .hint("leave `rectification` out"));
+            }
+            (RequestType::Restriction, None) => self.restrict(subject, true).await?,
+            (_, None) => {}
+        }
+        fault::point("request.carried_out");
         let report = self
             .store
             .write(move |tx| {
@@ -167,14 +195,18 @@ impl Rights {
 
     /// Calls a request off: the person's own, or by the staff. Possible until keys are destroyed.
     pub async fn cancel_request(&self, actor: &Actor, request: Id) -> Result<RequestReport> {
-        self.authorise_request(actor, request, "CancelRequest").await?;
+        let node = self.authorise_request(actor, request, "CancelRequest").await?;
         let by = actor.reference();
+        let state = match node.doc.subject {
+            Some(subject) => self.state_after_cancelling(subject).await?,
+            None => HolderState::Active,
+        };
         let (report, removed) = self
             .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
                 let running = matches!(case.node.doc.state, RequestState::Running | RequestState::Failed);
-                let removed = if running { case.stop()? } else { habeas_store::Removed::default() };
+                let removed = if running { case.stop(state)? } else { Removed::default() };
                 case.happen(RequestEvent::Cancelled, Some(by))?;
                 case.save()?;
                 Ok((case.report()?, removed))

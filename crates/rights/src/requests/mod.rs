@@ -14,7 +14,7 @@ mod queue;
 mod waking;
 
 use habeas_access::Actor;
-use habeas_core::kinds::{CaseFile, Request, RequestComment, RequestDoc, RequestHistory};
+use habeas_core::kinds::{CaseFile, CaseFileDoc, Request, RequestComment, RequestDoc, RequestHistory};
 use habeas_core::report::{
     DestinationReport, RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport,
 };
@@ -111,10 +111,8 @@ impl<'a, 't> Case<'a, 't> {
 
     /// Stores what happened, and lets the case file end with it.
     pub(crate) fn save(&mut self) -> Result<()> {
-        // The case file of a person who is being erased goes with them, and cannot be opened any more.
-        if let (Some(end), Some(file)) = (self.node.expires_at, self.node.doc.case_file)
-            && self.subject_is_active()?
-            && let Some(mut file) = self.tx.get::<CaseFile>(file)?
+        if let Some(end) = self.node.expires_at
+            && let Some(mut file) = case_file(self.tx, &self.node.doc)?
             && file.expires_at != Some(end)
         {
             file.expires_at = Some(end);
@@ -126,22 +124,13 @@ impl<'a, 't> Case<'a, 't> {
         Ok(())
     }
 
-    fn subject_is_active(&mut self) -> Result<bool> {
-        let Some(subject) = self.node.doc.subject else { return Ok(false) };
-        Ok(matches!(self.tx.holder(subject)?, Some((_, habeas_store::HolderState::Active))))
-    }
-
     /// Writes a note or an answer into the case file.
     fn write(&mut self, by: Id, text: &str, answer: bool) -> Result<()> {
         let text = text.trim();
         if text.is_empty() || text.len() > TEXT_LENGTH {
             return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
         }
-        let file = match self.node.doc.case_file {
-            Some(file) => self.tx.get::<CaseFile>(file)?,
-            None => None,
-        };
-        let mut file = file.ok_or_else(|| {
+        let mut file = case_file(self.tx, &self.node.doc)?.ok_or_else(|| {
             Error::conflict("there is no person to whom the text would belong")
                 .hint("notes are kept with the person a request is about, and go with them")
         })?;
@@ -159,13 +148,18 @@ fn no_request() -> Error {
     Error::not_found("there is no such request")
 }
 
+/// What was said in a request; that of a person who is being erased goes with them, and cannot be opened any more.
+fn case_file(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<Node<CaseFileDoc>>> {
+    match (doc.case_file, doc.subject) {
+        (Some(file), Some(subject)) if tx.is_active(subject)? => tx.get::<CaseFile>(file),
+        _ => Ok(None),
+    }
+}
+
 /// A request with what was said in it.
 fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
     let doc = &node.doc;
-    let file = match doc.case_file {
-        Some(file) => tx.get::<CaseFile>(file)?,
-        None => None,
-    };
+    let file = case_file(tx, doc)?;
     let text = |id: Option<Id>| id.map(|id| id.to_string());
     Ok(RequestReport {
         id: node.id.to_string(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::operations::RestoreReport;
-use habeas_core::{Ambient, Error, Id, Result, fault};
+use habeas_core::{Ambient, Error, Id, Kind, Result, fault};
 
 use super::tables::{self, TABLES};
 use super::{checked, failed, rows_path};
@@ -57,6 +57,14 @@ impl Store {
             report.rows += insert_rows(&store, backup, table).await?;
             fault::point("restore.rows");
         }
+        // Before anything erased is deleted: what was handed over is not the old holder's any more.
+        let position = manifest.ledger_position;
+        let records = store.with_ledger(move |ledger| ledger.replay(position)).await?;
+        for record in records {
+            if let Record::Transferred { resource, parent } = record {
+                store.write(move |tx| tx.transfer_again(resource, parent)).await?;
+            }
+        }
         report.blobs = copy_objects(&store, &storage, backup, manifest.objects.keys()).await?;
         report.unreadable = store.drop_unreadable_containers().await?;
         drop(store);
@@ -71,7 +79,7 @@ impl Store {
             match record {
                 Record::ItemErased { items, .. } => {
                     for item in items {
-                        let removed = store.write(move |tx| tx.remove(item)).await?;
+                        let removed = store.write(move |tx| tx.remove_again(item)).await?;
                         report.erased += removed.resources;
                         store.finish(&removed).await;
                     }
@@ -123,9 +131,23 @@ impl Store {
                     .collect::<Vec<Id>>())
             })
             .await?;
+        let profiles = self.with_ledger(|ledger| Ok(ledger.profiles())).await?;
         self.write(move |tx| {
             let mut count = 0;
             for id in &replaced {
+                if let Some((generation, sealed)) = profiles.get(id) {
+                    // A profile that was corrected since: it is as the ledger has it, and all that stands under it stays.
+                    let kind = tx.position(*id)?.map_or(Kind::Person, |(kind, _, _)| kind);
+                    let plain = tx.shared.open_from_ledger(*id, *generation, sealed)?;
+                    let doc = tx.shared.seal(*id, kind, *id, *generation, &plain)?;
+                    tx.execute(
+                        "UPDATE resource SET doc = ?2, generation = ?3, version = version + 1 WHERE id = ?1",
+                        &[id.into(), (&doc[..]).into(), i64::from(*generation).into()],
+                    )?;
+                    count +=
+                        tx.execute("DELETE FROM resource WHERE container = ?1 AND id <> ?1", &[id.into()])?;
+                    continue;
+                }
                 count +=
                     tx.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[id.into()])? as u64;
                 tx.execute("DELETE FROM resource WHERE id = ?1", &[id.into()])?;

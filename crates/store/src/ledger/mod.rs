@@ -12,7 +12,7 @@ mod log;
 #[cfg(test)]
 mod properties;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use habeas_core::merkle::Hash;
-use habeas_core::{Error, Id, Result, fault};
+use habeas_core::{Error, Id, Result, Timestamp, fault};
 use serde::{Deserialize, Serialize};
 
 use frame::Next;
@@ -65,6 +65,46 @@ pub enum Record {
         /// SHA-256 of the model files, in hexadecimal.
         digests: Vec<String>,
     },
+    /// A legal hold was placed.
+    HoldPlaced {
+        /// The hold.
+        hold: Id,
+        /// What it keeps.
+        target: Id,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+        /// Its document, sealed under a key derived from its own, in Base64: unreadable once the hold has ended.
+        sealed: String,
+    },
+    /// A legal hold ended.
+    HoldReleased {
+        /// The hold.
+        hold: Id,
+    },
+    /// The profile of a person or organisation was sealed under a new key, since something in it was corrected: what older backups have of
+    /// it cannot be read.
+    ProfileResealed {
+        /// The person or organisation.
+        holder: Id,
+        /// The number of the new key.
+        generation: u32,
+        /// The profile, sealed under a key derived from the new one, in Base64.
+        sealed: String,
+    },
+    /// The processing of a person's data was restricted (GDPR Article 18), or no longer is.
+    Restricted {
+        /// The person.
+        person: Id,
+        /// Whether it is.
+        restricted: bool,
+    },
+    /// A project or account was handed over to another holder.
+    Transferred {
+        /// The project or account.
+        resource: Id,
+        /// What it stands under now.
+        parent: Id,
+    },
     /// A receipt was issued.
     ReceiptIssued {
         /// The receipt.
@@ -99,11 +139,33 @@ pub struct Ledger {
 struct State {
     files: Vec<(PathBuf, File, u64)>,
     next: u64,
+    known: Known,
+    /// A write failed: the files must be read again before anything is appended.
+    broken: bool,
+}
+
+/// What the records say taken together.
+#[derive(Debug, Default)]
+struct Known {
     erased: HashSet<Id>,
     /// Digests of revoked models, oldest first.
     revoked: Vec<String>,
-    /// A write failed: the files must be read again before anything is appended.
-    broken: bool,
+    /// Holds that were placed; none for those that have ended.
+    holds: BTreeMap<Id, Option<PlacedHold>>,
+    restricted: BTreeSet<Id>,
+    /// The last resealed profile of each holder: generation and sealed document.
+    profiles: BTreeMap<Id, (u32, String)>,
+}
+
+/// A legal hold as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedHold {
+    /// What it keeps.
+    pub target: Id,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// Its sealed document in Base64.
+    pub sealed: String,
 }
 
 impl Ledger {
@@ -132,8 +194,7 @@ impl Ledger {
             .find(|(_, _, _, _, length)| *length == longest)
             .map(|(_, _, bytes, _, length)| bytes[..*length as usize].to_vec())
             .unwrap_or_default();
-        let mut erased = HashSet::new();
-        let mut revoked = Vec::new();
+        let mut known = Known::default();
         let mut log = Log::default();
         let mut next = 0;
         for (path, file, bytes, records, length) in &mut contents {
@@ -149,7 +210,7 @@ impl Ledger {
                 next = records.len() as u64;
                 // Once, whatever many copies there are: an entry that is known is passed over.
                 for record in records.iter() {
-                    note(record, &mut erased, &mut revoked);
+                    known.note(record);
                     log.note(record).map_err(|error| error.at(&*path))?;
                 }
             }
@@ -157,7 +218,7 @@ impl Ledger {
         let published = log::published(&folders, &log)?;
         let files = contents.into_iter().map(|(path, file, _, _, length)| (path, file, length)).collect();
         Ok(Ledger {
-            state: Mutex::new(State { files, next, erased, revoked, broken: false }),
+            state: Mutex::new(State { files, next, known, broken: false }),
             log: Mutex::new(log),
             folders,
             published: Mutex::new(published),
@@ -196,9 +257,8 @@ impl Ledger {
         fault::point("ledger.appended");
         state.next += records.len() as u64;
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { erased, revoked, .. } = &mut *state;
         for record in records {
-            note(record, erased, revoked);
+            state.known.note(record);
             log.note(record)?;
         }
         Ok(state.next)
@@ -211,12 +271,27 @@ impl Ledger {
 
     /// Whether this container or person was erased.
     pub fn is_erased(&self, id: Id) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).erased.contains(&id)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.erased.contains(&id)
+    }
+
+    /// Holds that were ever placed, each with what is known of it; none of those that have ended.
+    pub fn holds(&self) -> BTreeMap<Id, Option<PlacedHold>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.holds.clone()
+    }
+
+    /// The last resealed profile of each holder: the number of its key, and the sealed document in Base64.
+    pub fn profiles(&self) -> BTreeMap<Id, (u32, String)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.profiles.clone()
+    }
+
+    /// Persons whose data must not be processed, only kept.
+    pub fn restricted(&self) -> BTreeSet<Id> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.restricted.clone()
     }
 
     /// Digests of the exported models that were revoked, oldest first.
     pub fn revoked_models(&self) -> Vec<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).revoked.clone()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.revoked.clone()
     }
 
     /// The records from `position` on, read from disk.
@@ -232,24 +307,47 @@ fn replay(state: &State, position: u64) -> Result<Vec<Record>> {
     Ok(records.into_iter().skip(usize::try_from(position).unwrap_or(usize::MAX)).collect())
 }
 
-fn note(record: &Record, erased: &mut HashSet<Id>, revoked: &mut Vec<String>) {
-    match record {
-        Record::ContainerErased { container } => {
-            erased.insert(*container);
-        }
-        Record::PersonErased { person, containers } => {
-            erased.insert(*person);
-            erased.extend(containers);
-        }
-        Record::ModelsRevoked { digests } => {
-            for digest in digests.iter().filter(|digest| !revoked.contains(digest)).collect::<Vec<_>>() {
-                revoked.push(digest.clone());
+impl Known {
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::ContainerErased { container } => {
+                self.erased.insert(*container);
             }
+            Record::PersonErased { person, containers } => {
+                self.erased.insert(*person);
+                self.erased.extend(containers);
+                self.restricted.remove(person);
+                self.profiles.remove(person);
+            }
+            Record::ModelsRevoked { digests } => {
+                for digest in digests {
+                    if !self.revoked.contains(digest) {
+                        self.revoked.push(digest.clone());
+                    }
+                }
+            }
+            Record::HoldPlaced { hold, target, until, sealed } => {
+                let placed = PlacedHold { target: *target, until: *until, sealed: sealed.clone() };
+                self.holds.insert(*hold, Some(placed));
+            }
+            Record::HoldReleased { hold } => {
+                self.holds.insert(*hold, None);
+            }
+            Record::ProfileResealed { holder, generation, sealed } => {
+                self.profiles.insert(*holder, (*generation, sealed.clone()));
+            }
+            Record::Restricted { person, restricted: true } => {
+                self.restricted.insert(*person);
+            }
+            Record::Restricted { person, restricted: false } => {
+                self.restricted.remove(person);
+            }
+            Record::ItemErased { .. }
+            | Record::GenerationDestroyed { .. }
+            | Record::Transferred { .. }
+            | Record::ReceiptIssued { .. }
+            | Record::SigningKeyRotated { .. } => {}
         }
-        Record::ItemErased { .. }
-        | Record::GenerationDestroyed { .. }
-        | Record::ReceiptIssued { .. }
-        | Record::SigningKeyRotated { .. } => {}
     }
 }
 

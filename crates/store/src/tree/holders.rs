@@ -13,6 +13,8 @@ pub enum HolderState {
     Active,
     /// Being erased: every write to what it holds is refused.
     Frozen,
+    /// Kept and shown, but not processed otherwise: nobody may change it, learn from it or ask its models.
+    Restricted,
 }
 
 impl HolderState {
@@ -20,6 +22,7 @@ impl HolderState {
         match self {
             HolderState::Active => 0,
             HolderState::Frozen => 1,
+            HolderState::Restricted => 2,
         }
     }
 
@@ -27,6 +30,7 @@ impl HolderState {
         match number {
             0 => Ok(HolderState::Active),
             1 => Ok(HolderState::Frozen),
+            2 => Ok(HolderState::Restricted),
             _ => Err(Error::damaged(format!("no holder state has the number {number}"))),
         }
     }
@@ -83,6 +87,11 @@ impl Tx<'_> {
         }
     }
 
+    /// Whether the data of anybody is restricted.
+    pub fn has_restrictions(&mut self) -> Result<bool> {
+        Ok(self.query_one("SELECT 1 FROM holder WHERE state = 2 LIMIT 1", &[])?.is_some())
+    }
+
     /// Removes the holder itself, once nothing is held any more; its mentions go with it. Idempotent.
     pub fn remove_holder(&mut self, id: Id) -> Result<()> {
         self.execute("DELETE FROM holder WHERE id = ?1", &[(&id).into()])?;
@@ -96,7 +105,7 @@ impl Tx<'_> {
         match rows.first() {
             None => Err(Error::not_found("no such person or organisation")),
             Some(row) => match HolderState::from_number(row.int(0)?)? {
-                HolderState::Active => Ok(()),
+                HolderState::Active | HolderState::Restricted => Ok(()),
                 HolderState::Frozen => Err(frozen()),
             },
         }

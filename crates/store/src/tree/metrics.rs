@@ -163,6 +163,22 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// Seals the names of a run's metrics, which are under the key of `from`, under that of another container.
+    pub(crate) fn move_metrics(&mut self, run: Id, from: Id, to: Id, generation: u32) -> Result<()> {
+        let rows = self.query("SELECT id, name FROM metric_series WHERE resource = ?1", &[(&run).into()])?;
+        for row in &rows {
+            let series = row.int(0)?;
+            let name = self.shared.open_metric(run, from, series, row.bytes(1)?)?;
+            let sealed = self.shared.seal_metric(run, to, generation, series, &name)?;
+            let mac = self.shared.metric_mac(to, generation, &name)?;
+            self.execute(
+                "UPDATE metric_series SET name_mac = ?2, name = ?3 WHERE id = ?1",
+                &[Arg::Int(series), (&mac[..]).into(), (&sealed[..]).into()],
+            )?;
+        }
+        Ok(())
+    }
+
     /// Seals the names of a container's metrics under the key of generation `next`.
     pub(crate) fn reseal_metrics(&mut self, container: Id, next: u32) -> Result<()> {
         let mut after = -1;

@@ -1,5 +1,6 @@
 //! The tree of resources: opened and sealed here, so that nothing above ever sees SQL or a key.
 
+mod correcting;
 mod edges;
 mod filtered;
 mod holders;
@@ -8,11 +9,13 @@ mod nodes;
 mod rows;
 mod sealing;
 mod summary;
+mod transfer;
 
 pub use edges::{Connected, Mention, Order};
 pub use filtered::Between;
 pub use holders::HolderState;
 pub use metrics::LatestMetric;
+pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};
 pub use summary::{BlobRow, Holding};
 

@@ -202,7 +202,7 @@ impl Tx<'_> {
     pub fn hold(&mut self, id: Id) -> Result<bool> {
         // A lock alone is not enough: a remover that has waited for it goes on with the state it saw before.
         self.execute("UPDATE resource SET version = version WHERE id = ?1", &[(&id).into()])?;
-        Ok(self.place(id)?.is_some_and(|place| place.state == HolderState::Active))
+        Ok(self.place(id)?.is_some_and(|place| place.state != HolderState::Frozen))
     }
 
     /// Kind, parent and holder of a resource, without opening it: what authorisation looks at.
@@ -231,11 +231,18 @@ impl Tx<'_> {
         K::Doc: Clone,
     {
         let json = serde_json::to_vec(&node.doc)?;
+        let updated = self.update_raw(&node.with_doc(json))?;
+        Ok(updated.with_doc(node.doc.clone()))
+    }
+
+    /// The same for a document whose kind is known at run time only.
+    pub(crate) fn update_raw(&mut self, node: &RawNode) -> Result<RawNode> {
+        let json = &node.doc;
         let place = self.place(node.id)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }
-        let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, &json)?;
+        let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, json)?;
         let names = match node.parent {
             Some(parent) if node.kind.is_container() => {
                 let above =
@@ -244,7 +251,7 @@ impl Tx<'_> {
             }
             _ => (place.container, place.generation),
         };
-        let name_mac = self.shared.name_mac_of(node.kind, names, node.parent, &json)?;
+        let name_mac = self.shared.name_mac_of(node.kind, names, node.parent, json)?;
         let now = self.now;
         let changed = self.execute(
             "UPDATE resource SET doc = ?3, version = version + 1, updated_at = ?4, expires_at = ?5, name_mac = ?6
@@ -263,7 +270,7 @@ impl Tx<'_> {
                 .hint("read it again and repeat the change"));
         }
         self.execute("DELETE FROM attr WHERE resource = ?1", &[(&node.id).into()])?;
-        self.write_attrs(node.id, node.kind, place.container, place.generation, &json)?;
+        self.write_attrs(node.id, node.kind, place.container, place.generation, json)?;
         let mut updated = node.clone();
         updated.version += 1;
         updated.updated_at = now;
@@ -388,19 +395,28 @@ impl Tx<'_> {
     /// removed containers, revoke the models that were exported from them, note the removal in the ledger and give the container that
     /// lost an item a new key. Refused while the holder is frozen; nothing happens when the resource is not there.
     pub fn remove(&mut self, id: Id) -> Result<Removed> {
-        match self.place(id)? {
-            Some(place) if place.state == HolderState::Frozen => Err(frozen()),
-            Some(_) => self.remove_also_frozen(id),
-            None => Ok(Removed::default()),
-        }
+        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        self.require_removable(id)?;
+        self.remove_at_once(id, &place)
     }
 
     /// The same, also where the holder is being erased: for what has to go because of somebody else's erasure, which must not wait for
-    /// this one or depend on its end.
+    /// this one or depend on its end. Refused only while a hold keeps it.
     pub fn remove_also_frozen(&mut self, id: Id) -> Result<Removed> {
         let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        self.require_not_kept(id, &place)?;
+        self.remove_at_once(id, &place)
+    }
+
+    /// Removes again what was removed before a backup was restored, whatever holds have come since.
+    pub(crate) fn remove_again(&mut self, id: Id) -> Result<Removed> {
+        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        self.remove_at_once(id, &place)
+    }
+
+    fn remove_at_once(&mut self, id: Id, place: &Place) -> Result<Removed> {
         let revoked = if place.kind.is_container() { self.exported_digests(id)? } else { Vec::new() };
-        self.remove_at(id, &place, &revoked)
+        self.remove_at(id, place, &revoked)
     }
 
     /// Digests of the models that were exported from what stands under `root`.
@@ -419,6 +435,9 @@ impl Tx<'_> {
     }
 
     fn remove_at(&mut self, id: Id, place: &Place, revoked: &[String]) -> Result<Removed> {
+        if place.kind == Kind::Hold {
+            return self.remove_hold(id);
+        }
         let rows = self.query(
             "WITH RECURSIVE subtree (id, kind) AS (
                  SELECT id, kind FROM resource WHERE id = ?1
@@ -568,16 +587,26 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ids of resources whose time is over, at most `limit`, oldest expiry first.
-    pub fn expired(&mut self, limit: u32) -> Result<Vec<Id>> {
+    /// Resources whose time is over, at most `limit`, in the order of their ends after `after`.
+    pub fn expired(&mut self, after: (Timestamp, Id), limit: u32) -> Result<Vec<(Id, Kind, Timestamp)>> {
         let now = self.now;
         self.query(
-            "SELECT id FROM resource WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
-            &[now.into(), i64::from(limit).into()],
+            "SELECT id, kind, expires_at FROM resource WHERE expires_at IS NOT NULL AND expires_at <= ?1
+             AND (expires_at, id) > (?2, ?3) ORDER BY expires_at, id LIMIT ?4",
+            &[now.into(), after.0.into(), (&after.1).into(), i64::from(limit).into()],
         )?
         .iter()
-        .map(|row| row.id(0))
+        .map(|row| Ok((row.id(0)?, Kind::from_number(row.int(1)?)?, row.time(2)?)))
         .collect()
+    }
+
+    /// Fails with the reason for which [`Tx::remove`] would refuse.
+    pub fn require_removable(&mut self, id: Id) -> Result<()> {
+        let Some(place) = self.place(id)? else { return Ok(()) };
+        if place.state == HolderState::Frozen {
+            return Err(frozen());
+        }
+        self.require_not_kept(id, &place)
     }
 }
 

@@ -4,6 +4,8 @@
 //! AES-256-GCM under the key of its container and generation, with the resource's id, kind and container as associated
 //! data: a document moved to another row does not open.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use habeas_core::crypto::{self, SecretKey};
 use habeas_core::{Error, Id, Kind, Result, registry};
 
@@ -64,6 +66,21 @@ impl Shared {
         let generation = generation(doc)?;
         crypto::open(&self.key(container, generation)?, &associated(id, kind, container), &doc[5..])
             .map_err(|error| Error::damaged(format!("resource {id}: {}", error.what)))
+    }
+
+    /// A container's document as the ledger keeps it, under a key derived from the container's, in Base64: unreadable when that is destroyed.
+    pub(crate) fn seal_for_ledger(&self, container: Id, generation: u32, plain: &[u8]) -> Result<String> {
+        let key = self.key(container, generation)?.derive(b"ledger");
+        Ok(STANDARD.encode(crypto::seal(&key, container.as_bytes(), plain, &*self.ambient.random)))
+    }
+
+    /// What [`Shared::seal_for_ledger`] made.
+    pub(crate) fn open_from_ledger(&self, container: Id, generation: u32, sealed: &str) -> Result<Vec<u8>> {
+        let key = self.key(container, generation)?.derive(b"ledger");
+        STANDARD
+            .decode(sealed)
+            .map_err(|_| Error::damaged("a document in the ledger is not Base64"))
+            .and_then(|sealed| crypto::open(&key, container.as_bytes(), &sealed))
     }
 
     /// The MAC under which a unique name is stored.

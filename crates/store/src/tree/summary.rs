@@ -208,6 +208,11 @@ impl Tx<'_> {
         )
     }
 
+    /// How many resources lie in a container, itself among them.
+    pub fn count_in(&mut self, container: Id) -> Result<u64> {
+        Ok(self.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[(&container).into()])? as u64)
+    }
+
     /// All containers and the generation of the key in use.
     pub(crate) fn containers(&mut self) -> Result<Vec<(Id, u32)>> {
         self.query("SELECT id, generation FROM resource WHERE container = id ORDER BY id", &[])?

@@ -25,13 +25,16 @@ struct Canary {
     markers: Vec<String>,
     /// Id and name of an organisation of theirs.
     organisation: (String, String),
+    /// A legal hold on something of theirs.
+    hold: String,
     /// The cookie of a browser that is signed in as them.
     session: String,
 }
 
 impl Canary {
-    /// Deletes the organisation, without which its last owner is not erased.
+    /// Deletes the organisation, without which its last owner is not erased, and releases the hold, without which nothing is left.
     async fn dissolve(&self, deployment: &Deployment) {
+        assert_eq!(deployment.operator("DELETE", &format!("/holds/{}", self.hold), json!(null)).await.0, 204);
         let (id, name) = &self.organisation;
         let report = deployment.erase_holder(&format!("/organisations/{id}"), name).await;
         assert_eq!(report["status"], "completed", "{report}");
@@ -122,6 +125,10 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let suggested =
         ScoredTag { name: marker("suggested"), ..StoredPrediction::example().predictions[0].clone() };
     crate::predictions::suggestion(store, &first, trained, suggested).await;
+    let hold = json!({ "target": first, "matter": marker("matter"), "reason": marker("reason") });
+    let (status, hold) = deployment.operator("POST", "/holds", hold).await;
+    assert_eq!(status, 201, "{hold}");
+    let hold = hold["id"].as_str().unwrap().to_owned();
     let (status, archive) =
         deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
     assert_eq!(status, 202);
@@ -167,6 +174,8 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
         "askedbytes",
         "application",
         "suggested",
+        "matter",
+        "reason",
     ]
     .iter()
     .map(|what| marker(what))
@@ -180,7 +189,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     // Of a session only a digest is kept.
     let secret = session.split_once('=').unwrap().1;
     markers.push(hex::encode(ring::digest::digest(&ring::digest::SHA256, secret.as_bytes())));
-    Canary { someone, markers, organisation, session }
+    Canary { someone, markers, organisation, hold, session }
 }
 
 /// What an organisation's data says, which its owner's archive does not hold.

@@ -75,6 +75,29 @@ async fn child() {
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         }
+        "hold" => {
+            let body = json!({ "target": projects[0]["id"], "matter": "m", "reason": "r" });
+            deployment.operator("POST", "/holds", body).await;
+        }
+        "release" => {
+            let (_, holds) = deployment.operator("GET", "/holds", json!(null)).await;
+            deployment
+                .operator("DELETE", &format!("/holds/{}", holds[0]["id"].as_str().unwrap()), json!(null))
+                .await;
+            // The worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        }
+        "restrict" => {
+            let path = format!("/persons/{}/restriction", someone.id);
+            deployment.operator("PUT", &path, json!({ "restricted": true })).await;
+        }
+        "rectify" => {
+            let path = format!("/persons/{}", someone.id);
+            deployment.operator("PATCH", &path, json!({ "email": "corrected@example.org" })).await;
+        }
+        "retention" => {
+            deployment.operator("POST", "/retention", json!({})).await;
+        }
         _ => {
             deployment.erase(&someone).await;
         }
@@ -212,6 +235,139 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
             let database = if number == 0 { None } else { crate::postgres::database() };
             let deployment = killed(database, "erase", fault).await;
             only_the_neighbour_is_left(&deployment).await;
+        }
+    }
+}
+
+/// The status of the one erasure of a person that there is.
+async fn erasure_status(deployment: &Deployment, person: &str) -> serde_json::Value {
+    let person: habeas_core::Id = person.parse().unwrap();
+    let store = deployment.server().app().store();
+    let tasks = store.read(move |tx| tx.tasks_about(person, habeas_store::TaskKind::Erasure)).await.unwrap();
+    deployment.operator("GET", &format!("/erasures/{}", tasks[0].id), json!(null)).await.1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_with_holds_killed_at_any_step_keeps_what_is_held_until_its_release() {
+    let _lock = crate::canary::exclusively().await;
+    let cases = [
+        ("hold", "hold.placed"),
+        ("erase", "erase.held_resealed"),
+        ("erase", "erase.before_tombstone"),
+        ("erase", "erase.tombstone_written"),
+        ("erase", "erase.keys_destroyed"),
+        ("erase", "erase.rows_deleted"),
+        ("erase", "erase.before_receipt"),
+        ("release", "hold.released"),
+        ("release", "hold.removed"),
+        ("release", "container.recorded"),
+        ("release", "erase.released"),
+    ];
+    for number in 0..engines().len() {
+        for (work, fault) in cases {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let mut deployment = Deployment::open(database.clone()).await;
+            let someone = deployment.person("canary@example.org", "Canary").await;
+            let project = deployment.project(&someone, "p").await;
+            deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+            let second = deployment.project(&someone, "q").await;
+            deployment.image(&someone, &second, "b.jpg", &image(2), &[]).await;
+            if work != "hold" {
+                let body = json!({ "target": project, "matter": "m", "reason": "r" });
+                assert_eq!(deployment.operator("POST", "/holds", body).await.0, 201);
+            }
+            // The process that releases is recognised by the neighbour: the person is gone by then.
+            if work == "release" {
+                assert_eq!(deployment.erase(&someone).await["status"], "completed_with_holds");
+                deployment.person("canary@example.org", "Neighbour").await;
+            }
+            deployment.stop().await;
+            die(&deployment.path("data"), database, work, fault).await;
+            deployment.start().await;
+            let blobs = async |count: usize| {
+                let store = deployment.server().app().store();
+                while futures::StreamExt::count(store.blobs().list()).await != count {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            if work != "release" {
+                let (_, holds) = deployment.operator("GET", "/holds", json!(null)).await;
+                assert_eq!(holds.as_array().unwrap().len(), 1, "{fault}");
+                if work == "hold" {
+                    assert_eq!(deployment.erase(&someone).await["status"], "completed_with_holds", "{fault}");
+                }
+                while erasure_status(&deployment, &someone.id).await["status"] != "completed_with_holds" {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                blobs(1).await;
+                let path = format!("/holds/{}", holds[0]["id"].as_str().unwrap());
+                assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+            }
+            while erasure_status(&deployment, &someone.id).await["status"] != "completed" {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            blobs(0).await;
+            assert_eq!(deployment.operator("GET", "/holds", json!(null)).await.1, json!([]), "{fault}");
+            let (_, doctor) = deployment.operator("GET", "/doctor?scan=true", json!(null)).await;
+            for check in doctor["checks"].as_array().unwrap() {
+                assert_eq!(check["status"], "ok", "{fault}: {check}");
+            }
+            deployment.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_after_a_restart() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        let database = || if number == 0 { None } else { crate::postgres::database() };
+        let holdings = async |deployment: &Deployment, email: &str| {
+            let path = format!("/persons?email={email}");
+            let (status, persons) = deployment.operator("GET", &path, json!(null)).await;
+            let id = persons[0]["objectId"].as_str().unwrap_or_default().to_owned();
+            (status, deployment.operator("GET", &format!("/persons/{id}/holdings"), json!(null)).await.1)
+        };
+        let mut deployment = killed(database(), "restrict", "restriction.recorded").await;
+        assert_eq!(holdings(&deployment, "canary@example.org").await.1["restricted"], true);
+        deployment.stop().await;
+        for (fault, email) in [
+            ("rectify.alias_put", "canary@example.org"),
+            ("rectify.committed", "corrected@example.org"),
+            ("reseal.key_created", "corrected@example.org"),
+            ("reseal.committed", "corrected@example.org"),
+        ] {
+            let mut deployment = killed(database(), "rectify", fault).await;
+            let (status, held) = holdings(&deployment, email).await;
+            assert_eq!((status.as_u16(), held["person"]["email"].as_str()), (200, Some(email)), "{fault}");
+            deployment.stop().await;
+        }
+        for fault in ["retention.batch", "retention.receipted"] {
+            let mut deployment = Deployment::open(database()).await;
+            let someone = deployment.person("canary@example.org", "Canary").await;
+            let project = deployment.project(&someone, "p").await;
+            let store = deployment.server().app().store().clone();
+            let over = |new: &mut habeas_store::New<_>| new.expires_at = Some(habeas_core::Timestamp(1));
+            crate::predictions::stored(&store, &project, &image(1), over).await;
+            drop(store);
+            deployment.stop().await;
+            let into = deployment.settings.database.clone();
+            die(&deployment.path("data"), into, "retention", fault).await;
+            deployment.start().await;
+            let store = deployment.server().app().store().clone();
+            let receipts = || {
+                store.read(|tx| {
+                    tx.held(habeas_core::Id::NIL, habeas_core::Kind::Receipt, habeas_core::Id::NIL, 10)
+                })
+            };
+            while receipts().await.unwrap().len() != 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            while futures::StreamExt::count(store.blobs().list()).await != 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            drop(store);
+            deployment.stop().await;
         }
     }
 }

@@ -18,6 +18,7 @@ mod fuzzing;
 mod graph;
 mod issuer;
 mod iterations;
+mod keeping;
 mod learning;
 mod learning_chains;
 mod learning_crash;

@@ -336,7 +336,7 @@ async fn a_prediction_ends_at_its_time() {
         let kept = stored(&store, &project, &image(2), |_| {}).await;
         let on = Predictions { deployment: &deployment, key: &someone.key, project };
         assert_eq!(on.found(json!({})).await, [&*kept]);
-        deployment.server().app().rights.sweep().await.unwrap();
+        deployment.server().app().rights.run_retention().await.unwrap();
         let over: Id = over.parse().unwrap();
         assert_eq!(store.read(move |tx| tx.position(over)).await.unwrap(), None);
         assert_eq!(on.found(json!({})).await, [&*kept]);

@@ -193,14 +193,24 @@ async fn every_other_type_comes_to_its_end() {
         );
         in_state(&deployment, &own, "completed").await;
 
-        // The others are carried out by an officer.
+        // The others are decided by an officer; the server carries out what it can.
+        let holdings = format!("/persons/{}/holdings", ada.id);
+        let change = json!({ "name": "Ada King" });
         for asked in ["rectification", "restriction", "objection"] {
+            let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+            assert_eq!(held["restricted"], asked == "objection", "{asked}");
             let body = json!({ "type": asked, "channel": "phone", "identity": "known" });
             let request = on_behalf(&deployment, &officer, &ada, body).await;
             assert_eq!(request["state"], "planned");
             let path = format!("/requests/{}", id(&request));
-            let text = json!({ "text": format!("Done: {asked}.") });
+            let mut text = json!({ "text": format!("Done: {asked}.") });
             let complete = format!("{path}/complete");
+            if asked == "rectification" {
+                text["rectification"] = change.clone();
+            } else {
+                let wrong = json!({ "text": "Done.", "rectification": change });
+                assert_eq!(deployment.call(Some(&officer), "POST", &complete, wrong).await.0, 400);
+            }
             let (status, done) = deployment.call(Some(&officer), "POST", &complete, text.clone()).await;
             assert_eq!((status.as_u16(), done["state"].as_str()), (200, Some("completed")), "{done}");
             assert_eq!(deployment.call(Some(&officer), "POST", &complete, text).await.0, 409);
@@ -208,12 +218,49 @@ async fn every_other_type_comes_to_its_end() {
             let (_, seen) = deployment.call(Some(&token), "GET", &path, json!(null)).await;
             assert_eq!(seen["comments"][0]["text"], format!("Done: {asked}."));
         }
+        let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+        assert_eq!(held["person"]["name"], "Ada King");
         let (_, mine) = deployment.call(Some(&token), "GET", "/persons/me/requests", json!(null)).await;
         assert_eq!(mine.as_array().unwrap().len(), 5);
         let files = deployment.export(&ada).await;
         let (_, table) = files.iter().find(|(path, _)| path == "rights/case-files.csv").unwrap();
         assert!(String::from_utf8_lossy(table).contains("Done: objection."));
         assert_eq!(files.iter().filter(|(path, _)| path.starts_with("rights/requests/")).count(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_ends() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&ada, "p").await;
+        let image = deployment.image(&ada, &project, "a.jpg", &image(1), &[]).await;
+        let hold = json!({ "target": image, "matter": "case 7", "reason": "before the court" });
+        let (_, hold) = deployment.call(Some(&officer), "POST", "/holds", hold).await;
+
+        let body = json!({ "type": "erasure", "identity": "document" });
+        let request = on_behalf(&deployment, &officer, &ada, body).await;
+        let path = format!("/requests/{}", id(&request));
+        let (_, plan) = deployment.call(Some(&second), "GET", &format!("{path}/plan"), json!(null)).await;
+        assert_eq!(plan["plan"]["held"][0]["matter"], "case 7", "{plan}");
+        let digest = json!({ "digest": plan["plan"]["digest"] });
+        assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
+        let held = in_state(&deployment, &request, "completedWithHolds").await;
+        let first = held["receipt"].as_str().unwrap().to_owned();
+        let cancel = format!("{path}/cancel");
+        assert_eq!(deployment.call(Some(&officer), "POST", &cancel, json!({})).await.0, 409);
+
+        let release = format!("/holds/{}", id(&hold));
+        assert_eq!(deployment.call(Some(&officer), "DELETE", &release, json!(null)).await.0, 204);
+        let done = in_state(&deployment, &request, "completed").await;
+        let last = ["approved", "started", "keysDestroyed", "completedWithHolds", "holdEnded", "completed"];
+        assert_eq!(events(&done)[events(&done).len() - last.len()..], last);
+        let receipt = format!("/receipts/{}", done["receipt"].as_str().unwrap());
+        let (_, receipt) = deployment.operator("GET", &receipt, json!(null)).await;
+        assert_eq!(receipt["statement"]["completes"], first, "{receipt}");
     }
 }
 

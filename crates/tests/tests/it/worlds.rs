@@ -11,11 +11,26 @@ struct Person {
     projects: Vec<(u8, u8)>,
     token: bool,
     member: bool,
+    restricted: bool,
+    /// A legal hold on the project of this number, if there is one.
+    held: Option<u8>,
 }
 
 fn worlds() -> impl Strategy<Value = (Vec<Person>, usize)> {
-    let person = (prop::collection::vec((0_u8..3, 0_u8..3), 0..3), any::<bool>(), any::<bool>())
-        .prop_map(|(projects, token, member)| Person { projects, token, member });
+    let person = (
+        prop::collection::vec((0_u8..3, 0_u8..3), 0..3),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        prop::option::of(0_u8..3),
+    )
+        .prop_map(|(projects, token, member, restricted, held)| Person {
+            projects,
+            token,
+            member,
+            restricted,
+            held,
+        });
     prop::collection::vec(person, 2..5).prop_flat_map(|people| {
         let count = people.len();
         (Just(people), 0..count)
@@ -29,6 +44,10 @@ async fn build(deployment: &Deployment, world: &[Person], run: usize) -> Vec<Som
             deployment.person(&format!("p{run}-{number}@example.org"), &format!("Person {number}")).await;
         for (index, (tags, images)) in person.projects.iter().enumerate() {
             let project = deployment.project(&someone, &format!("project{index}")).await;
+            if person.held == Some(index as u8) {
+                let body = json!({ "target": project, "matter": "m", "reason": "r" });
+                assert_eq!(deployment.operator("POST", "/holds", body).await.0, 201);
+            }
             let mut ids = Vec::new();
             for tag in 0..*tags {
                 ids.push(deployment.tag(&someone, &project, &format!("tag{tag}")).await);
@@ -42,6 +61,10 @@ async fn build(deployment: &Deployment, world: &[Person], run: usize) -> Vec<Som
             deployment
                 .operator("POST", &format!("/persons/{}/tokens", someone.id), json!({ "label": "x" }))
                 .await;
+        }
+        if person.restricted {
+            let path = format!("/persons/{}/restriction", someone.id);
+            assert_eq!(deployment.operator("PUT", &path, json!({ "restricted": true })).await.0, 204);
         }
         someones.push(someone);
     }
@@ -81,11 +104,24 @@ fn erasing_one_person_leaves_everybody_else_as_they_were() {
                     });
                 }
                 let report = deployment.erase(&someones[chosen]).await;
-                assert_eq!(report["status"], "completed", "{report}");
+                let held =
+                    world[chosen].held.is_some_and(|held| usize::from(held) < world[chosen].projects.len());
+                let expected = if held { "completed_with_holds" } else { "completed" };
+                assert_eq!(report["status"], expected, "{report}");
                 let id: habeas_core::Id = someones[chosen].id.parse().unwrap();
                 let traces =
                     deployment.server().app().store().read(move |tx| tx.traces_of(id)).await.unwrap();
                 assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
+                if held {
+                    let path = format!("/holds/{}", report["held"][0].as_str().unwrap());
+                    assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+                    let plan = report["plan"].as_str().unwrap();
+                    while deployment.finished(plan).await["status"] != "completed" {
+                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    }
+                    let left = deployment.server().app().store().read(move |tx| tx.held_parts(id)).await;
+                    assert!(left.unwrap().is_empty());
+                }
                 for (number, someone) in someones.iter().enumerate().filter(|(number, _)| *number != chosen) {
                     assert!(
                         deployment.content(someone).await == before[number],

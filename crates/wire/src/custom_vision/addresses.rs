@@ -215,7 +215,7 @@ pub(super) async fn serve(
         .read(move |tx| {
             let copies = find(tx, place)?;
             match tx.holder(copies.holder)? {
-                Some((_, HolderState::Active)) => Ok(copies),
+                Some((_, HolderState::Active | HolderState::Restricted)) => Ok(copies),
                 _ => Err(no_image()),
             }
         })

@@ -164,7 +164,7 @@ pub(super) async fn serve(
         .store()
         .read(move |tx| {
             let Some((_, _, holder)) = tx.position(export)? else { return Ok(None) };
-            if !matches!(tx.holder(holder)?, Some((_, HolderState::Active))) {
+            if !matches!(tx.holder(holder)?, Some((_, HolderState::Active | HolderState::Restricted))) {
                 return Ok(None);
             }
             Ok(Some(exporting::find(tx, export)?))

@@ -6,27 +6,56 @@ use axum::http::StatusCode;
 use habeas_access::Permission;
 use habeas_core::Error;
 use habeas_core::report::{ErasureReport, PlanReport};
+use habeas_rights::Successor;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::organisations::permitted;
 use super::persons::person;
-use super::problem::{JsonBody, Problem, ProblemBody, guid};
+use super::problem::{JsonBody, OptionalBody, Problem, ProblemBody, guid};
 use crate::App;
 use crate::caller::Caller;
 
+/// What a plan is to decide.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PlanErasure {
+    /// Who takes over where the person is the last owner or administrator: see `choices` of a plan. For the person, and administrators.
+    #[serde(default)]
+    successors: Vec<NamedSuccessor>,
+}
+
+/// Who takes over.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NamedSuccessor {
+    /// The organisation, or the nil id for the installation.
+    resource: String,
+    /// Object id of the new owner or administrator.
+    person: String,
+}
+
 /// Plans the erasure of a person: what goes, what stays, who else is affected. Changes nothing.
-#[utoipa::path(post, path = "/persons/{person}/erasure-plans", tag = "erase",
+#[utoipa::path(post, path = "/persons/{person}/erasure-plans", request_body = PlanErasure, tag = "erase",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 201, body = PlanReport), (status = 404, body = ProblemBody)))]
 pub(super) async fn plan(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
+    OptionalBody(body): OptionalBody<PlanErasure>,
 ) -> Result<(StatusCode, Json<PlanReport>), Problem> {
     let id = person(&app, &caller, &text, "PlanErasure").await?;
-    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure(id).await?)))
+    let successors = body
+        .successors
+        .iter()
+        .map(|one| Ok(Successor { resource: guid(&one.resource)?, person: guid(&one.person)? }))
+        .collect::<Result<Vec<_>, Problem>>()?;
+    if !successors.is_empty() {
+        app.rights.authorise_succession(&caller, id).await?;
+    }
+    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure_with(id, successors).await?)))
 }
 
 /// Plans the deletion of an organisation with everything in it. Changes nothing. For its owners.

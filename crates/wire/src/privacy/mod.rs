@@ -6,13 +6,16 @@
 mod applications;
 mod erasures;
 mod exports;
+mod holds;
 mod log;
 mod organisations;
 mod persons;
 mod problem;
 mod recipients;
 mod requests;
+mod retention;
 mod server;
+mod transfers;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -53,7 +56,8 @@ impl utoipa::Modify for Bearer {
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(persons::list, persons::create))
-        .routes(routes!(persons::show))
+        .routes(routes!(persons::show, persons::rectify))
+        .routes(routes!(persons::restrict))
         .routes(routes!(persons::holdings))
         .routes(routes!(persons::items))
         .routes(routes!(persons::activity))
@@ -98,6 +102,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::deliveries))
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
+        .routes(routes!(holds::list, holds::create))
+        .routes(routes!(holds::release))
+        .routes(routes!(transfers::create))
+        .routes(routes!(retention::plan, retention::run))
         .routes(routes!(log::checkpoint))
         .routes(routes!(log::inclusion))
         .routes(routes!(log::consistency))

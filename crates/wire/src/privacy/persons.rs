@@ -7,10 +7,11 @@ use habeas_access::{Actor, KeyName, KeyUse, NewPerson, TokenLifetime};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::AccountType;
 use habeas_core::report::{
-    ActivityReport, HoldingsReport, IssuedReport, ItemPage, PersonCreatedReport, PersonReport, ReceiptSummary,
+    ActivityReport, HoldingsReport, IssuedReport, ItemPage, PersonCreatedReport, PersonReport,
+    ReceiptSummary, RectificationReport,
 };
 use habeas_core::{Error, Id, Kind};
-use habeas_rights::kind_name;
+use habeas_rights::{Correction, Rectify, kind_name};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
@@ -123,6 +124,80 @@ pub(super) async fn show(
 ) -> Result<Json<PersonReport>, Problem> {
     let id = person(&app, &caller, &text, "GetPerson").await?;
     Ok(Json(app.rights.person_report(id).await?))
+}
+
+/// What is to be corrected. What is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RectifyPerson {
+    /// The name.
+    name: Option<String>,
+    /// The e-mail address, by which the person is found and signs in from then on.
+    email: Option<String>,
+    /// Fields of other things that are held on the person.
+    #[serde(default)]
+    corrections: Vec<CorrectField>,
+}
+
+/// One field to be corrected.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CorrectField {
+    /// Id of what it is a field of.
+    resource: String,
+    /// The field, as the data map names it; of class `personal` or `content`.
+    field: String,
+    /// What it is to say.
+    value: serde_json::Value,
+}
+
+impl RectifyPerson {
+    /// As the engine takes it.
+    pub(super) fn read(self) -> Result<Rectify, Problem> {
+        let corrections = self
+            .corrections
+            .into_iter()
+            .map(|one| Ok(Correction { resource: guid(&one.resource)?, field: one.field, value: one.value }))
+            .collect::<Result<_, Problem>>()?;
+        Ok(Rectify { name: self.name, email: self.email, corrections })
+    }
+}
+
+/// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16). The history keeps no old value.
+#[utoipa::path(patch, path = "/persons/{person}", request_body = RectifyPerson, tag = "rectify",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 200, body = RectificationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn rectify(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<RectifyPerson>,
+) -> Result<Json<RectificationReport>, Problem> {
+    let id = person(&app, &caller, &text, "RectifyPerson").await?;
+    Ok(Json(app.rights.rectify(id, body.read()?).await?))
+}
+
+/// Whether processing is restricted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SetRestriction {
+    restricted: bool,
+}
+
+/// Restricts the processing of a person's data, or lifts the restriction (GDPR Article 18): what is held can be seen, exported and erased,
+/// but nobody changes it, learns from it or asks its models.
+#[utoipa::path(put, path = "/persons/{person}/restriction", request_body = SetRestriction, tag = "restrict",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    responses((status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn restrict(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<SetRestriction>,
+) -> Result<StatusCode, Problem> {
+    let id = person(&app, &caller, &text, "RestrictPerson").await?;
+    app.rights.restrict(id, body.restricted).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Everything held on a person: by kind, with counts, bytes, why and until when.

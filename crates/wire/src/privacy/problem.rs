@@ -105,6 +105,23 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
     }
 }
 
+/// A JSON body that may be left out.
+pub(crate) struct OptionalBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Default> axum::extract::FromRequest<S>
+    for OptionalBody<T>
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
+        use axum::body::HttpBody as _;
+        if request.body().is_end_stream() {
+            return Ok(OptionalBody(T::default()));
+        }
+        JsonBody::from_request(request, state).await.map(|JsonBody(body)| OptionalBody(body))
+    }
+}
+
 /// A query string whose faults are told as problem details.
 pub(crate) struct QueryString<T>(pub(crate) T);
 

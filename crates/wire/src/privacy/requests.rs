@@ -15,7 +15,7 @@ use habeas_rights::{NewRequest, RequestFilter};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::persons::person;
+use super::persons::{RectifyPerson, person};
 use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
 use crate::caller::Caller;
@@ -339,17 +339,29 @@ pub(super) async fn comment(
     Ok((StatusCode::CREATED, Json(report)))
 }
 
-/// Closes a rectification, restriction or objection that was carried out; the text is the answer to the person. For the staff.
-#[utoipa::path(post, path = "/requests/{request}/complete", request_body = RequestText, tag = "requests",
+/// What a request ends with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CompleteRequest {
+    /// The answer to the person, at most 4,000 bytes. It is the person's data: their archive holds it.
+    text: String,
+    /// Of a rectification: what is corrected now. Without it, it was corrected before.
+    rectification: Option<RectifyPerson>,
+}
+
+/// Carries out a rectification or a restriction, and closes it; an objection is closed as it was carried out. The text is the answer to the
+/// person. For the staff.
+#[utoipa::path(post, path = "/requests/{request}/complete", request_body = CompleteRequest, tag = "requests",
     params(("request" = String, Path)),
-    responses((status = 200, body = RequestReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    responses((status = 200, body = RequestReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn complete(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
-    JsonBody(body): JsonBody<RequestText>,
+    JsonBody(body): JsonBody<CompleteRequest>,
 ) -> Result<Json<RequestReport>, Problem> {
-    Ok(Json(app.rights.complete_request(&caller, id_of(&text)?, &body.text).await?))
+    let change = body.rectification.map(RectifyPerson::read).transpose()?;
+    Ok(Json(app.rights.complete_request(&caller, id_of(&text)?, &body.text, change).await?))
 }
 
 /// Calls a request off; possible until keys are destroyed. For the person it is about, and the staff.

@@ -1,0 +1,145 @@
+//! Legal holds: placed, listed and released by the staff.
+
+use habeas_access::Actor;
+use habeas_core::kinds::{Hold, HoldDoc};
+use habeas_core::node::Relation;
+use habeas_core::report::{HeldReport, HoldReport};
+use habeas_core::{Error, Id, Node, Result, Timestamp};
+use habeas_store::{NewHold, Tx};
+
+use crate::Rights;
+use crate::holdings::kind_name;
+
+/// The longest matter or reason, in bytes.
+const TEXT: usize = 1_000;
+
+/// A hold to be placed.
+#[derive(Clone, Debug)]
+pub struct PlaceHold {
+    /// A person, an organisation, or anything they hold: kept with all that stands under it.
+    pub target: Id,
+    /// The case it serves, as the staff call it.
+    pub matter: String,
+    /// Why that is lawful.
+    pub reason: String,
+    /// When it ends by itself; in the future.
+    pub until: Option<Timestamp>,
+}
+
+impl Rights {
+    /// Places a hold. The caller has checked that the actor is of the staff.
+    pub async fn place_hold(&self, actor: &Actor, new: PlaceHold) -> Result<HoldReport> {
+        let text = |name: &str, text: &str| {
+            let text = text.trim().to_owned();
+            if text.is_empty() || text.len() > TEXT {
+                return Err(Error::invalid(format!("a hold has a {name} of 1 to {TEXT} bytes")));
+            }
+            Ok(text)
+        };
+        if new.until.is_some_and(|until| until <= self.store.ambient().now()) {
+            return Err(
+                Error::invalid("a hold ends in the future").hint("leave `until` out to release it by hand")
+            );
+        }
+        let new = NewHold {
+            target: new.target,
+            matter: text("matter", &new.matter)?,
+            reason: text("reason", &new.reason)?,
+            placed_by: actor.person(),
+            until: new.until,
+        };
+        let node = self.store.place_hold(new).await?;
+        self.store.read(move |tx| report(tx, &node)).await
+    }
+
+    /// All holds, or those on what `holder` holds, oldest first.
+    pub async fn holds(&self, holder: Option<Id>) -> Result<Vec<HoldReport>> {
+        self.store
+            .read(move |tx| {
+                let nodes = tx.holds()?;
+                let mut reports = Vec::new();
+                for node in &nodes {
+                    let report = report(tx, node)?;
+                    if holder.is_none_or(|holder| report.holder == Some(holder.to_string())) {
+                        reports.push(report);
+                    }
+                }
+                Ok(reports)
+            })
+            .await
+    }
+
+    /// Ends a hold; erasures that waited for it go on by themselves.
+    pub async fn release_hold(&self, hold: Id) -> Result<()> {
+        self.store
+            .read(move |tx| {
+                tx.get::<Hold>(hold)?.map(|_| ()).ok_or_else(|| Error::not_found("there is no such hold"))
+            })
+            .await?;
+        self.store.end_hold(hold).await?;
+        self.wake();
+        Ok(())
+    }
+}
+
+fn report(tx: &mut Tx<'_>, node: &Node<HoldDoc>) -> Result<HoldReport> {
+    let position = tx.position(node.doc.target)?;
+    Ok(HoldReport {
+        id: node.id.to_string(),
+        target: node.doc.target.to_string(),
+        kind: position.map(|(kind, _, _)| kind_name(kind)),
+        holder: position.filter(|(_, _, holder)| *holder != Id::NIL).map(|(_, _, holder)| holder.to_string()),
+        matter: node.doc.matter.clone(),
+        reason: node.doc.reason.clone(),
+        placed_by: node.doc.placed_by.map(|person| person.to_string()),
+        placed: node.created_at.rfc3339(),
+        until: node.expires_at.map(Timestamp::rfc3339),
+    })
+}
+
+/// What holds keep of a holder, for a plan: outer holds before those within, then copies in projects of others, whose holds are not told
+/// about in words.
+pub(crate) fn held(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<HeldReport>> {
+    let mut held = Vec::new();
+    for part in tx.held_parts(holder)? {
+        let resources = part.counts.values().sum();
+        held.push(held_report(tx, part.hold, part.target, resources)?);
+    }
+    for (hold, copy) in held_copies(tx, holder)? {
+        held.push(HeldReport {
+            matter: String::new(),
+            reason: "a copy in a project of somebody else is under a legal hold there".to_owned(),
+            ..held_report(tx, hold, copy, 1)?
+        });
+    }
+    Ok(held)
+}
+
+/// Copies of a holder's images in projects of others that must be kept there, each after the hold that keeps it.
+pub(crate) fn held_copies(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<(Id, Id)>> {
+    let copies: Vec<Id> =
+        tx.edges_from_others(holder, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    let mut held = Vec::new();
+    for copy in habeas_models::with_copies(tx, &copies)? {
+        held.extend(tx.held_by(copy)?.map(|hold| (hold, copy)));
+    }
+    Ok(held)
+}
+
+/// When a hold ends by itself.
+pub(crate) fn end(tx: &mut Tx<'_>, hold: Id) -> Result<Option<Timestamp>> {
+    Ok(tx.get::<Hold>(hold)?.and_then(|node| node.expires_at))
+}
+
+fn held_report(tx: &mut Tx<'_>, hold: Id, target: Id, resources: u64) -> Result<HeldReport> {
+    let node = tx.get::<Hold>(hold)?.ok_or_else(|| Error::damaged("a hold has no document"))?;
+    Ok(HeldReport {
+        hold: hold.to_string(),
+        matter: node.doc.matter,
+        reason: node.doc.reason,
+        until: node.expires_at.map(Timestamp::rfc3339),
+        target: target.to_string(),
+        kind: tx.position(target)?.map(|(kind, _, _)| kind_name(kind)).unwrap_or_default(),
+        resources,
+    })
+}

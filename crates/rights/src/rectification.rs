@@ -1,0 +1,123 @@
+//! Rectification (GDPR Article 16): one way to correct whatever is held on a person.
+
+use habeas_access::normalise_email;
+use habeas_core::kinds::Person;
+use habeas_core::report::RectificationReport;
+use habeas_core::{Error, Id, Result, Timestamp, fault};
+use habeas_store::Removed;
+use serde_json::Value;
+
+use crate::Rights;
+
+/// The longest name, in bytes.
+const NAME: usize = 200;
+/// The most that may be corrected at a time.
+const CORRECTIONS: usize = 100;
+/// The largest corrected value, in bytes of JSON.
+const VALUE: usize = 16 * 1024;
+
+/// What is to be corrected.
+#[derive(Clone, Debug, Default)]
+pub struct Rectify {
+    /// The name they go by.
+    pub name: Option<String>,
+    /// Their e-mail address.
+    pub email: Option<String>,
+    /// Fields of other things that are held on them.
+    pub corrections: Vec<Correction>,
+}
+
+/// One corrected field.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// What it is a field of.
+    pub resource: Id,
+    /// The field, as the data map names it; of class personal or content.
+    pub field: String,
+    /// What it is to say, in the form in which it is stored.
+    pub value: Value,
+}
+
+impl Rights {
+    /// Corrects a person's name, address and any personal field of what they hold. The person is found by the new address from then on, and
+    /// by the old one no more. The profile gets a new key at once, so that the old values can be read nowhere; projects in which something
+    /// was corrected get theirs within the time that deletions have. The caller has checked that the actor may.
+    pub async fn rectify(&self, person: Id, change: Rectify) -> Result<RectificationReport> {
+        if change.corrections.len() > CORRECTIONS {
+            return Err(Error::limit(format!("at most {CORRECTIONS} fields are corrected at a time")));
+        }
+        if change.corrections.iter().any(|correction| correction.value.to_string().len() > VALUE) {
+            return Err(Error::limit(format!("a corrected value is at most {VALUE} bytes long")));
+        }
+        let name = change.name.as_deref().map(|name| name.trim().to_owned());
+        if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > NAME) {
+            return Err(Error::invalid(format!("a name is 1 to {NAME} bytes long")));
+        }
+        let email = change.email.as_deref().map(|email| email.trim().to_owned());
+        let current = self.access.person(person).await?;
+        let old_alias = self.store.alias("email", &normalise_email(&current.doc.email)?)?;
+        let new_alias = match &email {
+            Some(email) => Some(self.store.alias("email", &normalise_email(email)?)?),
+            None => None,
+        }
+        .filter(|alias| *alias != old_alias);
+        if let Some(alias) = new_alias {
+            match self.store.find_alias(&alias) {
+                Some(other) if other != person => {
+                    return Err(Error::conflict("there is a person with this e-mail address already"));
+                }
+                _ => self.store.with_keyring(move |keyring| keyring.put_aliases(&[(alias, person)])).await?,
+            }
+        }
+        fault::point("rectify.alias_put");
+        let corrections = change.corrections;
+        let result = self
+            .store
+            .write(move |tx| {
+                let mut changed = 0;
+                let mut node =
+                    tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
+                let before = node.doc.clone();
+                node.doc.name = name.clone().unwrap_or(node.doc.name);
+                node.doc.email = email.clone().unwrap_or(node.doc.email);
+                let of_profile =
+                    u64::from(node.doc.name != before.name) + u64::from(node.doc.email != before.email);
+                if of_profile > 0 {
+                    tx.update::<Person>(&node)?;
+                    changed += of_profile;
+                }
+                let mut due = None;
+                for correction in &corrections {
+                    if let Some(until) =
+                        tx.correct(person, correction.resource, &correction.field, &correction.value)?
+                    {
+                        changed += 1;
+                        due = due.max(Some(until));
+                    }
+                }
+                let forgetting =
+                    if new_alias.is_some() { Some(tx.forget_aliases(&[old_alias])?) } else { None };
+                Ok((changed, of_profile > 0, due, forgetting))
+            })
+            .await;
+        let (changed, profile, due, forgetting): (u64, bool, Option<Timestamp>, _) = match (result, new_alias)
+        {
+            (Err(error), Some(alias)) => {
+                self.store.drop_aliases(vec![alias]).await?;
+                return Err(error);
+            }
+            (result, _) => result?,
+        };
+        fault::point("rectify.committed");
+        if profile {
+            self.store.reseal(person).await?;
+        }
+        self.store.finish(&Removed { tasks: forgetting.into_iter().collect(), ..Removed::default() }).await;
+        let now = self.store.ambient().now();
+        Ok(RectificationReport {
+            person: self.person_report(person).await?,
+            changed,
+            old_values_unreadable: (changed > 0).then(|| due.unwrap_or(now).rfc3339()),
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Correcting single fields of documents of any kind.
+
+use habeas_core::{BlobRef, Error, FieldClass, Id, Kind, Result, Timestamp, registry};
+use serde_json::Value;
+
+use super::Tx;
+use crate::tasks::TaskKind;
+
+impl Tx<'_> {
+    /// Puts `value` in place of a personal or content field of something that `holder` holds; none when it says that already, otherwise by
+    /// when the old value can be read nowhere. The document must still be one of its kind afterwards.
+    pub fn correct(
+        &mut self,
+        holder: Id,
+        resource: Id,
+        field: &str,
+        value: &Value,
+    ) -> Result<Option<Timestamp>> {
+        let Some(node) =
+            self.raw(resource)?.filter(|node| node.holder == holder && node.kind != Kind::Person)
+        else {
+            return Err(Error::not_found("there is no such resource to correct")
+                .hint("the profile itself is corrected by name and email"));
+        };
+        let ops = registry::ops(node.kind);
+        let correctable = ops.fields().into_iter().any(|entry| {
+            entry.name == field && matches!(entry.class, FieldClass::Personal | FieldClass::Content)
+        });
+        let mut doc: Value = serde_json::from_slice(&node.doc)?;
+        let current = doc.get(field).cloned().unwrap_or_default();
+        if !correctable || holds_blob(&current) || holds_blob(value) {
+            return Err(Error::invalid(format!("`{field}` of {:?} cannot be corrected", node.kind))
+                .hint("see /api/privacy/v1/kinds for fields of class personal or content; files are replaced, not corrected"));
+        }
+        if current == *value {
+            return Ok(None);
+        }
+        doc[field] = value.clone();
+        let changed = serde_json::to_vec(&doc)?;
+        if ops.attrs(&changed).is_err() {
+            return Err(Error::invalid(format!(
+                "the value for `{field}` is not of the form in which it is kept"
+            )));
+        }
+        self.update_raw(&node.with_doc(changed))?;
+        self.schedule_resealing(node.container)?;
+        let task = self.tasks_about(node.container, TaskKind::Reseal)?.into_iter().next();
+        Ok(Some(task.map_or(self.now, |task| task.run_after)))
+    }
+
+    /// Enqueues the destruction of aliases; the task.
+    pub fn forget_aliases(&mut self, aliases: &[[u8; 32]]) -> Result<Id> {
+        let aliases: Vec<String> = aliases.iter().map(hex::encode).collect();
+        let now = self.now;
+        self.enqueue(
+            TaskKind::DestroyKeys,
+            None,
+            &serde_json::json!({ "containers": [], "aliases": aliases }),
+            now,
+        )
+    }
+}
+
+fn holds_blob(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            serde_json::from_value::<BlobRef>(value.clone()).is_ok() || members.values().any(holds_blob)
+        }
+        Value::Array(values) => values.iter().any(holds_blob),
+        _ => false,
+    }
+}

@@ -1,0 +1,66 @@
+//! Handing a container over to another holder.
+
+use habeas_core::{Error, Id, Kind, Result};
+
+use super::Tx;
+use super::holders::HolderState;
+
+impl Tx<'_> {
+    /// Moves a project into another account, or an account to another holder, with all that stands under it. Its own key stays its own:
+    /// an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved; refused while a
+    /// hold keeps something of it.
+    pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<(Id, u64)> {
+        let gone = || Error::not_found("there is no such project or account, or nothing to hand it over to");
+        let from = self.place(resource)?.ok_or_else(gone)?;
+        let to = self.place(parent)?.ok_or_else(gone)?;
+        let fits = match from.kind {
+            Kind::Project => to.kind == Kind::Account,
+            Kind::Account => matches!(to.kind, Kind::Person | Kind::Organisation) && to.holder == parent,
+            _ => false,
+        };
+        if !fits {
+            return Err(Error::invalid(format!(
+                "a {:?} cannot be handed over to a {:?}",
+                from.kind, to.kind
+            ))
+            .hint("projects go to an account, accounts to a person or an organisation"));
+        }
+        self.require_removable(resource)?;
+        self.require_active(to.holder)?;
+        // Writers that saw it under the old holder have committed, or look again.
+        self.set_holder_state(from.holder, from.state)?;
+        let moved = self.move_subtree(resource, parent, to.holder)?;
+        Ok((to.holder, moved))
+    }
+
+    /// Moves what was handed over after the backup that is being restored; nothing happens when one of the two is not there.
+    pub(crate) fn transfer_again(&mut self, resource: Id, parent: Id) -> Result<()> {
+        if self.position(resource)?.is_none() {
+            return Ok(());
+        }
+        if let Some((_, _, holder)) = self.position(parent)? {
+            self.move_subtree(resource, parent, holder)?;
+        }
+        Ok(())
+    }
+
+    fn move_subtree(&mut self, resource: Id, parent: Id, holder: Id) -> Result<u64> {
+        let moved = self.execute(
+            "WITH RECURSIVE subtree (id) AS (
+                 SELECT id FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
+             UPDATE resource SET holder = ?2 WHERE id IN (SELECT id FROM subtree)",
+            &[(&resource).into(), (&holder).into()],
+        )?;
+        self.execute(
+            "UPDATE resource SET parent = ?2 WHERE id = ?1",
+            &[(&resource).into(), (&parent).into()],
+        )?;
+        Ok(moved)
+    }
+
+    /// Whether a holder is there and may be written to.
+    pub fn is_active(&mut self, holder: Id) -> Result<bool> {
+        Ok(self.holder(holder)?.is_some_and(|(_, state)| state != HolderState::Frozen))
+    }
+}
