@@ -68,6 +68,13 @@ fn person(binary: &Path, data: &Path, email: &str) -> anyhow::Result<serde_json:
     ask(binary, data, &["person", "create", email, "--name", email.split('@').next().unwrap_or_default()])
 }
 
+/// Issues a bearer token.
+fn token(binary: &Path, data: &Path, email: &str) -> anyhow::Result<String> {
+    let issued =
+        output(Command::new(binary).args(["token", "create", "--person", email, "--data"]).arg(data))?;
+    Ok(issued.trim().to_owned())
+}
+
 /// An organisation with a member in each role: the variables that tell a program its key and their tokens.
 fn organisation(binary: &Path, data: &Path) -> anyhow::Result<Vec<(String, String)>> {
     person(binary, data, "founder@example.org")?;
@@ -80,9 +87,7 @@ fn organisation(binary: &Path, data: &Path) -> anyhow::Result<Vec<(String, Strin
         person(binary, data, &email)?;
         let member = ["organisation", "member", &id, &email, "--role", role, "--data"];
         output(Command::new(binary).args(member).arg(data))?;
-        let token =
-            output(Command::new(binary).args(["token", "create", "--person", &email, "--data"]).arg(data))?;
-        variables.push((format!("HABEAS_TEST_TOKEN_{}", role.to_uppercase()), token.trim().to_owned()));
+        variables.push((format!("HABEAS_TEST_TOKEN_{}", role.to_uppercase()), token(binary, data, &email)?));
     }
     Ok(variables)
 }
@@ -169,6 +174,33 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
                 program.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 if tls { "TLS" } else { "HTTP" }
             );
+            run(&mut command)?;
+        }
+    }
+    Ok(())
+}
+
+/// Drives MLflow's client against the binary, over plain HTTP and over TLS.
+pub(crate) fn trackers(pythons: &[PathBuf], binary: &Path) -> anyhow::Result<()> {
+    for tls in [false, true] {
+        let data = target().join(if tls { "trackers-tls" } else { "trackers-http" });
+        let options: &[&str] = if tls { &["--tls"] } else { &[] };
+        let server = Server::start(binary, &data, options)?;
+        for (number, python) in pythons.iter().enumerate() {
+            let (owner, other) = (format!("owner{number}@example.org"), format!("other{number}@example.org"));
+            person(binary, &data, &owner)?;
+            person(binary, &data, &other)?;
+            let mut command = Command::new(python);
+            command
+                .arg(root().join("crates/tests/clients/python/mlflow_tracking.py"))
+                .env("HABEAS_TEST_ENDPOINT", &server.address)
+                .env("HABEAS_TEST_EMAIL", &owner)
+                .env("HABEAS_TEST_TOKEN", token(binary, &data, &owner)?)
+                .env("HABEAS_TEST_OTHER_TOKEN", token(binary, &data, &other)?)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            if tls {
+                command.env("REQUESTS_CA_BUNDLE", server.data.join("tls/authority.pem"));
+            }
             run(&mut command)?;
         }
     }

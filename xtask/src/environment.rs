@@ -15,6 +15,8 @@ pub(crate) struct Environment {
     pub(crate) strace: Option<PathBuf>,
     /// For each of [`CLIENTS`] the Python that has it; nothing when one could not be installed.
     pub(crate) python: Option<Vec<PathBuf>>,
+    /// For each of [`TRACKERS`] the Python that has it.
+    pub(crate) trackers: Option<Vec<PathBuf>>,
     /// The Python that has the validators of archives.
     pub(crate) validators: Option<PathBuf>,
     /// The Python that has NumPy and ONNX Runtime.
@@ -34,6 +36,7 @@ impl Environment {
             postgres: postgres(),
             strace: program("strace"),
             python: None,
+            trackers: None,
             validators: None,
             models: None,
             node: None,
@@ -55,15 +58,18 @@ impl Environment {
         }
         let folder = target().join("test-env");
         let clients = root().join("crates/tests/clients");
-        let python: Vec<PathBuf> =
-            CLIENTS.iter().map(|version| folder.join(format!("python-{version}"))).collect();
-        let installed = attempt("the Python clients", || {
-            CLIENTS.iter().zip(&python).try_for_each(|(version, folder)| {
-                virtual_environment(folder, &clients.join(format!("python/requirements-{version}.txt")))
+        let pythons = |what: &str, versions: &[&str]| -> Option<Vec<PathBuf>> {
+            let folders = versions.iter().map(|version| (version, folder.join(format!("python-{version}"))));
+            let folders: Vec<_> = folders.collect();
+            attempt(what, || {
+                folders.iter().try_for_each(|(version, folder)| {
+                    virtual_environment(folder, &clients.join(format!("python/requirements-{version}.txt")))
+                })
             })
-        });
-        let python =
-            installed.then(|| python.iter().map(|folder| folder.join("bin/python")).collect::<Vec<_>>());
+            .then(|| folders.iter().map(|(_, folder)| folder.join("bin/python")).collect())
+        };
+        let python = pythons("the Python clients", &CLIENTS);
+        let trackers = pythons("MLflow", &TRACKERS);
         let validators = folder.join("python-archive");
         let validators = attempt("the validators of archives", || {
             virtual_environment(&validators, &clients.join("python/requirements-archive.txt"))
@@ -83,6 +89,7 @@ impl Environment {
             postgres: postgres(),
             strace: program("strace"),
             python,
+            trackers,
             validators,
             models,
             node,
@@ -95,6 +102,9 @@ impl Environment {
 /// The releases of Microsoft's Python client that are driven: those that differ in a version of an API. The last is the current one.
 pub(crate) const CLIENTS: [&str; 8] =
     ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "1.0.0", "2.0.0", "3.0.0", "3.1.1"];
+
+/// The releases of MLflow's client that are driven: the current one, and the last one before 3.0, without what only models need.
+const TRACKERS: [&str; 2] = ["mlflow-3.17.2", "mlflow-skinny-2.22.5"];
 
 /// The release of `cargo-deny` that is installed.
 const CARGO_DENY: &str = "0.20.2";

@@ -92,6 +92,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     };
     if quick {
         report.skip("clients", "--quick");
+        report.skip("trackers", "--quick");
         report.skip("archive", "--quick");
         report.skip("models", "--quick");
         report.skip("extractor", "--quick");
@@ -101,6 +102,10 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             report.step(only, "clients", || drive::clients(&environment, &binary()?));
         } else {
             report.skip("clients", "the Python clients could not be installed");
+        }
+        match &environment.trackers {
+            Some(pythons) => report.step(only, "trackers", || drive::trackers(pythons, &binary()?)),
+            None => report.skip("trackers", "MLflow could not be installed"),
         }
         match (&environment.node, &environment.validators) {
             (Some(modules), Some(validators)) => {

@@ -15,6 +15,9 @@ pub trait Bundle {
     /// Writes the plain bytes of a blob.
     fn blob(&mut self, path: &str, blob: &BlobRef) -> Result<()>;
 
+    /// Writes all points of a run's metrics as a CSV file; nothing when it has none.
+    fn metrics(&mut self, path: &str, run: Id) -> Result<()>;
+
     /// What a resource is connected to, oldest connection first.
     fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>>;
 

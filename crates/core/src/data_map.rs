@@ -191,6 +191,27 @@ pub const COLUMNS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "metric_series",
+        &[
+            ("id", "random number"),
+            ("resource", "random id of the run"),
+            ("name_mac", "MAC of the metric's name under a key derived from the container's"),
+            ("name", "the sealed name"),
+            ("last_step", "step of the newest point"),
+            ("last_time", "when its client says it was"),
+            ("last_value", "its value"),
+        ],
+    ),
+    (
+        "metric_point",
+        &[
+            ("series", "random number of the series"),
+            ("time", "when its client says it was"),
+            ("step", "step of the training"),
+            ("value", "the value"),
+        ],
+    ),
+    (
         "task",
         &[
             ("id", "random id"),

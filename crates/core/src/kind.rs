@@ -47,6 +47,8 @@ numbered! {
         Credential = 3,
         /// A bearer token, a browser session or a one-time sign-in link.
         Token = 4,
+        /// A login name that a person's programs sent.
+        ClientName = 6,
         /// A Custom Vision account with its keys.
         Account = 10,
         /// A Custom Vision project.
@@ -87,6 +89,22 @@ numbered! {
         AuthorizationCode = 62,
         /// A code pair by which a program without a browser is let in.
         DeviceCode = 63,
+        /// A workspace of experiments and models.
+        Workspace = 70,
+        /// Runs that are compared together.
+        Experiment = 80,
+        /// One execution of a training script.
+        Run = 81,
+        /// A dataset that a run learned from.
+        DatasetInput = 82,
+        /// A model that a script made.
+        LoggedModel = 83,
+        /// A file of a run or of a logged model.
+        Artifact = 84,
+        /// A name in the model registry.
+        RegisteredModel = 90,
+        /// A version of a registered model.
+        ModelVersion = 91,
     }
 }
 
@@ -148,6 +166,7 @@ impl Kind {
                 | Kind::Organisation
                 | Kind::Account
                 | Kind::Project
+                | Kind::Workspace
                 | Kind::Hold
         )
     }

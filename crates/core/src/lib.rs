@@ -22,6 +22,7 @@ pub mod import;
 pub mod kind;
 pub mod kinds;
 pub mod merkle;
+pub mod metric;
 pub mod node;
 pub mod operations;
 pub mod receipt;

@@ -93,6 +93,7 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Organisation => Ops::<kinds::Organisation>::INSTANCE,
         Kind::Credential => Ops::<kinds::Credential>::INSTANCE,
         Kind::Token => Ops::<kinds::Token>::INSTANCE,
+        Kind::ClientName => Ops::<kinds::ClientName>::INSTANCE,
         Kind::Account => Ops::<kinds::Account>::INSTANCE,
         Kind::Project => Ops::<kinds::Project>::INSTANCE,
         Kind::Tag => Ops::<kinds::Tag>::INSTANCE,
@@ -113,5 +114,13 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::OAuthGrant => Ops::<kinds::OAuthGrant>::INSTANCE,
         Kind::AuthorizationCode => Ops::<kinds::AuthorizationCode>::INSTANCE,
         Kind::DeviceCode => Ops::<kinds::DeviceCode>::INSTANCE,
+        Kind::Workspace => Ops::<kinds::Workspace>::INSTANCE,
+        Kind::Experiment => Ops::<kinds::Experiment>::INSTANCE,
+        Kind::Run => Ops::<kinds::Run>::INSTANCE,
+        Kind::DatasetInput => Ops::<kinds::DatasetInput>::INSTANCE,
+        Kind::LoggedModel => Ops::<kinds::LoggedModel>::INSTANCE,
+        Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
+        Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
+        Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
     }
 }

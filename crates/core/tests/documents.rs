@@ -45,6 +45,10 @@ impl Bundle for Nowhere {
         Ok(())
     }
 
+    fn metrics(&mut self, _: &str, _: Id) -> Result<()> {
+        Ok(())
+    }
+
     fn targets(&mut self, _: Id, _: Relation) -> Result<Vec<(Id, Timestamp)>> {
         Ok(Vec::new())
     }

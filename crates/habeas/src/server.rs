@@ -197,6 +197,7 @@ fn router(app: &App, settings: &Settings) -> Router {
         })
     };
     let protocols = habeas_wire::custom_vision::router(app.clone())
+        .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))

@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
+/// Points of a metric read at a time.
+const POINTS: u32 = 10_000;
 /// Titles remembered while an archive is written.
 const TITLES: usize = 10_000;
 
@@ -235,6 +237,36 @@ impl<W: Write> Bundle for Archive<W> {
             content: self.runtime.spawn(async move { (pieces.next().await, pieces) }),
         });
         self.write_blobs(AHEAD)
+    }
+
+    fn metrics(&mut self, path: &str, run: Id) -> Result<()> {
+        let names = self.runtime.block_on(self.store.read(move |tx| tx.latest_metrics(run)))?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (runtime, store) = (self.runtime.clone(), self.store.clone());
+        self.file_in_pieces(path, "text/csv", move |out, _| {
+            out.write_all(b"metric,timestamp,step,value\n")?;
+            for metric in names {
+                let mut after = None;
+                loop {
+                    let name = metric.name.clone();
+                    let points = runtime
+                        .block_on(store.read(move |tx| tx.metric_history(run, &name, after, POINTS)))
+                        .map_err(io::Error::other)?;
+                    let mut csv = csv::Writer::from_writer(&mut *out);
+                    for point in &points {
+                        csv.serialize((&metric.name, point.time, point.step, point.value))?;
+                    }
+                    csv.flush()?;
+                    after = points.last().copied();
+                    if points.len() < POINTS as usize {
+                        break;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {

@@ -295,6 +295,9 @@ impl Tx<'_> {
             let kind = Kind::from_number(row.int(1)?)?;
             let plain = self.shared.open(id, kind, row.id(2)?, row.bytes(3)?)?;
             let doc = self.shared.seal(id, kind, hold, generation, &plain)?;
+            if kind == Kind::Run {
+                self.move_metrics(id, row.id(2)?, hold, generation)?;
+            }
             self.execute(
                 "UPDATE resource SET doc = ?2, container = ?3, generation = ?4, holder = ?5, name_mac = NULL WHERE id = ?1",
                 &[

@@ -29,4 +29,6 @@ pub use holds::{HeldPart, NewHold};
 pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
-pub use tree::{Between, BlobRow, Connected, HolderState, Holding, Mention, New, Order, Page, Removed, Tx};
+pub use tree::{
+    Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page, Removed, Tx,
+};

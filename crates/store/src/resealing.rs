@@ -105,9 +105,11 @@ impl Tx<'_> {
                 let parent = row.optional_id(2)?;
                 let plain = self.shared.open(id, kind, container, row.bytes(3)?)?;
                 let doc = self.shared.seal(id, kind, container, next, &plain)?;
-                let name_mac = self.shared.name_mac_of(kind, container, next, parent, &plain)?;
+                // The container's own name is under the key of what it stands in.
+                let name_mac = self.shared.name_mac_of(kind, (container, next), parent, &plain)?;
                 self.execute(
-                    "UPDATE resource SET doc = ?2, generation = ?3, name_mac = ?4 WHERE id = ?1",
+                    "UPDATE resource SET doc = ?2, generation = ?3,
+                         name_mac = CASE WHEN id = container THEN name_mac ELSE ?4 END WHERE id = ?1",
                     &[
                         (&id).into(),
                         (&doc[..]).into(),
@@ -120,8 +122,30 @@ impl Tx<'_> {
                 after = id;
             }
             if (rows.len() as i64) < PAGE {
+                self.reseal_metrics(container, next)?;
+                self.reseal_names_below(container, next)?;
                 return Ok(true);
             }
         }
+    }
+
+    /// Writes the names of the containers that stand directly in this one under the key of generation `next`.
+    fn reseal_names_below(&mut self, container: Id, next: u32) -> Result<()> {
+        let rows = self.query(
+            "SELECT c.id, c.kind, c.parent, c.doc FROM resource c JOIN resource p ON p.id = c.parent
+             WHERE p.container = ?1 AND c.container = c.id AND c.name_mac IS NOT NULL",
+            &[(&container).into()],
+        )?;
+        for row in &rows {
+            let id = row.id(0)?;
+            let kind = Kind::from_number(row.int(1)?)?;
+            let plain = self.shared.open(id, kind, id, row.bytes(3)?)?;
+            let name_mac = self.shared.name_mac_of(kind, (container, next), row.optional_id(2)?, &plain)?;
+            self.execute(
+                "UPDATE resource SET name_mac = ?2 WHERE id = ?1",
+                &[(&id).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
+            )?;
+        }
+        Ok(())
     }
 }

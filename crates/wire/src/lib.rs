@@ -6,7 +6,9 @@ pub mod caller;
 pub mod custom_vision;
 mod image_bytes;
 pub mod import;
+pub mod mlflow;
 pub mod oauth;
+mod percent;
 pub mod privacy;
 pub mod stream;
 

@@ -236,6 +236,63 @@ impl DataKind for Credential {
     }
 }
 
+/// A login name that a person's programs sent, such as MLflow's `user_id`. What the name stands in has this resource's random id only, so
+/// that the name goes with the person who sent it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientNameDoc {
+    /// The name, as it was sent.
+    pub name: String,
+}
+
+/// [`Kind::ClientName`].
+#[derive(Debug)]
+pub struct ClientName;
+
+impl DataKind for ClientName {
+    const KIND: Kind = Kind::ClientName;
+    const PARENTS: &'static [Kind] = &[Kind::Person];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Login names",
+        purpose: "to show the person's runs under the name that their programs sent",
+        legal_basis: "performance of a contract (GDPR Article 6(1)(b))",
+        retention: Retention::UntilErased,
+        recipients: "people with whom the person shares a workspace",
+    };
+    type Doc = ClientNameDoc;
+
+    fn example() -> ClientNameDoc {
+        ClientNameDoc { name: "ada".into() }
+    }
+
+    fn unique_name(doc: &ClientNameDoc) -> Option<&str> {
+        Some(&doc.name)
+    }
+
+    fn attrs(_doc: &ClientNameDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &ClientNameDoc, map: &mut DataMap) {
+        let ClientNameDoc { name } = doc;
+        map.field(name, "name", FieldClass::Personal, "the name, as it was sent");
+    }
+
+    fn view(node: &Node<ClientNameDoc>) -> View {
+        View::new(node.doc.name.clone()).fact("First sent", node.created_at)
+    }
+
+    fn export(node: &Node<ClientNameDoc>, out: &mut dyn Bundle) -> Result<()> {
+        out.row(
+            "profile/login-names.csv",
+            &["id", "name", "first sent"],
+            &[node.id.to_string(), node.doc.name.clone(), node.created_at.rfc3339()],
+        )
+    }
+
+    fn erase(_node: &Node<ClientNameDoc>, _why: Erasure) -> Fate<ClientNameDoc> {
+        Fate::Delete
+    }
+}
+
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

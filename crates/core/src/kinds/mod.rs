@@ -7,19 +7,21 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod model_registry;
 mod predictions;
 mod requests;
 mod rights;
 mod sign_in;
 mod telemetry;
+mod tracking;
 
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
 };
 pub use holds::{Hold, HoldDoc};
 pub use identity::{
-    AccountType, Credential, CredentialDoc, GUEST_HOURS, Organisation, OrganisationDoc, Person, PersonDoc,
-    Token, TokenDoc, TokenPurpose,
+    AccountType, ClientName, ClientNameDoc, Credential, CredentialDoc, GUEST_HOURS, Organisation,
+    OrganisationDoc, Person, PersonDoc, Token, TokenDoc, TokenPurpose,
 };
 pub use images::{Image, ImageDoc, KeptImage, Region};
 pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};
@@ -27,6 +29,10 @@ pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, TrainedModel, TrainingType,
+};
+pub use model_registry::{
+    LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,
+    RegisteredModel, RegisteredModelDoc,
 };
 pub use predictions::{
     PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion, SuggestionDoc,
@@ -42,3 +48,7 @@ pub use sign_in::{
     OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,
 };
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
+pub use tracking::{
+    Artifact, ArtifactDoc, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc, LifecycleStage,
+    ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
+};

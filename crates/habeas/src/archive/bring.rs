@@ -314,7 +314,7 @@ impl Import<'_> {
     /// Says what is in the archive and not brought.
     fn left_out(&mut self) {
         let count = |is: &dyn Fn(&str) -> bool| self.checked.digests.keys().filter(|path| is(path)).count();
-        let parts: [(usize, &str); 5] = [
+        let parts: [(usize, &str); 6] = [
             (
                 count(&|path| path.ends_with("/weights.bin")),
                 "models: train again here; the same images and labels give the same weights",
@@ -330,6 +330,10 @@ impl Import<'_> {
             (
                 count(&|path| path.starts_with("profile/") && is_called(path, "csv")),
                 "tables of passwords, keys and tokens: they are issued anew",
+            ),
+            (
+                count(&|path| path.starts_with("tracking/")),
+                "files of experiments, runs and registered models",
             ),
             (
                 count(&|path| path.starts_with("activity/") || path.starts_with("rights/")),

@@ -26,8 +26,8 @@ use crate::store::blocking;
 use crate::tree::Tx;
 use tables::{TABLES, Table};
 
-/// The only format so far.
-const FORMAT: u32 = 1;
+/// The newest format. The second one has the metrics of runs.
+const FORMAT: u32 = 2;
 /// Rows read at a time.
 const PAGE: i64 = 1_000;
 
@@ -52,6 +52,12 @@ struct Part {
 }
 
 impl Manifest {
+    /// The tables whose rows a backup of this format has.
+    fn tables(&self) -> impl Iterator<Item = &'static Table> {
+        let format = self.format;
+        TABLES.iter().filter(move |table| table.since <= format)
+    }
+
     fn report(&self) -> BackupReport {
         BackupReport {
             created: self.created.clone(),
@@ -202,7 +208,7 @@ fn checked(folder: &Path) -> Result<Manifest> {
             Error::damaged("the backup was written by a newer habeas").hint("restore it with that version")
         );
     }
-    for table in TABLES {
+    for table in manifest.tables() {
         let part = manifest
             .rows
             .get(table.name)

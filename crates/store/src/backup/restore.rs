@@ -53,7 +53,7 @@ impl Store {
                 .await?;
         }
         let mut report = RestoreReport::default();
-        for table in TABLES {
+        for table in manifest.tables() {
             report.rows += insert_rows(&store, backup, table).await?;
             fault::point("restore.rows");
         }

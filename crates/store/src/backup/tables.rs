@@ -10,6 +10,8 @@ use crate::engine::{Arg, Row, Value};
 /// A table: how its rows are read page by page in the order of a key, and written again.
 pub(super) struct Table {
     pub(super) name: &'static str,
+    /// The format of backups that brought it: older ones have no rows of it.
+    pub(super) since: u32,
     /// Reads a page after the key; the last argument is the size of the page.
     pub(super) page: &'static str,
     pub(super) insert: &'static str,
@@ -24,6 +26,7 @@ pub(super) struct Table {
 pub(super) const TABLES: &[Table] = &[
     Table {
         name: "holder",
+        since: 1,
         page: "SELECT id, kind, state, created_at FROM holder WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO holder (id, kind, state, created_at) VALUES (?1, ?2, ?3, ?4)",
         clear: "DELETE FROM holder",
@@ -32,6 +35,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "resource",
+        since: 1,
         page: "SELECT id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc
                FROM resource WHERE (kind, id) > (?1, ?2) ORDER BY kind, id LIMIT ?3",
         insert: "INSERT INTO resource (id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc)
@@ -42,6 +46,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "edge",
+        since: 1,
         page: "SELECT source, target, relation, created_at FROM edge WHERE (source, relation, target) > (?1, ?2, ?3)
                ORDER BY source, relation, target LIMIT ?4",
         insert: "INSERT INTO edge (source, target, relation, created_at) VALUES (?1, ?2, ?3, ?4)",
@@ -51,6 +56,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "attr",
+        since: 1,
         page: "SELECT resource, key, position, number, mac FROM attr WHERE (resource, key, position) > (?1, ?2, ?3)
                ORDER BY resource, key, position LIMIT ?4",
         insert: "INSERT INTO attr (resource, key, position, number, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -60,6 +66,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "mention",
+        since: 1,
         page: "SELECT resource, person, role, created_at FROM mention WHERE (resource, person, role) > (?1, ?2, ?3)
                ORDER BY resource, person, role LIMIT ?4",
         insert: "INSERT INTO mention (resource, person, role, created_at) VALUES (?1, ?2, ?3, ?4)",
@@ -69,6 +76,7 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "blob",
+        since: 1,
         page: "SELECT id, resource, state, size, created_at FROM blob WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO blob (id, resource, state, size, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         clear: "DELETE FROM blob",
@@ -76,7 +84,29 @@ pub(super) const TABLES: &[Table] = &[
         numeric: &[false],
     },
     Table {
+        name: "metric_series",
+        since: 2,
+        page: "SELECT id, resource, name_mac, name, last_step, last_time, last_value FROM metric_series
+               WHERE id > ?1 ORDER BY id LIMIT ?2",
+        insert: "INSERT INTO metric_series (id, resource, name_mac, name, last_step, last_time, last_value)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        clear: "DELETE FROM metric_series",
+        key: &[0],
+        numeric: &[true],
+    },
+    Table {
+        name: "metric_point",
+        since: 2,
+        page: "SELECT series, time, step, value FROM metric_point WHERE (series, time, step, value) > (?1, ?2, ?3, ?4)
+               ORDER BY series, time, step, value LIMIT ?5",
+        insert: "INSERT INTO metric_point (series, time, step, value) VALUES (?1, ?2, ?3, ?4)",
+        clear: "DELETE FROM metric_point",
+        key: &[0, 1, 2, 3],
+        numeric: &[true, true, true, true],
+    },
+    Table {
         name: "task",
+        since: 1,
         page: "SELECT id, kind, state, subject, holder, payload, run_after, attempts, lease_until, created_at, updated_at
                FROM task WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO task (id, kind, state, subject, holder, payload, run_after, attempts, lease_until, created_at, updated_at)

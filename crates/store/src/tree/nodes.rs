@@ -77,10 +77,10 @@ impl Tx<'_> {
     }
 
     fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
-        let (holder, container, generation) = match new.parent {
+        let (holder, container, generation, names) = match new.parent {
             None => {
                 self.require_active(new.id)?;
-                (new.id, new.id, 0)
+                (new.id, new.id, 0, (new.id, 0))
             }
             Some(parent) => {
                 let place = self
@@ -92,15 +92,13 @@ impl Tx<'_> {
                 if place.state == HolderState::Frozen {
                     return Err(frozen());
                 }
-                if kind.is_container() {
-                    (place.holder, new.id, 0)
-                } else {
-                    (place.holder, place.container, place.generation)
-                }
+                let above = (place.container, place.generation);
+                let (container, generation) = if kind.is_container() { (new.id, 0) } else { above };
+                (place.holder, container, generation, above)
             }
         };
         let doc = self.shared.seal(new.id, kind, container, generation, &new.doc)?;
-        let name_mac = self.shared.name_mac_of(kind, container, generation, new.parent, &new.doc)?;
+        let name_mac = self.shared.name_mac_of(kind, names, new.parent, &new.doc)?;
         let now = self.now;
         self.execute(
             "INSERT INTO resource (id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc)
@@ -245,8 +243,15 @@ impl Tx<'_> {
             return Err(frozen());
         }
         let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, json)?;
-        let name_mac =
-            self.shared.name_mac_of(node.kind, place.container, place.generation, node.parent, json)?;
+        let names = match node.parent {
+            Some(parent) if node.kind.is_container() => {
+                let above =
+                    self.place(parent)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
+                (above.container, above.generation)
+            }
+            _ => (place.container, place.generation),
+        };
+        let name_mac = self.shared.name_mac_of(node.kind, names, node.parent, json)?;
         let now = self.now;
         let changed = self.execute(
             "UPDATE resource SET doc = ?3, version = version + 1, updated_at = ?4, expires_at = ?5, name_mac = ?6

@@ -97,12 +97,39 @@ impl Shared {
         Ok(crypto::mac(&key, &message))
     }
 
-    /// The MAC of the unique name that a document declares, if it does.
+    /// The MAC under which a metric is found in all runs of a container.
+    pub(crate) fn metric_mac(&self, container: Id, generation: u32, name: &str) -> Result<[u8; 32]> {
+        Ok(crypto::mac(&self.key(container, generation)?.derive(b"metric"), name.as_bytes()))
+    }
+
+    /// Seals the name of a metric's series.
+    pub(crate) fn seal_metric(
+        &self,
+        run: Id,
+        container: Id,
+        generation: u32,
+        series: i64,
+        name: &str,
+    ) -> Result<Vec<u8>> {
+        let plain = [&series.to_be_bytes()[..], name.as_bytes()].concat();
+        self.seal(run, Kind::Run, container, generation, &plain)
+    }
+
+    /// Opens what [`seal_metric`](Self::seal_metric) sealed. The number inside binds the name to its row.
+    pub(crate) fn open_metric(&self, run: Id, container: Id, series: i64, sealed: &[u8]) -> Result<String> {
+        let plain = self.open(run, Kind::Run, container, sealed)?;
+        plain
+            .strip_prefix(&series.to_be_bytes())
+            .and_then(|name| String::from_utf8(name.to_vec()).ok())
+            .ok_or_else(|| Error::damaged(format!("a metric of run {run} is not what was written")))
+    }
+
+    /// The MAC of the unique name that a document declares, if it does: under the key of the container that its parent belongs to, so
+    /// that siblings which are containers themselves cannot share a name either.
     pub(crate) fn name_mac_of(
         &self,
         kind: Kind,
-        container: Id,
-        generation: u32,
+        (container, generation): (Id, u32),
         parent: Option<Id>,
         doc: &[u8],
     ) -> Result<Option<[u8; 32]>> {

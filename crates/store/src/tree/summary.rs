@@ -186,6 +186,10 @@ impl Tx<'_> {
             ("mention", "SELECT COUNT(*) FROM mention WHERE person = ?1"),
             ("edge", "SELECT COUNT(*) FROM edge e JOIN resource r ON r.id = e.source WHERE r.holder = ?1"),
             ("attr", "SELECT COUNT(*) FROM attr a JOIN resource r ON r.id = a.resource WHERE r.holder = ?1"),
+            (
+                "metric_series",
+                "SELECT COUNT(*) FROM metric_series s JOIN resource r ON r.id = s.resource WHERE r.holder = ?1",
+            ),
             ("blob", "SELECT COUNT(*) FROM blob b JOIN resource r ON r.id = b.resource WHERE r.holder = ?1"),
         ] {
             traces.push((table, self.number(sql, &args)? as u64));

@@ -1,16 +1,16 @@
-"""What the programs here share: counting checks, watching which operations of a client are called, and a far end for addresses and webhooks."""
+"""What the programs here share: watching which operations of a client are called, and a far end for addresses and webhooks."""
 
 import functools
 import inspect
 import json
 import os
 import queue
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from checks import check, finish  # noqa: F401 (programs take both from here)
 from msrest.exceptions import HttpOperationError
 
 ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
@@ -22,17 +22,6 @@ CLASSES = IMAGES / "ImageClassification/Images"
 OBJECTS = IMAGES / "ObjectDetection/Images"
 #: What the quickstarts send as `predictionId`.
 RESOURCE = "/subscriptions/x/resourceGroups/y/providers/Microsoft.CognitiveServices/accounts/z"
-
-passed = failed = 0
-
-
-def check(name, condition):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name}")
 
 
 def refused(name, status, code, call):
@@ -131,8 +120,3 @@ def boxes():
     """Left, top, width and height of the object in each detection photo, by file name without ending."""
     drawn = json.loads((IMAGES / "ObjectDetection/regions.json").read_text())
     return {name: dict(zip(("left", "top", "width", "height"), image["left_top_width_height"])) for name, image in drawn.items()}
-
-
-def finish(what):
-    print(f"{what}: {passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)

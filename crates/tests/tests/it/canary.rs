@@ -105,6 +105,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     metadata.insert(marker("key"), json!(marker("value")));
     assert_eq!(deployment.train("POST", &someone.key, &path, Some(metadata.into())).await.0, 200);
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
+    let tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -167,6 +168,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .map(|what| marker(what))
     .collect();
     markers.extend(trained_on);
+    markers.extend(tracked);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);

@@ -5,6 +5,7 @@ use axum::http::Request;
 use serde_json::json;
 
 use crate::deployment::{Deployment, TRAINING};
+use crate::mlflow::Tracker;
 
 /// Routes of the privacy API that anybody may call.
 const PUBLIC: &[&str] = &[
@@ -219,4 +220,160 @@ async fn every_training_operation_refuses_strangers() {
         deployment.train("GET", &owner.key, &format!("/projects/{project}/tags/{tag}"), None).await.0,
         200
     );
+}
+
+/// Every operation of MLflow's API, with what the owner's world has; the last ones put it away.
+fn tracking_operations(world: &World) -> Vec<(&'static str, String, serde_json::Value)> {
+    let World { experiment, run, model } = world;
+    let api = |path: &str| format!("/api/2.0/mlflow{path}");
+    let stored = |path: &str| format!("/api/2.0/mlflow-artifacts{path}");
+    let of_run = format!("{experiment}/{run}/artifacts");
+    let get = |path: String| ("GET", api(&path), json!(null));
+    let post = |path: &str, body: serde_json::Value| ("POST", api(path), body);
+    vec![
+        get(format!("/experiments/get?experiment_id={experiment}")),
+        get("/experiments/get-by-name?experiment_name=trees".into()),
+        post("/experiments/update", json!({ "experiment_id": experiment, "new_name": "trees" })),
+        post(
+            "/experiments/set-experiment-tag",
+            json!({ "experiment_id": experiment, "key": "k", "value": "v" }),
+        ),
+        post("/experiments/delete-experiment-tag", json!({ "experiment_id": experiment, "key": "k" })),
+        post("/runs/create", json!({ "experiment_id": experiment })),
+        get(format!("/runs/get?run_id={run}")),
+        post("/runs/update", json!({ "run_id": run, "status": "FINISHED" })),
+        post("/runs/set-tag", json!({ "run_id": run, "key": "k", "value": "v" })),
+        post("/runs/delete-tag", json!({ "run_id": run, "key": "k" })),
+        post("/runs/log-metric", json!({ "run_id": run, "key": "m", "value": 1, "timestamp": 1 })),
+        post("/runs/log-parameter", json!({ "run_id": run, "key": "p", "value": "1" })),
+        post("/runs/log-batch", json!({ "run_id": run })),
+        post("/runs/log-inputs", json!({ "run_id": run })),
+        post("/runs/outputs", json!({ "run_id": run })),
+        post(
+            "/runs/log-model",
+            json!({ "run_id": run, "model_json": json!({ "artifact_path": "m", "flavors": {}, "utc_time_created": "", "run_id": run }).to_string() }),
+        ),
+        get(format!("/metrics/get-history?run_id={run}&metric_key=m")),
+        get(format!("/metrics/get-history-bulk-interval?run_ids={run}&metric_key=m")),
+        get(format!("/artifacts/list?run_id={run}")),
+        ("PUT", stored(&format!("/artifacts/{of_run}/a/b.txt")), json!("text")),
+        ("GET", stored(&format!("/artifacts/{of_run}/a/b.txt")), json!(null)),
+        ("GET", stored(&format!("/artifacts?path={of_run}")), json!(null)),
+        ("DELETE", stored(&format!("/artifacts/{of_run}/a")), json!(null)),
+        post("/logged-models", json!({ "experiment_id": experiment, "name": "other" })),
+        get(format!("/logged-models/{model}")),
+        ("PATCH", api(&format!("/logged-models/{model}")), json!({ "status": "LOGGED_MODEL_READY" })),
+        post(&format!("/logged-models/{model}/params"), json!({ "params": [{ "key": "k", "value": "v" }] })),
+        (
+            "PATCH",
+            api(&format!("/logged-models/{model}/tags")),
+            json!({ "tags": [{ "key": "k", "value": "v" }] }),
+        ),
+        ("DELETE", api(&format!("/logged-models/{model}/tags/k")), json!(null)),
+        get(format!("/logged-models/{model}/artifacts/directories")),
+        get("/registered-models/get?name=forest".into()),
+        ("PATCH", api("/registered-models/update"), json!({ "name": "forest", "description": "d" })),
+        post("/registered-models/rename", json!({ "name": "forest", "new_name": "forest" })),
+        get("/registered-models/get-latest-versions?name=forest".into()),
+        post("/registered-models/set-tag", json!({ "name": "forest", "key": "k", "value": "v" })),
+        ("DELETE", api("/registered-models/delete-tag"), json!({ "name": "forest", "key": "k" })),
+        post("/registered-models/alias", json!({ "name": "forest", "alias": "best", "version": "1" })),
+        get("/registered-models/alias?name=forest&alias=best".into()),
+        ("DELETE", api("/registered-models/alias"), json!({ "name": "forest", "alias": "best" })),
+        post("/model-versions/create", json!({ "name": "forest", "source": "s3://bucket/other" })),
+        get("/model-versions/get?name=forest&version=1".into()),
+        get("/model-versions/get-download-uri?name=forest&version=1".into()),
+        (
+            "PATCH",
+            api("/model-versions/update"),
+            json!({ "name": "forest", "version": "1", "description": "d" }),
+        ),
+        post(
+            "/model-versions/transition-stage",
+            json!({ "name": "forest", "version": "1", "stage": "Staging", "archive_existing_versions": false }),
+        ),
+        post(
+            "/model-versions/set-tag",
+            json!({ "name": "forest", "version": "1", "key": "k", "value": "v" }),
+        ),
+        (
+            "DELETE",
+            api("/model-versions/delete-tag"),
+            json!({ "name": "forest", "version": "1", "key": "k" }),
+        ),
+        ("DELETE", api("/model-versions/delete"), json!({ "name": "forest", "version": "1" })),
+        ("DELETE", api("/registered-models/delete"), json!({ "name": "forest" })),
+        ("DELETE", api(&format!("/logged-models/{model}")), json!(null)),
+        post("/runs/delete", json!({ "run_id": run })),
+        post("/runs/restore", json!({ "run_id": run })),
+        post("/experiments/delete", json!({ "experiment_id": experiment })),
+        post("/experiments/restore", json!({ "experiment_id": experiment })),
+    ]
+}
+
+/// What the operations are tried on.
+struct World {
+    experiment: String,
+    run: String,
+    model: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tracking_operation_refuses_strangers() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let other = deployment.person("other@example.org", "Other").await;
+    let officer = deployment.person("officer@example.org", "Officer").await;
+    let role = json!({ "role": "privacyOfficer", "granted": true });
+    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+    let tracker = Tracker::new(&deployment, &owner).await;
+    let experiment = tracker.experiment("trees").await;
+    let run = tracker.run(&experiment, "r").await;
+    let body = json!({ "experiment_id": experiment, "name": "m" });
+    let made = tracker.ok("POST", "/logged-models", body).await;
+    let model = made["model"]["info"]["model_id"].as_str().unwrap().to_owned();
+    tracker.ok("POST", "/registered-models/create", json!({ "name": "forest" })).await;
+    let body = json!({ "name": "forest", "source": "s3://bucket/model" });
+    tracker.ok("POST", "/model-versions/create", body).await;
+    let operations = tracking_operations(&World { experiment: experiment.clone(), run, model });
+
+    for someone in [&other, &officer] {
+        let stranger = Tracker::new(&deployment, someone).await;
+        for (method, path, body) in &operations {
+            let (status, answer) = stranger.send(method, path, body).await;
+            assert_eq!(
+                (status, answer["error_code"].as_str()),
+                (404, Some("RESOURCE_DOES_NOT_EXIST")),
+                "{method} {path}: {answer}"
+            );
+        }
+        // They search what is theirs, and name it as they like.
+        let ids = json!({ "experiment_ids": [experiment] });
+        for path in ["/runs/search", "/logged-models/search"] {
+            assert_eq!(stranger.ok("POST", path, ids.clone()).await, json!({}));
+        }
+        for path in ["/registered-models/search", "/model-versions/search"] {
+            assert_eq!(stranger.ok("GET", path, json!(null)).await, json!({}));
+        }
+        let found = stranger.ok("POST", "/experiments/search", json!({ "max_results": 10 })).await;
+        assert_eq!(found["experiments"][0]["name"], "Default");
+        assert_eq!(found["experiments"].as_array().unwrap().len(), 1);
+        stranger.ok("POST", "/experiments/create", json!({ "name": "trees" })).await;
+        stranger.ok("POST", "/registered-models/create", json!({ "name": "other" })).await;
+    }
+    for (method, path, _) in &operations {
+        let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
+        let (status, answer) = deployment.send(request).await;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(
+            (status.as_u16(), &answer["error_code"]),
+            (401, &json!("UNAUTHENTICATED")),
+            "{method} {path}"
+        );
+    }
+    for (method, path, body) in &operations {
+        let (status, answer) = tracker.send(method, path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+    }
 }

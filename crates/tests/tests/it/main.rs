@@ -23,6 +23,7 @@ mod learning_crash;
 mod learning_plans;
 mod learning_races;
 mod log;
+mod mlflow;
 mod notifying;
 mod old_data;
 mod portal;

@@ -94,8 +94,10 @@ async fn data_and_backups_of_every_version_are_opened() {
             assert_eq!(lasting(opened(&store).await), expected, "the backup in {}", archive.display());
         }
 
-        // The data itself: seen, taken and erased.
+        // The data itself: seen, taken and erased. What has an older schema is copied before it is brought up to date.
+        let copy = data.join("habeas.db.before-migration.1");
         let mut deployment = Deployment::open_in(data, None).await;
+        assert_eq!(copy.exists(), archive.ends_with("data-1.zip"));
         let store = deployment.server().app().store().clone();
         assert_eq!(lasting(opened(&store).await), expected, "{}", archive.display());
         drop(store);

@@ -96,6 +96,14 @@ pub(crate) async fn opened(store: &Store, markers: &[String]) -> Vec<String> {
                 hits.extend(
                     found(&node.doc, markers).into_iter().map(|marker| format!("{marker} in {kind:?}")),
                 );
+                let run = node.id;
+                for metric in store.read(move |tx| tx.latest_metrics(run)).await.unwrap() {
+                    hits.extend(
+                        found(metric.name.as_bytes(), markers)
+                            .into_iter()
+                            .map(|marker| format!("{marker} in a metric of {kind:?}")),
+                    );
+                }
                 for blob in blobs(&serde_json::from_slice(&node.doc).unwrap()) {
                     let bytes = store.blobs().get(&blob).await.unwrap();
                     hits.extend(

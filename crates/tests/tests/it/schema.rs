@@ -25,11 +25,16 @@ async fn every_column_of_a_fresh_database_is_in_the_data_map() {
 
 #[test]
 fn every_table_reaches_its_holder_by_foreign_keys() {
-    let text = include_str!("../../../store/migrations/0001_tree.sql");
+    let text = concat!(
+        include_str!("../../../store/migrations/0001_tree.sql"),
+        include_str!("../../../store/migrations/0002_metrics.sql")
+    );
     for table in text.split("CREATE TABLE ").skip(1) {
         let (name, rest) = table.split_once(' ').unwrap();
         let body = rest.split_once(");").unwrap().0;
-        let reaches = ["REFERENCES holder", "REFERENCES resource"].iter().any(|key| body.contains(key));
+        let reaches = ["REFERENCES holder", "REFERENCES resource", "REFERENCES metric_series"]
+            .iter()
+            .any(|key| body.contains(key));
         assert!(reaches || name == "holder", "{name} reaches no holder");
     }
 }

@@ -1,0 +1,551 @@
+//! Experiment tracking: workspaces, experiments, runs and what they logged.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::custom_vision::BASIS;
+use crate::{
+    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
+    Retention, Timestamp, View,
+};
+
+pub(super) const SERVICE: &str = "Experiment tracking";
+pub(super) const RECIPIENTS: &str = "people with whom the holder shares the workspace";
+
+/// Whether an experiment, run or logged model is in use or was put aside; the names on MLflow's wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LifecycleStage {
+    /// In use.
+    #[default]
+    Active,
+    /// Put aside: it can be restored until it is erased.
+    Deleted,
+}
+
+impl LifecycleStage {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LifecycleStage::Active => "active",
+            LifecycleStage::Deleted => "deleted",
+        }
+    }
+}
+
+/// A workspace: what a team's experiments, runs and models stand in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceDoc {
+    /// Its name, unique among the holder's workspaces.
+    pub name: String,
+}
+
+/// [`Kind::Workspace`].
+#[derive(Debug)]
+pub struct Workspace;
+
+impl DataKind for Workspace {
+    const KIND: Kind = Kind::Workspace;
+    const PARENTS: &'static [Kind] = &[Kind::Person, Kind::Organisation];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Workspaces",
+        purpose: "to keep the experiments, runs and models of one team together",
+        legal_basis: BASIS,
+        retention: Retention::UntilErased,
+        recipients: RECIPIENTS,
+    };
+    type Doc = WorkspaceDoc;
+
+    fn example() -> WorkspaceDoc {
+        WorkspaceDoc { name: "default".into() }
+    }
+
+    fn unique_name(doc: &WorkspaceDoc) -> Option<&str> {
+        Some(&doc.name)
+    }
+
+    fn attrs(_doc: &WorkspaceDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &WorkspaceDoc, map: &mut DataMap) {
+        let WorkspaceDoc { name } = doc;
+        map.field(name, "name", FieldClass::Content, "to tell workspaces apart");
+    }
+
+    fn view(node: &Node<WorkspaceDoc>) -> View {
+        View::new(node.doc.name.clone()).fact("Since", node.created_at)
+    }
+
+    fn export(node: &Node<WorkspaceDoc>, out: &mut dyn Bundle) -> Result<()> {
+        out.json(
+            &format!("tracking/workspaces/{}.json", node.id),
+            &json!({ "id": node.id, "name": node.doc.name, "created": node.created_at.rfc3339() }),
+        )
+    }
+
+    fn erase(_node: &Node<WorkspaceDoc>, _why: Erasure) -> Fate<WorkspaceDoc> {
+        Fate::Delete
+    }
+}
+
+/// An experiment: runs that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExperimentDoc {
+    /// Its name, unique in the workspace.
+    pub name: String,
+    /// Where its artifacts were asked to go; none for the server's own storage.
+    pub artifact_location: Option<String>,
+    /// Whether it is in use.
+    pub stage: LifecycleStage,
+    /// What its users noted.
+    pub tags: BTreeMap<String, String>,
+    /// Who made it.
+    pub created_by: Option<Id>,
+}
+
+/// [`Kind::Experiment`].
+#[derive(Debug)]
+pub struct Experiment;
+
+impl DataKind for Experiment {
+    const KIND: Kind = Kind::Experiment;
+    const PARENTS: &'static [Kind] = &[Kind::Workspace];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Experiments",
+        purpose: "to keep runs that are compared together",
+        legal_basis: BASIS,
+        retention: Retention::UntilErased,
+        recipients: RECIPIENTS,
+    };
+    type Doc = ExperimentDoc;
+
+    fn example() -> ExperimentDoc {
+        ExperimentDoc {
+            name: "trees".into(),
+            artifact_location: Some("mlflow-artifacts:/".into()),
+            stage: LifecycleStage::Active,
+            tags: BTreeMap::from([("mlflow.note.content".to_owned(), "first try".to_owned())]),
+            created_by: Some(Id::NIL),
+        }
+    }
+
+    fn unique_name(doc: &ExperimentDoc) -> Option<&str> {
+        Some(&doc.name)
+    }
+
+    fn attrs(_doc: &ExperimentDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &ExperimentDoc, map: &mut DataMap) {
+        let ExperimentDoc { name, artifact_location, stage, tags, created_by } = doc;
+        map.field(name, "name", FieldClass::Content, "to tell experiments apart");
+        map.field(
+            artifact_location,
+            "artifact_location",
+            FieldClass::Personal,
+            "where its artifacts were asked to go; a path may name a person",
+        );
+        map.field(stage, "stage", FieldClass::Technical, "whether it is in use");
+        map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
+        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+    }
+
+    fn view(node: &Node<ExperimentDoc>) -> View {
+        View::new(node.doc.name.clone())
+            .fact("Made", node.created_at)
+            .fact("State", node.doc.stage.name())
+            .fact("Tags", node.doc.tags.len())
+    }
+
+    fn export(node: &Node<ExperimentDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let doc = &node.doc;
+        out.json(
+            &format!("tracking/experiments/{}.json", node.id),
+            &json!({
+                "experiment_id": node.id.to_hex(),
+                "workspace": node.parent,
+                "name": doc.name,
+                "artifact_location": doc.artifact_location,
+                "lifecycle_stage": doc.stage.name(),
+                "creation_time": node.created_at.0 / 1000,
+                "last_update_time": node.updated_at.0 / 1000,
+                "tags": doc.tags,
+            }),
+        )
+    }
+
+    fn erase(_node: &Node<ExperimentDoc>, _why: Erasure) -> Fate<ExperimentDoc> {
+        Fate::Delete
+    }
+}
+
+/// How far a run is; the names on MLflow's wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RunStatus {
+    /// At work.
+    #[default]
+    Running,
+    /// Waiting to begin.
+    Scheduled,
+    /// Ended well.
+    Finished,
+    /// Ended by an error.
+    Failed,
+    /// Ended from outside.
+    Killed,
+}
+
+impl RunStatus {
+    /// All of them.
+    pub const ALL: [RunStatus; 5] =
+        [RunStatus::Running, RunStatus::Scheduled, RunStatus::Finished, RunStatus::Failed, RunStatus::Killed];
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RunStatus::Running => "RUNNING",
+            RunStatus::Scheduled => "SCHEDULED",
+            RunStatus::Finished => "FINISHED",
+            RunStatus::Failed => "FAILED",
+            RunStatus::Killed => "KILLED",
+        }
+    }
+}
+
+/// A model that a run made, and at which step of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelOutput {
+    /// The logged model's name on the wire.
+    pub model_id: String,
+    /// The step of the run.
+    pub step: i64,
+}
+
+/// A run: one execution of a training script. Its metrics stand in tables of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDoc {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub status: RunStatus,
+    /// When its client says it began, in milliseconds since 1970.
+    pub start_time: i64,
+    /// When its client says it ended, in milliseconds since 1970.
+    pub end_time: Option<i64>,
+    /// Whether it is in use.
+    pub stage: LifecycleStage,
+    /// The login name that its client sent: a [`ClientName`](super::ClientName) of the person who sent it.
+    pub user: Option<Id>,
+    /// The login name that its client sent as the tag `mlflow.user`.
+    pub user_tag: Option<Id>,
+    /// What its client was told to note, other than the user.
+    pub tags: BTreeMap<String, String>,
+    /// What the training was set to.
+    pub params: BTreeMap<String, String>,
+    /// How many datasets it learned from.
+    pub datasets: u32,
+    /// The logged models that it read, by their names on the wire.
+    pub model_inputs: Vec<String>,
+    /// The logged models that it made.
+    pub model_outputs: Vec<ModelOutput>,
+    /// Who made it.
+    pub created_by: Option<Id>,
+}
+
+/// [`Kind::Run`].
+#[derive(Debug)]
+pub struct Run;
+
+impl DataKind for Run {
+    const KIND: Kind = Kind::Run;
+    const PARENTS: &'static [Kind] = &[Kind::Experiment];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Runs",
+        purpose: "to tell what a training did, with which settings and result",
+        legal_basis: BASIS,
+        retention: Retention::UntilErased,
+        recipients: RECIPIENTS,
+    };
+    type Doc = RunDoc;
+
+    fn example() -> RunDoc {
+        let text = |text: &str| text.to_owned();
+        RunDoc {
+            name: text("bold-crane-7"),
+            status: RunStatus::Finished,
+            start_time: 1,
+            end_time: Some(2),
+            stage: LifecycleStage::Active,
+            user: Some(Id::NIL),
+            user_tag: Some(Id::NIL),
+            tags: BTreeMap::from([(text("mlflow.source.name"), text("train.py"))]),
+            params: BTreeMap::from([(text("learning_rate"), text("0.1"))]),
+            datasets: 1,
+            model_inputs: vec![text("m-00000000000000000000000000000000")],
+            model_outputs: vec![ModelOutput {
+                model_id: text("m-00000000000000000000000000000000"),
+                step: 0,
+            }],
+            created_by: Some(Id::NIL),
+        }
+    }
+
+    fn unique_name(_doc: &RunDoc) -> Option<&str> {
+        None
+    }
+
+    fn attrs(_doc: &RunDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &RunDoc, map: &mut DataMap) {
+        let RunDoc {
+            name,
+            status,
+            start_time,
+            end_time,
+            stage,
+            user,
+            user_tag,
+            tags,
+            params,
+            datasets,
+            model_inputs,
+            model_outputs,
+            created_by,
+        } = doc;
+        map.field(name, "name", FieldClass::Content, "to tell runs apart");
+        map.field(status, "status", FieldClass::Technical, "how far it is");
+        map.field(start_time, "start_time", FieldClass::Personal, "when somebody's training began");
+        map.field(end_time, "end_time", FieldClass::Personal, "when it ended");
+        map.field(stage, "stage", FieldClass::Technical, "whether it is in use");
+        map.field(user, "user", FieldClass::Personal, "random id of the login name that its client sent");
+        map.field(
+            user_tag,
+            "user_tag",
+            FieldClass::Personal,
+            "random id of the login name that its client sent as a tag",
+        );
+        map.field(
+            tags,
+            "tags",
+            FieldClass::Personal,
+            "what its client noted: script path, commit, notes; may name a person",
+        );
+        map.field(params, "params", FieldClass::Content, "what the training was set to");
+        map.field(datasets, "datasets", FieldClass::Technical, "how many datasets it learned from");
+        map.field(model_inputs, "model_inputs", FieldClass::Technical, "random ids of models that it read");
+        map.field(model_outputs, "model_outputs", FieldClass::Technical, "random ids of models that it made");
+        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+    }
+
+    fn view(node: &Node<RunDoc>) -> View {
+        let doc = &node.doc;
+        View::new(doc.name.clone())
+            .fact("Status", doc.status.name())
+            .fact("Began", Timestamp(doc.start_time.saturating_mul(1000)))
+            .fact("State", doc.stage.name())
+            .fact("Parameters", doc.params.len())
+            .fact("Tags", doc.tags.len())
+    }
+
+    fn export(node: &Node<RunDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let doc = &node.doc;
+        let names = [doc.user, doc.user_tag].map(|name| match name {
+            Some(name) => out.title(name),
+            None => Ok(None),
+        });
+        let [user, user_tag] = names;
+        out.json(
+            &format!("tracking/runs/{}/run.json", node.id),
+            &json!({
+                "run_id": node.id.to_hex(),
+                "experiment_id": node.parent.map(|id| id.to_hex()),
+                "run_name": doc.name,
+                "user_id": user?,
+                "mlflow.user": user_tag?,
+                "status": doc.status.name(),
+                "start_time": doc.start_time,
+                "end_time": doc.end_time,
+                "lifecycle_stage": doc.stage.name(),
+                "params": doc.params,
+                "tags": doc.tags,
+                "model_inputs": doc.model_inputs,
+                "model_outputs": doc.model_outputs,
+            }),
+        )?;
+        out.metrics(&format!("tracking/runs/{}/metrics.csv", node.id), node.id)
+    }
+
+    fn erase(_node: &Node<RunDoc>, _why: Erasure) -> Fate<RunDoc> {
+        Fate::Delete
+    }
+}
+
+/// A dataset that a run learned from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetInputDoc {
+    /// Its name.
+    pub name: String,
+    /// What tells its versions apart.
+    pub digest: String,
+    /// What sort of source it has.
+    pub source_type: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Its columns.
+    pub schema: Option<String>,
+    /// Counts and statistics of it.
+    pub profile: Option<String>,
+    /// What its user noted, such as what it was used for.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// [`Kind::DatasetInput`].
+#[derive(Debug)]
+pub struct DatasetInput;
+
+impl DataKind for DatasetInput {
+    const KIND: Kind = Kind::DatasetInput;
+    const PARENTS: &'static [Kind] = &[Kind::Run];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Datasets of runs",
+        purpose: "to tell what a training learned from",
+        legal_basis: BASIS,
+        retention: Retention::UntilErased,
+        recipients: RECIPIENTS,
+    };
+    type Doc = DatasetInputDoc;
+
+    fn example() -> DatasetInputDoc {
+        DatasetInputDoc {
+            name: "trees".into(),
+            digest: "8c1f".into(),
+            source_type: "local".into(),
+            source: "{\"uri\": \"trees.csv\"}".into(),
+            schema: Some("{}".into()),
+            profile: Some("{}".into()),
+            tags: BTreeMap::from([("mlflow.data.context".to_owned(), "training".to_owned())]),
+        }
+    }
+
+    fn unique_name(_doc: &DatasetInputDoc) -> Option<&str> {
+        None
+    }
+
+    fn attrs(_doc: &DatasetInputDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &DatasetInputDoc, map: &mut DataMap) {
+        let DatasetInputDoc { name, digest, source_type, source, schema, profile, tags } = doc;
+        map.field(name, "name", FieldClass::Content, "to tell datasets apart");
+        map.field(digest, "digest", FieldClass::Content, "to tell versions of it apart");
+        map.field(source_type, "source_type", FieldClass::Technical, "what sort of source it has");
+        map.field(
+            source,
+            "source",
+            FieldClass::Personal,
+            "where it comes from; a path or query may name a person",
+        );
+        map.field(schema, "schema", FieldClass::Content, "its columns");
+        map.field(profile, "profile", FieldClass::Content, "counts and statistics of it");
+        map.field(tags, "tags", FieldClass::Personal, "what its user noted; may name a person");
+    }
+
+    fn view(node: &Node<DatasetInputDoc>) -> View {
+        View::new(node.doc.name.clone())
+            .fact("Digest", &node.doc.digest)
+            .fact("Source", &node.doc.source_type)
+            .fact("Logged", node.created_at)
+    }
+
+    fn export(node: &Node<DatasetInputDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let run = node.parent.unwrap_or(Id::NIL);
+        out.json(&format!("tracking/runs/{run}/datasets/{}.json", node.id), &serde_json::to_value(&node.doc)?)
+    }
+
+    fn erase(_node: &Node<DatasetInputDoc>, _why: Erasure) -> Fate<DatasetInputDoc> {
+        Fate::Delete
+    }
+}
+
+/// A file that a run, or the maker of a logged model, stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactDoc {
+    /// Its path below the run or model, with `/` between its parts.
+    pub path: String,
+    /// Its bytes.
+    pub content: BlobRef,
+    /// Who stored it.
+    pub created_by: Option<Id>,
+}
+
+/// [`Kind::Artifact`].
+#[derive(Debug)]
+pub struct Artifact;
+
+impl DataKind for Artifact {
+    const KIND: Kind = Kind::Artifact;
+    const PARENTS: &'static [Kind] = &[Kind::Run, Kind::LoggedModel];
+    const ABOUT: About = About {
+        service: SERVICE,
+        title: "Artifacts",
+        purpose: "to keep what trainings made: models, pictures, reports",
+        legal_basis: BASIS,
+        retention: Retention::UntilErased,
+        recipients: RECIPIENTS,
+    };
+    type Doc = ArtifactDoc;
+
+    fn example() -> ArtifactDoc {
+        ArtifactDoc {
+            path: "model/MLmodel".into(),
+            content: BlobRef {
+                id: Id::NIL,
+                key: crate::crypto::SecretKey::from_bytes([0; 32]),
+                size: 1,
+                media_type: "application/octet-stream".into(),
+            },
+            created_by: Some(Id::NIL),
+        }
+    }
+
+    fn unique_name(doc: &ArtifactDoc) -> Option<&str> {
+        Some(&doc.path)
+    }
+
+    fn attrs(_doc: &ArtifactDoc, _out: &mut Attrs) {}
+
+    fn classify(doc: &ArtifactDoc, map: &mut DataMap) {
+        let ArtifactDoc { path, content, created_by } = doc;
+        map.field(path, "path", FieldClass::Personal, "to find it again; may name a person");
+        map.field(content, "content", FieldClass::Content, "its bytes; may hold anything about anybody");
+        map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who stored it");
+    }
+
+    fn view(node: &Node<ArtifactDoc>) -> View {
+        View::new(node.doc.path.clone()).fact("Bytes", node.doc.content.size).fact("Stored", node.created_at)
+    }
+
+    fn export(node: &Node<ArtifactDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let owner = node.parent.unwrap_or(Id::NIL);
+        out.blob(&format!("tracking/artifacts/{owner}/{}.bin", node.id), &node.doc.content)?;
+        out.row(
+            "tracking/artifacts.csv",
+            &["file", "run_or_model", "path", "bytes", "stored"],
+            &[
+                format!("tracking/artifacts/{owner}/{}.bin", node.id),
+                owner.to_string(),
+                node.doc.path.clone(),
+                node.doc.content.size.to_string(),
+                node.created_at.rfc3339(),
+            ],
+        )
+    }
+
+    fn erase(_node: &Node<ArtifactDoc>, _why: Erasure) -> Fate<ArtifactDoc> {
+        Fate::Delete
+    }
+}

@@ -1,0 +1,281 @@
+//! Answers in MLflow's shapes: fields that were never set and empty lists are left out.
+
+use habeas_core::kinds::{
+    ClientName, DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus,
+    ModelVersionDoc, RegisteredModelDoc, RunDoc,
+};
+use habeas_core::metric::MetricPoint;
+use habeas_core::{Id, Node, Result, Timestamp};
+use habeas_store::{LatestMetric, Page, Tx};
+use serde_json::{Map, Value, json};
+
+use super::workspace::experiment_name;
+
+/// The tag under which clients send the login name.
+pub(super) const USER_TAG: &str = "mlflow.user";
+
+/// An object without its empty fields.
+pub(super) fn compact(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| match value {
+                    Value::Null => false,
+                    Value::Array(values) => !values.is_empty(),
+                    _ => true,
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// Tags or parameters as a list of key and value.
+pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Value> {
+    pairs.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+}
+
+/// A time in milliseconds since 1970.
+pub(super) const fn milliseconds(time: Timestamp) -> i64 {
+    time.0.div_euclid(1_000)
+}
+
+/// A number, or the word for what JSON has no number for.
+pub(super) fn number(value: f64) -> Value {
+    if value.is_nan() {
+        json!("NaN")
+    } else if value.is_infinite() {
+        json!(if value > 0.0 { "Infinity" } else { "-Infinity" })
+    } else {
+        json!(value)
+    }
+}
+
+/// A point of a metric.
+pub(super) fn metric(name: &str, point: &MetricPoint) -> Value {
+    json!({ "key": name, "value": number(point.value), "timestamp": point.time, "step": point.step })
+}
+
+pub(super) fn experiment(workspace: Id, node: &Node<ExperimentDoc>) -> Value {
+    let id = experiment_name(workspace, node.id);
+    compact(json!({
+        "experiment_id": id,
+        "name": node.doc.name,
+        "artifact_location": artifact_location(&id, &node.doc),
+        "lifecycle_stage": node.doc.stage.name(),
+        "creation_time": milliseconds(node.created_at),
+        "last_update_time": milliseconds(node.updated_at),
+        "tags": pairs(&node.doc.tags),
+    }))
+}
+
+fn artifact_location(id: &str, doc: &ExperimentDoc) -> String {
+    doc.artifact_location.clone().unwrap_or_else(|| format!("mlflow-artifacts:/{id}"))
+}
+
+/// Where the artifacts of a run or model of this experiment are.
+pub(super) fn artifact_uri(workspace: Id, experiment: &Node<ExperimentDoc>, below: &str) -> String {
+    let id = experiment_name(workspace, experiment.id);
+    format!("{}/{below}/artifacts", artifact_location(&id, &experiment.doc).trim_end_matches('/'))
+}
+
+/// What of a run stands outside its document.
+#[derive(Debug, Default)]
+pub(super) struct RunParts {
+    pub(super) user: Option<String>,
+    pub(super) user_tag: Option<String>,
+    pub(super) metrics: Vec<LatestMetric>,
+    pub(super) datasets: Vec<Node<DatasetInputDoc>>,
+}
+
+impl RunParts {
+    pub(super) fn of(tx: &mut Tx<'_>, run: &Node<RunDoc>) -> Result<RunParts> {
+        Ok(RunParts {
+            user: client_name(tx, run.doc.user)?,
+            user_tag: client_name(tx, run.doc.user_tag)?,
+            metrics: tx.latest_metrics(run.id)?,
+            datasets: if run.doc.datasets > 0 {
+                tx.children::<DatasetInput>(run.id, Page::ALL)?
+            } else {
+                Vec::new()
+            },
+        })
+    }
+}
+
+/// A login name that was sent, unless it was erased with the person who sent it.
+pub(super) fn client_name(tx: &mut Tx<'_>, id: Option<Id>) -> Result<Option<String>> {
+    match id {
+        None => Ok(None),
+        Some(id) => Ok(tx.get::<ClientName>(id)?.map(|node| node.doc.name)),
+    }
+}
+
+pub(super) fn run_info(
+    workspace: Id,
+    experiment: &Node<ExperimentDoc>,
+    run: &Node<RunDoc>,
+    user: Option<&str>,
+) -> Value {
+    let id = run.id.to_hex();
+    compact(json!({
+        "run_id": id,
+        // The name before 1.0, which older clients read.
+        "run_uuid": id,
+        "run_name": run.doc.name,
+        "experiment_id": experiment_name(workspace, experiment.id),
+        "user_id": user.unwrap_or_default(),
+        "status": run.doc.status.name(),
+        "start_time": run.doc.start_time,
+        "end_time": run.doc.end_time,
+        "artifact_uri": artifact_uri(workspace, experiment, &id),
+        "lifecycle_stage": run.doc.stage.name(),
+    }))
+}
+
+pub(super) fn run(
+    workspace: Id,
+    experiment: &Node<ExperimentDoc>,
+    node: &Node<RunDoc>,
+    parts: &RunParts,
+) -> Value {
+    let mut tags = pairs(&node.doc.tags);
+    if let Some(user) = &parts.user_tag {
+        tags.push(json!({ "key": USER_TAG, "value": user }));
+    }
+    let metrics: Vec<Value> =
+        parts.metrics.iter().map(|latest| metric(&latest.name, &latest.point)).collect();
+    let data = compact(json!({ "metrics": metrics, "params": pairs(&node.doc.params), "tags": tags }));
+    let inputs = compact(json!({
+        "dataset_inputs": parts.datasets.iter().map(dataset_input).collect::<Vec<_>>(),
+        "model_inputs": node.doc.model_inputs.iter().map(|id| json!({ "model_id": id })).collect::<Vec<_>>(),
+    }));
+    let outputs = compact(json!({
+        "model_outputs": node
+            .doc
+            .model_outputs
+            .iter()
+            .map(|output| json!({ "model_id": output.model_id, "step": output.step }))
+            .collect::<Vec<_>>(),
+    }));
+    json!({
+        "info": run_info(workspace, experiment, node, parts.user.as_deref()),
+        "data": data,
+        "inputs": inputs,
+        "outputs": outputs,
+    })
+}
+
+fn dataset_input(node: &Node<DatasetInputDoc>) -> Value {
+    let doc = &node.doc;
+    compact(json!({
+        "tags": pairs(&doc.tags),
+        "dataset": compact(json!({
+            "name": doc.name,
+            "digest": doc.digest,
+            "source_type": doc.source_type,
+            "source": doc.source,
+            "schema": doc.schema,
+            "profile": doc.profile,
+        })),
+    }))
+}
+
+/// How a logged model is called on the wire.
+pub(super) fn model_name(id: Id) -> String {
+    format!("m-{}", id.to_hex())
+}
+
+pub(super) fn logged_model(
+    workspace: Id,
+    experiment: &Node<ExperimentDoc>,
+    node: &Node<LoggedModelDoc>,
+    metrics: &[LatestMetric],
+) -> Value {
+    let doc = &node.doc;
+    let status = match doc.status {
+        LoggedModelStatus::Pending => "LOGGED_MODEL_PENDING",
+        LoggedModelStatus::Ready => "LOGGED_MODEL_READY",
+        LoggedModelStatus::UploadFailed => "LOGGED_MODEL_UPLOAD_FAILED",
+    };
+    let id = model_name(node.id);
+    let metrics: Vec<Value> = metrics
+        .iter()
+        .map(|latest| {
+            let mut value = metric(&latest.name, &latest.point);
+            value["run_id"] = json!(doc.source_run);
+            value["model_id"] = json!(id);
+            value
+        })
+        .collect();
+    json!({
+        "info": compact(json!({
+            "model_id": id,
+            "experiment_id": experiment_name(workspace, experiment.id),
+            "name": doc.name,
+            "creation_timestamp_ms": milliseconds(node.created_at),
+            "last_updated_timestamp_ms": milliseconds(node.updated_at),
+            "artifact_uri": artifact_uri(workspace, experiment, &format!("models/{id}")),
+            "status": status,
+            "model_type": doc.model_type,
+            "source_run_id": doc.source_run,
+            "tags": pairs(&doc.tags),
+        })),
+        "data": compact(json!({ "params": pairs(&doc.params), "metrics": metrics })),
+    })
+}
+
+pub(super) fn model_version(model: &Node<RegisteredModelDoc>, node: &Node<ModelVersionDoc>) -> Value {
+    let doc = &node.doc;
+    let aliases: Vec<&String> = model
+        .doc
+        .aliases
+        .iter()
+        .filter(|(_, version)| **version == doc.number)
+        .map(|(alias, _)| alias)
+        .collect();
+    compact(json!({
+        "name": model.doc.name,
+        // A number, as text.
+        "version": doc.name,
+        "creation_timestamp": milliseconds(node.created_at),
+        "last_updated_timestamp": milliseconds(node.updated_at),
+        "current_stage": doc.stage.name(),
+        "description": doc.description.as_deref().unwrap_or_default(),
+        "source": doc.source,
+        "run_id": doc.run.as_deref().unwrap_or_default(),
+        "run_link": doc.run_link,
+        "model_id": doc.model_id,
+        "status": "READY",
+        "tags": pairs(&doc.tags),
+        "aliases": aliases,
+    }))
+}
+
+pub(super) fn registered_model(node: &Node<RegisteredModelDoc>, latest: &[Node<ModelVersionDoc>]) -> Value {
+    let doc = &node.doc;
+    compact(json!({
+        "name": doc.name,
+        "creation_timestamp": milliseconds(node.created_at),
+        "last_updated_timestamp": milliseconds(node.updated_at),
+        "description": doc.description.as_deref().unwrap_or_default(),
+        "latest_versions": latest.iter().map(|version| model_version(node, version)).collect::<Vec<_>>(),
+        "tags": pairs(&doc.tags),
+        "aliases": doc
+            .aliases
+            .iter()
+            .map(|(alias, version)| json!({ "alias": alias, "version": version.to_string() }))
+            .collect::<Vec<_>>(),
+    }))
+}
+
+/// A list with the token of its next page.
+pub(super) fn page(name: &str, values: Vec<Value>, next: Option<String>) -> Value {
+    let mut fields = Map::new();
+    fields.insert(name.to_owned(), Value::Array(values));
+    if let Some(next) = next {
+        fields.insert("next_page_token".to_owned(), json!(next));
+    }
+    compact(Value::Object(fields))
+}

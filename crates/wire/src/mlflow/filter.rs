@@ -1,0 +1,502 @@
+//! MLflow's filters and orders (`mlflow/utils/search_utils.py`):
+//!
+//! ```text
+//! filter     = comparison *( "AND" comparison )
+//! comparison = identifier ( operator value | [ "NOT" ] "IN" "(" text *( "," text ) ")" | "IS" [ "NOT" ] "NULL" )
+//! identifier = [ entity "." ] key
+//! operator   = "=" | "!=" | ">" | ">=" | "<" | "<=" | "LIKE" | "ILIKE"
+//! value      = "'" text "'" | number
+//! order      = identifier [ "ASC" | "DESC" ]
+//! ```
+//!
+//! Words are matched in any case. A key may stand in double quotes or backticks. There is no OR.
+
+use std::cmp::Ordering;
+
+use habeas_core::{Error, Result};
+use winnow::ascii::{Caseless, float, multispace0, multispace1};
+use winnow::combinator::{alt, delimited, eof, not, opt, peek, preceded, repeat, separated, terminated};
+use winnow::prelude::*;
+use winnow::token::{none_of, one_of, take_while};
+
+use super::workspace::shortened;
+
+/// The longest filter, in bytes.
+const LENGTH: usize = 16_384;
+
+/// What a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entity {
+    /// The newest value of a metric.
+    Metric,
+    /// A parameter.
+    Param,
+    /// A tag.
+    Tag,
+    /// The thing itself.
+    Attribute,
+    /// A dataset that a run learned from.
+    Dataset,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) entity: Entity,
+    /// The canonical name of an attribute, the name as written of anything else.
+    pub(super) name: String,
+}
+
+/// How it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    Like,
+    LikeInAnyCase,
+    In,
+    NotIn,
+    IsNull,
+    IsNotNull,
+}
+
+/// What it is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Operand {
+    Number(f64),
+    Text(String),
+    List(Vec<String>),
+    Nothing,
+}
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Comparison {
+    pub(super) key: Key,
+    pub(super) operator: Operator,
+    pub(super) operand: Operand,
+}
+
+/// What of one sort of thing can be searched and sorted by.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// Attributes that are numbers.
+    pub(super) numbers: &'static [&'static str],
+    /// Attributes that are texts.
+    pub(super) texts: &'static [&'static str],
+    /// Text attributes that are compared with lists.
+    pub(super) lists: &'static [&'static str],
+    /// Other names of attributes.
+    pub(super) aliases: &'static [(&'static str, &'static str)],
+    /// Entities other than attributes.
+    pub(super) entities: &'static [Entity],
+    /// The order of what is equal in the order asked for: attribute, and whether the greatest comes first.
+    pub(super) order: &'static [(&'static str, bool)],
+}
+
+/// A value of a thing.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fact {
+    Number(f64),
+    Text(String),
+}
+
+impl Fact {
+    /// A whole number, such as a time in milliseconds: exact up to 2^53.
+    #[expect(clippy::cast_precision_loss, reason = "times in milliseconds are exact for 285,000 years")]
+    pub(super) fn integer(number: i64) -> Fact {
+        Fact::Number(number as f64)
+    }
+}
+
+impl Schema {
+    /// Reads a filter: every comparison has to hold.
+    pub(super) fn filter(&self, text: &str) -> Result<Vec<Comparison>> {
+        if text.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        if text.len() > LENGTH {
+            return Err(Error::invalid(format!("the filter is longer than {LENGTH} bytes")));
+        }
+        let mut rest = text;
+        let raw = filter.parse_next(&mut rest).map_err(|_| invalid_clause(rest))?;
+        if !rest.trim().is_empty() {
+            return Err(invalid_clause(rest));
+        }
+        raw.into_iter().map(|comparison| self.checked(comparison)).collect()
+    }
+
+    /// Reads one entry of `order_by`: the key, and whether the greatest comes first.
+    pub(super) fn order_by(&self, text: &str) -> Result<(Key, bool)> {
+        let invalid = || {
+            Error::invalid(format!("Invalid order_by clause '{}'", shortened(text)))
+                .hint("write it like `metrics.accuracy DESC`")
+        };
+        let mut input = text.trim();
+        let written = identifier.parse_next(&mut input).map_err(|_| invalid())?;
+        let direction = input.trim();
+        let descending = if direction.is_empty() || direction.eq_ignore_ascii_case("asc") {
+            false
+        } else if direction.eq_ignore_ascii_case("desc") {
+            true
+        } else {
+            return Err(invalid());
+        };
+        Ok((self.key(written)?, descending))
+    }
+
+    fn key(&self, (entity, name): (Option<String>, String)) -> Result<Key> {
+        let entity = match entity.as_deref().map(str::to_lowercase).as_deref() {
+            None | Some("attribute" | "attributes" | "attr" | "run") => Entity::Attribute,
+            Some("metric" | "metrics") => Entity::Metric,
+            Some("param" | "params" | "parameter" | "parameters") => Entity::Param,
+            Some("tag" | "tags") => Entity::Tag,
+            Some("dataset" | "datasets") => Entity::Dataset,
+            Some(other) => {
+                return Err(Error::invalid(format!("Invalid entity type '{}'", shortened(other)))
+                    .hint("Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"));
+            }
+        };
+        if entity == Entity::Attribute {
+            return self.attribute(&name).map(|name| Key { entity, name: name.to_owned() });
+        }
+        if !self.entities.contains(&entity) {
+            return Err(Error::invalid(format!("'{}' cannot be searched by here", shortened(&name))));
+        }
+        if entity == Entity::Dataset && !["name", "digest", "context"].contains(&name.as_str()) {
+            return Err(Error::invalid(format!(
+                "Invalid dataset key '{}' specified. Valid keys are '{{'name', 'digest', 'context'}}'",
+                shortened(&name)
+            )));
+        }
+        Ok(Key { entity, name })
+    }
+
+    fn attribute(&self, name: &str) -> Result<&'static str> {
+        let canonical =
+            self.aliases.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, canonical)| canonical);
+        self.numbers.iter().chain(self.texts).copied().find(|known| *known == canonical).ok_or_else(|| {
+            let mut known: Vec<&str> = self.numbers.iter().chain(self.texts).copied().collect();
+            known.sort_unstable();
+            Error::invalid(format!(
+                "Invalid attribute key '{}' specified. Valid keys are '{{'{}'}}'",
+                shortened(name),
+                known.join("', '")
+            ))
+        })
+    }
+
+    fn checked(&self, raw: Raw) -> Result<Comparison> {
+        let Raw { identifier, operator, operand } = raw;
+        let key = self.key(identifier)?;
+        let name = shortened(&key.name);
+        let numeric = key.entity == Entity::Metric
+            || (key.entity == Entity::Attribute && self.numbers.contains(&key.name.as_str()));
+        let what = match key.entity {
+            Entity::Metric => "metric".to_owned(),
+            Entity::Param => "param".to_owned(),
+            Entity::Tag => "tag".to_owned(),
+            Entity::Dataset => "dataset".to_owned(),
+            Entity::Attribute if numeric => format!("numeric attribute: {name}"),
+            Entity::Attribute => format!("attribute: {name}"),
+        };
+        let unsupported = || {
+            Err(Error::invalid(format!("Invalid comparator for {what}: it cannot be compared in this way"))
+                .hint("numbers take = != > >= < <=, texts take = != LIKE ILIKE"))
+        };
+        let ordering = matches!(
+            operator,
+            Operator::Greater | Operator::GreaterOrEqual | Operator::Less | Operator::LessOrEqual
+        );
+        match (&operand, operator) {
+            (Operand::Number(_), _) if numeric => {}
+            (_, Operator::IsNull | Operator::IsNotNull)
+                if matches!(key.entity, Entity::Param | Entity::Tag) => {}
+            (Operand::Text(text), _) if numeric => {
+                return Err(Error::invalid(format!(
+                    "Expected numeric value type for {what}. Found '{}'",
+                    shortened(text)
+                )));
+            }
+            (Operand::Text(_), _) if !ordering => {}
+            (Operand::List(_), _) if key.entity == Entity::Dataset => {}
+            (Operand::List(_), _)
+                if key.entity == Entity::Attribute && self.lists.contains(&key.name.as_str()) => {}
+            (Operand::List(_), _) => {
+                return Err(Error::invalid(format!(
+                    "Only ['{}'] attributes support comparison with a list of quoted string values.",
+                    self.lists.join("', '")
+                )));
+            }
+            (Operand::Number(number), _) => {
+                return Err(Error::invalid(format!(
+                    "Expected a quoted string value for {what} (e.g. 'my-value'). Got value {number}"
+                )));
+            }
+            _ => return unsupported(),
+        }
+        Ok(Comparison { key, operator, operand })
+    }
+}
+
+impl Comparison {
+    /// Whether it holds for a thing that has these values under the key.
+    pub(super) fn holds(&self, facts: &[Fact]) -> bool {
+        match self.operator {
+            Operator::IsNull => facts.is_empty(),
+            Operator::IsNotNull => !facts.is_empty(),
+            _ => facts.iter().any(|fact| self.holds_for(fact)),
+        }
+    }
+
+    fn holds_for(&self, fact: &Fact) -> bool {
+        match (fact, &self.operand) {
+            (Fact::Number(fact), Operand::Number(wanted)) => match self.operator {
+                Operator::Equal => fact.partial_cmp(wanted) == Some(Ordering::Equal),
+                Operator::NotEqual => fact.partial_cmp(wanted) != Some(Ordering::Equal),
+                Operator::Greater => fact > wanted,
+                Operator::GreaterOrEqual => fact >= wanted,
+                Operator::Less => fact < wanted,
+                Operator::LessOrEqual => fact <= wanted,
+                _ => false,
+            },
+            (Fact::Text(fact), Operand::Text(wanted)) => match self.operator {
+                Operator::Equal => fact == wanted,
+                Operator::NotEqual => fact != wanted,
+                Operator::Like => like(wanted, fact),
+                Operator::LikeInAnyCase => like(&wanted.to_lowercase(), &fact.to_lowercase()),
+                _ => false,
+            },
+            (Fact::Text(fact), Operand::List(wanted)) => match self.operator {
+                Operator::In => wanted.contains(fact),
+                Operator::NotIn => !wanted.contains(fact),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// SQL's LIKE: `%` stands for any run of characters, `_` for one.
+fn like(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut read) = (0, 0);
+    // Where the last `%` was, and how much of the text it has taken.
+    let mut any = None;
+    while read < text.len() {
+        match pattern.get(at) {
+            Some('%') => {
+                any = Some((at, read));
+                at += 1;
+            }
+            Some('_') => (at, read) = (at + 1, read + 1),
+            Some(character) if *character == text[read] => (at, read) = (at + 1, read + 1),
+            _ => match any {
+                Some((percent, taken)) => {
+                    any = Some((percent, taken + 1));
+                    (at, read) = (percent + 1, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|character| *character == '%')
+}
+
+/// A comparison as it was written.
+struct Raw {
+    identifier: (Option<String>, String),
+    operator: Operator,
+    operand: Operand,
+}
+
+fn invalid_clause(rest: &str) -> Error {
+    let word = rest.split_whitespace().next().unwrap_or_default();
+    Error::invalid(format!("Invalid clause(s) in filter string: '{}'", shortened(word))).hint(
+        "a filter is comparisons joined by AND, such as metrics.accuracy > 0.9 and params.model = 'tree'",
+    )
+}
+
+fn filter(input: &mut &str) -> ModalResult<Vec<Raw>> {
+    delimited(
+        multispace0,
+        separated(1.., comparison, delimited(multispace1, Caseless("and"), multispace1)),
+        multispace0,
+    )
+    .parse_next(input)
+}
+
+fn word<'a>(
+    text: &'static str,
+) -> impl Parser<&'a str, (), winnow::error::ErrMode<winnow::error::ContextError>> {
+    (Caseless(text), peek(alt((eof.void(), not(one_of(is_plain)).void())))).void()
+}
+
+fn comparison(input: &mut &str) -> ModalResult<Raw> {
+    let identifier = identifier.parse_next(input)?;
+    multispace0.parse_next(input)?;
+    let (operator, operand) = alt((
+        (word("is"), multispace1, word("not"), multispace1, word("null"))
+            .value((Operator::IsNotNull, Operand::Nothing)),
+        (word("is"), multispace1, word("null")).value((Operator::IsNull, Operand::Nothing)),
+        preceded((word("not"), multispace1, word("in"), multispace0), list)
+            .map(|list| (Operator::NotIn, Operand::List(list))),
+        preceded((word("in"), multispace0), list).map(|list| (Operator::In, Operand::List(list))),
+        (operator, preceded(multispace0, operand)),
+    ))
+    .parse_next(input)?;
+    Ok(Raw { identifier, operator, operand })
+}
+
+fn operator(input: &mut &str) -> ModalResult<Operator> {
+    alt((
+        "!=".value(Operator::NotEqual),
+        ">=".value(Operator::GreaterOrEqual),
+        "<=".value(Operator::LessOrEqual),
+        "=".value(Operator::Equal),
+        ">".value(Operator::Greater),
+        "<".value(Operator::Less),
+        word("like").value(Operator::Like),
+        word("ilike").value(Operator::LikeInAnyCase),
+    ))
+    .parse_next(input)
+}
+
+fn operand(input: &mut &str) -> ModalResult<Operand> {
+    alt((
+        text.map(Operand::Text),
+        terminated(float, peek(alt((eof.void(), one_of([' ', '\t', '\n', '\r', ')']).void()))))
+            .map(Operand::Number),
+    ))
+    .parse_next(input)
+}
+
+/// A text in single quotes; a quote in it is written twice.
+fn text(input: &mut &str) -> ModalResult<String> {
+    let character = alt(("''".value('\''), none_of('\'')));
+    delimited('\'', repeat(0.., character).fold(String::new, pushed), '\'').parse_next(input)
+}
+
+fn pushed(mut text: String, character: char) -> String {
+    text.push(character);
+    text
+}
+
+fn list(input: &mut &str) -> ModalResult<Vec<String>> {
+    let entry = delimited(multispace0, text, multispace0);
+    delimited('(', terminated(separated(1.., entry, ','), opt(',')), (multispace0, ')')).parse_next(input)
+}
+
+fn is_plain(character: char) -> bool {
+    !character.is_whitespace() && !"=!<>'\"`(),".contains(character)
+}
+
+fn quoted(input: &mut &str) -> ModalResult<String> {
+    alt((
+        delimited('"', repeat(1.., none_of('"')).fold(String::new, pushed), '"'),
+        delimited('`', repeat(1.., none_of('`')).fold(String::new, pushed), '`'),
+    ))
+    .parse_next(input)
+}
+
+/// An entity, if one is written, and a key.
+fn identifier(input: &mut &str) -> ModalResult<(Option<String>, String)> {
+    let plain = take_while(1.., is_plain);
+    let entity = terminated(take_while(1.., |character| is_plain(character) && character != '.'), '.');
+    alt((
+        (entity, alt((quoted, plain.map(str::to_owned))))
+            .map(|(entity, key): (&str, String)| (Some(entity.to_owned()), key)),
+        alt((quoted, take_while(1.., is_plain).map(str::to_owned))).map(|key| (None, key)),
+    ))
+    .parse_next(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::search::RUNS;
+    use super::*;
+
+    fn read(text: &str) -> Vec<Comparison> {
+        RUNS.filter(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn filters_that_scripts_write() {
+        let found = read("metrics.acc > 0.9 and params.lr = '0.1' AND tags.\"mlflow.user\" LIKE 'a%'");
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].key, Key { entity: Entity::Metric, name: "acc".into() });
+        assert_eq!(found[0].operand, Operand::Number(0.9));
+        assert_eq!(found[2].key.name, "mlflow.user");
+        assert_eq!(
+            read("attributes.run_id IN ('a', 'b')")[0].operand,
+            Operand::List(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(read("status != 'FAILED'")[0].key.entity, Entity::Attribute);
+        assert_eq!(read("metrics.`val loss`<=1e-3")[0].key.name, "val loss");
+        assert_eq!(read("tags.a IS NOT NULL")[0].operator, Operator::IsNotNull);
+        assert_eq!(read("tags.a is null")[0].operator, Operator::IsNull);
+        assert_eq!(read("run_name ilike '%it''s%'")[0].operand, Operand::Text("%it's%".into()));
+        assert_eq!(read("attributes.`Run Name` = 'x'")[0].key.name, "run_name");
+        assert!(read("  ").is_empty());
+    }
+
+    #[test]
+    fn refusals_in_upstreams_words() {
+        let said = |text: &str| RUNS.filter(text).unwrap_err().what;
+        insta::assert_snapshot!(said("metrics.a > 1 or metrics.b > 1"), @"Invalid clause(s) in filter string: 'or'");
+        insta::assert_snapshot!(said("metrics.a > 'x'"), @"Expected numeric value type for metric. Found 'x'");
+        insta::assert_snapshot!(said("status in ('a')"), @"Only ['run_id'] attributes support comparison with a list of quoted string values.");
+        insta::assert_snapshot!(said("foo = 'x'"), @"Invalid attribute key 'foo' specified. Valid keys are '{'artifact_uri', 'created', 'end_time', 'run_id', 'run_name', 'start_time', 'status', 'user_id'}'");
+        insta::assert_snapshot!(said("params.a > 'x'"), @"Invalid comparator for param: it cannot be compared in this way");
+        insta::assert_snapshot!(said("params.a = 1"), @"Expected a quoted string value for param (e.g. 'my-value'). Got value 1");
+    }
+
+    #[test]
+    fn orders() {
+        let order = |text: &str| RUNS.order_by(text).unwrap();
+        assert_eq!(order("metrics.acc DESC"), (Key { entity: Entity::Metric, name: "acc".into() }, true));
+        assert_eq!(
+            order("start_time"),
+            (Key { entity: Entity::Attribute, name: "start_time".into() }, false)
+        );
+        assert_eq!(order("params.`a b` asc").0.name, "a b");
+        assert!(RUNS.order_by("metrics.acc downwards").is_err());
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, holds) in [
+            ("%", "", true),
+            ("a%", "abc", true),
+            ("%c", "abc", true),
+            ("a_c", "abc", true),
+            ("a_c", "ac", false),
+            ("%b%b%", "abab", true),
+            ("%b%b%", "ab", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(like(pattern, text), holds, "{pattern} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_filter_panics(text in "\\PC{0,60}") {
+            let _ = RUNS.filter(&text);
+            let _ = RUNS.order_by(&text);
+        }
+
+        #[test]
+        fn a_pattern_of_its_own_text_matches(text in "[a-z]{0,12}") {
+            prop_assert!(like(&text, &text));
+            let all = format!("%{text}%");
+            prop_assert!(like(&all, &text));
+        }
+    }
+}

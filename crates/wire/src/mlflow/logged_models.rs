@@ -1,0 +1,263 @@
+//! Logged models: what a script made, before anybody registered it.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use habeas_access::{Actor, Permission, authorise};
+use habeas_core::kinds::{
+    Experiment, ExperimentDoc, LifecycleStage, LoggedModel, LoggedModelDoc, LoggedModelStatus,
+};
+use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult};
+use habeas_store::{LatestMetric, New, Page, Tx};
+use serde_json::{Value, json};
+
+use super::answers;
+use super::arguments::{Arguments, Fields, wrong_type};
+use super::call::Call;
+use super::errors::Result;
+use super::filter::{Entity, Fact, Key};
+use super::search::{LOGGED_MODELS, Listing};
+use super::validation::{self, PARAM_VALUE, TAG_VALUE};
+use super::workspace::{find_experiment, parse, require_active_experiment, shortened};
+
+/// The most models one search answers, and how many without being told.
+const MOST: u32 = 50_000;
+const USUAL: u32 = 50;
+
+/// The model and its experiment, if the actor may do this with it.
+pub(super) fn find(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    text: &str,
+    permission: Permission,
+) -> CoreResult<(Node<LoggedModelDoc>, Node<ExperimentDoc>)> {
+    let not_found = || Error::not_found(format!("Logged model with ID '{}' not found.", shortened(text)));
+    let id = text.strip_prefix("m-").and_then(parse).ok_or_else(not_found)?;
+    let node = tx.get::<LoggedModel>(id)?.ok_or_else(not_found)?;
+    let experiment = tx.get::<Experiment>(node.parent.unwrap_or(Id::NIL))?.ok_or_else(not_found)?;
+    if experiment.parent != Some(workspace) || node.doc.stage == LifecycleStage::Deleted {
+        return Err(not_found());
+    }
+    authorise(tx, actor, id, permission)?;
+    Ok((node, experiment))
+}
+
+fn pairs(objects: &[Fields<'_>], most: usize) -> CoreResult<Vec<(String, String)>> {
+    objects
+        .iter()
+        .map(|fields| {
+            let key = validation::key("key", fields.required("key")?)?;
+            Ok((key.to_owned(), validation::cut(fields.text("value")?.unwrap_or_default(), most)))
+        })
+        .collect()
+}
+
+/// `createLoggedModel`.
+pub(super) async fn create(call: Call) -> Result<Json<Value>> {
+    let arguments = &call.arguments;
+    let experiment = arguments.required("experiment_id")?.to_owned();
+    let name = match arguments.text("name")?.filter(|name| !name.is_empty()) {
+        Some(name) => validation::model_name(name)?.to_owned(),
+        None => format!("model-{}", hex::encode(call.app.store().ambient().bytes::<4>())),
+    };
+    let optional = |name: &str| -> CoreResult<Option<String>> {
+        Ok(arguments.text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
+    };
+    let doc = LoggedModelDoc {
+        name,
+        model_type: optional("model_type")?,
+        source_run: optional("source_run_id")?,
+        status: LoggedModelStatus::Pending,
+        stage: LifecycleStage::Active,
+        tags: pairs(&arguments.objects("tags")?, TAG_VALUE)?.into_iter().collect(),
+        params: pairs(&arguments.objects("params")?, PARAM_VALUE)?.into_iter().collect(),
+        created_by: Some(call.person),
+    };
+    let (actor, workspace) = (call.actor, call.workspace);
+    let id = call.app.store().ambient().new_id();
+    let answer = call
+        .app
+        .store()
+        .write(move |tx| {
+            let experiment_node = find_experiment(tx, &actor, workspace, &experiment, Permission::Write)?;
+            require_active_experiment(&experiment, &experiment_node)?;
+            let node = tx.create::<LoggedModel>(New::under(experiment_node.id, id, doc.clone()))?;
+            Ok(answers::logged_model(workspace, &experiment_node, &node, &[]))
+        })
+        .await?;
+    Ok(Json(json!({ "model": answer })))
+}
+
+/// `getLoggedModel`.
+pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+    let text = call.arguments.required("model_id")?.to_owned();
+    let (actor, workspace) = (call.actor, call.workspace);
+    let answer = call
+        .app
+        .store()
+        .read(move |tx| {
+            let (node, experiment) = find(tx, &actor, workspace, &text, Permission::Read)?;
+            let metrics = tx.latest_metrics(node.id)?;
+            Ok(answers::logged_model(workspace, &experiment, &node, &metrics))
+        })
+        .await?;
+    Ok(Json(json!({ "model": answer })))
+}
+
+fn status(arguments: &Arguments) -> CoreResult<LoggedModelStatus> {
+    let value = arguments.get("status").ok_or_else(|| super::arguments::missing("status"))?;
+    match (value.as_str(), value.as_i64()) {
+        (Some("LOGGED_MODEL_PENDING"), _) | (_, Some(1)) => Ok(LoggedModelStatus::Pending),
+        (Some("LOGGED_MODEL_READY"), _) | (_, Some(2)) => Ok(LoggedModelStatus::Ready),
+        (Some("LOGGED_MODEL_UPLOAD_FAILED"), _) | (_, Some(3)) => Ok(LoggedModelStatus::UploadFailed),
+        _ => Err(wrong_type("status", value)),
+    }
+}
+
+/// `finalizeLoggedModel`.
+pub(super) async fn finalise(call: Call) -> Result<Json<Value>> {
+    let status = status(&call.arguments)?;
+    change(&call, move |node| {
+        node.doc.status = status;
+        Ok(())
+    })
+    .await
+    .map(Json)
+}
+
+/// `deleteLoggedModel`: puts it aside. An erasure does it for good.
+pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
+    change(&call, |node| {
+        node.doc.stage = LifecycleStage::Deleted;
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `logLoggedModelParams`.
+pub(super) async fn params(call: Call) -> Result<Json<Value>> {
+    let params = pairs(&call.arguments.objects("params")?, PARAM_VALUE)?;
+    change(&call, move |node| {
+        node.doc.params.extend(params.iter().cloned());
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `setLoggedModelTags`.
+pub(super) async fn set_tags(call: Call) -> Result<Json<Value>> {
+    let tags = pairs(&call.arguments.objects("tags")?, TAG_VALUE)?;
+    change(&call, move |node| {
+        node.doc.tags.extend(tags.iter().cloned());
+        Ok(())
+    })
+    .await
+    .map(Json)
+}
+
+/// `deleteLoggedModelTag`.
+pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
+    let key = call.arguments.required("tag_key")?.to_owned();
+    change(&call, move |node| {
+        node.doc.tags.remove(&key).map(|_| ()).ok_or_else(|| {
+            Error::not_found(format!("No tag with key {} found for this model.", shortened(&key)))
+        })
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+async fn change(
+    call: &Call,
+    change: impl Fn(&mut Node<LoggedModelDoc>) -> CoreResult<()> + Send + 'static,
+) -> Result<Value> {
+    let text = call.arguments.required("model_id")?.to_owned();
+    let (actor, workspace) = (call.actor, call.workspace);
+    let answer = call
+        .app
+        .store()
+        .write(move |tx| {
+            let (mut node, experiment) = find(tx, &actor, workspace, &text, Permission::Write)?;
+            change(&mut node)?;
+            let node = tx.update::<LoggedModel>(&node)?;
+            let metrics = tx.latest_metrics(node.id)?;
+            Ok(answers::logged_model(workspace, &experiment, &node, &metrics))
+        })
+        .await?;
+    Ok(json!({ "model": answer }))
+}
+
+/// A model with its metrics and experiment.
+type Found = (Node<LoggedModelDoc>, Vec<LatestMetric>, Id);
+
+/// `searchLoggedModels`. Its order is a list of objects, unlike every other search's.
+pub(super) async fn search(call: Call) -> Result<Json<Value>> {
+    let mut order = Vec::new();
+    for field in call.arguments.objects("order_by")? {
+        let (key, _) = LOGGED_MODELS.order_by(field.required("field_name")?)?;
+        order.push((key, !field.flag("ascending", true)?));
+    }
+    let listing = Listing::new(&call.arguments, &LOGGED_MODELS, order, USUAL, MOST)?;
+    let experiments: Vec<String> =
+        call.arguments.texts("experiment_ids")?.into_iter().map(str::to_owned).collect();
+    let (actor, workspace) = (call.actor, call.workspace);
+    let (found, next) = call
+        .app
+        .store()
+        .read(move |tx| {
+            let mut nodes: Vec<Found> = Vec::new();
+            let mut known = BTreeMap::new();
+            for text in &experiments {
+                let experiment = match find_experiment(tx, &actor, workspace, text, Permission::Read) {
+                    Ok(node) => node,
+                    Err(error) if error.kind == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                for node in tx.children::<LoggedModel>(experiment.id, Page::ALL)? {
+                    if node.doc.stage == LifecycleStage::Active {
+                        let metrics = tx.latest_metrics(node.id)?;
+                        nodes.push((node, metrics, experiment.id));
+                    }
+                }
+                known.insert(experiment.id, experiment);
+            }
+            let (found, next) = listing.select(nodes, |(node, metrics, _), key| fact(node, metrics, key))?;
+            let found: Vec<Value> = found
+                .iter()
+                .filter_map(|(node, metrics, experiment)| {
+                    Some(answers::logged_model(workspace, known.get(experiment)?, node, metrics))
+                })
+                .collect();
+            Ok((found, next))
+        })
+        .await?;
+    Ok(Json(answers::page("models", found, next)))
+}
+
+fn fact(node: &Node<LoggedModelDoc>, metrics: &[LatestMetric], key: &Key) -> Option<Fact> {
+    let doc = &node.doc;
+    match (key.entity, key.name.as_str()) {
+        (Entity::Metric, name) => {
+            metrics.iter().find(|metric| metric.name == name).map(|metric| Fact::Number(metric.point.value))
+        }
+        (Entity::Param, name) => doc.params.get(name).cloned().map(Fact::Text),
+        (Entity::Tag, name) => doc.tags.get(name).cloned().map(Fact::Text),
+        (_, "name") => Some(Fact::Text(doc.name.clone())),
+        (_, "model_id") => Some(Fact::Text(answers::model_name(node.id))),
+        (_, "model_type") => doc.model_type.clone().map(Fact::Text),
+        (_, "source_run_id") => doc.source_run.clone().map(Fact::Text),
+        (_, "status") => Some(Fact::Text(
+            match doc.status {
+                LoggedModelStatus::Pending => "PENDING",
+                LoggedModelStatus::Ready => "READY",
+                LoggedModelStatus::UploadFailed => "FAILED",
+            }
+            .to_owned(),
+        )),
+        (_, "last_updated_timestamp") => Some(Fact::integer(answers::milliseconds(node.updated_at))),
+        _ => Some(Fact::integer(answers::milliseconds(node.created_at))),
+    }
+}

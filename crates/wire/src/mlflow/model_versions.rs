@@ -1,0 +1,328 @@
+//! Versions of registered models.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use habeas_access::{Permission, authorise};
+use habeas_core::kinds::{ModelStage, ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc};
+use habeas_core::{Error, Node, Result as CoreResult};
+use habeas_store::{New, Order, Page, Tx};
+use serde_json::{Value, json};
+
+use super::answers;
+use super::arguments::Arguments;
+use super::call::Call;
+use super::errors::Result;
+use super::filter::{Entity, Fact};
+use super::registered_models::find;
+use super::search::{Listing, MODEL_VERSIONS, registry_tag};
+use super::validation::{self, REGISTRY_TAG_VALUE, artifact_path};
+use super::workspace::shortened;
+
+/// The most versions one search answers, and how many without being told.
+const MOST: u32 = 200_000;
+const USUAL: u32 = 10_000;
+
+/// A version by its number.
+pub(super) fn find_version(
+    tx: &mut Tx<'_>,
+    model: &Node<RegisteredModelDoc>,
+    number: &str,
+) -> CoreResult<Node<ModelVersionDoc>> {
+    tx.child_by_name::<ModelVersion>(model.id, number)?.ok_or_else(|| {
+        Error::not_found(format!(
+            "Model Version (name={}, version={}) not found",
+            shortened(&model.doc.name),
+            shortened(number)
+        ))
+    })
+}
+
+/// Of versions, newest first, the newest of each stage.
+pub(super) fn newest_by_stage(versions: Vec<Node<ModelVersionDoc>>) -> Vec<Node<ModelVersionDoc>> {
+    let mut newest: Vec<Node<ModelVersionDoc>> = Vec::new();
+    for version in versions {
+        if !newest.iter().any(|known| known.doc.stage == version.doc.stage) {
+            newest.push(version);
+        }
+    }
+    newest
+}
+
+fn stage(text: &str) -> CoreResult<ModelStage> {
+    ModelStage::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
+        Error::invalid(format!(
+            "Invalid Model Version stage: {}. Value must be one of None, Staging, Production, Archived.",
+            shortened(text)
+        ))
+    })
+}
+
+/// Where the files of a version are: below the artifacts of the run or model that is named, or of another service. Local paths are refused:
+/// they would be paths of the server.
+fn checked_source(arguments: &Arguments) -> CoreResult<String> {
+    let source = arguments.required("source")?;
+    let invalid = || {
+        Error::invalid(format!("Invalid model version source: '{}'.", shortened(source)))
+            .hint("name what is below the artifacts of the run or of the logged model")
+    };
+    let run = arguments.text("run_id")?.unwrap_or_default();
+    let model = arguments.text("model_id")?.unwrap_or_default();
+    let (scheme, rest) = match source.split_once(':') {
+        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest.trim_start_matches('/')),
+        _ => ("file", source),
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let allowed = match scheme {
+        "runs" => parts.first().is_some_and(|first| run.is_empty() || *first == run),
+        "models" => !rest.starts_with("m-") || model.is_empty() || rest == model,
+        "mlflow-artifacts" => match parts[..] {
+            [_, "models", id, "artifacts", ..] => model.is_empty() || id == model,
+            [_, id, "artifacts", ..] => run.is_empty() || id == run,
+            _ => false,
+        },
+        "file" => {
+            return Err(Error::invalid(format!(
+                "Invalid model version source: '{}'. To use a local path as a model version source, the run_id request parameter has \
+                 to be specified and the local path has to be contained within the artifact directory of the run specified by the \
+                 run_id.",
+                shortened(source)
+            )));
+        }
+        _ => true,
+    };
+    if !allowed || (scheme != "models" && artifact_path(rest.trim_end_matches('/')).is_err()) {
+        return Err(invalid());
+    }
+    Ok(source.to_owned())
+}
+
+/// `createModelVersion`.
+pub(super) async fn create(call: Call) -> Result<Json<Value>> {
+    let arguments = &call.arguments;
+    let name = arguments.required("name")?.to_owned();
+    let mut tags = BTreeMap::new();
+    for tag in arguments.objects("tags")? {
+        let key = validation::key("key", tag.required("key")?)?;
+        let value = tag.text("value")?.unwrap_or_default();
+        validation::within("value", value, REGISTRY_TAG_VALUE)?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    let optional = |name: &str| -> CoreResult<Option<String>> {
+        Ok(arguments.text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
+    };
+    let doc = ModelVersionDoc {
+        number: 0,
+        name: String::new(),
+        source: checked_source(arguments)?,
+        run: optional("run_id")?,
+        run_link: optional("run_link")?,
+        model_id: optional("model_id")?,
+        stage: ModelStage::None,
+        description: optional("description")?,
+        tags,
+        created_by: Some(call.person),
+    };
+    let (actor, workspace) = (call.actor, call.workspace);
+    let id = call.app.store().ambient().new_id();
+    let answer = call
+        .app
+        .store()
+        .write(move |tx| {
+            let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
+            model.doc.newest += 1;
+            let model = tx.update::<RegisteredModel>(&model)?;
+            let number = model.doc.newest;
+            let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
+            let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
+            Ok(answers::model_version(&model, &node))
+        })
+        .await?;
+    Ok(Json(json!({ "model_version": answer })))
+}
+
+/// `getModelVersion`.
+pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+    let (model, node) = read(&call).await?;
+    Ok(Json(json!({ "model_version": answers::model_version(&model, &node) })))
+}
+
+/// `getModelVersionDownloadUri`.
+pub(super) async fn download_uri(call: Call) -> Result<Json<Value>> {
+    let (_, node) = read(&call).await?;
+    Ok(Json(json!({ "artifact_uri": node.doc.source })))
+}
+
+async fn read(call: &Call) -> Result<(Node<RegisteredModelDoc>, Node<ModelVersionDoc>)> {
+    let (name, version) =
+        (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
+    let (actor, workspace) = (call.actor, call.workspace);
+    Ok(call
+        .app
+        .store()
+        .read(move |tx| {
+            let model = find(tx, &actor, workspace, &name, Permission::Read)?;
+            let node = find_version(tx, &model, &version)?;
+            Ok((model, node))
+        })
+        .await?)
+}
+
+/// `searchModelVersions`.
+pub(super) async fn search(call: Call) -> Result<Json<Value>> {
+    let listing = Listing::read(&call.arguments, &MODEL_VERSIONS, USUAL, MOST)?;
+    let (actor, workspace) = (call.actor, call.workspace);
+    let (found, next) = call
+        .app
+        .store()
+        .read(move |tx| {
+            authorise(tx, &actor, workspace, Permission::Read)?;
+            let mut nodes = Vec::new();
+            for model in tx.children::<RegisteredModel>(workspace, Page::ALL)? {
+                for version in tx.children::<ModelVersion>(model.id, Page::ALL)? {
+                    nodes.push((model.clone(), version));
+                }
+            }
+            listing.select(nodes, |(model, node), key| match (key.entity, key.name.as_str()) {
+                (Entity::Tag, name) => registry_tag(&node.doc.tags, name),
+                (_, "name") => Some(Fact::Text(model.doc.name.clone())),
+                (_, "run_id") => node.doc.run.clone().map(Fact::Text),
+                (_, "source_path") => Some(Fact::Text(node.doc.source.clone())),
+                (_, "version_number") => Some(Fact::integer(i64::from(node.doc.number))),
+                (_, "creation_timestamp") => Some(Fact::integer(answers::milliseconds(node.created_at))),
+                _ => Some(Fact::integer(answers::milliseconds(node.updated_at))),
+            })
+        })
+        .await?;
+    let found = found.iter().map(|(model, node)| answers::model_version(model, node)).collect();
+    Ok(Json(answers::page("model_versions", found, next)))
+}
+
+/// `getLatestVersions`: the newest version of each stage asked for, of every one when none is.
+pub(super) async fn latest(call: Call) -> Result<Json<Value>> {
+    let name = call.arguments.required("name")?.to_owned();
+    let stages = call.arguments.texts("stages")?.into_iter().map(stage).collect::<CoreResult<Vec<_>>>()?;
+    let (actor, workspace) = (call.actor, call.workspace);
+    let versions = call
+        .app
+        .store()
+        .read(move |tx| {
+            let model = find(tx, &actor, workspace, &name, Permission::Read)?;
+            let all = tx.children::<ModelVersion>(model.id, Page { order: Order::Newest, ..Page::ALL })?;
+            Ok(newest_by_stage(all)
+                .iter()
+                .filter(|node| stages.is_empty() || stages.contains(&node.doc.stage))
+                .map(|node| answers::model_version(&model, node))
+                .collect::<Vec<_>>())
+        })
+        .await?;
+    Ok(Json(answers::page("model_versions", versions, None)))
+}
+
+/// `updateModelVersion`: the description.
+pub(super) async fn update(call: Call) -> Result<Json<Value>> {
+    let description = call.arguments.text("description")?.map(str::to_owned);
+    let answer = change(&call, move |_, _, node| {
+        if description.is_some() {
+            node.doc.description.clone_from(&description);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({ "model_version": answer })))
+}
+
+/// `transitionModelVersionStage`.
+pub(super) async fn transition(call: Call) -> Result<Json<Value>> {
+    let to = stage(call.arguments.required("stage")?)?;
+    let archive = call.arguments.flag("archive_existing_versions")?;
+    if archive && !matches!(to, ModelStage::Staging | ModelStage::Production) {
+        return Err(Error::invalid(format!(
+            "Model version transition cannot archive existing model versions because '{}' is not an Active stage. Valid stages are \
+             Staging, Production",
+            to.name()
+        ))
+        .into());
+    }
+    let answer = change(&call, move |tx, model, node| {
+        if archive {
+            for mut other in tx.children::<ModelVersion>(model.id, Page::ALL)? {
+                if other.id != node.id && other.doc.stage == to {
+                    other.doc.stage = ModelStage::Archived;
+                    tx.update::<ModelVersion>(&other)?;
+                }
+            }
+        }
+        node.doc.stage = to;
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({ "model_version": answer })))
+}
+
+/// `setModelVersionTag`.
+pub(super) async fn set_tag(call: Call) -> Result<Json<Value>> {
+    let key = validation::key("key", call.arguments.required("key")?)?.to_owned();
+    let value = call.arguments.text("value")?.unwrap_or_default().to_owned();
+    validation::within("value", &value, REGISTRY_TAG_VALUE)?;
+    change(&call, move |_, _, node| {
+        node.doc.tags.insert(key.clone(), value.clone());
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `deleteModelVersionTag`: nothing happens when it is not there, as upstream.
+pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
+    let key = call.arguments.required("key")?.to_owned();
+    change(&call, move |_, _, node| {
+        node.doc.tags.remove(&key);
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({})))
+}
+
+/// `deleteModelVersion`: for good, with the aliases that stood for it.
+pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
+    let (name, version) =
+        (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
+    let (actor, workspace) = (call.actor, call.workspace);
+    let removed = call
+        .app
+        .store()
+        .write(move |tx| {
+            let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
+            let node = find_version(tx, &model, &version)?;
+            model.doc.aliases.retain(|_, number| *number != node.doc.number);
+            tx.update::<RegisteredModel>(&model)?;
+            tx.remove(node.id)
+        })
+        .await?;
+    call.app.store().finish(&removed).await;
+    Ok(Json(json!({})))
+}
+
+/// Changes the version that is meant; its new shape.
+async fn change(
+    call: &Call,
+    change: impl Fn(&mut Tx<'_>, &Node<RegisteredModelDoc>, &mut Node<ModelVersionDoc>) -> CoreResult<()>
+    + Send
+    + 'static,
+) -> Result<Value> {
+    let (name, version) =
+        (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
+    let (actor, workspace) = (call.actor, call.workspace);
+    Ok(call
+        .app
+        .store()
+        .write(move |tx| {
+            let model = find(tx, &actor, workspace, &name, Permission::Write)?;
+            let mut node = find_version(tx, &model, &version)?;
+            change(tx, &model, &mut node)?;
+            let node = tx.update::<ModelVersion>(&node)?;
+            Ok(answers::model_version(&model, &node))
+        })
+        .await?)
+}

@@ -1,0 +1,156 @@
+//! The workspace that a plain MLflow address means, and the experiments in it.
+
+use habeas_access::{Actor, Permission, authorise};
+use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Run, RunDoc, Workspace, WorkspaceDoc};
+use habeas_core::{Error, Id, Node, Result};
+use habeas_store::{New, Tx};
+
+use crate::App;
+
+/// The name of the workspace that a person's plain MLflow address means.
+const DEFAULT_WORKSPACE: &str = "default";
+/// The name of the experiment that runs go to when their script names none.
+const DEFAULT_EXPERIMENT: &str = "Default";
+/// Its identifier on the wire, which MLflow's client has built in.
+const DEFAULT_EXPERIMENT_ID: &str = "0";
+
+/// The person's default workspace with its default experiment; made when first asked for.
+pub(super) async fn default_workspace(app: &App, person: Id) -> Result<Id> {
+    let find = move |tx: &mut Tx<'_>| -> Result<Option<Id>> {
+        Ok(tx.child_by_name::<Workspace>(person, DEFAULT_WORKSPACE)?.map(|node| node.id))
+    };
+    if let Some(found) = app.store().read(find).await? {
+        return Ok(found);
+    }
+    let id = app.store().ambient().new_id();
+    let made = app
+        .store()
+        .write_with_keys(vec![id], Vec::new(), move |tx| {
+            let doc = WorkspaceDoc { name: DEFAULT_WORKSPACE.to_owned() };
+            tx.create::<Workspace>(New::under(person, id, doc))?;
+            let doc = ExperimentDoc {
+                name: DEFAULT_EXPERIMENT.to_owned(),
+                artifact_location: None,
+                stage: LifecycleStage::Active,
+                tags: std::collections::BTreeMap::new(),
+                created_by: Some(person),
+            };
+            tx.create::<Experiment>(New::under(id, default_experiment(id), doc))?;
+            Ok(id)
+        })
+        .await;
+    match made {
+        Err(error) if error.code == Some(habeas_store::UNIQUE_VIOLATION) => app
+            .store()
+            .read(find)
+            .await?
+            .ok_or_else(|| Error::unavailable("the workspace was just removed").hint("try again")),
+        result => result,
+    }
+}
+
+/// The id of a workspace's default experiment: the workspace's with every bit turned, so that it is found without a search.
+fn default_experiment(workspace: Id) -> Id {
+    Id::from_bytes(workspace.as_bytes().map(|byte| !byte))
+}
+
+/// How an experiment is called on the wire.
+pub(super) fn experiment_name(workspace: Id, experiment: Id) -> String {
+    if experiment == default_experiment(workspace) {
+        DEFAULT_EXPERIMENT_ID.to_owned()
+    } else {
+        experiment.to_hex()
+    }
+}
+
+/// The experiment that a wire identifier means.
+pub(super) fn experiment_id(workspace: Id, text: &str) -> Result<Id> {
+    if text == DEFAULT_EXPERIMENT_ID {
+        return Ok(default_experiment(workspace));
+    }
+    // What is no identifier of ours is no experiment.
+    parse(text).ok_or_else(|| no_experiment(text))
+}
+
+/// Reads 32 hexadecimal digits, as MLflow writes identifiers.
+pub(super) fn parse(text: &str) -> Option<Id> {
+    (text.len() == 32).then(|| text.parse().ok()).flatten()
+}
+
+fn no_experiment(text: &str) -> Error {
+    Error::not_found(format!("No Experiment with id={} exists", shortened(text)))
+}
+
+/// A client's own words within an error, not longer than a line.
+pub(super) fn shortened(text: &str) -> String {
+    if text.chars().count() <= 200 {
+        text.to_owned()
+    } else {
+        text.chars().take(200).chain("...".chars()).collect()
+    }
+}
+
+/// The experiment, if the actor may do this with it.
+pub(super) fn find_experiment(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    text: &str,
+    permission: Permission,
+) -> Result<Node<ExperimentDoc>> {
+    let id = experiment_id(workspace, text)?;
+    let node = tx
+        .get::<Experiment>(id)?
+        .filter(|node| node.parent == Some(workspace))
+        .ok_or_else(|| no_experiment(text))?;
+    authorise(tx, actor, id, permission)?;
+    Ok(node)
+}
+
+/// Refuses an experiment that was put aside, in upstream's words.
+pub(super) fn require_active_experiment(text: &str, node: &Node<ExperimentDoc>) -> Result<()> {
+    match node.doc.stage {
+        LifecycleStage::Active => Ok(()),
+        stage @ LifecycleStage::Deleted => Err(Error::invalid(format!(
+            "The experiment {text} must be in the 'active' state. Current state is {}.",
+            stage.name()
+        ))),
+    }
+}
+
+/// The run, if the actor may do this with it.
+pub(super) fn find_run(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    text: &str,
+    permission: Permission,
+) -> Result<Node<RunDoc>> {
+    let not_found = || Error::not_found(format!("Run with id={} not found", shortened(text)));
+    let id = parse(text).ok_or_else(not_found)?;
+    let node = tx.get::<Run>(id)?.ok_or_else(not_found)?;
+    let experiment = node.parent.unwrap_or(Id::NIL);
+    match tx.position(experiment)? {
+        Some((_, Some(parent), _)) if parent == workspace => {}
+        _ => return Err(not_found()),
+    }
+    authorise(tx, actor, id, permission)?;
+    Ok(node)
+}
+
+/// The run, for a change to it: refused when it was put aside.
+pub(super) fn find_active_run(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    text: &str,
+) -> Result<Node<RunDoc>> {
+    let node = find_run(tx, actor, workspace, text, Permission::Write)?;
+    match node.doc.stage {
+        LifecycleStage::Active => Ok(node),
+        stage @ LifecycleStage::Deleted => Err(Error::invalid(format!(
+            "The run {text} must be in the 'active' state. Current state is {}.",
+            stage.name()
+        ))),
+    }
+}
