@@ -164,6 +164,7 @@ async fn holds_within_holds_keep_what_is_theirs_when_the_outer_one_ends() {
         let project = deployment.project(&someone, "c4n4ryproject").await;
         let inner_image = deployment.image(&someone, &project, "h.jpg", &marked(1, "c4n4ryinner"), &[]).await;
         deployment.image(&someone, &project, "o.jpg", &marked(2, "c4n4ryouter"), &[]).await;
+        crate::mlflow::plant(&deployment, &someone, &|what: &str| format!("c4n4ry{what}")).await;
         let inner = hold(&deployment, &inner_image).await;
         let outer = hold(&deployment, &someone.id).await;
         let report = deployment.erase(&someone).await;
@@ -172,7 +173,7 @@ async fn holds_within_holds_keep_what_is_theirs_when_the_outer_one_ends() {
         assert_eq!(deployment.operator("GET", &format!("/persons/{}", someone.id), json!(null)).await.0, 404);
         assert_eq!(deployment.operator("GET", "/persons?email=h@example.org", json!(null)).await.0, 404);
         let store = deployment.server().app().store().clone();
-        let names = ["c4n4ryprofile", "c4n4ryproject", "c4n4ryinner", "c4n4ryouter"];
+        let names = ["c4n4ryprofile", "c4n4ryproject", "c4n4ryinner", "c4n4ryouter", "c4n4rymetric"];
         let markers: Vec<String> = names.map(str::to_owned).to_vec();
         let hits = scan::opened(&store, &markers).await;
         for name in names {
