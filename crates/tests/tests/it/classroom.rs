@@ -10,7 +10,7 @@ use habeas_core::Id;
 use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, LEAST_DETECTED, Someone, engines};
 
 /// Side of a picture in pixels.
 const SIDE: u64 = 48;
@@ -20,6 +20,16 @@ const SIDE: u64 = 48;
 pub(crate) enum Task {
     Classify,
     Detect,
+}
+
+impl Task {
+    /// Images of each tag without which a deployment of these tests trains nothing. A detector's training takes longer.
+    pub(crate) fn least(self) -> u64 {
+        match self {
+            Task::Classify => 5,
+            Task::Detect => LEAST_DETECTED,
+        }
+    }
 }
 
 /// Either task on each engine, with a database of its own.

@@ -33,6 +33,9 @@ pub(crate) fn engines() -> Vec<Option<String>> {
     engines
 }
 
+/// Images of each tag that a detector needs.
+pub(crate) const LEAST_DETECTED: u64 = 2;
+
 /// A deployment in a folder of its own.
 pub(crate) struct Deployment {
     pub(crate) folder: tempfile::TempDir,
@@ -107,8 +110,7 @@ impl Deployment {
             data: Some(data),
             log: Some("off".to_owned()),
             disk_reserve_mb: Some(0),
-            // As few as a classifier's, since a detector takes longer.
-            images_per_detected_tag: Some(5),
+            images_per_detected_tag: Some(LEAST_DETECTED),
             ..Settings::default()
         };
         Deployment { folder, settings, ambient: Ambient::system(), server: None }

@@ -45,7 +45,7 @@ async fn a_training_killed_at_any_step_gives_the_model_of_one_that_was_not() {
     for (task, database) in everywhere() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person(EMAIL, "Canary").await;
-        let room = Classroom::of(task, &deployment, &someone, 0, 5).await;
+        let room = Classroom::of(task, &deployment, &someone, 0, task.least()).await;
         for fault in [
             // The first is the snapshot, then come the features.
             "blob.put.after:3",
@@ -74,10 +74,10 @@ async fn an_unlearning_killed_at_any_step_is_finished() {
     for (task, database) in everywhere() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person(EMAIL, "Canary").await;
-        let room = Classroom::of(task, &deployment, &someone, 0, 9).await;
+        let room = Classroom::of(task, &deployment, &someone, 0, task.least() + 4).await;
         let first = room.train(&deployment, "").await;
         room.publish(&deployment, first).await;
-        let mut left = 18;
+        let mut left = 2 * (task.least() + 4);
         for fault in ["forget.removed", "forget.stored", "blob.put.before:2", "forget.swapped"] {
             killed(&mut deployment, "forget", fault).await;
             left -= 1;
@@ -199,7 +199,7 @@ async fn an_erasure_killed_while_models_of_others_forget_is_finished() {
             let canary = deployment.person(EMAIL, "Canary").await;
             let room = Classroom::of(task, &deployment, &canary, 0, 2).await;
             let copy = Classroom::copied(&deployment, &room, &other).await;
-            for number in 10..15 {
+            for number in 10..10 + task.least() {
                 copy.add(&deployment, 0, number).await;
                 copy.add(&deployment, 1, number).await;
             }
@@ -212,7 +212,7 @@ async fn an_erasure_killed_while_models_of_others_forget_is_finished() {
             }
             let forgot = digests(&deployment, iteration).await;
             let model = stored(&deployment, iteration).await.model.unwrap();
-            assert_eq!((model.images, model.unlearned), (10, 4), "{task:?} {fault}");
+            assert_eq!((model.images, model.unlearned), (2 * task.least(), 4), "{task:?} {fault}");
             assert_eq!(forgot, copy.anew(&deployment).await, "{task:?} {fault}");
             assert_eq!(copy.call(&deployment, "DELETE", "", None).await.0, 204);
         }

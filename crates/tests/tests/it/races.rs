@@ -80,16 +80,17 @@ impl Writer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_racing_an_erasure_leave_nothing() {
     let _lock = crate::canary::exclusively().await;
+    let least = Task::Detect.least();
     for database in engines() {
         let deployment = Arc::new(Deployment::open(database).await);
         let someone = deployment.person("busy@example.org", "Busy").await;
         let project = deployment.project(&someone, "p").await;
-        let room = Classroom::of(Task::Detect, &deployment, &someone, 0, 5).await;
+        let room = Classroom::of(Task::Detect, &deployment, &someone, 0, least).await;
         room.train(&deployment, "").await;
         // Somebody else's detector learned from their images, and from others.
         let neighbour = deployment.person("neighbour@example.org", "Neighbour").await;
         let copy = Classroom::copied(&deployment, &room, &neighbour).await;
-        for number in 10..15 {
+        for number in 10..10 + least {
             copy.add(&deployment, 0, number).await;
             copy.add(&deployment, 1, number).await;
         }
@@ -135,7 +136,7 @@ async fn writers_racing_an_erasure_leave_nothing() {
 
         let forgot = digests(&deployment, theirs).await;
         let model = stored(&deployment, theirs).await.model.unwrap();
-        assert_eq!((model.images, model.unlearned), (10, 10));
+        assert_eq!((model.images, model.unlearned), (2 * least, 2 * least));
         assert_eq!(forgot, copy.anew(&deployment).await);
         healthy(&deployment).await;
     }
