@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod arm;
 pub mod caller;
 pub mod custom_vision;
 mod image_bytes;
@@ -11,5 +12,6 @@ pub mod oauth;
 mod percent;
 pub mod privacy;
 pub mod stream;
+pub mod workspaces;
 
 pub use app::App;
