@@ -1,4 +1,4 @@
-//! A classifier's project with small pictures that can be learned from, made here.
+//! A project with small pictures that can be learned from, made here.
 
 use std::time::Duration;
 
@@ -10,19 +10,68 @@ use habeas_core::Id;
 use habeas_core::kinds::{Iteration, IterationDoc, IterationStatus};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone};
+use crate::deployment::{Deployment, Someone, engines};
 
 /// Side of a picture in pixels.
 const SIDE: u64 = 48;
 
+/// What a project's models do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Classify,
+    Detect,
+}
+
+/// Either task on each engine, with a database of its own.
+pub(crate) fn everywhere() -> impl Iterator<Item = (Task, Option<String>)> {
+    let on_each = |task| engines().into_iter().map(move |database| (task, database));
+    [Task::Classify, Task::Detect].into_iter().flat_map(on_each)
+}
+
 /// A picture (BMP, 24 bits) of one of two kinds, stripes across or down, with noise of its own.
 pub(crate) fn picture(kind: u64, number: u64) -> Vec<u8> {
+    draw(kind, number, &Patch { left: 0, top: 0, side: SIDE })
+}
+
+/// The same stripes in a part of a dark picture, with the region of that part: as it is uploaded.
+pub(crate) fn scene(kind: u64, number: u64, tag: &str) -> Value {
+    let patch = Patch { left: number * 5 % 23, top: number * 11 % 23, side: SIDE / 2 };
+    let contents = STANDARD.encode(draw(kind, number, &patch));
+    json!({ "name": "x.bmp", "contents": contents, "regions": [patch.region(tag)] })
+}
+
+/// A square, in pixels.
+struct Patch {
+    left: u64,
+    top: u64,
+    side: u64,
+}
+
+impl Patch {
+    fn contains(&self, x: u64, y: u64) -> bool {
+        (self.left..self.left + self.side).contains(&x) && (self.top..self.top + self.side).contains(&y)
+    }
+
+    /// Its corner and its sides as the protocol says them.
+    fn region(&self, tag: &str) -> Value {
+        let share = |pixels: u64| pixels as f64 / SIDE as f64;
+        let side = share(self.side);
+        json!({ "tagId": tag, "left": share(self.left), "top": share(self.top), "width": side, "height": side })
+    }
+}
+
+fn draw(kind: u64, number: u64, patch: &Patch) -> Vec<u8> {
     let mut noise = number.wrapping_mul(7919).wrapping_add(kind);
     let mut pixels = Vec::new();
-    for y in 0..SIDE {
+    for row in 0..SIDE {
         for x in 0..SIDE {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let stripe = if kind == 0 { x } else { y } / (3 + number % 3) % 2;
+            // A BMP begins with the last row.
+            if !patch.contains(x, SIDE - 1 - row) {
+                pixels.extend([(noise >> 59) as u8; 3]);
+                continue;
+            }
+            let stripe = if kind == 0 { x } else { row } / (3 + number % 3) % 2;
             let shade = stripe * 150 + (noise >> 58);
             pixels.extend([shade as u8, (shade / 2 + 40 * kind) as u8, (220 - shade) as u8]);
         }
@@ -40,6 +89,7 @@ pub(crate) fn picture(kind: u64, number: u64) -> Vec<u8> {
 
 /// Somebody's project.
 pub(crate) struct Classroom<'a> {
+    pub(crate) task: Task,
     pub(crate) someone: &'a Someone,
     pub(crate) project: String,
     pub(crate) tags: Vec<String>,
@@ -48,24 +98,34 @@ pub(crate) struct Classroom<'a> {
 }
 
 impl<'a> Classroom<'a> {
-    /// A project whose two tags have `each` pictures, numbered from `from`.
+    /// A classifier's project whose two tags have `each` pictures, numbered from `from`.
     pub(crate) async fn new(
         deployment: &Deployment,
         someone: &'a Someone,
         from: u64,
         each: u64,
     ) -> Classroom<'a> {
-        let project = deployment
-            .project(
-                someone,
-                "room&classificationType=Multiclass&domainId=0732100f-1a38-4e49-a514-c9b44c697ab5",
-            )
-            .await;
+        Classroom::of(Task::Classify, deployment, someone, from, each).await
+    }
+
+    /// The same for either task.
+    pub(crate) async fn of(
+        task: Task,
+        deployment: &Deployment,
+        someone: &'a Someone,
+        from: u64,
+        each: u64,
+    ) -> Classroom<'a> {
+        let settings = match task {
+            Task::Classify => "classificationType=Multiclass&domainId=0732100f-1a38-4e49-a514-c9b44c697ab5",
+            Task::Detect => "domainId=a27d5ca5-bb19-49d8-a70a-fec086c47f5b",
+        };
+        let project = deployment.project(someone, &format!("room&{settings}")).await;
         let mut tags = Vec::new();
         for name in ["down", "across"] {
             tags.push(deployment.tag(someone, &project, name).await);
         }
-        let mut room = Classroom { someone, project, tags, images: Vec::new() };
+        let mut room = Classroom { task, someone, project, tags, images: Vec::new() };
         for kind in 0..2 {
             for number in from..from + each {
                 let image = room.add(deployment, kind, number).await;
@@ -87,7 +147,8 @@ impl<'a> Classroom<'a> {
         let (status, copy) = deployment.train("POST", &to.key, &path, None).await;
         assert_eq!(status, 200, "{copy}");
         let project = copy["id"].as_str().unwrap().to_owned();
-        let mut room = Classroom { someone: to, project, tags: Vec::new(), images: Vec::new() };
+        let mut room =
+            Classroom { task: from.task, someone: to, project, tags: Vec::new(), images: Vec::new() };
         while room.call(deployment, "GET", "", None).await.1["status"] == "Importing" {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -121,9 +182,14 @@ impl<'a> Classroom<'a> {
 
     /// Uploads a picture under its kind's tag.
     pub(crate) async fn add(&self, deployment: &Deployment, kind: u64, number: u64) -> String {
-        let body = json!({ "images": [{
-            "name": "x.bmp", "contents": STANDARD.encode(picture(kind, number)), "tagIds": [self.tags[kind as usize]],
-        }] });
+        let tag = &self.tags[kind as usize];
+        let entry = match self.task {
+            Task::Classify => {
+                json!({ "name": "x.bmp", "contents": STANDARD.encode(picture(kind, number)), "tagIds": [tag] })
+            }
+            Task::Detect => scene(kind, number, tag),
+        };
+        let body = json!({ "images": [entry] });
         let (status, made) = self.call(deployment, "POST", "/images/files", Some(body)).await;
         assert_eq!(status, 200, "{made}");
         made["images"][0]["image"]["id"].as_str().unwrap().to_owned()
@@ -170,10 +236,14 @@ impl<'a> Classroom<'a> {
         self.publish(deployment, new).await;
     }
 
-    /// What the iteration published as `live` says of a picture: tag and probability.
+    /// What the iteration published as `live` says of a picture: tag and probability, and of a detector the box.
     pub(crate) async fn ask(&self, deployment: &Deployment, picture: &[u8]) -> Value {
+        let task = match self.task {
+            Task::Classify => "classify",
+            Task::Detect => "detect",
+        };
         let path =
-            format!("/customvision/v3.1/prediction/{}/classify/iterations/live/image/nostore", self.project);
+            format!("/customvision/v3.1/prediction/{}/{task}/iterations/live/image/nostore", self.project);
         let request = Request::post(path)
             .header("prediction-key", &self.someone.key)
             .header("content-type", "application/octet-stream")
@@ -183,7 +253,7 @@ impl<'a> Classroom<'a> {
         let answer: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(status, 200, "{answer}");
         let said = answer["predictions"].as_array().unwrap().iter();
-        said.map(|said| json!([said["tagName"], said["probability"]])).collect()
+        said.map(|said| json!([said["tagName"], said["probability"], said["boundingBox"]])).collect()
     }
 }
 

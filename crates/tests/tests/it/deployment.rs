@@ -107,6 +107,8 @@ impl Deployment {
             data: Some(data),
             log: Some("off".to_owned()),
             disk_reserve_mb: Some(0),
+            // As few as a classifier's, since a detector takes longer.
+            images_per_detected_tag: Some(5),
             ..Settings::default()
         };
         Deployment { folder, settings, ambient: Ambient::system(), server: None }

@@ -8,7 +8,7 @@ use habeas_core::node::Relation;
 use habeas_store::{Page, TaskKind, TaskState};
 use serde_json::{Value, json};
 
-use crate::classroom::{Classroom, digests, ended, healthy, picture, stored};
+use crate::classroom::{Classroom, digests, ended, everywhere, healthy, picture, stored};
 use crate::deployment::{Deployment, engines};
 
 /// An iteration that ended with a model knows exactly the images that are connected to it.
@@ -36,10 +36,10 @@ async fn settled(deployment: &Deployment, kind: TaskKind) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn images_erased_during_a_training_are_in_no_model_and_no_snapshot() {
     let _lock = crate::canary::exclusively().await;
-    for database in engines() {
+    for (task, database) in everywhere() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
-        let room = Classroom::new(&deployment, &someone, 0, 9).await;
+        let room = Classroom::of(task, &deployment, &someone, 0, 9).await;
         for round in 0..4_usize {
             // Features of all kinds are made first, so that the erasure meets each part of a training once.
             let query = if round % 2 == 0 { "trainingType=Advanced" } else { "forceTrain=true" };
@@ -60,7 +60,7 @@ async fn images_erased_during_a_training_are_in_no_model_and_no_snapshot() {
             let set = store.blobs().get(doc.training_set.as_ref().unwrap()).await.unwrap();
             assert!(!String::from_utf8(set).unwrap().contains(&gone), "the snapshot names an erased image");
             let again = room.train(&deployment, &format!("{query}&forceTrain=true")).await;
-            assert_eq!(forgot, digests(&deployment, again).await);
+            assert_eq!(forgot, digests(&deployment, again).await, "{task:?}");
         }
         settled(&deployment, TaskKind::Forget).await;
         healthy(&deployment).await;

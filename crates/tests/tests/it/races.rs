@@ -1,10 +1,81 @@
-//! 64 writers against an erasure: what was acknowledged before the freeze is erased, the rest is refused.
+//! 64 writers against an erasure: what was acknowledged before the freeze is erased, the rest is refused, and the detectors of others know
+//! nothing of it.
 
 use std::sync::Arc;
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, engines, image};
+use crate::classroom::{Classroom, Task, digests, healthy, scene, stored};
+use crate::deployment::{Deployment, Someone, engines, image};
+
+/// Somebody who writes, and where.
+#[derive(Clone)]
+struct Writer {
+    deployment: Arc<Deployment>,
+    someone: Someone,
+    number: u64,
+    project: String,
+    /// A detector's, and one of its tags.
+    scenes: String,
+    tag: String,
+}
+
+impl Writer {
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let (status, answer) =
+            self.deployment.train(method, &self.someone.key, &format!("/projects/{path}"), body).await;
+        (status.as_u16(), answer)
+    }
+
+    async fn write(&self, round: u64) -> (u16, Value) {
+        let Writer { number, project, scenes, tag, .. } = self;
+        let name = number * 100 + round;
+        match number % 8 {
+            0 => {
+                let body = json!({ "images": [{ "contents": STANDARD.encode(image(name)) }] });
+                self.call("POST", &format!("{project}/images/files"), Some(body)).await
+            }
+            1 => {
+                let body = json!({ "images": [scene(0, name, tag)] });
+                self.call("POST", &format!("{scenes}/images/files"), Some(body)).await
+            }
+            // One trains the detector, as far as no training is going on and images are left, and another one takes images from it.
+            2 if *number == 2 => {
+                match self.call("POST", &format!("{scenes}/train?forceTrain=true"), None).await {
+                    (400, answer) if answer["code"].as_str().unwrap().starts_with("BadRequestTraining") => {
+                        (200, answer)
+                    }
+                    result => result,
+                }
+            }
+            3 if *number == 3 => {
+                let (status, found) = self.call("GET", &format!("{scenes}/images?take=1"), None).await;
+                let Some(image) = found[0]["id"].as_str().filter(|_| status == 200) else {
+                    return (status, found);
+                };
+                let path = format!("{scenes}/images?imageIds={image}&allIterations=true");
+                let (status, answer) = self.call("DELETE", &path, None).await;
+                (if status == 202 { 200 } else { status }, answer)
+            }
+            _ => self.call("POST", &format!("{project}/tags?name=t{name}"), None).await,
+        }
+    }
+
+    async fn write_until_refused(self) {
+        for round in 0..20 {
+            match self.write(round).await {
+                (200, _) => {}
+                // Refused by the freeze, or not recognised any more.
+                (401 | 404 | 409, _) => return,
+                // PostgreSQL's writers may lose too many races.
+                (429, _) => {}
+                (other, answer) => panic!("{other}: {answer}"),
+            }
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_racing_an_erasure_leave_nothing() {
@@ -13,47 +84,30 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let deployment = Arc::new(Deployment::open(database).await);
         let someone = deployment.person("busy@example.org", "Busy").await;
         let project = deployment.project(&someone, "p").await;
+        let room = Classroom::of(Task::Detect, &deployment, &someone, 0, 5).await;
+        room.train(&deployment, "").await;
+        // Somebody else's detector learned from their images, and from others.
+        let neighbour = deployment.person("neighbour@example.org", "Neighbour").await;
+        let copy = Classroom::copied(&deployment, &room, &neighbour).await;
+        for number in 10..15 {
+            copy.add(&deployment, 0, number).await;
+            copy.add(&deployment, 1, number).await;
+        }
+        let theirs = copy.train(&deployment, "").await;
+
         let (_, plan) =
             deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
         let mut writers = tokio::task::JoinSet::new();
-        for writer in 0..64_u64 {
-            let (deployment, someone, project) = (Arc::clone(&deployment), someone.clone(), project.clone());
-            writers.spawn(async move {
-                for number in 0..20_u64 {
-                    let (status, answer) = if writer % 8 == 0 {
-                        let contents = base64::Engine::encode(
-                            &base64::engine::general_purpose::STANDARD,
-                            image(writer * 100 + number),
-                        );
-                        let body = json!({ "images": [{ "contents": contents }] });
-                        deployment
-                            .train(
-                                "POST",
-                                &someone.key,
-                                &format!("/projects/{project}/images/files"),
-                                Some(body),
-                            )
-                            .await
-                    } else {
-                        deployment
-                            .train(
-                                "POST",
-                                &someone.key,
-                                &format!("/projects/{project}/tags?name=t{writer}-{number}"),
-                                None,
-                            )
-                            .await
-                    };
-                    match status.as_u16() {
-                        200 => {}
-                        // Refused by the freeze, or not recognised any more.
-                        401 | 404 | 409 => return,
-                        // PostgreSQL's writers may lose too many races.
-                        429 => {}
-                        other => panic!("{other}: {answer}"),
-                    }
-                }
-            });
+        for number in 0..64_u64 {
+            let writer = Writer {
+                deployment: Arc::clone(&deployment),
+                someone: someone.clone(),
+                number,
+                project: project.clone(),
+                scenes: room.project.clone(),
+                tag: room.tags[0].clone(),
+            };
+            writers.spawn(writer.write_until_refused());
         }
         // Until the writers have changed something the old plan holds; afterwards it is refused, and a new one is made.
         let body = json!({ "plan": plan["plan"], "confirm": someone.email });
@@ -78,5 +132,11 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let person: habeas_core::Id = someone.id.parse().unwrap();
         let traces = deployment.server().app().store().read(move |tx| tx.traces_of(person)).await.unwrap();
         assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
+
+        let forgot = digests(&deployment, theirs).await;
+        let model = stored(&deployment, theirs).await.model.unwrap();
+        assert_eq!((model.images, model.unlearned), (10, 10));
+        assert_eq!(forgot, copy.anew(&deployment).await);
+        healthy(&deployment).await;
     }
 }
