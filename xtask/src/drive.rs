@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::environment::{CLIENTS, Environment};
+use crate::environment::{CLIENTS, Environment, TRACKERS};
 use crate::{output, root, run, target};
 
 /// A server to be driven.
@@ -81,7 +81,10 @@ fn organisation(binary: &Path, data: &Path) -> anyhow::Result<Vec<(String, Strin
     let made = ask(binary, data, &["organisation", "create", "Garden", "--owner", "founder@example.org"])?;
     let text = |name: &serde_json::Value| name.as_str().unwrap_or_default().to_owned();
     let id = text(&made["objectId"]);
-    let mut variables = vec![("HABEAS_TEST_ORGANISATION_KEY".to_owned(), text(&made["trainingKeys"][0]))];
+    let mut variables = vec![
+        ("HABEAS_TEST_ORGANISATION".to_owned(), id.clone()),
+        ("HABEAS_TEST_ORGANISATION_KEY".to_owned(), text(&made["trainingKeys"][0])),
+    ];
     for role in ["contributor", "trainer", "labeler", "deployment", "reader"] {
         let email = format!("{role}@example.org");
         person(binary, data, &email)?;
@@ -180,19 +183,25 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
     Ok(())
 }
 
-/// Drives MLflow's client against the binary, over plain HTTP and over TLS.
+/// Drives the clients of experiment tracking against the binary, over plain HTTP and over TLS.
 pub(crate) fn trackers(pythons: &[PathBuf], binary: &Path) -> anyhow::Result<()> {
     for tls in [false, true] {
         let data = target().join(if tls { "trackers-tls" } else { "trackers-http" });
         let options: &[&str] = if tls { &["--tls"] } else { &[] };
         let server = Server::start(binary, &data, options)?;
-        for (number, python) in pythons.iter().enumerate() {
+        let organisation = organisation(binary, &data)?;
+        for (number, (python, (name, program))) in pythons.iter().zip(TRACKERS).enumerate() {
+            if !tls && name.starts_with("azure") {
+                continue;
+            }
             let (owner, other) = (format!("owner{number}@example.org"), format!("other{number}@example.org"));
-            person(binary, &data, &owner)?;
+            let id = person(binary, &data, &owner)?["objectId"].as_str().unwrap_or_default().to_owned();
             person(binary, &data, &other)?;
             let mut command = Command::new(python);
             command
-                .arg(root().join("crates/tests/clients/python/mlflow_tracking.py"))
+                .arg(root().join("crates/tests/clients/python").join(program))
+                .envs(organisation.iter().map(|(name, value)| (name, value)))
+                .env("HABEAS_TEST_PERSON", id)
                 .env("HABEAS_TEST_ENDPOINT", &server.address)
                 .env("HABEAS_TEST_EMAIL", &owner)
                 .env("HABEAS_TEST_TOKEN", token(binary, &data, &owner)?)
@@ -201,6 +210,7 @@ pub(crate) fn trackers(pythons: &[PathBuf], binary: &Path) -> anyhow::Result<()>
             if tls {
                 command.env("REQUESTS_CA_BUNDLE", server.data.join("tls/authority.pem"));
             }
+            println!("--- {name} over {}", if tls { "TLS" } else { "HTTP" });
             run(&mut command)?;
         }
     }

@@ -75,7 +75,7 @@ impl Environment {
             .then(|| folders.iter().map(|(_, folder)| folder.join("bin/python")).collect())
         };
         let python = pythons("the Python clients", &CLIENTS);
-        let trackers = pythons("MLflow", &TRACKERS);
+        let trackers = pythons("the clients of tracking", &TRACKERS.map(|(version, _)| version));
         let validators = folder.join("python-archive");
         let validators = attempt("the validators of archives", || {
             virtual_environment(&validators, &clients.join("python/requirements-archive.txt"))
@@ -121,8 +121,13 @@ impl Environment {
 pub(crate) const CLIENTS: [&str; 8] =
     ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "1.0.0", "2.0.0", "3.0.0", "3.1.1"];
 
-/// The releases of MLflow's client that are driven: the current one, and the last one before 3.0, without what only models need.
-const TRACKERS: [&str; 2] = ["mlflow-3.17.2", "mlflow-skinny-2.22.5"];
+/// What is installed to be driven together, and the program that drives it: the current MLflow; the last one before 3.0, without what only
+/// models need; Microsoft's client of workspaces, which sends tokens over TLS only.
+pub(crate) const TRACKERS: [(&str, &str); 3] = [
+    ("mlflow-3.17.2", "mlflow_tracking.py"),
+    ("mlflow-skinny-2.22.5", "mlflow_tracking.py"),
+    ("azure-ml-workspaces", "azure_ml_workspaces.py"),
+];
 
 /// The release of `cargo-deny` that is installed.
 const CARGO_DENY: &str = "0.20.2";

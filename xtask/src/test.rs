@@ -120,7 +120,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         }
         match &environment.trackers {
             Some(pythons) => report.step(only, "trackers", || drive::trackers(pythons, &binary()?)),
-            None => report.skip("trackers", "MLflow could not be installed"),
+            None => report.skip("trackers", "the clients of tracking could not be installed"),
         }
         match (&environment.node, &environment.validators) {
             (Some(modules), Some(validators)) => {

@@ -213,6 +213,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     };
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::mlflow::router(app.clone()))
+        .merge(habeas_wire::arm::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
@@ -227,8 +228,9 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
-    Router::new()
-        .fallback_service(MapRequestLayer::new(habeas_wire::custom_vision::normalise::<Body>).layer(routes))
+    let spelled =
+        |request| habeas_wire::workspaces::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
+    Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }
 
 async fn flush_regularly(rights: Rights, stop: CancellationToken) {

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod arm;
 pub mod caller;
 pub mod custom_vision;
 pub mod delivery;
@@ -14,5 +15,6 @@ pub mod opendsr;
 mod percent;
 pub mod privacy;
 pub mod stream;
+pub mod workspaces;
 
 pub use app::App;

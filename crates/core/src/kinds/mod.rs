@@ -51,6 +51,6 @@ pub use sign_in::{
 };
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
 pub use tracking::{
-    Artifact, ArtifactDoc, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc, LifecycleStage,
-    ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
+    Artifact, ArtifactDoc, AzureResource, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc,
+    LifecycleStage, ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
 };

@@ -38,8 +38,32 @@ impl LifecycleStage {
 /// A workspace: what a team's experiments, runs and models stand in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceDoc {
-    /// Its name, unique among the holder's workspaces.
+    /// Its name.
     pub name: String,
+    /// Its place among Azure's resources, and what is noted there; none for a person's default workspace.
+    #[serde(default)]
+    pub azure: Option<AzureResource>,
+}
+
+/// What Azure's control plane says of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AzureResource {
+    /// Group and name in lower case, `GROUP/NAME`: unique among the holder's workspaces.
+    pub key: String,
+    /// The resource group.
+    pub group: String,
+    /// The region that was named; nothing follows from it.
+    pub location: String,
+    /// What its users noted.
+    pub tags: BTreeMap<String, String>,
+    /// The name that is shown.
+    pub friendly_name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Ids of other resources by their roles, such as `storageAccount`, given back as they were sent.
+    pub references: BTreeMap<String, String>,
+    /// Who made it.
+    pub created_by: Option<Id>,
 }
 
 /// [`Kind::Workspace`].
@@ -60,28 +84,64 @@ impl DataKind for Workspace {
     type Doc = WorkspaceDoc;
 
     fn example() -> WorkspaceDoc {
-        WorkspaceDoc { name: "default".into() }
+        let text = |text: &str| text.to_owned();
+        WorkspaceDoc {
+            name: text("Forest"),
+            azure: Some(AzureResource {
+                key: text("trees/forest"),
+                group: text("Trees"),
+                location: text("westeurope"),
+                tags: BTreeMap::from([(text("team"), text("forest"))]),
+                friendly_name: Some(text("The forest")),
+                description: Some(text("trees")),
+                references: BTreeMap::from([(text("storageAccount"), text("/subscriptions/x"))]),
+                created_by: Some(Id::NIL),
+            }),
+        }
     }
 
     fn unique_name(doc: &WorkspaceDoc) -> Option<&str> {
-        Some(&doc.name)
+        // A plain name has no slash.
+        Some(doc.azure.as_ref().map_or(&doc.name, |azure| &azure.key))
     }
 
     fn attrs(_doc: &WorkspaceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &WorkspaceDoc, map: &mut DataMap) {
-        let WorkspaceDoc { name } = doc;
+        let WorkspaceDoc { name, azure } = doc;
         map.field(name, "name", FieldClass::Content, "to tell workspaces apart");
+        map.field(
+            azure,
+            "azure",
+            FieldClass::Personal,
+            "its group, region, tags, names, other resources and maker, as Azure's clients wrote them; may name a person",
+        );
     }
 
     fn view(node: &Node<WorkspaceDoc>) -> View {
-        View::new(node.doc.name.clone()).fact("Since", node.created_at)
+        let azure = node.doc.azure.as_ref();
+        View::new(node.doc.name.clone())
+            .optional("Resource group", azure.map(|azure| &azure.group))
+            .optional("Description", azure.and_then(|azure| azure.description.as_ref()))
+            .fact("Since", node.created_at)
     }
 
     fn export(node: &Node<WorkspaceDoc>, out: &mut dyn Bundle) -> Result<()> {
         out.json(
             &format!("tracking/workspaces/{}.json", node.id),
-            &json!({ "id": node.id, "name": node.doc.name, "created": node.created_at.rfc3339() }),
+            &json!({
+                "id": node.id,
+                "name": node.doc.name,
+                "created": node.created_at.rfc3339(),
+                "azure": node.doc.azure.as_ref().map(|azure| json!({
+                    "resourceGroup": azure.group,
+                    "location": azure.location,
+                    "tags": azure.tags,
+                    "friendlyName": azure.friendly_name,
+                    "description": azure.description,
+                    "references": azure.references,
+                })),
+            }),
         )
     }
 

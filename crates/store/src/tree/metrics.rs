@@ -67,9 +67,10 @@ impl Tx<'_> {
                 // Positive, and too many to meet by chance.
                 let series = i64::from_be_bytes(self.shared.ambient.bytes()) & i64::MAX;
                 let sealed = self.shared.seal_metric(run, place.container, place.generation, series, name)?;
+                // Where somebody else has just made it, this transaction has lost a race and runs again.
                 self.execute(
                     "INSERT INTO metric_series (id, resource, name_mac, name, last_step, last_time, last_value)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (resource, name_mac) DO NOTHING",
                     &[
                         Arg::Int(series),
                         (&run).into(),

@@ -213,6 +213,20 @@ impl Tx<'_> {
         Ok(self.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[(&container).into()])? as u64)
     }
 
+    /// How many resources of each kind go when `id` is removed, itself among them.
+    pub fn count_below(&mut self, id: Id) -> Result<Vec<(Kind, u64)>> {
+        self.query(
+            "WITH RECURSIVE subtree (id, kind) AS (
+                 SELECT id, kind FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id, r.kind FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT kind, COUNT(*) FROM subtree GROUP BY kind ORDER BY kind",
+            &[(&id).into()],
+        )?
+        .iter()
+        .map(|row| Ok((Kind::from_number(row.int(0)?)?, row.int(1)? as u64)))
+        .collect()
+    }
+
     /// All containers and the generation of the key in use.
     pub(crate) fn containers(&mut self) -> Result<Vec<(Id, u32)>> {
         self.query("SELECT id, generation FROM resource WHERE container = id ORDER BY id", &[])?

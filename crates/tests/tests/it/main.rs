@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
 mod archives;
+mod arm;
 mod backbone;
 mod bad_input;
 mod canary;

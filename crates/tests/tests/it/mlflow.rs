@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
@@ -119,7 +120,27 @@ pub(crate) async fn plant(
     tracker.ok("POST", "/model-versions/create", body).await;
     let body = json!({ "name": marker("registered"), "alias": marker("alias"), "version": "1" });
     tracker.ok("POST", "/registered-models/alias", body).await;
+    let workspace = format!(
+        "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}?api-version=2020-08-01",
+        someone.id,
+        marker("group"),
+        marker("workspace")
+    );
+    let properties = json!({ "friendlyName": marker("friendly"), "description": marker("purpose"), "keyVault": marker("vault") });
+    let mut tags = serde_json::Map::new();
+    tags.insert(marker("resourcetag"), json!(marker("resourcevalue")));
+    let body = json!({ "location": marker("region"), "tags": tags, "properties": properties });
+    let (status, answer) = tracker.send("PUT", &workspace, &body).await;
+    assert_eq!(status, 201, "{answer}");
     [
+        "group",
+        "workspace",
+        "friendly",
+        "purpose",
+        "vault",
+        "resourcetag",
+        "resourcevalue",
+        "region",
         "experiment",
         "experimenttag",
         "experimentvalue",
@@ -472,6 +493,57 @@ async fn names_and_metrics_are_found_under_new_keys() {
             let again = json!({ "name": "m" });
             let (_, code, _) = tracker.refused("POST", "/registered-models/create", again).await;
             assert_eq!(code, "RESOURCE_ALREADY_EXISTS");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_log_at_once_lose_nothing() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        // The first calls of a person make one workspace, one login name and a run each.
+        let names: Vec<String> = (0..8).map(|number| format!("run {number}")).collect();
+        let runs = join_all(names.iter().map(|name| tracker.run("0", name))).await;
+        let found = tracker.ok("POST", "/runs/search", json!({ "experiment_ids": ["0"] })).await;
+        assert_eq!(found["runs"].as_array().unwrap().len(), 8);
+        let person: habeas_core::Id = someone.id.parse().unwrap();
+        let names =
+            deployment.server().app().store().read(move |tx| {
+                tx.children::<habeas_core::kinds::ClientName>(person, habeas_store::Page::ALL)
+            });
+        assert_eq!(names.await.unwrap().len(), 1);
+
+        // Points of one metric of one run.
+        let batches = (0..8).map(|writer| {
+            let metrics: Vec<Value> = (0..10)
+                .map(|step| json!({ "key": "acc", "value": writer, "timestamp": 1, "step": step }))
+                .collect();
+            tracker.ok("POST", "/runs/log-batch", json!({ "run_id": runs[0], "metrics": metrics }))
+        });
+        join_all(batches).await;
+        let path = format!("/metrics/get-history?run_id={}&metric_key=acc", runs[0]);
+        assert_eq!(tracker.ok("GET", &path, json!(null)).await["metrics"].as_array().unwrap().len(), 80);
+
+        // Of several values of one parameter, and of several experiments of one name, one is there.
+        let params = (0..8).map(|value| {
+            let body = json!({ "run_id": runs[0], "key": "p", "value": value.to_string() });
+            tracker.call("POST", "/runs/log-parameter", body)
+        });
+        let experiments =
+            (0..8).map(|_| tracker.call("POST", "/experiments/create", json!({ "name": "one" })));
+        for (answers, code) in [
+            (join_all(params).await, "INVALID_PARAMETER_VALUE"),
+            (join_all(experiments).await, "RESOURCE_ALREADY_EXISTS"),
+        ] {
+            assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1, "{answers:?}");
+            assert_eq!(
+                answers.iter().filter(|(_, answer)| answer["error_code"] == code).count(),
+                7,
+                "{answers:?}"
+            );
         }
     }
 }

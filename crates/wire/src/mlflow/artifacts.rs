@@ -84,12 +84,11 @@ pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Resu
     let media_type = media_type(&address.path);
     let blob = BlobRef::new(app.store().ambient(), 0, media_type);
     let (announced, wanted) = (blob.clone(), address.clone());
-    app.store()
-        .write(move |tx| {
-            let owner = wanted.owner(tx, &actor, workspace, Permission::Write)?;
-            tx.announce_blobs(owner, &[&announced])
-        })
-        .await?;
+    call.write(move |tx| {
+        let owner = wanted.owner(tx, &actor, workspace, Permission::Write)?;
+        tx.announce_blobs(owner, &[&announced])
+    })
+    .await?;
     let mut writer = app.store().blobs().writer(blob);
     let mut body = request.into_body().into_data_stream();
     while let Some(piece) = body.next().await {
@@ -103,30 +102,29 @@ pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Resu
     let blob = writer.finish().await?;
     let person = call.person;
     let id = app.store().ambient().new_id();
-    app.store()
-        .write(move |tx| {
-            let owner = address.owner(tx, &actor, workspace, Permission::Write)?;
-            let stored = tx.child_by_name::<Artifact>(owner, &address.path)?;
-            let id = match stored {
-                Some(mut node) => {
-                    let old = std::mem::replace(&mut node.doc.content, blob.clone());
-                    node.doc.created_by = Some(person);
-                    tx.update::<Artifact>(&node)?;
-                    tx.release_blobs(&[old.id])?;
-                    node.id
-                }
-                None => {
-                    let doc = ArtifactDoc {
-                        path: address.path.clone(),
-                        content: blob.clone(),
-                        created_by: Some(person),
-                    };
-                    tx.create::<Artifact>(New::under(owner, id, doc))?.id
-                }
-            };
-            tx.attach_blobs(id, &[&blob])
-        })
-        .await?;
+    call.write(move |tx| {
+        let owner = address.owner(tx, &actor, workspace, Permission::Write)?;
+        let stored = tx.child_by_name::<Artifact>(owner, &address.path)?;
+        let id = match stored {
+            Some(mut node) => {
+                let old = std::mem::replace(&mut node.doc.content, blob.clone());
+                node.doc.created_by = Some(person);
+                tx.update::<Artifact>(&node)?;
+                tx.release_blobs(&[old.id])?;
+                node.id
+            }
+            None => {
+                let doc = ArtifactDoc {
+                    path: address.path.clone(),
+                    content: blob.clone(),
+                    created_by: Some(person),
+                };
+                tx.create::<Artifact>(New::under(owner, id, doc))?.id
+            }
+        };
+        tx.attach_blobs(id, &[&blob])
+    })
+    .await?;
     Ok(Json(json!({})))
 }
 
@@ -176,8 +174,6 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
     let address = Address::parse(&text)?;
     let (actor, workspace) = (call.actor, call.workspace);
     let removed = call
-        .app
-        .store()
         .write(move |tx| {
             let owner = address.owner(tx, &actor, workspace, Permission::Write)?;
             let mut removed = Vec::new();

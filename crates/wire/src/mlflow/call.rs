@@ -9,14 +9,16 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use habeas_access::Actor;
+use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id};
+use habeas_store::{Tx, UNIQUE_VIOLATION};
 use zeroize::Zeroizing;
 
 use super::arguments::Arguments;
 use super::errors::{Failure, Result};
 use super::workspace::default_workspace;
 use crate::App;
+use crate::workspaces;
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -90,6 +92,17 @@ async fn recognise(app: &App, headers: &HeaderMap) -> habeas_core::Result<Actor>
 }
 
 impl Call {
+    /// Writes; once more when somebody else made the same thing at the same time, which is then found.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Tx<'_>) -> habeas_core::Result<T> + Clone + Send + 'static,
+    ) -> habeas_core::Result<T> {
+        match self.app.store().write(work.clone()).await {
+            Err(error) if error.code == Some(UNIQUE_VIOLATION) => self.app.store().write(work).await,
+            result => result,
+        }
+    }
+
     /// The call without its body, for handlers that read it themselves.
     pub(super) async fn of_parts(app: &App, request: &mut Request) -> Result<Call> {
         let Recognised(actor) = *request
@@ -106,10 +119,26 @@ impl Call {
             .await
             .map_err(|_| Error::invalid("the path is not valid UTF-8"))?
             .0;
-        for (name, value) in path {
-            arguments.insert(name, value);
+        // An address of Azure's names the workspace; a plain one means the person's own.
+        let (mut subscription, mut group, mut name) = (None, None, None);
+        for (part, value) in path {
+            match part.as_str() {
+                "subscription" => subscription = Some(value),
+                "group" => group = Some(value),
+                "workspace_name" => name = Some(value),
+                _ => arguments.insert(part, value),
+            }
         }
-        let workspace = default_workspace(app, person).await?;
+        let workspace = match (subscription, group, name) {
+            (Some(subscription), Some(group), Some(name)) => {
+                let find = move |tx: &mut Tx<'_>| {
+                    workspaces::find(tx, &actor, &subscription, &group, &name, Permission::Read)
+                };
+                // MLflow has codes of its own.
+                app.store().read(find).await.map_err(|error| Error { code: None, ..error })?.id
+            }
+            _ => default_workspace(app, person).await?,
+        };
         Ok(Call { app: app.clone(), actor, person, workspace, arguments })
     }
 }

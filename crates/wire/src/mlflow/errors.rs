@@ -45,7 +45,9 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         ErrorKind::Damaged => (StatusCode::INTERNAL_SERVER_ERROR, "DATA_LOSS"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
     };
-    (status, error.code.unwrap_or(code))
+    // Other codes are for the program itself.
+    let told = error.code.filter(|code| code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+    (status, told.unwrap_or(code))
 }
 
 impl IntoResponse for Failure {

@@ -44,16 +44,14 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     };
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
-    call.app
-        .store()
-        .write(move |tx| {
-            authorise(tx, &actor, workspace, Permission::Write)?;
-            if tx.child_by_name::<Experiment>(workspace, &name)?.is_some() {
-                return Err(name_taken(&name));
-            }
-            tx.create::<Experiment>(New::under(workspace, id, doc.clone()))
-        })
-        .await?;
+    call.write(move |tx| {
+        authorise(tx, &actor, workspace, Permission::Write)?;
+        if tx.child_by_name::<Experiment>(workspace, &name)?.is_some() {
+            return Err(name_taken(&name));
+        }
+        tx.create::<Experiment>(New::under(workspace, id, doc.clone()))
+    })
+    .await?;
     Ok(Json(json!({ "experiment_id": experiment_name(workspace, id) })))
 }
 
@@ -196,17 +194,18 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
 /// Changes the experiment that is meant; `change` gets what it is called on the wire.
 async fn change(
     call: &Call,
-    change: impl Fn(&mut Tx<'_>, &mut Node<ExperimentDoc>, &str) -> habeas_core::Result<()> + Send + 'static,
+    change: impl Fn(&mut Tx<'_>, &mut Node<ExperimentDoc>, &str) -> habeas_core::Result<()>
+    + Clone
+    + Send
+    + 'static,
 ) -> Result<Json<Value>> {
     let text = call.arguments.required("experiment_id")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
-    call.app
-        .store()
-        .write(move |tx| {
-            let mut node = find_experiment(tx, &actor, workspace, &text, Permission::Write)?;
-            change(tx, &mut node, &text)?;
-            tx.update::<Experiment>(&node)
-        })
-        .await?;
+    call.write(move |tx| {
+        let mut node = find_experiment(tx, &actor, workspace, &text, Permission::Write)?;
+        change(tx, &mut node, &text)?;
+        tx.update::<Experiment>(&node)
+    })
+    .await?;
     Ok(Json(json!({})))
 }

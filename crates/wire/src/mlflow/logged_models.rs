@@ -77,8 +77,6 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
     let answer = call
-        .app
-        .store()
         .write(move |tx| {
             let experiment_node = find_experiment(tx, &actor, workspace, &experiment, Permission::Write)?;
             require_active_experiment(&experiment, &experiment_node)?;
@@ -172,13 +170,11 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
 
 async fn change(
     call: &Call,
-    change: impl Fn(&mut Node<LoggedModelDoc>) -> CoreResult<()> + Send + 'static,
+    change: impl Fn(&mut Node<LoggedModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let text = call.arguments.required("model_id")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     let answer = call
-        .app
-        .store()
         .write(move |tx| {
             let (mut node, experiment) = find(tx, &actor, workspace, &text, Permission::Write)?;
             change(&mut node)?;

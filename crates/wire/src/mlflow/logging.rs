@@ -303,17 +303,15 @@ pub(super) async fn model(call: Call) -> Result<Json<Value>> {
 async fn change(
     call: &Call,
     document: bool,
-    change: impl Fn(&mut Tx<'_>, &mut Node<RunDoc>, &str) -> CoreResult<()> + Send + 'static,
+    change: impl Fn(&mut Tx<'_>, &mut Node<RunDoc>, &str) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
-    call.app
-        .store()
-        .write(move |tx| {
-            let mut node = find_active_run(tx, &actor, workspace, &text)?;
-            change(tx, &mut node, &text)?;
-            if document { tx.update::<Run>(&node).map(|_| ()) } else { Ok(()) }
-        })
-        .await?;
+    call.write(move |tx| {
+        let mut node = find_active_run(tx, &actor, workspace, &text)?;
+        change(tx, &mut node, &text)?;
+        if document { tx.update::<Run>(&node).map(|_| ()) } else { Ok(()) }
+    })
+    .await?;
     Ok(Json(json!({})))
 }

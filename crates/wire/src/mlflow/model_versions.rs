@@ -126,8 +126,6 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
     let answer = call
-        .app
-        .store()
         .write(move |tx| {
             let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
             model.doc.newest += 1;
@@ -290,8 +288,6 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
         (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
     let (actor, workspace) = (call.actor, call.workspace);
     let removed = call
-        .app
-        .store()
         .write(move |tx| {
             let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
             let node = find_version(tx, &model, &version)?;
@@ -308,6 +304,7 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
 async fn change(
     call: &Call,
     change: impl Fn(&mut Tx<'_>, &Node<RegisteredModelDoc>, &mut Node<ModelVersionDoc>) -> CoreResult<()>
+    + Clone
     + Send
     + 'static,
 ) -> Result<Value> {
@@ -315,8 +312,6 @@ async fn change(
         (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
     let (actor, workspace) = (call.actor, call.workspace);
     Ok(call
-        .app
-        .store()
         .write(move |tx| {
             let model = find(tx, &actor, workspace, &name, Permission::Write)?;
             let mut node = find_version(tx, &model, &version)?;

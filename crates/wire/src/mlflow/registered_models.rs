@@ -63,8 +63,6 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
     let node = call
-        .app
-        .store()
         .write(move |tx| {
             authorise(tx, &actor, workspace, Permission::Write)?;
             if tx.child_by_name::<RegisteredModel>(workspace, &name)?.is_some() {
@@ -153,8 +151,6 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
     let name = call.arguments.required("name")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     let removed = call
-        .app
-        .store()
         .write(move |tx| {
             let node = find(tx, &actor, workspace, &name, Permission::Write)?;
             tx.remove(node.id)
@@ -239,13 +235,11 @@ pub(super) async fn by_alias(call: Call) -> Result<Json<Value>> {
 /// Changes the model that is meant; its new shape.
 async fn change(
     call: &Call,
-    change: impl Fn(&mut Tx<'_>, &mut Node<RegisteredModelDoc>) -> CoreResult<()> + Send + 'static,
+    change: impl Fn(&mut Tx<'_>, &mut Node<RegisteredModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let name = call.arguments.required("name")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     Ok(call
-        .app
-        .store()
         .write(move |tx| {
             let mut node = find(tx, &actor, workspace, &name, Permission::Write)?;
             change(tx, &mut node)?;

@@ -70,8 +70,6 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     let id = call.app.store().ambient().new_id();
     let answer = call
-        .app
-        .store()
         .write(move |tx| {
             let experiment_node = find_experiment(tx, &actor, workspace, &experiment, Permission::Write)?;
             require_active_experiment(&experiment, &experiment_node)?;
@@ -162,8 +160,6 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     let name = arguments.text("run_name")?.filter(|name| !name.is_empty()).map(str::to_owned);
     let (actor, workspace) = (call.actor, call.workspace);
     let answer = call
-        .app
-        .store()
         .write(move |tx| {
             let mut node = find_active_run(tx, &actor, workspace, &text)?;
             node.doc.status = status.unwrap_or(node.doc.status);
@@ -194,13 +190,11 @@ pub(super) async fn restore(call: Call) -> Result<Json<Value>> {
 async fn set_stage(call: &Call, stage: LifecycleStage) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
-    call.app
-        .store()
-        .write(move |tx| {
-            let mut node = find_run(tx, &actor, workspace, &text, Permission::Write)?;
-            node.doc.stage = stage;
-            tx.update::<Run>(&node)
-        })
-        .await?;
+    call.write(move |tx| {
+        let mut node = find_run(tx, &actor, workspace, &text, Permission::Write)?;
+        node.doc.stage = stage;
+        tx.update::<Run>(&node)
+    })
+    .await?;
     Ok(Json(json!({})))
 }

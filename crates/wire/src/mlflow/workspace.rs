@@ -1,17 +1,16 @@
-//! The workspace that a plain MLflow address means, and the experiments in it.
+//! The workspace that a plain MLflow address means, and the experiments and runs of a workspace.
 
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Run, RunDoc, Workspace, WorkspaceDoc};
 use habeas_core::{Error, Id, Node, Result};
-use habeas_store::{New, Tx};
+use habeas_store::Tx;
 
 use crate::App;
+use crate::workspaces::{create, default_experiment};
 
 /// The name of the workspace that a person's plain MLflow address means.
 const DEFAULT_WORKSPACE: &str = "default";
-/// The name of the experiment that runs go to when their script names none.
-const DEFAULT_EXPERIMENT: &str = "Default";
-/// Its identifier on the wire, which MLflow's client has built in.
+/// How MLflow's client calls the experiment that runs go to when their script names none.
 const DEFAULT_EXPERIMENT_ID: &str = "0";
 
 /// The person's default workspace with its default experiment; made when first asked for.
@@ -26,16 +25,8 @@ pub(super) async fn default_workspace(app: &App, person: Id) -> Result<Id> {
     let made = app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
-            let doc = WorkspaceDoc { name: DEFAULT_WORKSPACE.to_owned() };
-            tx.create::<Workspace>(New::under(person, id, doc))?;
-            let doc = ExperimentDoc {
-                name: DEFAULT_EXPERIMENT.to_owned(),
-                artifact_location: None,
-                stage: LifecycleStage::Active,
-                tags: std::collections::BTreeMap::new(),
-                created_by: Some(person),
-            };
-            tx.create::<Experiment>(New::under(id, default_experiment(id), doc))?;
+            let doc = WorkspaceDoc { name: DEFAULT_WORKSPACE.to_owned(), azure: None };
+            create(tx, person, id, doc, person)?;
             Ok(id)
         })
         .await;
@@ -47,11 +38,6 @@ pub(super) async fn default_workspace(app: &App, person: Id) -> Result<Id> {
             .ok_or_else(|| Error::unavailable("the workspace was just removed").hint("try again")),
         result => result,
     }
-}
-
-/// The id of a workspace's default experiment: the workspace's with every bit turned, so that it is found without a search.
-fn default_experiment(workspace: Id) -> Id {
-    Id::from_bytes(workspace.as_bytes().map(|byte| !byte))
 }
 
 /// How an experiment is called on the wire.
