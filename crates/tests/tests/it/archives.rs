@@ -243,7 +243,7 @@ async fn an_import_that_is_killed_goes_on_or_goes_by_itself() {
         assert_eq!(projects_of(&to, other).await, [("dropped".to_owned(), "Succeeded".to_owned())]);
         // What is finished stays.
         clock.advance(25 * time::HOUR);
-        to.server().app().rights.sweep().await.unwrap();
+        to.server().app().rights.run_retention().await.unwrap();
         assert_eq!(projects_of(&to, &persons[0].1).await.len(), 1);
     }
 }
