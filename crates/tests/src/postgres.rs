@@ -61,7 +61,11 @@ impl Cluster {
             return None;
         }
         let folder = std::env::temp_dir().join(format!("habeas-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        // What a killed run left whose process had the same number.
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        std::fs::create_dir(&folder).unwrap();
         let cluster = Cluster { bin, folder };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(&cluster.folder));

@@ -75,7 +75,13 @@ impl Mailer {
             .timeout(Some(PATIENCE))
             .hello_name(ClientId::Domain(from.email.domain().to_owned()));
         if let Some(pem) = authorities.filter(|_| encrypted) {
-            let wrong = |_| Error::invalid("the authority of the mail server is not a certificate in PEM");
+            let no_certificate =
+                || Error::invalid("the authority of the mail server is not a certificate in PEM");
+            let wrong = |_| no_certificate();
+            // A file without any certificate is read as none: no server would ever be trusted.
+            if !std::str::from_utf8(pem).is_ok_and(|pem| pem.contains("-----BEGIN CERTIFICATE-----")) {
+                return Err(no_certificate());
+            }
             let parameters = TlsParameters::builder(host)
                 .certificate_store(CertificateStore::None)
                 .add_root_certificate(Certificate::from_pem(pem).map_err(wrong)?)
