@@ -10,7 +10,6 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 from kiota_abstractions.authentication import AccessTokenProvider, AllowedHostsValidator, BaseBearerTokenAuthenticationProvider
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_http.middleware.options import HeadersInspectionHandlerOption
@@ -20,7 +19,6 @@ from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.generated.users.item.export_personal_data.export_personal_data_post_request_body import (
     ExportPersonalDataPostRequestBody,
 )
-from msgraph_core import GraphClientFactory
 
 ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
 FOLDER = Path(os.environ["HABEAS_TEST_FOLDER"])
@@ -73,10 +71,7 @@ class Token(AccessTokenProvider):
 
 
 def client(token):
-    adapter = GraphRequestAdapter(
-        BaseBearerTokenAuthenticationProvider(Token(token)),
-        client=GraphClientFactory.create_with_default_middleware(client=httpx.AsyncClient(), host=ENDPOINT),
-    )
+    adapter = GraphRequestAdapter(BaseBearerTokenAuthenticationProvider(Token(token)))
     adapter.base_url = f"{ENDPOINT}/v1.0"
     return GraphServiceClient(request_adapter=adapter)
 

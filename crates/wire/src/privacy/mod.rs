@@ -121,7 +121,7 @@ fn routes() -> OpenApiRouter<App> {
 /// The API's routes, and its OpenAPI document as one of them.
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::new().nest(BASE, routes()).split_for_parts();
-    let document = with_problems(&document);
+    let document = finished(&document);
     router.route(
         &format!("{BASE}/openapi.json"),
         axum::routing::get(move || {
@@ -134,11 +134,12 @@ pub fn router() -> Router<App> {
 /// The OpenAPI document.
 pub fn openapi() -> serde_json::Value {
     let (_, document) = OpenApiRouter::<App>::new().nest(BASE, routes()).split_for_parts();
-    with_problems(&document)
+    finished(&document)
 }
 
-/// The document with what every operation has: failures are problem details, also those that an operation does not name.
-fn with_problems(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
+/// The document with what every operation has: failures are problem details, also those that an operation does not name; and numbers without
+/// a sign are called so, which have a larger maximum.
+fn finished(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let problem = serde_json::json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemBody" } } });
     let paths = document["paths"].as_object_mut().into_iter().flatten().map(|(_, operations)| operations);
@@ -150,5 +151,23 @@ fn with_problems(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
         let other = serde_json::json!({ "description": "Any other failure", "content": problem });
         responses.insert("default".to_owned(), other);
     }
+    name_unsigned(&mut document);
     document
+}
+
+fn name_unsigned(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(members) => {
+            let unsigned = members.get("minimum").and_then(serde_json::Value::as_f64) == Some(0.0);
+            if unsigned
+                && let Some(serde_json::Value::String(format)) = members.get_mut("format")
+                && matches!(format.as_str(), "int32" | "int64")
+            {
+                format.insert(0, 'u');
+            }
+            members.values_mut().for_each(name_unsigned);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(name_unsigned),
+        _ => {}
+    }
 }
