@@ -65,7 +65,6 @@ await step("a wrong code", stranger, async () => {
   await stranger.getByLabel("The code from the letter").fill("1234");
   await stranger.getByRole("button", { name: "Show that it is me" }).click();
   await stranger.getByRole("alert").waitFor();
-  stranger.expectsError = false;
 });
 await everyLook(["/ask", asked], undefined);
 await step("the right code", stranger, async () => {
@@ -97,6 +96,7 @@ await step("a request is taken in", olga, async () => {
   await olga.goto("/me");
   await tabTo(olga, "Queue");
   await olga.keyboard.press("Enter");
+  await olga.getByRole("heading", { level: 1, name: "Requests to answer" }).waitFor();
   await tabTo(olga, "Take a request in");
   await olga.keyboard.press("Enter");
   await olga.getByLabel("E-mail address or object id of the person").focus();
@@ -132,19 +132,20 @@ await step("a note", olga, async () => {
 await step("what has changed is shown before an approval", sven, async () => {
   await sven.goto("/staff/requests?show=approve");
   await sven.getByRole("link", { name: /^Erasure/ }).click();
+  await sven.getByRole("heading", { level: 1, name: "Erasure request" }).waitFor();
   await makeProject(key, "orchard");
   sven.expectsError = true;
   await tabTo(sven, "Approve this plan and erase");
   await sven.keyboard.press("Enter");
   await sven.getByRole("alert").waitFor();
   await sven.getByRole("table", { name: "What has changed" }).waitFor();
-  sven.expectsError = false;
 });
 await accessible(sven, "a changed plan");
 await everyLook([erasure], await sven.context().storageState());
 await step("an approval", sven, async () => {
   await tabTo(sven, "Approve this plan and erase");
   await sven.keyboard.press("Enter");
+  await sven.waitForURL(`${base}${erasure}`);
   for (;;) {
     await sven.goto(erasure);
     if (await sven.getByRole("link", { name: /^receipt/ }).count()) break;
