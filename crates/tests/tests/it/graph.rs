@@ -154,6 +154,7 @@ async fn a_user_is_exported_to_a_blob() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_exported_to_a_folder_that_the_operator_allows_and_no_other() {
     let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&[]);
     let (deployment, person, officer) = someone(None).await;
     let folder = deployment.path("exports");
     let operation = order(&deployment, &officer, &person, &format!("file://{}", folder.display())).await;

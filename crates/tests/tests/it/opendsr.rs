@@ -289,6 +289,7 @@ async fn controllers_are_called_back_in_signed_words_until_they_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
     let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&[]);
     let deployment = open(None).await;
     let person = deployment.person("person@example.org", "Person").await;
     deployment.person("other@example.org", "Other").await;
