@@ -113,11 +113,20 @@ fn frees_space(route: &str) -> bool {
     ["/erasure", "/erase", "/sign-in", "/sign-out"].iter().any(|part| route.contains(part))
 }
 
+/// Whether a route only reads, though its arguments come in a body: MLflow's searches.
+fn searches(route: &str) -> bool {
+    route.contains("/mlflow") && (route.ends_with("/search") || route.ends_with("/get-latest-versions"))
+}
+
 fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
     let error = Error::unavailable("the server's disk is nearly full")
         .hint(format!("free some space, or lower disk-reserve-mb, now {}", disk.bytes / 1_000_000));
     if route.starts_with("/customvision/") {
         habeas_wire::custom_vision::errors::Failure(error).into_response()
+    } else if route.contains("/mlflow") {
+        habeas_wire::mlflow::Failure(error).into_response()
+    } else if route.starts_with("/subscriptions") {
+        habeas_wire::arm::Failure(error).into_response()
     } else {
         habeas_wire::privacy::Problem(error).into_response()
     }
@@ -135,7 +144,8 @@ pub(crate) async fn observe(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
-    let writes = matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !frees_space(&route);
+    let writes =
+        matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !frees_space(&route) && !searches(&route);
     let begun = app.store().ambient().now();
     let mut response = if writes && metrics.disk.is_reached() {
         nearly_full(&route, &metrics.disk)

@@ -1,6 +1,6 @@
 //! MLflow's API, as its client calls it.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::Request;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -546,4 +546,53 @@ async fn scripts_that_log_at_once_lose_nothing() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_upload_that_breaks_off_nothing_is_there() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let run = tracker.run("0", "r").await;
+        let path = format!("0/{run}/artifacts/a.bin");
+        assert_eq!(tracker.upload(&path, b"the first").await, 200);
+        for path in [&path, &format!("0/{run}/artifacts/b.bin")] {
+            let pieces = [Ok(Bytes::from(vec![7; 200_000])), Err(std::io::Error::other("gone"))];
+            let request = Request::put(format!("/api/2.0/mlflow-artifacts/artifacts/{path}"))
+                .header("authorization", format!("Bearer {}", tracker.token))
+                .body(Body::from_stream(futures::stream::iter(pieces)))
+                .unwrap();
+            assert_eq!(deployment.send(request).await.0, 400);
+        }
+        let listed = tracker.ok("GET", &format!("/artifacts/list?run_id={run}"), json!(null)).await;
+        assert_eq!(listed["files"], json!([{ "path": "a.bin", "is_dir": false, "file_size": 9 }]));
+        assert_eq!(tracker.download(&path).await, (200, b"the first".to_vec()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nearly_full_disk_is_told_in_each_protocols_words() {
+    let _lock = crate::canary::exclusively().await;
+    let mut deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "A").await;
+    let tracker = Tracker::new(&deployment, &someone).await;
+    tracker.run("0", "r").await;
+    let token = tracker.token;
+    deployment.stop().await;
+    deployment.settings.disk_reserve_mb = Some(u64::MAX);
+    deployment.start().await;
+    let tracker = Tracker { deployment: &deployment, token };
+    let (status, code, message) = tracker.refused("POST", "/runs/create", json!({})).await;
+    assert_eq!((status, code.as_str()), (503, "TEMPORARILY_UNAVAILABLE"));
+    assert!(message.contains("disk"), "{message}");
+    let found = tracker.ok("POST", "/runs/search", json!({ "experiment_ids": ["0"] })).await;
+    assert_eq!(found["runs"].as_array().unwrap().len(), 1);
+    let path = format!(
+        "/subscriptions/{}/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w?api-version=2020-08-01",
+        someone.id
+    );
+    let (status, answer) = tracker.send("PUT", &path, &json!({ "location": "x" })).await;
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("ServerUnavailable")));
 }

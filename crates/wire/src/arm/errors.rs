@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// An error on its way to a client of the control plane.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Error);
+pub struct Failure(pub Error);
 
 /// The result of a handler.
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -16,6 +16,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use crate::App;
 use crate::workspaces::SCOPE;
 use call::named;
+pub use errors::Failure;
 
 /// The routes, whose literals are in lower case: mind [`crate::workspaces::normalise`].
 pub fn router(app: App) -> Router {

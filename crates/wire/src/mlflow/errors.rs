@@ -12,7 +12,7 @@ use serde_json::json;
 
 /// An error on its way to an MLflow client.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Error);
+pub struct Failure(pub Error);
 
 /// The result of a handler.
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -30,7 +30,7 @@ use habeas_core::Error;
 use crate::App;
 use crate::workspaces::SCOPE;
 use call::named;
-use errors::Failure;
+pub use errors::Failure;
 
 /// The largest request with a JSON body: a run's datasets with schema and profile.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
