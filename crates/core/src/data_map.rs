@@ -64,7 +64,7 @@ impl std::fmt::Display for Retention {
             Retention::UntilErased => f.write_str("until it is deleted or erased"),
             Retention::Days(days, event) => write!(f, "{days} days from {event}"),
             Retention::GuestHours(hours, event) => {
-                write!(f, "until it is deleted or erased; of guests {hours} hours from {event}")
+                write!(f, "until it is deleted or erased; for guests, {hours} hours after {event}")
             }
             Retention::UntilReleased => f.write_str("until it is released or its date has come"),
             Retention::Installation => f.write_str("as long as the installation exists"),

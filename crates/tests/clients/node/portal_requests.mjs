@@ -17,7 +17,7 @@ async function person(email, role) {
   const made = JSON.parse(habeas("person", "create", email, "--name", email.split("@")[0], "--format", "json"));
   if (role) habeas("person", "role", email, role);
   const page = await visitor({ viewport: { width: 1280, height: 900 } });
-  await page.goto(`/sign-in/${habeas("person", "sign-in-link", email)}`);
+  await page.goto(habeas("person", "sign-in-link", email));
   await page.waitForURL(`${base}/me`);
   return { page, key: made.trainingKeys[0] };
 }
