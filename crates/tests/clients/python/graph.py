@@ -10,6 +10,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from checks import check, finish
 from kiota_abstractions.authentication import AccessTokenProvider, AllowedHostsValidator, BaseBearerTokenAuthenticationProvider
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_http.middleware.options import HeadersInspectionHandlerOption
@@ -23,17 +24,6 @@ from msgraph.generated.users.item.export_personal_data.export_personal_data_post
 ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
 FOLDER = Path(os.environ["HABEAS_TEST_FOLDER"])
 EMAIL = os.environ["HABEAS_TEST_EMAIL"]
-
-passed = failed = 0
-
-
-def check(name, condition):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name}")
 
 
 class Storage(BaseHTTPRequestHandler):
@@ -139,8 +129,7 @@ async def main():
     await refused("no operation", 404, "Request_ResourceNotFound", officer.data_policy_operations.by_data_policy_operation_id("x").get())
     await refused("what is not served", 404, "Request_ResourceNotFound", officer.groups.get())
     await refused("no token", 401, "InvalidAuthenticationToken", client("").me.get())
-    print(f"{passed} checks passed, {failed} failed")
 
 
 asyncio.run(main())
-raise SystemExit(failed > 0)
+finish("Microsoft Graph")
