@@ -107,6 +107,9 @@ settings! {
         /// Days that predictions are kept with their images, at most 30; 0 to keep none (30 if not given)
         #[arg(long, env = "HABEAS_PREDICTION_DAYS", value_name = "DAYS")]
         prediction_days: u32,
+        /// The key of an image's metadata that names the persons whom it shows, by e-mail address or object id (depicts if not given)
+        #[arg(long, env = "HABEAS_DEPICTS_KEY", value_name = "KEY")]
+        depicts_key: String,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,
@@ -193,6 +196,9 @@ impl Settings {
     pub fn model_options(&self) -> habeas_models::Options {
         let mut options = habeas_models::Options::default();
         options.training.iterations = self.iterations_per_project;
+        if let Some(key) = &self.depicts_key {
+            options.depicts_key.clone_from(key);
+        }
         if let Some(count) = self.images_per_tag {
             options.training.images_per_tag = count;
         }

@@ -60,6 +60,8 @@ pub struct Options {
     pub cached_models: usize,
     /// Which calls to addresses that clients name are allowed.
     pub outgoing: Policy,
+    /// The key of an image's metadata that names the persons whom it shows.
+    pub depicts_key: String,
 }
 
 impl Default for Options {
@@ -70,6 +72,7 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             cached_models: 32,
             outgoing: Policy::default(),
+            depicts_key: "depicts".to_owned(),
         }
     }
 }
@@ -127,6 +130,11 @@ impl Models {
     /// What a training needs, and how many iterations a project may have.
     pub fn limits(&self) -> TrainingLimits {
         self.inner.options.training
+    }
+
+    /// The key of an image's metadata that names the persons whom it shows.
+    pub fn depicts_key(&self) -> &str {
+        &self.inner.options.depicts_key
     }
 
     /// Wakes the worker of the long lane: a task was enqueued.

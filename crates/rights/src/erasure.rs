@@ -15,7 +15,7 @@ use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ownership::{self, Successor};
+use crate::ownership::{self, Decisions};
 use crate::plan::{self, PLAN_HOURS};
 use crate::{Rights, holds, receipts, verify};
 
@@ -63,9 +63,9 @@ pub(crate) struct ErasureTask {
     pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
-    /// Who takes over where the person is the last owner or administrator.
+    /// What was decided with the plan.
     #[serde(default)]
-    pub(crate) successors: Vec<Successor>,
+    pub(crate) decisions: Decisions,
     /// What holds keep: filled in when the run freezes the person.
     #[serde(default)]
     pub(crate) held: Vec<HeldPart>,
@@ -104,7 +104,7 @@ impl ErasureTask {
         person: Id,
         plan: &PlanReport,
         salt: [u8; 16],
-        successors: Vec<Successor>,
+        decisions: Decisions,
     ) -> ErasureTask {
         ErasureTask {
             person,
@@ -120,7 +120,7 @@ impl ErasureTask {
             resolved: Vec::new(),
             error: None,
             receipt: None,
-            successors,
+            decisions,
             held: Vec::new(),
             held_copies: Vec::new(),
             last_receipt: None,
@@ -250,7 +250,7 @@ impl Rights {
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
                 }
-                let now = plan::make(tx, person, &task.successors)?;
+                let now = plan::make(tx, person, &task.decisions)?;
                 if let Some(reason) = now.blocked.first() {
                     return Err(Error::conflict(reason.clone()));
                 }
@@ -330,16 +330,16 @@ impl Rights {
     /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
     async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        let successors = task.successors.clone();
+        let decisions = task.decisions.clone();
         let (containers, held, held_copies) = self
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
-                ownership::succeed(tx, &successors)?;
+                ownership::succeed(tx, &decisions.successors)?;
                 tx.set_holder_state(person, HolderState::Frozen)?;
                 let mut held = Vec::new();
                 let mut copies = Vec::new();
-                for part in holds::held(tx, person)? {
+                for part in holds::held(tx, person, &decisions)? {
                     let target = part.target.parse()?;
                     let own = tx.position(target)?.is_some_and(|(_, _, holder)| holder == person);
                     copies.extend((!own).then_some(target));
@@ -369,6 +369,7 @@ impl Rights {
                 task.subtracted.push(iteration);
             }
         }
+        self.forget_depicted(task).await?;
         fault::point("erase.subtracted");
         Ok(())
     }

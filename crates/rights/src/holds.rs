@@ -7,8 +7,9 @@ use habeas_core::report::{HeldReport, HoldReport};
 use habeas_core::{Error, Id, Node, Result, Timestamp};
 use habeas_store::{NewHold, Tx};
 
-use crate::Rights;
 use crate::holdings::kind_name;
+use crate::ownership::Decisions;
+use crate::{Rights, depicted};
 
 /// The longest matter or reason, in bytes.
 const TEXT: usize = 1_000;
@@ -99,19 +100,22 @@ fn report(tx: &mut Tx<'_>, node: &Node<HoldDoc>) -> Result<HoldReport> {
 
 /// What holds keep of a holder, for a plan: outer holds before those within, then copies in projects of others, whose holds are not told
 /// about in words.
-pub(crate) fn held(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<HeldReport>> {
+pub(crate) fn held(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<Vec<HeldReport>> {
     let mut held = Vec::new();
     for part in tx.held_parts(holder)? {
         let resources = part.counts.values().sum();
         held.push(held_report(tx, part.hold, part.target, resources)?);
     }
-    let copies: Vec<Id> =
+    let mut copies: Vec<Id> =
         tx.edges_from_others(holder, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    if decisions.erase_depicted {
+        copies.extend(depicted::images(tx, holder)?);
+    }
     for copy in habeas_models::with_copies(tx, &copies)? {
         if let Some(hold) = tx.held_by(copy)? {
             held.push(HeldReport {
                 matter: String::new(),
-                reason: "a copy in a project of somebody else is under a legal hold there".to_owned(),
+                reason: "an image in a project of somebody else is under a legal hold there".to_owned(),
                 ..held_report(tx, hold, copy, 1)?
             });
         }

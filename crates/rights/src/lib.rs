@@ -5,6 +5,7 @@
 
 mod archive;
 mod crate_metadata;
+mod depicted;
 mod erasure;
 mod exports;
 mod holdings;
@@ -32,7 +33,7 @@ pub use archive::ArchiveSize;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use ownership::Successor;
+pub use ownership::{Decisions, Successor};
 pub use rectification::{Correction, Rectify};
 pub use worker::Worker;
 

@@ -21,6 +21,15 @@ pub struct Successor {
     pub person: Id,
 }
 
+/// What whoever plans an erasure has decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// Who takes over where the person is the last owner or administrator.
+    pub successors: Vec<Successor>,
+    /// Whether images of others that show the person are erased, too.
+    pub erase_depicted: bool,
+}
+
 impl Rights {
     /// Hands a project or an account over to another holder: `to` is a person, an organisation, or, for a project, an account. Allowed to
     /// whoever owns it and may make projects there, and to the operator. An account gets new keys.

@@ -9,11 +9,11 @@ use habeas_core::report::{ChoiceReport, KeptReport, ModelPlanReport, PlanItemRep
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{HolderState, TaskKind, Tx};
 
-use crate::Rights;
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
 use crate::holds;
-use crate::ownership::{self, Successor};
+use crate::ownership::{self, Decisions};
+use crate::{Rights, depicted};
 
 /// How long a plan can be run, in hours.
 pub(crate) const PLAN_HOURS: i64 = 24;
@@ -24,17 +24,17 @@ impl Rights {
     /// Plans the erasure of a person or an organisation and keeps the plan, so that it can be approved and run. Changes nothing of
     /// theirs.
     pub async fn plan_erasure(&self, holder: Id) -> Result<PlanReport> {
-        self.plan_erasure_with(holder, Vec::new()).await
+        self.plan_erasure_with(holder, Decisions::default()).await
     }
 
-    /// The same with successors where the person is the last owner or administrator: they take over when the plan runs. The caller has
+    /// The same with decisions: successors where the person is the last owner or administrator take over when the plan runs. The caller has
     /// checked that the actor may name them.
-    pub async fn plan_erasure_with(&self, holder: Id, successors: Vec<Successor>) -> Result<PlanReport> {
+    pub async fn plan_erasure_with(&self, holder: Id, decisions: Decisions) -> Result<PlanReport> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         self.store
             .write(move |tx| {
-                let mut plan = make(tx, holder, &successors)?;
-                let task = ErasureTask::planned(holder, &plan, salt, successors.clone());
+                let mut plan = make(tx, holder, &decisions)?;
+                let task = ErasureTask::planned(holder, &plan, salt, decisions.clone());
                 let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
                 plan.plan = id.to_string();
                 Ok(plan)
@@ -44,7 +44,7 @@ impl Rights {
 }
 
 /// Makes a plan, without its id.
-pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Result<PlanReport> {
+pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<PlanReport> {
     let Some((sort @ (HolderKind::Person | HolderKind::Organisation), state)) = tx.holder(holder)? else {
         return Err(Error::not_found("there is no such person or organisation"));
     };
@@ -66,12 +66,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
         })
         .collect();
     let mentions = tx.mentions_of(holder)?;
-    let choices = ownership::choices(tx, holder, successors)?;
+    let choices = ownership::choices(tx, holder, &decisions.successors)?;
     let now = tx.now();
     Ok(PlanReport {
         plan: String::new(),
         object_id: holder.to_string(),
-        digest: digest(tx, holder, successors)?,
+        digest: digest(tx, holder, decisions)?,
         restricted: state == HolderState::Restricted,
         created: now.rfc3339(),
         valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
@@ -80,10 +80,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
             what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }],
-        held: holds::held(tx, holder)?,
+        held: holds::held(tx, holder, decisions)?,
         others_affected: tx.count_others_mentioned(holder)?,
+        depicted: depicted::images(tx, holder)?.len() as u64,
+        erase_depicted: decisions.erase_depicted,
         unlinked: mentions.len() as u64,
-        models: models(tx, holder)?,
+        models: models(tx, holder, decisions)?,
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
         backups: "the keys are destroyed now: every backup made until then is unreadable for what was erased, at once".into(),
@@ -93,9 +95,12 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
 }
 
 /// The models of others that have to forget, in the order of their ids.
-fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
-    let copies: Vec<Id> =
+fn models(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<ModelPlanReport>> {
+    let mut copies: Vec<Id> =
         tx.edges_from_others(person, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    if decisions.erase_depicted {
+        copies.extend(depicted::images(tx, person)?);
+    }
     let mut leaving: BTreeMap<Id, u64> = BTreeMap::new();
     for (iteration, _) in tx.edges_from_others(person, Relation::LearnedFrom)? {
         *leaving.entry(iteration).or_default() += 1;
@@ -162,7 +167,7 @@ fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
 
 /// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what. Telemetry,
 /// tokens and archives are left out: a few more of them do not change what was approved.
-fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<String> {
+fn digest(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
     loop {
@@ -180,15 +185,16 @@ fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<Strin
             break;
         }
     }
-    for successor in successors {
+    digest.update(&[u8::from(decisions.erase_depicted)]);
+    for successor in &decisions.successors {
         digest.update(successor.resource.as_bytes());
         digest.update(successor.person.as_bytes());
     }
-    for model in models(tx, person)? {
+    for model in models(tx, person, decisions)? {
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
     }
-    for part in holds::held(tx, person)? {
+    for part in holds::held(tx, person, decisions)? {
         digest.update(part.hold.as_bytes());
         digest.update(part.target.as_bytes());
     }
