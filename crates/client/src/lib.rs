@@ -403,20 +403,22 @@ impl Client {
 
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
-        self.plan_erasure_with(person, &[]).await
+        self.plan_erasure_with(person, &[], false).await
     }
 
-    /// Plans an erasure that names who takes over: pairs of an organisation (or the nil id for the installation) and a person.
+    /// Plans an erasure that names who takes over, as pairs of an organisation (or the nil id for the installation) and a person, and says
+    /// whether images of others that show the person are deleted, too.
     pub async fn plan_erasure_with(
         &self,
         person: &str,
         successors: &[(String, String)],
+        erase_depicted: bool,
     ) -> Result<PlanReport> {
         let successors: Vec<Value> = successors
             .iter()
             .map(|(resource, person)| json!({ "resource": resource, "person": person }))
             .collect();
-        let body = json!({ "successors": successors });
+        let body = json!({ "successors": successors, "eraseDepicted": erase_depicted });
         self.post(&format!("/persons/{}/erasure-plans", encode(person)), &body).await
     }
 

@@ -16,7 +16,7 @@ use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ownership::{self, Successor};
+use crate::ownership::{self, Decisions};
 use crate::plan::{self, PLAN_HOURS};
 use crate::requests::{self, Moved};
 use crate::{Rights, holds, receipts, verify};
@@ -68,13 +68,13 @@ pub(crate) struct ErasureTask {
     pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
-    /// Who takes over where the person is the last owner or administrator.
+    /// What was decided with the plan.
     #[serde(default)]
-    pub(crate) successors: Vec<Successor>,
+    pub(crate) decisions: Decisions,
     /// What holds keep: filled in when the run freezes the person.
     #[serde(default)]
     pub(crate) held: Vec<HeldPart>,
-    /// Copies of the person's images that holds keep in projects of others.
+    /// Copies of the person's images, and images to be erased that show the person, that holds keep in projects of others.
     #[serde(default)]
     pub(crate) held_copies: Vec<Id>,
     /// The receipt of the rest, which is issued when the holds have ended.
@@ -109,7 +109,7 @@ impl ErasureTask {
         person: Id,
         plan: &PlanReport,
         salt: [u8; 16],
-        successors: Vec<Successor>,
+        decisions: Decisions,
     ) -> ErasureTask {
         ErasureTask {
             person,
@@ -126,7 +126,7 @@ impl ErasureTask {
             resolved: Vec::new(),
             error: None,
             receipt: None,
-            successors,
+            decisions,
             held: Vec::new(),
             held_copies: Vec::new(),
             last_receipt: None,
@@ -261,7 +261,7 @@ impl Rights {
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
                 }
-                let now = plan::make(tx, person, &task.successors)?;
+                let now = plan::make(tx, person, &task.decisions)?;
                 if let Some(reason) = now.blocked.first() {
                     return Err(Error::conflict(reason.clone()));
                 }
@@ -351,12 +351,12 @@ impl Rights {
     /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
     async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        let successors = task.successors.clone();
+        let decisions = task.decisions.clone();
         let (containers, held) = self
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
-                ownership::succeed(tx, &successors)?;
+                ownership::succeed(tx, &decisions.successors)?;
                 tx.set_holder_state(person, HolderState::Frozen)?;
                 let mut held = Vec::new();
                 for part in tx.held_parts(person)? {
@@ -379,12 +379,12 @@ impl Rights {
 
     async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
         // Others may place holds on copies in their projects until these are erased.
-        let person = task.person;
+        let (person, decisions) = (task.person, task.decisions.clone());
         let copies = self
             .store
             .read(move |tx| {
                 let mut parts = Vec::new();
-                for (hold, copy) in holds::held_copies(tx, person)? {
+                for (hold, copy) in holds::held_elsewhere(tx, person, &decisions)? {
                     let until = holds::end(tx, hold)?.map(Timestamp::rfc3339);
                     parts.push((copy, HeldPart { hold, target: None, resources: 1, until }));
                 }
@@ -406,6 +406,7 @@ impl Rights {
                 task.subtracted.push(iteration);
             }
         }
+        self.forget_depicted(task).await?;
         fault::point("erase.subtracted");
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod archive;
 mod article_15;
 mod crate_metadata;
+mod depicted;
 mod erasure;
 mod exports;
 mod holdings;
@@ -34,7 +35,7 @@ pub use archive::ArchiveSize;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use ownership::Successor;
+pub use ownership::{Decisions, Successor};
 pub use rectification::{Correction, Rectify};
 pub use requests::{
     FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,

@@ -2,7 +2,7 @@
 
 use habeas_access::{Access, Actor, Permission, authorise};
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{Account, Organisation};
+use habeas_core::kinds::{Account, Organisation, RequestDoc};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
 use habeas_store::ledger::Record;
@@ -19,6 +19,22 @@ pub struct Successor {
     pub resource: Id,
     /// Who becomes its owner or administrator.
     pub person: Id,
+}
+
+/// What whoever plans an erasure has decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// Who takes over where the person is the last owner or administrator.
+    pub successors: Vec<Successor>,
+    /// Whether images of others that show the person are erased, too.
+    pub erase_depicted: bool,
+}
+
+impl Decisions {
+    /// What a request says.
+    pub(crate) fn of(request: &RequestDoc) -> Decisions {
+        Decisions { successors: Vec::new(), erase_depicted: request.erase_depicted }
+    }
 }
 
 impl Rights {

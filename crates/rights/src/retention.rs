@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::Rights;
 use crate::erasure::ErasureTask;
 use crate::holdings::kind_name;
+use crate::ownership::Decisions;
 use crate::plan;
 
 /// Resources removed in one transaction.
@@ -171,11 +172,11 @@ impl Rights {
                 if !matches!(tx.holder(guest)?, Some((HolderKind::Person, _))) {
                     return Ok(false);
                 }
-                let report = plan::make(tx, guest, &[])?;
+                let report = plan::make(tx, guest, &Decisions::default())?;
                 if !report.blocked.is_empty() {
                     return Ok(false);
                 }
-                let task = ErasureTask::planned(guest, &report, salt, Vec::new());
+                let task = ErasureTask::planned(guest, &report, salt, Decisions::default());
                 let id = tx.plan_task(TaskKind::Erasure, Some(guest), &serde_json::to_value(&task)?)?;
                 tx.start_planned(id)
             })

@@ -86,6 +86,9 @@ pub struct RequestDoc {
     pub undo_until: Option<Timestamp>,
     /// Whether a second person has to approve it.
     pub needs_approval: bool,
+    /// Of an erasure: whether images of others that show the person are erased, too.
+    #[serde(default)]
+    pub erase_depicted: bool,
     /// Who approved it.
     pub approver: Option<Id>,
     /// The plan that was shown or approved last.
@@ -143,6 +146,7 @@ impl DataKind for Request {
             wrong_codes: 0,
             undo_until: Some(Timestamp(0)),
             needs_approval: true,
+            erase_depicted: true,
             approver: Some(Id::NIL),
             plan: Some(PlannedErasure {
                 digest: "00".repeat(32),
@@ -193,6 +197,7 @@ impl DataKind for Request {
             wrong_codes,
             undo_until,
             needs_approval,
+            erase_depicted,
             approver,
             plan,
             erasure,
@@ -231,6 +236,12 @@ impl DataKind for Request {
         map.field(wrong_codes, "wrong_codes", technical, "so that codes are not guessed");
         map.field(undo_until, "undo_until", technical, "until when the person may change their mind");
         map.field(needs_approval, "needs_approval", technical, "whether a second person has to agree");
+        map.field(
+            erase_depicted,
+            "erase_depicted",
+            technical,
+            "whether images of others that show the person go, too",
+        );
         map.field(approver, "approver", technical, "random id of who agreed");
         map.field(plan, "plan", technical, "counts and digest of what was agreed to");
         map.field(erasure, "erasure", technical, "random id of the run");

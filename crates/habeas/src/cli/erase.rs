@@ -31,6 +31,9 @@ pub(crate) enum Verb {
         /// or object id
         #[arg(long = "successor", value_name = "WHERE=WHO", requires = "person")]
         successors: Vec<String>,
+        /// Delete images of others that show the person, too, and have models forget them
+        #[arg(long, requires = "person")]
+        erase_depicted: bool,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -78,7 +81,7 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Plan { person, organisation, successors, format, reach } => {
+        Verb::Plan { person, organisation, successors, erase_depicted, format, reach } => {
             connect::with(reach, file, async |client| {
                 let (plan, confirmation) = match (&person, &organisation) {
                     (_, Some(organisation)) => {
@@ -95,7 +98,10 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                                 if place == "installation" { Id::NIL.to_string() } else { place.to_owned() };
                             named.push((place, client.find_person(who).await?.object_id));
                         }
-                        (client.plan_erasure_with(&found.object_id, &named).await?, found.email)
+                        (
+                            client.plan_erasure_with(&found.object_id, &named, erase_depicted).await?,
+                            found.email,
+                        )
                     }
                 };
                 format.print(&plan, |plan| describe(plan, &confirmation))
@@ -222,6 +228,13 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    if plan.depicted > 0 {
+        let action = if plan.erase_depicted { "are deleted" } else { "lose the name" };
+        text.push_str(&format!(
+            "shown    {} images of others show the person: they {action}\n",
+            plan.depicted
+        ));
+    }
     for model in &plan.models {
         text.push_str(&format!(
             "model    {} {}: it forgets {} images, {} are left",

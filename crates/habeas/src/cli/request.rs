@@ -72,6 +72,9 @@ pub(crate) enum Verb {
         /// How you made sure who asks: document, known or protocol; a one-time code is sent if not given
         #[arg(long, value_parser = identity)]
         identity: Option<IdentityCheck>,
+        /// Of an erasure: delete images of others that show the person, too, and have models forget them
+        #[arg(long)]
+        erase_depicted: bool,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -185,10 +188,22 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             .await?;
         }
         Verb::Show { one } => show(one, file).await?,
-        Verb::Create { person, asked, channel, received, regime, identity, format, reach } => {
+        Verb::Create {
+            person,
+            asked,
+            channel,
+            received,
+            regime,
+            identity,
+            erase_depicted,
+            format,
+            reach,
+        } => {
             connect::with(reach, file, async |client| {
                 let person = client.find_person(&person).await?;
-                let details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
+                let details = json!({
+                    "channel": channel, "received": received, "regime": regime, "identity": identity, "eraseDepicted": erase_depicted
+                });
                 let request = client.create_request(&person.object_id, asked.name(), details).await?;
                 format.print(&request, describe)
             })

@@ -8,7 +8,7 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream::{self, StreamExt as _};
 use habeas_core::{Error, ErrorKind, Id};
-use habeas_rights::Successor;
+use habeas_rights::{Decisions, Successor};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ pub(super) async fn plan(
     Form(chosen): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "PlanErasure").await?;
+    let erase_depicted = chosen.iter().any(|(name, value)| name == "depicted" && value == "erase");
     let mut successors = Vec::new();
     for (resource, person) in &chosen {
         let (Ok(resource), false) = (resource.parse::<Id>(), person.trim().is_empty()) else { continue };
@@ -36,7 +37,7 @@ pub(super) async fn plan(
         };
         successors.push(Successor { resource, person });
     }
-    let plan = portal.rights.plan_erasure_with(who.person, successors).await?;
+    let plan = portal.rights.plan_erasure_with(who.person, Decisions { successors, erase_depicted }).await?;
     Ok(Redirect::to(&format!("/me/erase/{}", plan.plan)).into_response())
 }
 

@@ -81,6 +81,10 @@ pub struct PlanView {
     pub backups: String,
     /// What has to be settled first; empty when it can run.
     pub blocked: Vec<String>,
+    /// Images of others that show the person.
+    pub depicted: Count,
+    /// Whether this plan deletes them.
+    pub erase_depicted: bool,
     /// Where somebody has to take over.
     pub choices: Vec<PlanChoice>,
 }
@@ -178,6 +182,8 @@ impl PlanView {
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),
+            depicted: Count(report.depicted),
+            erase_depicted: report.erase_depicted,
             choices: report
                 .choices
                 .iter()

@@ -30,6 +30,8 @@ pub struct NewRequest {
     pub identity: Option<IdentityCheck>,
     /// For a person's own erasure: their e-mail address, typed.
     pub confirm: Option<String>,
+    /// For an erasure: whether images of others that show the person are erased, too.
+    pub erase_depicted: bool,
 }
 
 /// What a request is made of besides what is asked for.
@@ -53,6 +55,9 @@ impl Rights {
             return Err(Error::invalid("a request cannot have been received in the future"));
         }
         let erasure = new.asked == RequestType::Erasure;
+        if new.erase_depicted && !erasure {
+            return Err(Error::invalid("only an erasure erases images that show the person"));
+        }
         if own && erasure {
             require_fresh(actor, now)?;
         }
@@ -92,6 +97,7 @@ impl Rights {
                 }
                 let node = create(tx, id, new.asked, &origin)?;
                 let mut case = Case { tx, node };
+                case.node.doc.erase_depicted = new.erase_depicted;
                 match identity {
                     Some(check) => rights.verified(&mut case, check, Some(by), salt)?,
                     None => case.send_code(Some(by))?,
@@ -232,6 +238,7 @@ pub(super) fn create(
         wrong_codes: 0,
         undo_until: None,
         needs_approval: false,
+        erase_depicted: false,
         approver: None,
         plan: None,
         erasure: None,

@@ -15,6 +15,7 @@ use habeas_store::{Between, Tx};
 
 use super::{no_request, report, status};
 use crate::holdings::kind_name;
+use crate::ownership::Decisions;
 use crate::{Rights, plan};
 
 /// Requests on a page at most.
@@ -103,7 +104,7 @@ impl Rights {
                 if doc.asked != RequestType::Erasure || !doc.state.is_open() {
                     return Err(no_plan());
                 }
-                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
+                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &Decisions::of(doc))?;
                 let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
                 let difference =
                     doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();

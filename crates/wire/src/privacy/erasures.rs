@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use habeas_access::Permission;
 use habeas_core::Error;
 use habeas_core::report::{ErasureReport, PlanReport};
-use habeas_rights::Successor;
+use habeas_rights::{Decisions, Successor};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -24,6 +24,9 @@ pub(super) struct PlanErasure {
     /// Who takes over where the person is the last owner or administrator: see `choices` of a plan. For the person, and administrators.
     #[serde(default)]
     successors: Vec<NamedSuccessor>,
+    /// Delete images of others that show the person, too, and have models forget them; otherwise their name is taken out of the metadata.
+    #[serde(default)]
+    erase_depicted: bool,
 }
 
 /// Who takes over.
@@ -55,7 +58,8 @@ pub(super) async fn plan(
     if !successors.is_empty() {
         app.rights.authorise_succession(&caller, id).await?;
     }
-    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure_with(id, successors).await?)))
+    let decisions = Decisions { successors, erase_depicted: body.erase_depicted };
+    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure_with(id, decisions).await?)))
 }
 
 /// Plans the deletion of an organisation with everything in it. Changes nothing. For its owners.

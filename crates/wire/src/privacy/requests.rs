@@ -107,6 +107,9 @@ pub(super) struct CreateRequest {
     identity: Option<IdentityCheck>,
     /// Of a person's own erasure: their e-mail address, typed.
     confirm: Option<String>,
+    /// Of an erasure: delete images of others that show the person, too, and have models forget them; otherwise their name is taken out.
+    #[serde(default)]
+    erase_depicted: bool,
 }
 
 /// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person.
@@ -128,6 +131,7 @@ pub(super) async fn create(
         received_at: body.received.as_deref().map(Timestamp::parse).transpose()?,
         identity: body.identity,
         confirm: body.confirm,
+        erase_depicted: body.erase_depicted,
     };
     Ok((StatusCode::CREATED, Json(app.rights.create_request(&caller, new).await?)))
 }
