@@ -403,21 +403,19 @@ impl Client {
 
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
-        self.plan_erasure_with(person, &[]).await
+        self.plan_erasure_with(person, &json!({})).await
     }
 
-    /// Plans an erasure that names who takes over: pairs of an organisation (or the nil id for the installation) and a person.
-    pub async fn plan_erasure_with(
-        &self,
-        person: &str,
-        successors: &[(String, String)],
-    ) -> Result<PlanReport> {
-        let successors: Vec<Value> = successors
-            .iter()
-            .map(|(resource, person)| json!({ "resource": resource, "person": person }))
-            .collect();
-        let body = json!({ "successors": successors });
-        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &body).await
+    /// Plans an erasure with decisions: who takes over, what else goes (`PlanErasure` in the API's description).
+    pub async fn plan_erasure_with(&self, person: &str, decisions: &Value) -> Result<PlanReport> {
+        self.post(&format!("/persons/{}/erasure-plans", encode(person)), decisions).await
+    }
+
+    /// Decides what the plan of a requested erasure offers; the plan as it is then.
+    pub async fn choose_for_request(&self, request: &str, decisions: &Value) -> Result<RequestPlanReport> {
+        let path = format!("/requests/{}/decisions", encode(request));
+        let response = self.send(self.request(Method::PUT, &path).json(decisions)).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
     }
 
     /// Hands a project or an account over to a person, an organisation or, for a project, an account.

@@ -143,6 +143,8 @@ numbered! {
         Labeler = 8,
         /// May read, and publish, unpublish and export iterations.
         Deployment = 9,
+        /// Is shown by an image.
+        Depicted = 10,
     }
 }
 

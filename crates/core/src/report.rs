@@ -225,6 +225,12 @@ pub struct PlanReport {
     pub held: Vec<HeldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
+    /// Images of others that show the person. Their name is taken out of them.
+    #[serde(default)]
+    pub depicted: u64,
+    /// Whether those images are deleted, too, and models forget them.
+    #[serde(default)]
+    pub erase_depicted: bool,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
@@ -263,6 +269,9 @@ pub struct ChoiceReport {
     /// Object id of the successor whom this plan names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Whether this plan deletes it, with everything in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// What was handed over to another holder.

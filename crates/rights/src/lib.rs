@@ -7,6 +7,7 @@ mod archive;
 mod article_15;
 mod crate_metadata;
 mod delivering;
+mod depicted;
 mod erasure;
 mod exports;
 mod holdings;
@@ -37,7 +38,6 @@ pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use ownership::Successor;
 pub use recipients::NewRecipient;
 pub use rectification::{Correction, Rectify};
 pub use requests::{

@@ -41,8 +41,8 @@ pub use predictions::{
 };
 pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
-    Request, RequestComment, RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, PlannedErasure, PlannedKind,
+    REQUEST_DAYS, Request, RequestComment, RequestDoc, RequestHistory, Successor,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use sign_in::{

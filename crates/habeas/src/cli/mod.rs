@@ -3,6 +3,7 @@
 mod backup;
 mod connect;
 mod dataset;
+mod decisions;
 mod erase;
 mod export;
 mod exported;

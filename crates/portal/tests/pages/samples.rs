@@ -191,6 +191,8 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             what: "1 receipt of the erasure: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }],
+        depicted: 0,
+        erase_depicted: false,
         others_affected: 2,
         unlinked: 1,
         held: Vec::new(),

@@ -31,7 +31,7 @@ impl Rights {
                 // An approval that cannot be given now is refused for that reason first.
                 case.happen(RequestEvent::Approved, Some(by))?;
                 let subject = case.subject()?;
-                let now = plan::make(case.tx, subject, &[])?;
+                let now = plan::make(case.tx, subject, &case.node.doc.decisions)?;
                 if now.digest != digest {
                     return Err(Error::conflict("the digest is not that of what would be erased now")
                         .hint("look at the plan and its difference again: what is held may have changed"));

@@ -3,7 +3,8 @@
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, Person, Request, RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, Person, Request, RequestDoc,
+    RequestHistory,
 };
 use habeas_core::report::{RequestReport, RequestStatusReport};
 use habeas_core::requests::{Channel, Gate, IdentityCheck, RequestEvent, RequestState, RequestType};
@@ -12,8 +13,8 @@ use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
 use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
-use crate::Rights;
 use crate::erasure::{CONFIRMATION_HINT, called};
+use crate::{Rights, ownership};
 
 /// A request to be taken in.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct NewRequest {
     pub callbacks: Vec<String>,
     /// Where the archive is to be sent when it is written: the address of a blob, or a folder that the operator allows.
     pub destination: Option<String>,
+    /// For an erasure: who takes over, and what else goes.
+    pub decisions: Decisions,
 }
 
 /// What a request is made of besides what is asked for.
@@ -61,6 +64,14 @@ impl Rights {
             return Err(Error::invalid("a request cannot have been received in the future"));
         }
         let erasure = new.asked == RequestType::Erasure;
+        if new.decisions != Decisions::default() && !erasure {
+            return Err(Error::invalid(
+                "only an erasure needs successors, deletions, or a word on images that show the person",
+            ));
+        }
+        if new.decisions.names_others() {
+            self.authorise_succession(actor, new.person).await?;
+        }
         if own && erasure {
             require_fresh(actor, now)?;
         }
@@ -108,6 +119,8 @@ impl Rights {
                 let mut node = create(tx, id, new.asked, &origin)?;
                 node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
+                ownership::choices(case.tx, new.person, &new.decisions)?;
+                case.node.doc.decisions = new.decisions.clone();
                 if let Some(location) = &new.destination {
                     case.send_archive_to(location)?;
                 }
@@ -251,6 +264,7 @@ pub(super) fn create(
         wrong_codes: 0,
         undo_until: None,
         needs_approval: false,
+        decisions: Decisions::default(),
         approver: None,
         plan: None,
         erasure: None,

@@ -5,6 +5,7 @@
 //! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's.
 
 mod carrying;
+mod choosing;
 mod code;
 mod deciding;
 mod intake;

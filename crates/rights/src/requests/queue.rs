@@ -103,7 +103,7 @@ impl Rights {
                 if doc.asked != RequestType::Erasure || !doc.state.is_open() {
                     return Err(no_plan());
                 }
-                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
+                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &doc.decisions)?;
                 let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
                 let difference =
                     doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();

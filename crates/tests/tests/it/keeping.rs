@@ -448,3 +448,53 @@ async fn what_is_handed_over_survives_its_old_holder_also_in_an_older_backup() {
         assert!(!scan::opened(&store, &["c4n4ryshared".to_owned()]).await.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_an_image_shows_is_found_and_goes_by_name_or_with_the_image() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "s.jpg", &image(1), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        for erase in [false, true] {
+            let email = format!("c4n4ryshown{erase}@example.org");
+            let someone = deployment.person(&email, "Shown").await;
+            let value = format!("a friend, {}, owner@example.org", email.to_uppercase());
+            let pairs = json!({ "depicts": value, "place": "park" });
+            let (status, answer) = deployment.train("POST", &owner.key, &path, Some(pairs)).await;
+            let said = &answer["images"][0]["metadata"]["depicts"];
+            assert_eq!((status.as_u16(), said), (200, &json!(value)), "{answer}");
+            let holdings = format!("/persons/{}/holdings", someone.id);
+            let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+            let mention = &held["mentions"][0];
+            assert_eq!(
+                (&mention["resource"], &mention["role"]),
+                (&json!(shown), &json!("depicted")),
+                "{held}"
+            );
+            // They see that it is there, and no more.
+            let of_project = format!("/projects/{project}");
+            assert_eq!(deployment.train("GET", &someone.key, &of_project, None).await.0, 404);
+            let plans = format!("/persons/{}/erasure-plans", someone.id);
+            let (_, plan) = deployment.operator("POST", &plans, json!({ "eraseDepicted": erase })).await;
+            let decided = (&plan["depicted"], &plan["eraseDepicted"], &plan["othersAffected"]);
+            assert_eq!(decided, (&json!(1), &json!(erase), &json!(0)), "{plan}");
+            let body = json!({ "plan": plan["plan"], "confirm": email, "digest": plan["digest"] });
+            assert_eq!(deployment.operator("POST", "/erasures", body).await.0, 202);
+            assert_eq!(deployment.finished(plan["plan"].as_str().unwrap()).await["status"], "completed");
+            store.reseal(project.parse().unwrap()).await.unwrap();
+            let marker = format!("C4N4RYSHOWN{}", erase.to_string().to_uppercase());
+            assert_eq!(scan::opened(&store, &[marker]).await, Vec::<String>::new());
+            let images = format!("/projects/{project}/images");
+            let (_, images) = deployment.train("GET", &owner.key, &images, None).await;
+            if erase {
+                assert_eq!(images, json!([]));
+            } else {
+                assert_eq!(images[0]["metadata"]["depicts"], "a friend, owner@example.org", "{images}");
+            }
+        }
+    }
+}

@@ -94,6 +94,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::verify))
         .routes(routes!(requests::resend))
         .routes(routes!(requests::plan))
+        .routes(routes!(requests::decide))
         .routes(routes!(requests::confirm_identity))
         .routes(routes!(requests::approve))
         .routes(routes!(requests::deny))

@@ -1,0 +1,64 @@
+//! Images of others that show a person: found by mention, and in an erasure of the person freed of their name or, if the plan says so, erased.
+
+use std::collections::BTreeSet;
+
+use habeas_access::depicted;
+use habeas_core::kind::MentionRole;
+use habeas_core::kinds::Image;
+use habeas_core::{ErrorKind, Id, Result, fault};
+use habeas_store::Tx;
+
+use crate::Rights;
+use crate::erasure::ErasureTask;
+
+/// Images of others that show `person`, in the order of ids.
+pub(crate) fn images(tx: &mut Tx<'_>, person: Id) -> Result<BTreeSet<Id>> {
+    let mentions = tx.mentions_of(person)?.into_iter();
+    Ok(mentions
+        .filter(|mention| mention.role == MentionRole::Depicted && mention.holder != person)
+        .map(|mention| mention.resource)
+        .collect())
+}
+
+impl Rights {
+    /// Erases the images that show the person, when their plan says so, and takes their name out of the metadata of the others. Repeatable.
+    pub(crate) async fn forget_depicted(&self, task: &mut ErasureTask) -> Result<()> {
+        let person = task.person;
+        let images = self.store.read(move |tx| images(tx, person)).await?;
+        if task.decisions.erase_depicted && !images.is_empty() {
+            let images: Vec<Id> = images.iter().copied().collect();
+            let removed = self.models.erase_images_except(&images, &task.held_copies).await?;
+            for iteration in removed.iter().flat_map(|removal| &removal.learners) {
+                if !task.subtracted.contains(iteration) {
+                    task.subtracted.push(*iteration);
+                }
+            }
+        }
+        fault::point("erase.depicted_erased");
+        let key = self.models.depicts_key().to_owned();
+        for image in images {
+            let key = key.clone();
+            let done = self
+                .store
+                .write(move |tx| {
+                    let Some(mut node) = habeas_models::find_image(tx, image)? else { return Ok(()) };
+                    let Some(value) = node.doc.metadata.get(&key) else { return Ok(()) };
+                    let rest = depicted::without(tx, value, person)?;
+                    if rest.is_empty() {
+                        node.doc.metadata.remove(&key);
+                    } else {
+                        node.doc.metadata.insert(key.clone(), rest);
+                    }
+                    tx.update::<Image>(&node)?;
+                    tx.schedule_resealing(node.container)
+                })
+                .await;
+            match done {
+                // It goes with an erasure of its own holder.
+                Err(error) if error.kind == ErrorKind::Frozen => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+}

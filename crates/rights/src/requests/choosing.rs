@@ -1,0 +1,52 @@
+//! What an erasure wants decided: who takes over, and what else goes.
+
+use habeas_access::Actor;
+use habeas_core::kinds::Decisions;
+use habeas_core::report::RequestPlanReport;
+use habeas_core::requests::{RequestState, RequestType};
+use habeas_core::{Error, Id, Result, fault};
+
+use super::Case;
+use crate::{Rights, plan};
+
+impl Rights {
+    /// Decides what the plan of a requested erasure offers, in place of what was decided before, as long as the run has not begun; the plan
+    /// as it is then. Allowed to the person and the staff; successors and deletions to the person and to administrators. An approval that
+    /// was given for another plan is asked for again.
+    pub async fn decide_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        decisions: Decisions,
+    ) -> Result<RequestPlanReport> {
+        let node = self.authorise_request(actor, request, "DecideRequest").await?;
+        if let Some(subject) = node.doc.subject
+            && (decisions.names_others() || node.doc.decisions.names_others())
+        {
+            self.authorise_succession(actor, subject).await?;
+        }
+        let by = actor.reference();
+        self.store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                let doc = &case.node.doc;
+                let decidable = doc.asked == RequestType::Erasure
+                    && doc.state.is_open()
+                    && !doc.state.is_running()
+                    && doc.state != RequestState::Failed;
+                if !decidable {
+                    return Err(Error::conflict("there is nothing to decide for this request, or no longer"));
+                }
+                let subject = case.subject()?;
+                plan::make(case.tx, subject, &decisions)?;
+                case.node.doc.decisions = decisions.clone();
+                case.node.doc.wake_at = Some(case.tx.now());
+                case.note("decided", Some(by));
+                case.save()
+            })
+            .await?;
+        fault::point("request.decided");
+        self.wake();
+        self.request_plan(actor, request).await
+    }
+}
