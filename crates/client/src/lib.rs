@@ -11,9 +11,10 @@ use futures::Stream;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
-    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldReport, HoldingsReport, IssuedReport,
-    KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport, RectificationReport, RequestPage,
-    RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport, TransferReport,
+    ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
+    HoldingsReport, IssuedReport, KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport,
+    RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport,
+    TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -175,6 +176,21 @@ impl Client {
         account_type: &str,
     ) -> Result<PersonCreatedReport> {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
+    }
+
+    /// Images whose metadata names somebody exactly so, by whose they are.
+    pub async fn find_depicted(&self, name: &str) -> Result<Vec<DepictionReport>> {
+        self.get(&format!("/unclaimed?name={}", encode(name))).await
+    }
+
+    /// Takes up the person whom images name so, in the images of `holder` only unless the name is an e-mail address.
+    pub async fn take_up(&self, name: &str, holder: Option<&str>) -> Result<PersonReport> {
+        self.post("/unclaimed", &json!({ "name": name, "holder": holder })).await
+    }
+
+    /// Says that an unclaimed person is the one with an account.
+    pub async fn link_unclaimed(&self, unclaimed: &str, person: &str) -> Result<PersonReport> {
+        self.post(&format!("/unclaimed/{}/link", encode(unclaimed)), &json!({ "person": person })).await
     }
 
     /// Everything held on a person.

@@ -23,10 +23,25 @@ pub struct PersonReport {
     pub email: String,
     /// Name.
     pub name: String,
-    /// `guest`, `free` or `standard`.
+    /// `guest`, `free`, `standard` or `unclaimed`.
     pub account_type: String,
     /// When the account was made.
     pub created: String,
+}
+
+/// Images of one holder whose metadata names somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DepictionReport {
+    /// Whose images they are: object id.
+    pub holder: String,
+    /// How many there are.
+    pub count: u64,
+    /// Their ids, the first hundred.
+    pub images: Vec<String>,
+    /// Object id of the person who is found by that name there: of an account, or of an unclaimed person who was taken up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// A person that was made, with the keys of their Custom Vision account.

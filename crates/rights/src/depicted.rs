@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use habeas_access::depicted;
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::Image;
-use habeas_core::{ErrorKind, Id, Result, fault};
+use habeas_core::kinds::{Image, KeptImage};
+use habeas_core::{ErrorKind, Id, Kind, Result, fault};
 use habeas_store::Tx;
 
 use crate::Rights;
@@ -42,14 +42,13 @@ impl Rights {
                 .store
                 .write(move |tx| {
                     let Some(mut node) = habeas_models::find_image(tx, image)? else { return Ok(()) };
-                    let Some(value) = node.doc.metadata.get(&key) else { return Ok(()) };
-                    let rest = depicted::without(tx, value, person)?;
-                    if rest.is_empty() {
-                        node.doc.metadata.remove(&key);
-                    } else {
-                        node.doc.metadata.insert(key.clone(), rest);
+                    if !depicted::unname(tx, node.holder, &mut node.doc.metadata, &key, person)? {
+                        return Ok(());
                     }
-                    tx.update::<Image>(&node)?;
+                    match node.kind {
+                        Kind::KeptImage => tx.update::<KeptImage>(&node)?,
+                        _ => tx.update::<Image>(&node)?,
+                    };
                     tx.schedule_resealing(node.container)
                 })
                 .await;

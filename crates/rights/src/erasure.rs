@@ -633,10 +633,11 @@ pub(crate) fn start_at_once(tx: &mut Tx<'_>, holder: Id, salt: [u8; 16]) -> Resu
     tx.start_planned(id)
 }
 
-/// What a confirmation must say: a person's e-mail address, an organisation's name.
+/// What a confirmation must say: a person's e-mail address (the name of somebody who has none), an organisation's name.
 pub(crate) fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
     if let Some(person) = tx.get::<Person>(holder)? {
-        return Ok(person.doc.email);
+        // Unclaimed persons may have a name only.
+        return Ok(if person.doc.email.is_empty() { person.doc.name } else { person.doc.email });
     }
     match tx.get::<Organisation>(holder)? {
         Some(organisation) => Ok(organisation.doc.name),

@@ -21,6 +21,7 @@ mod rectification;
 mod requests;
 mod restriction;
 mod retention;
+mod unclaimed;
 mod verify;
 mod worker;
 

@@ -1,7 +1,7 @@
 //! Rectification (GDPR Article 16): one way to correct whatever is held on a person.
 
 use habeas_access::normalise_email;
-use habeas_core::kinds::Person;
+use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
 use habeas_core::{Error, Id, Result, Timestamp, fault};
 use habeas_store::Removed;
@@ -55,6 +55,10 @@ impl Rights {
         }
         let email = change.email.as_deref().map(|email| email.trim().to_owned());
         let current = self.access.person(person).await?;
+        if current.doc.account_type == AccountType::Unclaimed {
+            return Err(Error::conflict("what an unclaimed person is called is what images of others say")
+                .hint("have it corrected there, or make an account for the person"));
+        }
         let old_alias = self.store.alias("email", &normalise_email(&current.doc.email)?)?;
         let new_alias = match &email {
             Some(email) => Some(self.store.alias("email", &normalise_email(email)?)?),
@@ -70,6 +74,7 @@ impl Rights {
             }
         }
         fault::point("rectify.alias_put");
+        let new_email = email.clone();
         let corrections = change.corrections;
         let result = self
             .store
@@ -109,6 +114,9 @@ impl Rights {
             (result, _) => result?,
         };
         fault::point("rectify.committed");
+        if let (Some(_), Some(email)) = (new_alias, &new_email) {
+            self.tie_depicted(email).await?;
+        }
         if profile {
             self.store.reseal(person).await?;
         }

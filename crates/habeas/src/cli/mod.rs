@@ -19,6 +19,7 @@ mod person;
 mod receipt;
 mod request;
 mod retention;
+mod unclaimed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +90,9 @@ enum Verb {
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
+    /// Find and take up persons without an account whom images name
+    #[command(subcommand)]
+    Unclaimed(unclaimed::Verb),
     /// Make organisations, and say who works in them
     #[command(subcommand)]
     Organisation(organisation::Verb),
@@ -210,6 +214,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Request(verb) => request::run(verb, file).await,
         Verb::Hold(verb) => hold::run(verb, file).await,
         Verb::Retention(verb) => retention::run(verb, file).await,
+        Verb::Unclaimed(verb) => unclaimed::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

@@ -184,7 +184,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
                     continue;
                 }
                 let node = tx.update::<Image>(&node)?;
-                depicted::link(tx, *image, &node.doc.metadata, &depicts_key)?;
+                depicted::link(tx, *image, node.holder, &node.doc.metadata, &depicts_key)?;
                 results.push(json!({ "imageId": image, "status": "OK", "metadata": node.doc.metadata }));
             }
             Ok(results)

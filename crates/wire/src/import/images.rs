@@ -90,7 +90,9 @@ pub(super) async fn put(
                 tx.create::<Image>(New::under(project, id, doc.clone()))?;
             }
             tx.attach_blobs(id, &[&blob])?;
-            depicted::link(tx, id, &doc.metadata, &depicts_key)?;
+            if let Some((_, _, holder)) = tx.position(id)? {
+                depicted::link(tx, id, holder, &doc.metadata, &depicts_key)?;
+            }
             for (tag, since) in &tags {
                 tx.connect_since(id, *tag, Relation::Tagged, since.unwrap_or(tx.now()))?;
             }

@@ -16,6 +16,7 @@ mod requests;
 mod retention;
 mod server;
 mod transfers;
+mod unclaimed;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -57,6 +58,8 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(persons::list, persons::create))
         .routes(routes!(persons::show, persons::rectify))
+        .routes(routes!(unclaimed::find, unclaimed::take_up))
+        .routes(routes!(unclaimed::link))
         .routes(routes!(persons::restrict))
         .routes(routes!(persons::holdings))
         .routes(routes!(persons::items))

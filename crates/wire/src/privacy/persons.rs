@@ -29,7 +29,7 @@ pub(super) struct CreatePerson {
     /// Name; the local part of the address when absent.
     #[serde(default)]
     name: String,
-    /// `guest`, `free` or `standard`; `standard` when absent.
+    /// `guest`, `free` or `standard`; `standard` when absent. Somebody whom images name already is tied to them.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     account_type: Option<AccountType>,
@@ -102,6 +102,7 @@ pub(super) async fn create(
     };
     let created = app.access().create_person(new).await?;
     let profile = app.access().person(created.id).await?.doc;
+    app.rights.tie_depicted(&profile.email).await?;
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
