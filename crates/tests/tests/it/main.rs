@@ -12,6 +12,7 @@ mod coverage;
 mod crash;
 mod custom_vision;
 mod dataset;
+mod depicted;
 mod deployment;
 mod disk;
 mod exports;
