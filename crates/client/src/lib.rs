@@ -434,7 +434,7 @@ impl Client {
         response.json().await.map_err(|_| Error::Unreadable)
     }
 
-    /// Hands a project or an account over to a person, an organisation or, for a project, an account.
+    /// Hands a project, an account or a workspace over to a person, an organisation or, for a project, an account.
     pub async fn transfer(&self, resource: &str, to: &str) -> Result<TransferReport> {
         self.post("/transfers", &json!({ "resource": resource, "to": to })).await
     }

@@ -293,7 +293,7 @@ pub struct ChoiceReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransferReport {
-    /// The project or account.
+    /// The project, account or workspace.
     pub resource: String,
     /// Its kind, as the data map names it.
     pub kind: String,

@@ -79,7 +79,7 @@ impl Server {
             ensure!(days <= PREDICTION_DAYS, "prediction-days is at most {PREDICTION_DAYS}");
             limits.prediction_days = days;
         }
-        limits.depicts_key = models.depicts_key().to_owned();
+        models.depicts_key().clone_into(&mut limits.depicts_key);
         if let Some(bytes) = settings.image_bytes {
             limits.image_bytes = bytes;
         }

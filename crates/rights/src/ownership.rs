@@ -8,14 +8,15 @@ use habeas_core::kinds::{Account, Decisions, Organisation, Successor};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
 use habeas_store::ledger::Record;
-use habeas_store::{Page, Tx};
+use habeas_store::{Page, Tx, UNIQUE_VIOLATION};
 
 use crate::Rights;
 use crate::holdings::{kind_name, role_title};
 
 impl Rights {
-    /// Hands a project or an account over to another holder: `to` is a person, an organisation, or, for a project, an account. Allowed to
-    /// whoever owns it and may make projects there, and to the operator. An account gets new keys.
+    /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
+    /// Allowed to whoever owns it and may make projects there, and to the operator. An account gets new keys, and a workspace that had no name
+    /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
         let (kind, parent, holder, resources) = self
@@ -32,7 +33,14 @@ impl Rights {
                     _ => to,
                 };
                 authorise(tx, &actor, parent, Permission::Manage)?;
-                let (holder, resources) = tx.transfer(resource, parent)?;
+                let (holder, resources) =
+                    tx.transfer(resource, parent).map_err(|error| match error.code {
+                        Some(UNIQUE_VIOLATION) => {
+                            Error::conflict("there is a workspace of this group and name already")
+                                .hint("delete or rename one of them first")
+                        }
+                        _ => error,
+                    })?;
                 Ok((kind, parent, holder, resources))
             })
             .await?;

@@ -96,9 +96,9 @@ enum Verb {
     /// Make organisations, and say who works in them
     #[command(subcommand)]
     Organisation(organisation::Verb),
-    /// Hand a project or an account over to another holder
+    /// Hand a project, an account or a workspace over to another holder
     Transfer {
-        /// Id of the project or account
+        /// Id of the project, account or workspace
         resource: String,
         /// A person's e-mail address or object id, an organisation's id, or for a project an account's
         #[arg(long)]

@@ -159,7 +159,7 @@ impl Rights {
             .await?;
         match (asked, change) {
             (RequestType::Rectification, Some(change)) => {
-                self.rectify(subject, change).await?;
+                self.rectify(actor, subject, change).await?;
             }
             (_, Some(_)) => {
                 return Err(Error::invalid("only a rectification corrects something")

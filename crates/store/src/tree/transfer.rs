@@ -1,21 +1,30 @@
 //! Handing a container over to another holder.
 
+use habeas_core::kinds::{AzureResource, Workspace};
 use habeas_core::{Error, Id, Kind, Result};
 
 use super::Tx;
 use super::holders::HolderState;
+use super::nodes::Place;
+
+/// The resource group in which a workspace stands at its new holder that had none before: a person's own is addressed without.
+const GROUP: &str = "handed-over";
 
 impl Tx<'_> {
-    /// Moves a project into another account, or an account to another holder, with all that stands under it. Its own key stays its own:
-    /// an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved; refused while a
-    /// hold keeps something of it.
+    /// Moves a project into another account, or an account or a workspace to another holder, with all that stands under it. Its own key stays
+    /// its own: an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved; refused while
+    /// a hold keeps something of it, and when the new holder has a workspace of the same name.
     pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<(Id, u64)> {
-        let gone = || Error::not_found("there is no such project or account, or nothing to hand it over to");
+        let gone = || {
+            Error::not_found("there is no such project, account or workspace, or nothing to hand it over to")
+        };
         let from = self.place(resource)?.ok_or_else(gone)?;
         let to = self.place(parent)?.ok_or_else(gone)?;
         let fits = match from.kind {
             Kind::Project => to.kind == Kind::Account,
-            Kind::Account => matches!(to.kind, Kind::Person | Kind::Organisation) && to.holder == parent,
+            Kind::Account | Kind::Workspace => {
+                matches!(to.kind, Kind::Person | Kind::Organisation) && to.holder == parent
+            }
             _ => false,
         };
         if !fits {
@@ -23,13 +32,13 @@ impl Tx<'_> {
                 "a {:?} cannot be handed over to a {:?}",
                 from.kind, to.kind
             ))
-            .hint("projects go to an account, accounts to a person or an organisation"));
+            .hint("projects go to an account, accounts and workspaces to a person or an organisation"));
         }
         self.require_removable(resource)?;
         self.require_active(to.holder)?;
         // Writers that saw it under the old holder have committed, or look again.
         self.set_holder_state(from.holder, from.state)?;
-        let moved = self.move_subtree(resource, parent, to.holder)?;
+        let moved = self.move_subtree(resource, parent, &to)?;
         Ok((to.holder, moved))
     }
 
@@ -38,25 +47,47 @@ impl Tx<'_> {
         if self.position(resource)?.is_none() {
             return Ok(());
         }
-        if let Some((_, _, holder)) = self.position(parent)? {
-            self.move_subtree(resource, parent, holder)?;
+        if let Some(to) = self.place(parent)? {
+            self.move_subtree(resource, parent, &to)?;
         }
         Ok(())
     }
 
-    fn move_subtree(&mut self, resource: Id, parent: Id, holder: Id) -> Result<u64> {
+    fn move_subtree(&mut self, resource: Id, parent: Id, to: &Place) -> Result<u64> {
+        self.address_workspace(resource)?;
         let moved = self.execute(
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
              UPDATE resource SET holder = ?2 WHERE id IN (SELECT id FROM subtree)",
-            &[(&resource).into(), (&holder).into()],
+            &[(&resource).into(), (&to.holder).into()],
         )?;
+        // Siblings' names are under the key of what they stand in.
+        let name_mac = match self.raw(resource)? {
+            Some(node) => {
+                self.shared.name_mac_of(node.kind, (to.container, to.generation), Some(parent), &node.doc)?
+            }
+            None => None,
+        };
         self.execute(
-            "UPDATE resource SET parent = ?2 WHERE id = ?1",
-            &[(&resource).into(), (&parent).into()],
+            "UPDATE resource SET parent = ?2, name_mac = ?3 WHERE id = ?1",
+            &[(&resource).into(), (&parent).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
         )?;
         Ok(moved)
+    }
+
+    /// Gives a workspace that has none an address by which its new holder finds it.
+    fn address_workspace(&mut self, resource: Id) -> Result<()> {
+        let Some(mut node) = self.get::<Workspace>(resource)?.filter(|node| node.doc.azure.is_none()) else {
+            return Ok(());
+        };
+        node.doc.name = format!("{}-{}", node.doc.name, &resource.to_hex()[24..]);
+        node.doc.azure = Some(AzureResource {
+            key: format!("{GROUP}/{}", node.doc.name.to_lowercase()),
+            group: GROUP.to_owned(),
+            ..AzureResource::default()
+        });
+        self.update::<Workspace>(&node).map(|_| ())
     }
 
     /// Whether a holder is there and may be written to.

@@ -164,7 +164,8 @@ impl RectifyPerson {
     }
 }
 
-/// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16). The history keeps no old value.
+/// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16), also of what others hold where the
+/// caller may change it or is of the staff. The history keeps no old value.
 #[utoipa::path(patch, path = "/persons/{person}", request_body = RectifyPerson, tag = "rectify",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 200, body = RectificationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
@@ -175,7 +176,7 @@ pub(super) async fn rectify(
     JsonBody(body): JsonBody<RectifyPerson>,
 ) -> Result<Json<RectificationReport>, Problem> {
     let id = person(&app, &caller, &text, "RectifyPerson").await?;
-    Ok(Json(app.rights.rectify(id, body.read()?).await?))
+    Ok(Json(app.rights.rectify(&caller, id, body.read()?).await?))
 }
 
 /// Whether processing is restricted.
