@@ -126,6 +126,17 @@ async fn a_model_forgets_whom_its_images_showed_and_the_other_images_stay_as_the
         for shown in &images[..2] {
             depict(&deployment, &owner, &project, shown, "Ada@Example.org").await;
         }
+        // While she has her data restricted, nothing new is learned from what shows her.
+        let restriction = format!("/persons/{}/restriction", ada.id);
+        let restrict = async |restricted: bool| {
+            let body = json!({ "restricted": restricted });
+            assert_eq!(deployment.operator("PUT", &restriction, body).await.0, 204);
+        };
+        restrict(true).await;
+        let path = format!("/projects/{project}/train?forceTrain=true");
+        let (status, refused) = deployment.train("POST", &owner.key, &path, None).await;
+        assert_eq!((status.as_u16(), refused["code"].as_str()), (400, Some("Restricted")), "{refused}");
+        restrict(false).await;
         let before = transfer::content(&deployment, &owner, &project).await;
         let plans = format!("/persons/{}/erasure-plans", ada.id);
         let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
