@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use habeas_access::depicted;
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Image, KeptImage};
+use habeas_core::node::Relation;
 use habeas_core::{ErrorKind, Id, Kind, Result, fault};
 use habeas_store::Tx;
 
@@ -22,17 +23,32 @@ pub(crate) fn images(tx: &mut Tx<'_>, person: Id) -> Result<BTreeSet<Id>> {
 
 impl Rights {
     /// Erases the images that show the person, when their plan says so, and takes their name out of the metadata of the others. Repeatable.
-    pub(crate) async fn forget_depicted(&self, task: &mut ErasureTask) -> Result<()> {
+    /// `id` is the task's.
+    pub(crate) async fn forget_depicted(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
         let images = self.store.read(move |tx| images(tx, person)).await?;
         if task.decisions.erase_depicted && !images.is_empty() {
             let images: Vec<Id> = images.iter().copied().collect();
-            let removed = self.models.erase_images_except(&images, &task.held_copies).await?;
-            for iteration in removed.iter().flat_map(|removal| &removal.learners) {
-                if !task.subtracted.contains(iteration) {
-                    task.subtracted.push(*iteration);
-                }
-            }
+            // Noted before the images go: afterwards nothing says any more which models had learned from them.
+            let (going, held) = (images.clone(), task.held_copies.clone());
+            let learners = self
+                .store
+                .read(move |tx| {
+                    let mut learners = BTreeSet::new();
+                    for image in habeas_models::with_copies(tx, &going)? {
+                        if !held.contains(&image) {
+                            learners.extend(tx.sources(image, Relation::LearnedFrom)?);
+                        }
+                    }
+                    Ok(learners)
+                })
+                .await?;
+            task.subtracted.extend(
+                learners.into_iter().filter(|one| !task.subtracted.contains(one)).collect::<Vec<_>>(),
+            );
+            let noted = serde_json::to_value(&*task)?;
+            self.store.write(move |tx| tx.progress(id, &noted)).await?;
+            self.models.erase_images_except(&images, &task.held_copies).await?;
         }
         fault::point("erase.depicted_erased");
         let key = self.models.depicts_key().to_owned();

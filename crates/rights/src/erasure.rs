@@ -303,7 +303,7 @@ impl Rights {
         while task.step < STEPS.len() {
             let result = match STEPS[task.step].0 {
                 "freeze" => self.freeze(&mut task).await,
-                "subtract" => self.subtract(&mut task).await,
+                "subtract" => self.subtract(id, &mut task).await,
                 "shred" => self.shred(&mut task).await,
                 "delete" => self.delete(&mut task).await,
                 "resolve" => self.resolve(&mut task).await,
@@ -381,7 +381,7 @@ impl Rights {
         Ok(())
     }
 
-    async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
+    async fn subtract(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         // Others may place holds on copies in their projects until these are erased.
         let (person, decisions) = (task.person, task.decisions.clone());
         let copies = self
@@ -410,7 +410,7 @@ impl Rights {
                 task.subtracted.push(iteration);
             }
         }
-        self.forget_depicted(task).await?;
+        self.forget_depicted(id, task).await?;
         fault::point("erase.subtracted");
         Ok(())
     }

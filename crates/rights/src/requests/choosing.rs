@@ -7,6 +7,7 @@ use habeas_core::requests::{RequestState, RequestType};
 use habeas_core::{Error, Id, Result, fault};
 
 use super::Case;
+use super::queue::compared;
 use crate::{Rights, plan};
 
 impl Rights {
@@ -25,8 +26,9 @@ impl Rights {
         {
             self.authorise_succession(actor, subject).await?;
         }
-        let by = actor.reference();
-        self.store
+        let (by, salt, rights) = (actor.reference(), self.salt(), self.clone());
+        let report = self
+            .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
                 let doc = &case.node.doc;
@@ -38,15 +40,17 @@ impl Rights {
                     return Err(Error::conflict("there is nothing to decide for this request, or no longer"));
                 }
                 let subject = case.subject()?;
-                plan::make(case.tx, subject, &decisions)?;
+                let plan = plan::make(case.tx, subject, &decisions)?;
+                let report = compared(&case.node.doc, plan);
                 case.node.doc.decisions = decisions.clone();
-                case.node.doc.wake_at = Some(case.tx.now());
                 case.note("decided", Some(by));
-                case.save()
+                rights.go_on(&mut case, salt)?;
+                case.save()?;
+                Ok(report)
             })
             .await?;
         fault::point("request.decided");
         self.wake();
-        self.request_plan(actor, request).await
+        Ok(report)
     }
 }

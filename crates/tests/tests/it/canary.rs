@@ -194,7 +194,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
 
 /// Lets an image of somebody else name the person, in capitals, so that this is not taken for their profile; the other's project.
 async fn depict(deployment: &Deployment, canary: &mut Canary) -> String {
-    let friend = deployment.person(&format!("friend-of-{}", canary.someone.email), "Friend").await;
+    let friend = deployment.person(&format!("friend{}@example.org", seed()), "Friend").await;
     let project = deployment.project(&friend, "friends").await;
     let shown = deployment.image(&friend, &project, "us.jpg", &image(3), &[]).await;
     let marker = canary.someone.email.to_uppercase();

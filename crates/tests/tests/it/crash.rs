@@ -70,6 +70,9 @@ async fn child() {
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
         "request" => crate::requests::ask(&deployment, &someone).await,
+        "erase_depicted" => {
+            crate::depicted::erase(&deployment, &someone.id, &someone.email, true).await;
+        }
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::unlearning::{give_features, model, same, trained};
-use crate::{scan, transfer};
+use crate::{crash, scan, transfer};
 
 /// Notes in an image's metadata whom it shows.
 async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: &str, names: &str) {
@@ -38,7 +38,7 @@ async fn said(deployment: &Deployment, owner: &Someone, project: &str, image: &s
 }
 
 /// Erases whoever is called so, with or without the images that show them; the receipt.
-async fn erase(deployment: &Deployment, person: &str, called: &str, depicted: bool) -> Value {
+pub(crate) async fn erase(deployment: &Deployment, person: &str, called: &str, depicted: bool) -> Value {
     let plans = format!("/persons/{person}/erasure-plans");
     let (_, plan) = deployment.operator("POST", &plans, json!({ "eraseDepicted": depicted })).await;
     let body = json!({ "plan": plan["plan"], "confirm": called, "digest": plan["digest"] });
@@ -268,5 +268,31 @@ async fn an_address_links_by_itself_and_an_officer_links_other_names() {
         for image in &images[1..] {
             assert_eq!(said(&deployment, &owner, &project, image).await, json!(null));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let mut deployment = Deployment::open(database.clone()).await;
+        let canary = deployment.person("canary@example.org", "Canary").await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for (number, names) in [canary.email.as_str(), "somebody"].into_iter().enumerate() {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number as u64), &[]).await;
+            depict(&deployment, &owner, &project, &id, names).await;
+            images.push(id);
+        }
+        deployment.stop().await;
+        crash::die(&deployment.path("data"), database, "erase_depicted", "erase.depicted_erased").await;
+        deployment.start().await;
+        while deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let path = format!("/projects/{project}/images");
+        let (_, left) = deployment.train("GET", &owner.key, &path, None).await;
+        assert_eq!((left.as_array().map(Vec::len), &left[0]["id"]), (Some(1), &json!(images[1])), "{left}");
     }
 }

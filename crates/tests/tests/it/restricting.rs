@@ -156,7 +156,7 @@ async fn a_project_of_a_restricted_person_is_neither_trained_nor_asked_nor_copie
         } else {
             assert!(status.is_client_error(), "{copy}");
         }
-        let path = format!("/customvision/v3.0/Prediction/{project}/classify/iterations/live/image");
+        let path = format!("/customvision/v3.1/prediction/{project}/classify/iterations/live/image");
         let request = Request::post(path)
             .header("prediction-key", prediction_key)
             .header("content-type", "application/octet-stream")
