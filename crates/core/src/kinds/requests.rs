@@ -2,7 +2,8 @@
 //!
 //! What proves that a request was answered must outlive the person; what was said in it must not. So a request is two resources: the
 //! record, which the installation holds and which names nobody (random ids, dates, decisions), and the case file, which the person
-//! holds and which goes with them.
+//! holds and which goes with them. Only an address that a letter has yet to reach, of somebody who has no profile (any more), stands in the
+//! record, and then under a key of its own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** a request changes its state through [`Case::happen`] only, which asks [`habeas_core::requests::next`]; what carries it
 //! out is enqueued in the same transaction.
-//! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's.
+//! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's. An address in it is
+//! sealed under a key of its own, which goes with the last letter.
 
 mod carrying;
 mod code;
