@@ -94,20 +94,25 @@ impl Queue {
             persons.push(client.create_person(&email, "Person", "free").await?.object_id);
         }
         let person = persons.first().context("there is nobody")?.clone();
-        load::run(4, requests, async || server.operator(), move |client, number| {
-            let person = persons[(number / EACH) as usize].clone();
-            async move {
-                let asked = TYPES[number as usize % TYPES.len()];
-                let overdue = number.is_multiple_of(10).then_some("2020-01-01T00:00:00Z");
-                // A request of the staff's own knowledge is to be carried out, or the duplicate of one; the others wait for a code.
-                let identity = (number % EACH < 6).then_some("known");
-                let details = json!({ "channel": "letter", "received": overdue, "identity": identity });
-                client.create_request(&person, asked, details).await?;
-                Ok(client)
-            }
-        })
+        load::run(
+            4,
+            requests,
+            async || server.operator(),
+            move |client, number| {
+                let person = persons[(number / EACH) as usize].clone();
+                async move {
+                    let asked = TYPES[number as usize % TYPES.len()];
+                    let overdue = number.is_multiple_of(10).then_some("2020-01-01T00:00:00Z");
+                    // A request of the staff's own knowledge is to be carried out, or the duplicate of one; the others wait for a code.
+                    let identity = (number % EACH < 6).then_some("known");
+                    let details = json!({ "channel": "letter", "received": overdue, "identity": identity });
+                    client.create_request(&person, asked, details).await?;
+                    Ok(client)
+                }
+            },
+        )
         .await?;
-        Ok(Queue { client, person, server })
+        Ok(Queue { server, client, person })
     }
 
     /// Seconds that a list takes.
