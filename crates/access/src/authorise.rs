@@ -42,7 +42,8 @@ impl Permission {
             MentionRole::Administrator
             | MentionRole::PrivacyOfficer
             | MentionRole::Subject
-            | MentionRole::Depicted => false,
+            | MentionRole::Depicted
+            | MentionRole::Disclosed => false,
         }
     }
 

@@ -145,6 +145,8 @@ numbered! {
         Deployment = 9,
         /// Is shown by an image.
         Depicted = 10,
+        /// Their data was given to this recipient. On recipients only.
+        Disclosed = 20,
     }
 }
 

@@ -238,6 +238,9 @@ pub struct PlanReport {
     /// Legal holds on what would be erased: each keeps its part until it ends; the rest is erased now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldReport>,
+    /// Systems that received this person's data and will be told that it was erased (GDPR Article 19).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<ToldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
     /// Images of others that show the person. Their name is taken out of them.
@@ -264,6 +267,16 @@ pub struct PlanReport {
     /// What others need that goes, or loses its last owner, with this person: each wants a successor, or to be deleted first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ChoiceReport>,
+}
+
+/// A system that is told what is done about a person's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldReport {
+    /// The recipient's id.
+    pub recipient: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Something that needs a decision before a person is erased.

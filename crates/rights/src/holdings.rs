@@ -173,5 +173,6 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Labeler => "labeler",
         MentionRole::Deployment => "deployment",
         MentionRole::Depicted => "depicted",
+        MentionRole::Disclosed => "data given to this recipient",
     }
 }

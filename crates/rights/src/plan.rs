@@ -12,9 +12,8 @@ use habeas_store::{HolderState, Page, TaskKind, Tx};
 
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
-use crate::holds;
 use crate::ownership;
-use crate::{Rights, depicted};
+use crate::{Rights, depicted, holds, recipients};
 
 /// How long a plan can be run, in hours.
 pub(crate) const PLAN_HOURS: i64 = 24;
@@ -37,9 +36,11 @@ impl Rights {
         for (iteration, images) in self.store.read(move |tx| leaving(tx, holder, &decided)).await? {
             tags.insert(iteration.to_string(), self.models.tags_without(iteration, &images).await?);
         }
+        let kept = self.requests.kept_address();
         self.store
             .write(move |tx| {
                 let mut plan = make(tx, holder, &decisions)?;
+                plan.kept.extend(kept.clone());
                 for model in &mut plan.models {
                     let left = tags.get(&model.iteration).copied().unwrap_or_default();
                     (model.tags_emptied, model.tags_below_minimum) = (left.emptied, left.below_minimum);
@@ -100,6 +101,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
             why: "proof that requests were answered in time".into(),
         }],
         held: holds::held(tx, holder, decisions)?,
+        recipients: if sort == HolderKind::Person { recipients::told(tx, holder)? } else { Vec::new() },
         others_affected: tx.count_others_mentioned(holder)?,
         depicted: depicted::images(tx, holder)?.len() as u64,
         erase_depicted: decisions.erase_depicted,

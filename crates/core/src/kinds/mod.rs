@@ -42,7 +42,7 @@ pub use predictions::{
 pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
     ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, PlannedErasure, PlannedKind,
-    REQUEST_DAYS, Request, RequestComment, RequestDoc, RequestHistory, Successor,
+    REQUEST_DAYS, Request, RequestAddress, RequestComment, RequestDoc, RequestHistory, Successor,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use sign_in::{

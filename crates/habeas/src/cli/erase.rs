@@ -212,6 +212,9 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    for told in &plan.recipients {
+        text.push_str(&format!("told     {}\n", told.name));
+    }
     if plan.depicted > 0 {
         let action = if plan.erase_depicted { "are deleted" } else { "lose the name" };
         text.push_str(&format!(

@@ -54,7 +54,6 @@ impl Tx<'_> {
     }
 
     fn move_subtree(&mut self, resource: Id, parent: Id, to: &Place) -> Result<u64> {
-        self.address_workspace(resource)?;
         let moved = self.execute(
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
@@ -62,32 +61,34 @@ impl Tx<'_> {
              UPDATE resource SET holder = ?2 WHERE id IN (SELECT id FROM subtree)",
             &[(&resource).into(), (&to.holder).into()],
         )?;
-        // Siblings' names are under the key of what they stand in.
-        let name_mac = match self.raw(resource)? {
-            Some(node) => {
-                self.shared.name_mac_of(node.kind, (to.container, to.generation), Some(parent), &node.doc)?
-            }
-            None => None,
-        };
         self.execute(
-            "UPDATE resource SET parent = ?2, name_mac = ?3 WHERE id = ?1",
-            &[(&resource).into(), (&parent).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
+            "UPDATE resource SET parent = ?2, name_mac = NULL WHERE id = ?1",
+            &[(&resource).into(), (&parent).into()],
         )?;
+        self.name_among_siblings(resource, parent, to)?;
         Ok(moved)
     }
 
-    /// Gives a workspace that has none an address by which its new holder finds it.
-    fn address_workspace(&mut self, resource: Id) -> Result<()> {
-        let Some(mut node) = self.get::<Workspace>(resource)?.filter(|node| node.doc.azure.is_none()) else {
-            return Ok(());
-        };
-        node.doc.name = format!("{}-{}", node.doc.name, &resource.to_hex()[24..]);
-        node.doc.azure = Some(AzureResource {
-            key: format!("{GROUP}/{}", node.doc.name.to_lowercase()),
-            group: GROUP.to_owned(),
-            ..AzureResource::default()
-        });
-        self.update::<Workspace>(&node).map(|_| ())
+    /// Names a resource among its new siblings, whose names are under the key of what they stand in; the one it had may be under a key that
+    /// is destroyed. A workspace that has no address gets one by which its new holder finds it.
+    fn name_among_siblings(&mut self, resource: Id, parent: Id, to: &Place) -> Result<()> {
+        if let Some(mut node) = self.get::<Workspace>(resource)?.filter(|node| node.doc.azure.is_none()) {
+            node.doc.name = format!("{}-{}", node.doc.name, &resource.to_hex()[24..]);
+            node.doc.azure = Some(AzureResource {
+                key: format!("{GROUP}/{}", node.doc.name.to_lowercase()),
+                group: GROUP.to_owned(),
+                ..AzureResource::default()
+            });
+            return self.update::<Workspace>(&node).map(|_| ());
+        }
+        let Some(node) = self.raw(resource)? else { return Ok(()) };
+        let names = (to.container, to.generation);
+        let name_mac = self.shared.name_mac_of(node.kind, names, Some(parent), &node.doc)?;
+        self.execute(
+            "UPDATE resource SET name_mac = ?2 WHERE id = ?1",
+            &[(&resource).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
+        )?;
+        Ok(())
     }
 
     /// Whether a holder is there and may be written to.
