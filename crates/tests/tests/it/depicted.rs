@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::unlearning::{give_features, model, same, trained};
-use crate::{crash, scan, transfer};
+use crate::{crash, requests, scan, transfer};
 
 /// Notes in an image's metadata whom it shows.
 async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: &str, names: &str) {
@@ -294,5 +294,38 @@ async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() 
         let path = format!("/projects/{project}/images");
         let (_, left) = deployment.train("GET", &owner.key, &path, None).await;
         assert_eq!((left.as_array().map(Vec::len), &left[0]["id"]), (Some(1), &json!(images[1])), "{left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_mail_of_an_address_that_only_images_name_has_their_request_answered() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let second = deployment.officer("second").await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "x.jpg", &image(1), &[]).await;
+        depict(&deployment, &owner, &project, &shown, "Lost@example.org, a friend").await;
+        let body = json!({ "type": "erasure", "email": "lost@example.org" });
+        let (status, request) = deployment.call(None, "POST", "/requests", body).await;
+        assert_eq!(status, 202, "{request}");
+        let path = format!("/requests/{}", request["id"].as_str().unwrap());
+        let verify = format!("{path}/verify");
+        let code = requests::code(&deployment, &request).await;
+        let wrong = json!({ "code": "00000000" });
+        assert_eq!(deployment.call(None, "POST", &verify, wrong).await.0, 400);
+        // Until the code is typed, nothing is looked for: nobody tries out whom images name.
+        let search = "/unclaimed?name=lost@example.org";
+        let (_, found) = deployment.call(Some(&second), "GET", search, json!(null)).await;
+        assert!(found[0]["person"].is_null(), "{found}");
+        let (status, verified) = deployment.call(None, "POST", &verify, json!({ "code": code })).await;
+        assert_eq!((status.as_u16(), &verified["state"]), (200, &json!("awaitingApproval")), "{verified}");
+        let (_, plan) = deployment.call(Some(&second), "GET", &format!("{path}/plan"), json!(null)).await;
+        assert_eq!(plan["plan"]["depicted"], 1, "{plan}");
+        let digest = json!({ "digest": plan["plan"]["digest"] });
+        assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
+        requests::in_state(&deployment, &request, "completed").await;
+        assert_eq!(said(&deployment, &owner, &project, &shown).await, "a friend");
     }
 }

@@ -15,7 +15,7 @@ fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
 }
 
 /// The one-time code of the letter in the outbox, once it is written.
-async fn code(deployment: &Deployment, request: &Value) -> String {
+pub(crate) async fn code(deployment: &Deployment, request: &Value) -> String {
     let path = letter(deployment, request);
     loop {
         if let Ok(letter) = std::fs::read_to_string(&path)
@@ -32,7 +32,7 @@ fn id(request: &Value) -> &str {
 }
 
 /// A request as the operator sees it, once it is in this state.
-async fn in_state(deployment: &Deployment, request: &Value, state: &str) -> Value {
+pub(crate) async fn in_state(deployment: &Deployment, request: &Value, state: &str) -> Value {
     let path = format!("/requests/{}", id(request));
     let mut looked = 0;
     loop {
