@@ -69,6 +69,14 @@ async fn child() {
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
+        "artifact" => {
+            let tracker = crate::mlflow::Tracker::new(&deployment, &someone).await;
+            let found = tracker.ok("POST", "/runs/search", everything(&tracker).await).await;
+            let info = &found["runs"][0]["info"];
+            let (experiment, run) =
+                (info["experiment_id"].as_str().unwrap(), info["run_id"].as_str().unwrap());
+            tracker.upload(&format!("{experiment}/{run}/artifacts/late.bin"), b"late").await;
+        }
         "request" => crate::requests::ask(&deployment, &someone).await,
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
@@ -105,11 +113,20 @@ async fn child() {
     deployment.stop().await;
 }
 
+/// A search for the runs of all experiments.
+async fn everything(tracker: &crate::mlflow::Tracker<'_>) -> serde_json::Value {
+    let found = tracker.ok("POST", "/experiments/search", json!({ "max_results": 10 })).await;
+    let ids: Vec<_> =
+        found["experiments"].as_array().unwrap().iter().map(|found| &found["experiment_id"]).collect();
+    json!({ "experiment_ids": ids })
+}
+
 pub(crate) async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
     let mut deployment = Deployment::open(database.clone()).await;
     let someone = deployment.person("canary@example.org", "Canary").await;
     let project = deployment.project(&someone, "p").await;
     deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+    crate::mlflow::small(&deployment, &someone).await;
     let neighbour = deployment.person("neighbour@example.org", "Neighbour").await;
     let theirs = deployment.project(&neighbour, "n").await;
     deployment.image(&neighbour, &theirs, "n.jpg", &image(2), &[]).await;
@@ -396,22 +413,26 @@ async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
 async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
     let _lock = crate::canary::exclusively().await;
     let faults = ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"];
-    for (number, fault) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault))) {
-        let database = if number == 0 { None } else { crate::postgres::database() };
-        let deployment = killed(database, "upload", fault).await;
-        let store = deployment.server().app().store();
-        while futures::StreamExt::count(store.blobs().list()).await != 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    for number in 0..engines().len() {
+        for (work, fault) in
+            ["upload", "artifact"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
+        {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let deployment = killed(database, work, fault).await;
+            let store = deployment.server().app().store();
+            // An image each, and a run's file.
+            while futures::StreamExt::count(store.blobs().list()).await != 3 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            let (_, persons) =
+                deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
+            let id = persons[0]["objectId"].as_str().unwrap();
+            for kind in ["Image", "Artifact"] {
+                let path = format!("/persons/{id}/items/{kind}");
+                let (_, held) = deployment.operator("GET", &path, json!(null)).await;
+                assert_eq!(held["items"].as_array().unwrap().len(), 1, "{work} {fault} {kind}");
+            }
         }
-        let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
-        let (_, held) = deployment
-            .operator(
-                "GET",
-                &format!("/persons/{}/items/Image", persons[0]["objectId"].as_str().unwrap()),
-                json!(null),
-            )
-            .await;
-        assert_eq!(held["items"].as_array().unwrap().len(), 1, "{fault}");
     }
 }
 
