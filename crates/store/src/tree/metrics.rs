@@ -11,7 +11,7 @@ use habeas_core::{Error, Id, Result};
 use super::Tx;
 use super::holders::{HolderState, frozen};
 use super::nodes::Place;
-use crate::engine::Arg;
+use crate::engine::{Arg, Lock};
 
 /// Series re-sealed at a time.
 const PAGE: i64 = 500;
@@ -29,7 +29,8 @@ impl Tx<'_> {
     /// Adds points to the metrics of a run. A point that is there already is not added again, so that a client may repeat what it
     /// does not know the end of.
     pub fn log_metrics(&mut self, run: Id, points: &[(&str, MetricPoint)]) -> Result<()> {
-        let place = self.place(run)?.ok_or_else(|| Error::not_found("there is no such run"))?;
+        let place =
+            self.place_with(run, Lock::Presence)?.ok_or_else(|| Error::not_found("there is no such run"))?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }

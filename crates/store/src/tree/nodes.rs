@@ -181,11 +181,16 @@ impl Tx<'_> {
 
     /// Where a resource stands, without opening it.
     pub(crate) fn place(&mut self, id: Id) -> Result<Option<Place>> {
+        self.place_with(id, Lock::Share)
+    }
+
+    /// The same, for what is to be done with it.
+    pub(crate) fn place_with(&mut self, id: Id, lock: Lock) -> Result<Option<Place>> {
         let rows = self.engine.query(
             "SELECT r.kind, r.holder, r.container, c.generation, h.state FROM resource r \
              JOIN resource c ON c.id = r.container JOIN holder h ON h.id = r.holder WHERE r.id = ?1",
             &[(&id).into()],
-            Lock::Share,
+            lock,
         )?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Place {
@@ -238,7 +243,9 @@ impl Tx<'_> {
     /// The same for a document whose kind is known at run time only.
     pub(crate) fn update_raw(&mut self, node: &RawNode) -> Result<RawNode> {
         let json = &node.doc;
-        let place = self.place(node.id)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
+        let place = self
+            .place_with(node.id, Lock::Change)?
+            .ok_or_else(|| Error::not_found("it does not exist any more"))?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }
