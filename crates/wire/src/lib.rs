@@ -14,6 +14,8 @@ pub mod oauth;
 pub mod opendsr;
 mod percent;
 pub mod privacy;
+mod runs;
+mod search;
 pub mod stream;
 pub mod workspaces;
 

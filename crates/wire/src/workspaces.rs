@@ -3,11 +3,9 @@
 //! In Azure's addresses, `/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.MachineLearningServices/workspaces/NAME`,
 //! a subscription is a holder: a person, or an organisation. Literals, groups and names are matched in any case.
 
-use std::collections::BTreeMap;
-
 use axum::http::{Request, Uri};
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Workspace, WorkspaceDoc};
+use habeas_core::kinds::{Experiment, ExperimentDoc, Workspace, WorkspaceDoc};
 use habeas_core::{Error, Id, Kind, Node, Result};
 use habeas_store::{New, Tx};
 
@@ -72,13 +70,7 @@ pub(crate) fn create(
     person: Id,
 ) -> Result<Node<WorkspaceDoc>> {
     let node = tx.create::<Workspace>(New::under(holder, id, doc))?;
-    let doc = ExperimentDoc {
-        name: DEFAULT_EXPERIMENT.to_owned(),
-        artifact_location: None,
-        stage: LifecycleStage::Active,
-        tags: BTreeMap::new(),
-        created_by: Some(person),
-    };
+    let doc = ExperimentDoc::new(DEFAULT_EXPERIMENT.to_owned(), person);
     tx.create::<Experiment>(New::under(id, default_experiment(id), doc))?;
     Ok(node)
 }
