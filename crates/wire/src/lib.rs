@@ -15,8 +15,9 @@ pub mod opendsr;
 mod percent;
 pub mod privacy;
 mod runs;
+pub mod scope;
 mod search;
 pub mod stream;
-pub mod workspaces;
+mod workspaces;
 
 pub use app::App;
