@@ -136,11 +136,11 @@ def experiments(found, experiment):
     experiment.archive()
     check("archived", experiment.archived_time is not None and "leaves" not in found.experiments)
     check("and listed so", [one.name for one in Experiment.list(found, view_type="ArchivedOnly")] == ["leaves"])
-    experiment.reactivate(new_name="branches")
-    check("back", "branches" in found.experiments)
+    experiment.reactivate()
+    check("back", "leaves" in found.experiments)
     identifier = experiment.id
     Experiment.delete(found, identifier)
-    check("deleted", "branches" not in found.experiments)
+    check("deleted", "leaves" not in found.experiments)
     try:
         Experiment.delete(found, identifier)
         check("twice", False)
