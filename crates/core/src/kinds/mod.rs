@@ -1,6 +1,8 @@
 //! The kinds of data that the server keeps, a file for each service.
 
+mod compute;
 mod custom_vision;
+mod experimentation;
 mod holds;
 mod identity;
 mod images;
@@ -12,12 +14,21 @@ mod predictions;
 mod recipients;
 mod requests;
 mod rights;
+mod run_history;
 mod sign_in;
 mod telemetry;
 mod tracking;
 
+pub use compute::{
+    Compute, ComputeDoc, HostingAccount, HostingAccountDoc, HostingSku, OperationalizationCluster,
+    OperationalizationClusterDoc, ProvisioningState,
+};
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
+};
+pub use experimentation::{
+    ExperimentationAccount, ExperimentationAccountDoc, ExperimentationProject, ExperimentationProjectDoc,
+    ExperimentationWorkspace, ExperimentationWorkspaceDoc,
 };
 pub use holds::{Hold, HoldDoc};
 pub use identity::{
@@ -45,6 +56,9 @@ pub use requests::{
     Request, RequestComment, RequestDoc, RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use run_history::{
+    RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
+};
 pub use sign_in::{
     AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
     OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,
@@ -52,5 +66,5 @@ pub use sign_in::{
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
 pub use tracking::{
     Artifact, ArtifactDoc, AzureResource, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc,
-    LifecycleStage, ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
+    LifecycleStage, ModelOutput, Run, RunDoc, Workspace, WorkspaceDoc,
 };

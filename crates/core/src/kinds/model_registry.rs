@@ -149,7 +149,7 @@ pub struct RegisteredModel;
 
 impl DataKind for RegisteredModel {
     const KIND: Kind = Kind::RegisteredModel;
-    const PARENTS: &'static [Kind] = &[Kind::Workspace];
+    const PARENTS: &'static [Kind] = &[Kind::Workspace, Kind::ExperimentationProject, Kind::HostingAccount];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Registered models",

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, etag};
 use super::errors::Result;
-use crate::workspaces::{self, holder, key};
+use crate::scope::{holder, key};
+use crate::workspaces;
 
 /// Ids of other resources, which are given back as they were sent.
 const REFERENCES: [&str; 4] = ["keyVault", "applicationInsights", "containerRegistry", "storageAccount"];
@@ -52,6 +53,8 @@ fn shape(base: &str, holder: Id, node: &Node<WorkspaceDoc>) -> Option<Value> {
     properties.insert("friendlyName".into(), json!(azure.friendly_name.as_deref().unwrap_or(&node.doc.name)));
     properties.insert("creationTime".into(), json!(node.created_at.rfc3339()));
     properties.insert("provisioningState".into(), json!("Succeeded"));
+    // Where `azureml-core` asks for the services of the workspace.
+    properties.insert("discoveryUrl".into(), json!(format!("{base}/discovery")));
     properties.insert("mlFlowTrackingUri".into(), json!(format!("{base}/mlflow/v1.0{id}")));
     properties.extend(azure.references.iter().map(|(name, value)| (name.clone(), json!(value))));
     Some(json!({
@@ -61,6 +64,7 @@ fn shape(base: &str, holder: Id, node: &Node<WorkspaceDoc>) -> Option<Value> {
         "location": azure.location,
         "tags": azure.tags,
         "etag": etag(node.version),
+        "sku": { "name": "Basic", "tier": "Basic" },
         "properties": properties,
     }))
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use futures::StreamExt as _;
 use habeas_access::{Actor, Permission};
 use habeas_core::kinds::{Artifact, ArtifactDoc};
-use habeas_core::{BlobRef, Error, Id, Node, Result as CoreResult};
+use habeas_core::{BlobRef, Error, Id, Node, Result as CoreResult, fault};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
 
@@ -19,9 +19,9 @@ use super::answers;
 use super::call::Call;
 use super::errors::{Failure, Result};
 use super::logged_models;
-use super::runs::experiment_of;
 use super::validation::artifact_path;
 use super::workspace::{find_active_run, find_run, shortened};
+use crate::runs::experiment_of;
 use crate::{App, stream};
 
 /// What an address names: the run or model, and the path below it (empty for its root).
@@ -89,6 +89,7 @@ pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Resu
         tx.announce_blobs(owner, &[&announced])
     })
     .await?;
+    fault::point("upload.announced");
     let mut writer = app.store().blobs().writer(blob);
     let mut body = request.into_body().into_data_stream();
     while let Some(piece) = body.next().await {
@@ -100,6 +101,7 @@ pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Resu
         writer.write(&piece).await?;
     }
     let blob = writer.finish().await?;
+    fault::point("upload.stored");
     let person = call.person;
     let id = app.store().ambient().new_id();
     call.write(move |tx| {
@@ -221,7 +223,7 @@ pub(super) async fn of_run(call: Call) -> Result<Json<Value>> {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
             let experiment = experiment_of(tx, &node)?;
             let files = entries(&all(tx, node.id)?, &path, &path);
-            Ok((answers::artifact_uri(workspace, &experiment, &node.id.to_hex()), files))
+            Ok((answers::artifact_uri(workspace, &experiment, &answers::run_name(&node)), files))
         })
         .await?;
     Ok(Json(answers::compact(json!({ "root_uri": root, "files": files }))))
