@@ -127,7 +127,11 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::DatasetInput => Ops::<kinds::DatasetInput>::INSTANCE,
         Kind::LoggedModel => Ops::<kinds::LoggedModel>::INSTANCE,
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
+        Kind::Asset => Ops::<kinds::Asset>::INSTANCE,
+        Kind::Snapshot => Ops::<kinds::Snapshot>::INSTANCE,
+        Kind::Datastore => Ops::<kinds::Datastore>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
+        Kind::Notification => Ops::<kinds::Notification>::INSTANCE,
     }
 }

@@ -89,6 +89,8 @@ impl Server {
                 .public_address
                 .as_deref()
                 .map(|address| address.trim_end_matches('/').into()),
+            blob_host: settings.blob_host()?.map(Into::into),
+            blocks: Arc::default(),
             tls: settings.tls(),
             decoding: Arc::new(Semaphore::new(DECODING)),
             processor: Arc::new({
@@ -214,6 +216,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
+        .merge(habeas_wire::artifacts::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
@@ -228,8 +231,10 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
-    let spelled =
-        |request| habeas_wire::scope::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
+    let spelled = |request| {
+        let request = habeas_wire::blob_host::route::<Body>(habeas_wire::custom_vision::normalise(request));
+        habeas_wire::artifacts::normalise(habeas_wire::scope::normalise(request))
+    };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }
 

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::errors::Result;
 use super::validation::{self, TAG_VALUE};
 use super::workspace::{find_active_run, find_experiment, find_run, require_active_experiment};
+use crate::notifications::run_ended;
 
 /// The tag that is the run's name too.
 pub(super) const NAME_TAG: &str = "mlflow.runName";
@@ -162,6 +163,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     let answer = call
         .write(move |tx| {
             let mut node = find_active_run(tx, &actor, workspace, &text)?;
+            let before = node.doc.status;
             node.doc.status = status.unwrap_or(node.doc.status);
             node.doc.end_time = end_time.or(node.doc.end_time);
             if let Some(name) = &name {
@@ -169,6 +171,9 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                 node.doc.tags.insert(NAME_TAG.to_owned(), name.clone());
             }
             let node = tx.update::<Run>(&node)?;
+            if node.doc.status != before {
+                run_ended(tx, &node)?;
+            }
             let experiment = experiment_of(tx, &node)?;
             let user = answers::client_name(tx, node.doc.user)?;
             Ok(answers::run_info(workspace, &experiment, &node, user.as_deref()))
