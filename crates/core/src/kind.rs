@@ -115,6 +115,10 @@ numbered! {
         LoggedModel = 83,
         /// A file of a run, of a logged model, of a snapshot, or of a workspace.
         Artifact = 84,
+        /// Something that happened to a run.
+        RunEvent = 85,
+        /// A list, table, matrix or image that a run logged as a metric.
+        RunMetric = 86,
         /// A name for files, with versions.
         Asset = 87,
         /// A snapshot of a source folder.

@@ -127,6 +127,8 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::DatasetInput => Ops::<kinds::DatasetInput>::INSTANCE,
         Kind::LoggedModel => Ops::<kinds::LoggedModel>::INSTANCE,
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
+        Kind::RunEvent => Ops::<kinds::RunEvent>::INSTANCE,
+        Kind::RunMetric => Ops::<kinds::RunMetric>::INSTANCE,
         Kind::Asset => Ops::<kinds::Asset>::INSTANCE,
         Kind::Snapshot => Ops::<kinds::Snapshot>::INSTANCE,
         Kind::Datastore => Ops::<kinds::Datastore>::INSTANCE,

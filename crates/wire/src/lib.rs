@@ -20,6 +20,7 @@ mod percent;
 pub mod privacy;
 mod runs;
 pub mod scope;
+mod search;
 pub mod stream;
 mod workspaces;
 
