@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::{Permission, authorise};
-use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage, Run};
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result as CoreResult};
+use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage, Run, Snapshot};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
 use habeas_store::{HolderState, Tx, UNIQUE_VIOLATION};
 
 use super::address::{self, Grant};
@@ -114,16 +114,14 @@ impl Checked {
                 Some((_, HolderState::Active | HolderState::Restricted)) => {}
                 _ => return Err(gone()),
             }
-            let (_, _, holder) = tx.position(grant.owner)?.ok_or_else(gone)?;
+            let (kind, _, holder) = tx.position(grant.owner)?.ok_or_else(gone)?;
             match tx.holder(holder)? {
                 Some((_, HolderState::Active | HolderState::Restricted)) => {}
                 _ => return Err(gone()),
             }
             authorise(tx, &grant.actor(), grant.owner, permission).map_err(|error| error.conceal(gone))?;
-            if permission != Permission::Read
-                && tx.get::<Run>(grant.owner)?.is_some_and(|run| run.doc.stage == LifecycleStage::Deleted)
-            {
-                return Err(Error::conflict("the run was put aside").hint("restore it first"));
+            if permission != Permission::Read {
+                require_open(tx, kind, grant.owner)?;
             }
             Ok(grant.owner)
         })
@@ -159,6 +157,19 @@ impl Checked {
             })
             .await
             .map_err(|error| if error.code == Some(UNIQUE_VIOLATION) { taken() } else { error })
+    }
+}
+
+/// Refuses to write to what takes no more files.
+fn require_open(tx: &mut Tx<'_>, kind: Kind, owner: Id) -> CoreResult<()> {
+    match kind {
+        Kind::Run if tx.get::<Run>(owner)?.is_some_and(|run| run.doc.stage == LifecycleStage::Deleted) => {
+            Err(Error::conflict("the run was put aside").hint("restore it first"))
+        }
+        Kind::Snapshot if tx.get::<Snapshot>(owner)?.is_some_and(|snapshot| snapshot.doc.complete) => {
+            Err(Error::conflict("the snapshot is finished").hint("make another one"))
+        }
+        _ => Ok(()),
     }
 }
 

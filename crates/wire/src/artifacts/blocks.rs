@@ -128,6 +128,7 @@ pub(super) async fn commit(checked: &Checked, list: &[u8]) -> Result<Node<Artifa
     fault::point("artifact.blocks.joined");
     let joined = blob.id;
     let kept = checked.keep(blob).await;
+    fault::point("artifact.blocks.committed");
     let useless = if kept.is_ok() { app.blocks.remove(&key) } else { vec![joined] };
     if !useless.is_empty() {
         artifact_files::give_up(app, &useless).await;
