@@ -217,6 +217,8 @@ fn router(app: &App, settings: &Settings) -> Router {
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
         .merge(habeas_wire::artifacts::router(app.clone()))
+        .merge(habeas_wire::discovery::router(app.clone()))
+        .merge(habeas_wire::run_history::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
@@ -233,7 +235,8 @@ fn router(app: &App, settings: &Settings) -> Router {
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
     let spelled = |request| {
         let request = habeas_wire::blob_host::route::<Body>(habeas_wire::custom_vision::normalise(request));
-        habeas_wire::artifacts::normalise(habeas_wire::scope::normalise(request))
+        let request = habeas_wire::run_history::normalise(habeas_wire::scope::normalise(request));
+        habeas_wire::artifacts::normalise(request)
     };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }

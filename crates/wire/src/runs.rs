@@ -42,7 +42,22 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-/// The run of that name below `scope`, which is what experiments stand under, if the actor may do this with it.
+/// The run of that name below `scope`, which is what experiments stand under. For those who may read what stands there.
+pub(crate) fn look_up_run(tx: &mut Tx<'_>, scope: Id, text: &str) -> Result<Option<Node<RunDoc>>> {
+    let found = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
+        Some(node) => Some(node),
+        None => match parse(text) {
+            // A run whose client chose another id is not called by its own.
+            Some(id) => tx.get::<Run>(id)?.filter(|node| node.doc.details.run_id.is_none()),
+            None => None,
+        },
+    };
+    let Some(node) = found else { return Ok(None) };
+    let above = tx.position(node.parent.unwrap_or(Id::NIL))?;
+    Ok(matches!(above, Some((_, Some(parent), _)) if parent == scope).then_some(node))
+}
+
+/// The same, if the actor may do this with it.
 pub(crate) fn find_run(
     tx: &mut Tx<'_>,
     actor: &Actor,
@@ -50,21 +65,8 @@ pub(crate) fn find_run(
     text: &str,
     permission: Permission,
 ) -> Result<Node<RunDoc>> {
-    let not_found = || Error::not_found(format!("Run with id={} not found", shortened(text)));
-    let node = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
-        Some(node) => node,
-        None => {
-            let id = parse(text).ok_or_else(not_found)?;
-            let node = tx.get::<Run>(id)?.ok_or_else(not_found)?;
-            // A run whose client chose another id is not called by its own.
-            Some(node).filter(|node| node.doc.details.run_id.is_none()).ok_or_else(not_found)?
-        }
-    };
-    let experiment = node.parent.unwrap_or(Id::NIL);
-    match tx.position(experiment)? {
-        Some((_, Some(parent), _)) if parent == scope => {}
-        _ => return Err(not_found()),
-    }
+    let node = look_up_run(tx, scope, text)?
+        .ok_or_else(|| Error::not_found(format!("Run with id={} not found", shortened(text))))?;
     authorise(tx, actor, node.id, permission)?;
     Ok(node)
 }
