@@ -166,13 +166,13 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
 pub(super) async fn of_run(call: Call) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
     let path = directory(call.arguments.text("path")?)?;
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, place) = (call.actor, call.workspace, call.files.clone());
     let (root, files) = call
         .app
         .store()
         .read(move |tx| {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
-            let experiment = experiment_of(tx, &node)?;
+            let experiment = place.place(workspace, experiment_of(tx, &node)?);
             let files = entries(&all(tx, node.id)?, &path, &path);
             Ok((answers::artifact_uri(workspace, &experiment, &answers::run_name(&node)), files))
         })
