@@ -168,7 +168,7 @@ fn parse(list: &[u8]) -> Result<Vec<String>> {
             Event::Eof => break,
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
             Event::Empty(element) if depth == 0 && element.local_name().as_ref() == b"BlockList" => {
-                seen = true
+                seen = true;
             }
             _ => return Err(wrong()),
         }

@@ -53,9 +53,8 @@ pub(super) fn after(call: &Call) -> CoreResult<Option<String>> {
     let Some(token) = call.query("continuationtoken").filter(|token| !token.is_empty()) else {
         return Ok(None);
     };
-    let wrong = |_| Error::invalid("`continuationToken` is not one of this list's");
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong(()))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| wrong(()))
+    let path = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    path.map(Some).ok_or_else(|| Error::invalid("`continuationToken` is not one of this list's"))
 }
 
 /// A page of a list that is in the order of `key`; with the token of the next page, if there is one.

@@ -114,7 +114,8 @@ fn respelled(path: &str, route: &str) -> Option<String> {
             }
             "{}" => fixed.push(parts.next()?),
             literal => {
-                fixed.push(parts.next().filter(|part| part.eq_ignore_ascii_case(literal)).map(|_| literal)?)
+                parts.next().filter(|part| part.eq_ignore_ascii_case(literal))?;
+                fixed.push(literal);
             }
         }
     }
