@@ -158,7 +158,7 @@ impl Server {
         self.address = Some(address);
         let scheme = if tls.is_some() { "https" } else { "http" };
         if let Some(authority) = tls.as_ref().and_then(|tls| tls.authority.as_ref()) {
-            print_environment(authority);
+            print_environment(authority, &format!("{scheme}://{address}"));
         }
         let cap = settings.max_connections.unwrap_or(4_096);
         let acceptor = tls.map(|tls| tls.acceptor);
@@ -269,12 +269,17 @@ fn open_socket(path: &std::path::Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-fn print_environment(authority: &std::path::Path) {
+fn print_environment(authority: &std::path::Path, base: &str) {
     let path = std::path::absolute(authority).unwrap_or_else(|_| authority.to_owned());
     let path = path.display();
     say!("development certificate authority: {path}");
     say!("clients trust it with:");
     say!("  export REQUESTS_CA_BUNDLE={path} SSL_CERT_FILE={path} NODE_EXTRA_CA_CERTS={path}");
+    say!("azureml-core finds its services with:");
+    say!(
+        "  export ARM_CLOUD_METADATA_URL={base}/metadata/endpoints AZUREML_CURRENT_CLOUD={}",
+        habeas_wire::discovery::CLOUD
+    );
 }
 
 /// `habeas serve`: runs until SIGTERM or SIGINT.

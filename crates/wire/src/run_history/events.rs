@@ -141,6 +141,8 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
     let errors: Vec<Value> = call
         .write(move |tx| {
             let mut errors = Vec::new();
+            let scope = place.find(tx, Permission::Read)?;
+            which.find(tx, &place.actor, scope, Permission::Write)?;
             for body in &events {
                 let done = Reported::read(body).and_then(|event| {
                     let id = event.data.get("RunId").and_then(Value::as_str);
