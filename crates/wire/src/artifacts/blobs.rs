@@ -41,7 +41,7 @@ const SHA256: HeaderName = HeaderName::from_static("content-sha256");
 
 /// An error on its way to a client of Azure's storage, which reads its code in a header and in XML.
 #[derive(Debug)]
-pub(super) struct Failure(Error);
+pub struct Failure(pub Error);
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 

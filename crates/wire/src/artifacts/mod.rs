@@ -26,6 +26,7 @@ use serde_json::json;
 use crate::App;
 use crate::blob_host::PREFIX;
 use crate::scope::SCOPES;
+pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
 use call::named;
 pub use errors::Failure;
