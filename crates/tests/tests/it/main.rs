@@ -8,6 +8,7 @@ mod backbone;
 mod bad_input;
 mod canary;
 mod classroom;
+mod control_plane;
 mod coverage;
 mod crash;
 mod custom_vision;
