@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::arm::{Caller, counts, names};
 use crate::deployment::{Deployment, Someone, engines};
 
-const PREVIEW: &str = "api-version=2017-05-01-preview";
+pub(crate) const PREVIEW: &str = "api-version=2017-05-01-preview";
 
 /// The address of a resource group.
 pub(crate) fn group(someone: &str, name: &str) -> String {
@@ -40,6 +40,40 @@ pub(crate) async fn make(caller: &Caller<'_>, someone: &str) -> [String; 3] {
         caller.make(&format!("{path}?{PREVIEW}"), body.clone()).await;
     }
     made.map(|(path, _)| path)
+}
+
+/// One of everything that the control plane keeps, by address.
+pub(crate) struct World {
+    pub(crate) subscription: String,
+    pub(crate) account: String,
+    pub(crate) workspace: String,
+    pub(crate) project: String,
+    pub(crate) hosting: String,
+    pub(crate) cluster: String,
+    pub(crate) services: String,
+    /// A compute that can be started and stopped.
+    pub(crate) compute: String,
+}
+
+impl World {
+    pub(crate) async fn make(caller: &Caller<'_>, someone: &str) -> World {
+        let [account, workspace, project] = make(caller, someone).await;
+        let providers = group(someone, "Trees");
+        let hosting = format!("{providers}/Microsoft.MachineLearningModelManagement/accounts/Oaks");
+        let body = json!({ "location": "here", "sku": { "name": "S1", "capacity": 1 } });
+        caller.make(&format!("{hosting}?api-version=2017-09-01-preview"), body).await;
+        let list = format!("{providers}/Microsoft.MachineLearningCompute/operationalizationClusters");
+        let woods = format!("{list}/Woods");
+        caller.make(&format!("{woods}?api-version=2017-08-01-preview"), cluster()).await;
+        let services = format!("{providers}/Microsoft.MachineLearningServices/workspaces/Forest");
+        let version = "api-version=2018-03-01-preview";
+        caller.make(&format!("{services}?{version}"), json!({ "location": "here" })).await;
+        let compute = format!("{services}/computes/Desk");
+        let body = json!({ "location": "here", "properties": { "computeType": "ComputeInstance" } });
+        caller.make(&format!("{compute}?{version}"), body).await;
+        let subscription = format!("/subscriptions/{someone}");
+        World { subscription, account, workspace, project, hosting, cluster: woods, services, compute }
+    }
 }
 
 /// An answer without what is different in each run.
@@ -594,4 +628,101 @@ async fn accounts_and_workspaces_are_handed_over_with_their_names() {
         assert_eq!(report["status"], "completed", "{report}");
         assert_eq!(taker.get(&at(&project)).await["name"], "Leaves");
     }
+}
+
+/// What of [`plant`] is secret: it stands in no archive.
+pub(crate) const SECRETS: [&str; 4] = ["storagekey", "principalsecret", "certificatekey", "machinepassword"];
+
+/// Everything that the control plane keeps, with a marker in every field that takes one; the markers that are no secrets.
+pub(crate) async fn plant(
+    deployment: &Deployment,
+    someone: &Someone,
+    marker: &impl Fn(&str) -> String,
+) -> Vec<String> {
+    let caller = Caller::new(deployment, someone).await;
+    let tags = |name: &str| {
+        Value::Object(
+            [(marker(&format!("{name}tag")), json!(marker(&format!("{name}value"))))].into_iter().collect(),
+        )
+    };
+    let envelope = |name: &str, properties: Value| {
+        let mut properties = properties;
+        properties["description"] = json!(marker(&format!("{name}description")));
+        properties["friendlyName"] = json!(marker(&format!("{name}friendly")));
+        json!({ "location": marker(&format!("{name}region")), "tags": tags(name), "properties": properties })
+    };
+    let providers = group(&someone.id, &marker("azuregroup"));
+    let account =
+        format!("{providers}/Microsoft.MachineLearningExperimentation/accounts/{}", marker("account"));
+    let workspace = format!("{account}/workspaces/{}", marker("accountworkspace"));
+    let project = format!("{workspace}/projects/{}", marker("accountproject"));
+    let storage = json!({ "storageAccountId": marker("storageid"), "accessKey": marker("storagekey") });
+    let properties = json!({ "vsoAccountId": marker("vso"), "keyVaultId": marker("accountvault"), "seats": marker("seats"), "storageAccount": storage });
+    caller.make(&format!("{account}?{PREVIEW}"), envelope("acc", properties)).await;
+    caller.make(&format!("{workspace}?{PREVIEW}"), envelope("wsp", json!({}))).await;
+    caller
+        .make(&format!("{project}?{PREVIEW}"), envelope("prj", json!({ "gitrepo": marker("gitrepo") })))
+        .await;
+    let run = format!("/mlflow/v2.0{project}/api/2.0/mlflow/runs/create");
+    let body = json!({ "experiment_id": "0", "run_name": marker("projectrun") });
+    let (status, answer) = caller.call("POST", &run, &[("content-type", "application/json")], body).await;
+    assert_eq!(status, 200, "{answer}");
+    let hosting =
+        format!("{providers}/Microsoft.MachineLearningModelManagement/accounts/{}", marker("hosting"));
+    let mut body = envelope("hst", json!({}));
+    body["sku"] = json!({ "name": "S1", "capacity": 1 });
+    caller.make(&format!("{hosting}?api-version=2017-09-01-preview"), body).await;
+    let cluster = format!(
+        "{providers}/Microsoft.MachineLearningCompute/operationalizationClusters/{}",
+        marker("cluster")
+    );
+    let principal = json!({ "clientId": marker("client"), "secret": marker("principalsecret") });
+    let properties = json!({
+        "clusterType": "ACS", "storageAccount": { "resourceId": marker("clusterstorage") },
+        "containerService": { "orchestratorType": "Kubernetes", "orchestratorProperties": { "servicePrincipal": principal } },
+        "globalServiceConfiguration": { "own": marker("own"), "ssl": { "cname": marker("cname"), "key": marker("certificatekey") } },
+    });
+    caller.make(&format!("{cluster}?api-version=2017-08-01-preview"), envelope("cls", properties)).await;
+    let services = format!("{providers}/Microsoft.MachineLearningServices/workspaces/{}", marker("services"));
+    let version = "api-version=2018-03-01-preview";
+    caller.make(&format!("{services}?{version}"), envelope("srv", json!({}))).await;
+    let machine = json!({ "username": marker("machineuser"), "password": marker("machinepassword") });
+    let properties = json!({ "computeType": "VirtualMachine", "resourceId": marker("machine"), "computeLocation": marker("machineplace"),
+        "properties": { "address": marker("address"), "administratorAccount": machine } });
+    caller
+        .make(&format!("{services}/computes/{}?{version}", marker("compute")), envelope("cmp", properties))
+        .await;
+    let mut markers: Vec<String> = [
+        "azuregroup",
+        "account",
+        "accountworkspace",
+        "accountproject",
+        "storageid",
+        "vso",
+        "accountvault",
+        "seats",
+        "gitrepo",
+        "projectrun",
+        "hosting",
+        "cluster",
+        "client",
+        "clusterstorage",
+        "own",
+        "cname",
+        "services",
+        "machineuser",
+        "machine",
+        "machineplace",
+        "address",
+        "compute",
+    ]
+    .map(marker)
+    .into();
+    for name in ["acc", "wsp", "prj", "hst", "cls", "srv", "cmp"] {
+        markers.extend(
+            ["tag", "value", "region", "description", "friendly"]
+                .map(|field| marker(&format!("{name}{field}"))),
+        );
+    }
+    markers
 }
