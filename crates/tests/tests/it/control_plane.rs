@@ -274,7 +274,7 @@ async fn hosting_accounts_say_where_their_models_are_and_come_in_pages() {
             found.push(name);
             match page.get("nextLink") {
                 Some(link) => {
-                    next = link.as_str().unwrap().strip_prefix("http://localhost").unwrap().to_owned()
+                    next = link.as_str().unwrap().strip_prefix("http://localhost").unwrap().to_owned();
                 }
                 None => break,
             }
