@@ -6,6 +6,7 @@ pub mod arm;
 pub mod caller;
 pub mod custom_vision;
 pub mod delivery;
+pub mod discovery;
 pub mod graph;
 mod image_bytes;
 pub mod import;
@@ -14,7 +15,10 @@ pub mod oauth;
 pub mod opendsr;
 mod percent;
 pub mod privacy;
+pub mod run_history;
+mod runs;
 pub mod scope;
+mod search;
 pub mod stream;
 mod workspaces;
 
