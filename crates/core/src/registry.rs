@@ -123,5 +123,9 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
+        Kind::Manifest => Ops::<kinds::Manifest>::INSTANCE,
+        Kind::ContainerImage => Ops::<kinds::ContainerImage>::INSTANCE,
+        Kind::Service => Ops::<kinds::Service>::INSTANCE,
+        Kind::ModelAsset => Ops::<kinds::ModelAsset>::INSTANCE,
     }
 }

@@ -7,6 +7,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod model_management;
 mod model_registry;
 mod predictions;
 mod recipients;
@@ -30,6 +31,10 @@ pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, TrainedModel, TrainingType,
+};
+pub use model_management::{
+    AssetArtifact, ContainerImage, ContainerImageDoc, Manifest, ManifestDoc, ModelAsset, ModelAssetDoc,
+    Service, ServiceDoc, Settings,
 };
 pub use model_registry::{
     LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,

@@ -122,6 +122,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         description: optional("description")?,
         tags,
         created_by: Some(call.person),
+        azure: BTreeMap::new(),
     };
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
