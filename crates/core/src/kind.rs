@@ -93,6 +93,18 @@ numbered! {
         Recipient = 64,
         /// A workspace of experiments and models.
         Workspace = 70,
+        /// A team's account of Azure ML Experimentation.
+        ExperimentationAccount = 71,
+        /// Projects of an experimentation account that belong together.
+        ExperimentationWorkspace = 72,
+        /// A project of an experimentation workspace.
+        ExperimentationProject = 73,
+        /// A team's account of Azure ML Model Management.
+        HostingAccount = 74,
+        /// A cluster that serves models.
+        OperationalizationCluster = 75,
+        /// A compute of a workspace.
+        Compute = 76,
         /// Runs that are compared together.
         Experiment = 80,
         /// One execution of a training script.
@@ -177,6 +189,9 @@ impl Kind {
                 | Kind::Account
                 | Kind::Project
                 | Kind::Workspace
+                | Kind::ExperimentationAccount
+                | Kind::ExperimentationProject
+                | Kind::HostingAccount
                 | Kind::Hold
         )
     }

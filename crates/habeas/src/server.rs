@@ -229,7 +229,7 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
     let spelled =
-        |request| habeas_wire::workspaces::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
+        |request| habeas_wire::scope::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }
 

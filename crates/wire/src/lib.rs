@@ -14,7 +14,8 @@ pub mod oauth;
 pub mod opendsr;
 mod percent;
 pub mod privacy;
+pub mod scope;
 pub mod stream;
-pub mod workspaces;
+mod workspaces;
 
 pub use app::App;

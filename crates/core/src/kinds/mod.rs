@@ -1,6 +1,8 @@
 //! The kinds of data that the server keeps, a file for each service.
 
+mod compute;
 mod custom_vision;
+mod experimentation;
 mod holds;
 mod identity;
 mod images;
@@ -17,8 +19,16 @@ mod sign_in;
 mod telemetry;
 mod tracking;
 
+pub use compute::{
+    Compute, ComputeDoc, HostingAccount, HostingAccountDoc, HostingSku, OperationalizationCluster,
+    OperationalizationClusterDoc, ProvisioningState,
+};
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
+};
+pub use experimentation::{
+    ExperimentationAccount, ExperimentationAccountDoc, ExperimentationProject, ExperimentationProjectDoc,
+    ExperimentationWorkspace, ExperimentationWorkspaceDoc,
 };
 pub use holds::{Hold, HoldDoc};
 pub use identity::{

@@ -171,7 +171,7 @@ pub struct Experiment;
 
 impl DataKind for Experiment {
     const KIND: Kind = Kind::Experiment;
-    const PARENTS: &'static [Kind] = &[Kind::Workspace];
+    const PARENTS: &'static [Kind] = &[Kind::Workspace, Kind::ExperimentationProject];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Experiments",

@@ -1,7 +1,7 @@
 //! Azure's control plane: subscriptions, resource groups, and the workspaces of `Microsoft.MachineLearningServices`.
 //!
 //! Source: the service's published description (`Azure/azure-rest-api-specs`, machinelearningservices, 2018-03-01-preview to 2020-08-01) and
-//! what its clients send. A subscription is a holder (see [`crate::workspaces`]). A resource group is the name that its workspaces share; it
+//! what its clients send. A subscription is a holder (see [`crate::scope`]). A resource group is the name that its workspaces share; it
 //! is there while they are. Computes are not served: this server runs nobody's machines.
 
 mod call;
@@ -14,11 +14,11 @@ use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use crate::App;
-use crate::workspaces::SCOPE;
+use crate::scope::WORKSPACE as SCOPE;
 use call::named;
 pub use errors::Failure;
 
-/// The routes, whose literals are in lower case: mind [`crate::workspaces::normalise`].
+/// The routes, whose literals are in lower case: mind [`crate::scope::normalise`].
 pub fn router(app: App) -> Router {
     let on = |name: &'static str, route: MethodRouter<App>| named(&app, name, route);
     let provider = "/subscriptions/{subscription}/providers/microsoft.machinelearningservices";

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::errors::Result;
-use crate::workspaces::holder;
+use crate::scope::holder;
 
 fn shape(id: Id, name: &str) -> Value {
     json!({

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, etag};
 use super::errors::Result;
-use crate::workspaces::{self, holder, key};
+use crate::scope::{holder, key};
+use crate::workspaces;
 
 /// Ids of other resources, which are given back as they were sent.
 const REFERENCES: [&str; 4] = ["keyVault", "applicationInsights", "containerRegistry", "storageAccount"];
