@@ -115,6 +115,10 @@ numbered! {
         LoggedModel = 83,
         /// A file of a run or of a logged model.
         Artifact = 84,
+        /// Something that happened to a run.
+        RunEvent = 85,
+        /// A list, table, matrix or image that a run logged as a metric.
+        RunMetric = 86,
         /// A name in the model registry.
         RegisteredModel = 90,
         /// A version of a registered model.

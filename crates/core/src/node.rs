@@ -66,6 +66,10 @@ numbered! {
         Due = 52,
         /// When it is to be looked at again, in microseconds since 1970.
         Wake = 53,
+        /// Of a run: the id that its client chose.
+        RunId = 80,
+        /// Of a run's metric that is no plain number: its name.
+        MetricName = 86,
     }
 }
 

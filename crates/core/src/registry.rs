@@ -127,6 +127,8 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::DatasetInput => Ops::<kinds::DatasetInput>::INSTANCE,
         Kind::LoggedModel => Ops::<kinds::LoggedModel>::INSTANCE,
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
+        Kind::RunEvent => Ops::<kinds::RunEvent>::INSTANCE,
+        Kind::RunMetric => Ops::<kinds::RunMetric>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
         Kind::Manifest => Ops::<kinds::Manifest>::INSTANCE,

@@ -10,11 +10,14 @@ pub mod graph;
 mod image_bytes;
 pub mod import;
 pub mod mlflow;
+pub mod model_management;
 pub mod oauth;
 pub mod opendsr;
 mod percent;
 pub mod privacy;
+mod runs;
 pub mod scope;
+mod search;
 pub mod stream;
 mod workspaces;
 

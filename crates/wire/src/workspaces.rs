@@ -1,9 +1,7 @@
 //! Workspaces and projects of experiments and models: how a workspace is found, and what they begin with.
 
-use std::collections::BTreeMap;
-
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Workspace, WorkspaceDoc};
+use habeas_core::kinds::{Experiment, ExperimentDoc, Workspace, WorkspaceDoc};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_store::{New, Tx};
 
@@ -45,13 +43,7 @@ pub(crate) fn create(
 
 /// Makes the default experiment of a workspace or project.
 pub(crate) fn create_default_experiment(tx: &mut Tx<'_>, under: Id, person: Id) -> Result<()> {
-    let doc = ExperimentDoc {
-        name: DEFAULT_EXPERIMENT.to_owned(),
-        artifact_location: None,
-        stage: LifecycleStage::Active,
-        tags: BTreeMap::new(),
-        created_by: Some(person),
-    };
+    let doc = ExperimentDoc::new(DEFAULT_EXPERIMENT.to_owned(), person);
     tx.create::<Experiment>(New::under(under, default_experiment(under), doc))?;
     Ok(())
 }

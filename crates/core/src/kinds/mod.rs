@@ -15,6 +15,7 @@ mod predictions;
 mod recipients;
 mod requests;
 mod rights;
+mod run_history;
 mod sign_in;
 mod telemetry;
 mod tracking;
@@ -60,6 +61,9 @@ pub use requests::{
     Request, RequestComment, RequestDoc, RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use run_history::{
+    RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
+};
 pub use sign_in::{
     AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
     OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,
@@ -67,5 +71,5 @@ pub use sign_in::{
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
 pub use tracking::{
     Artifact, ArtifactDoc, AzureResource, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc,
-    LifecycleStage, ModelOutput, Run, RunDoc, RunStatus, Workspace, WorkspaceDoc,
+    LifecycleStage, ModelOutput, Run, RunDoc, Workspace, WorkspaceDoc,
 };

@@ -364,6 +364,44 @@ impl Tx<'_> {
         row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
     }
 
+    /// The children of kind `K` that have this text as the attribute `key`, oldest first.
+    pub fn children_by_text<K: DataKind>(
+        &mut self,
+        parent: Id,
+        key: AttrKey,
+        text: &str,
+    ) -> Result<Vec<Node<K::Doc>>> {
+        let Some(place) = self.place(parent)? else { return Ok(Vec::new()) };
+        let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
+        let rows = self.query(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.parent = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 \
+                 ORDER BY r.created_at, r.id"
+            ),
+            &[(&parent).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
+        )?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
+    /// The oldest resource of kind `K` anywhere in a container that has this text as the attribute `key`.
+    pub fn contained_by_text<K: DataKind>(
+        &mut self,
+        container: Id,
+        key: AttrKey,
+        text: &str,
+    ) -> Result<Option<Node<K::Doc>>> {
+        let Some(place) = self.place(container)? else { return Ok(None) };
+        let mac = self.shared.text_mac(container, place.generation, key.number(), text)?;
+        let row = self.query_one(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.container = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 \
+                 ORDER BY r.created_at, r.id LIMIT 1"
+            ),
+            &[(&container).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
     /// The oldest child of kind `K` that has this number as the attribute `key`.
     pub fn child_by_number<K: DataKind>(
         &mut self,

@@ -1,18 +1,16 @@
 //! Answers in MLflow's shapes: fields that were never set and empty lists are left out.
 
 use habeas_core::kinds::{
-    ClientName, DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus,
-    ModelVersionDoc, RegisteredModelDoc, RunDoc,
+    DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus, ModelVersionDoc,
+    RegisteredModelDoc, RunDoc,
 };
 use habeas_core::metric::MetricPoint;
-use habeas_core::{Id, Node, Result, Timestamp};
+use habeas_core::{Id, Node, Result};
 use habeas_store::{LatestMetric, Page, Tx};
 use serde_json::{Map, Value, json};
 
 use super::workspace::experiment_name;
-
-/// The tag under which clients send the login name.
-pub(super) const USER_TAG: &str = "mlflow.user";
+pub(super) use crate::runs::{USER_TAG, client_name, milliseconds, number, run_name};
 
 /// An object without its empty fields.
 pub(super) fn compact(value: Value) -> Value {
@@ -34,22 +32,6 @@ pub(super) fn compact(value: Value) -> Value {
 /// Tags or parameters as a list of key and value.
 pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Value> {
     pairs.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
-}
-
-/// A time in milliseconds since 1970.
-pub(super) const fn milliseconds(time: Timestamp) -> i64 {
-    time.0.div_euclid(1_000)
-}
-
-/// A number, or the word for what JSON has no number for.
-pub(super) fn number(value: f64) -> Value {
-    if value.is_nan() {
-        json!("NaN")
-    } else if value.is_infinite() {
-        json!(if value > 0.0 { "Infinity" } else { "-Infinity" })
-    } else {
-        json!(value)
-    }
 }
 
 /// A point of a metric.
@@ -104,21 +86,13 @@ impl RunParts {
     }
 }
 
-/// A login name that was sent, unless it was erased with the person who sent it.
-pub(super) fn client_name(tx: &mut Tx<'_>, id: Option<Id>) -> Result<Option<String>> {
-    match id {
-        None => Ok(None),
-        Some(id) => Ok(tx.get::<ClientName>(id)?.map(|node| node.doc.name)),
-    }
-}
-
 pub(super) fn run_info(
     workspace: Id,
     experiment: &Node<ExperimentDoc>,
     run: &Node<RunDoc>,
     user: Option<&str>,
 ) -> Value {
-    let id = run.id.to_hex();
+    let id = run_name(run);
     compact(json!({
         "run_id": id,
         // The name before 1.0, which older clients read.

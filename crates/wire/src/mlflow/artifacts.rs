@@ -19,9 +19,9 @@ use super::answers;
 use super::call::Call;
 use super::errors::{Failure, Result};
 use super::logged_models;
-use super::runs::experiment_of;
 use super::validation::artifact_path;
 use super::workspace::{find_active_run, find_run, shortened};
+use crate::runs::experiment_of;
 use crate::{App, stream};
 
 /// What an address names: the run or model, and the path below it (empty for its root).
@@ -221,7 +221,7 @@ pub(super) async fn of_run(call: Call) -> Result<Json<Value>> {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
             let experiment = experiment_of(tx, &node)?;
             let files = entries(&all(tx, node.id)?, &path, &path);
-            Ok((answers::artifact_uri(workspace, &experiment, &node.id.to_hex()), files))
+            Ok((answers::artifact_uri(workspace, &experiment, &answers::run_name(&node)), files))
         })
         .await?;
     Ok(Json(answers::compact(json!({ "root_uri": root, "files": files }))))
