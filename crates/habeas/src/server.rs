@@ -214,6 +214,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
+        .merge(habeas_wire::model_management::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
@@ -228,8 +229,10 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
-    let spelled =
-        |request| habeas_wire::scope::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
+    let spelled = |request| {
+        let request = habeas_wire::custom_vision::normalise(request);
+        habeas_wire::model_management::normalise::<Body>(habeas_wire::scope::normalise(request))
+    };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }
 

@@ -48,23 +48,26 @@ pub(crate) fn find_run(
     text: &str,
     permission: Permission,
 ) -> Result<Node<RunDoc>> {
-    let not_found = || Error::not_found(format!("Run with id={} not found", shortened(text)));
-    let node = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
-        Some(node) => node,
-        None => {
-            let id = parse(text).ok_or_else(not_found)?;
-            let node = tx.get::<Run>(id)?.ok_or_else(not_found)?;
-            // A run whose client chose another id is not called by its own.
-            Some(node).filter(|node| node.doc.details.run_id.is_none()).ok_or_else(not_found)?
-        }
-    };
-    let experiment = node.parent.unwrap_or(Id::NIL);
-    match tx.position(experiment)? {
-        Some((_, Some(parent), _)) if parent == scope => {}
-        _ => return Err(not_found()),
-    }
+    let node = run_in(tx, scope, text)?
+        .ok_or_else(|| Error::not_found(format!("Run with id={} not found", shortened(text))))?;
     authorise(tx, actor, node.id, permission)?;
     Ok(node)
+}
+
+/// The run of that name below `scope`, for callers that have been let in already.
+pub(crate) fn run_in(tx: &mut Tx<'_>, scope: Id, text: &str) -> Result<Option<Node<RunDoc>>> {
+    let node = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
+        Some(node) => Some(node),
+        None => match parse(text) {
+            // A run whose client chose another id is not called by its own.
+            Some(id) => tx.get::<Run>(id)?.filter(|node| node.doc.details.run_id.is_none()),
+            None => None,
+        },
+    };
+    let Some(node) = node else { return Ok(None) };
+    let experiment = node.parent.unwrap_or(Id::NIL);
+    let is_here = matches!(tx.position(experiment)?, Some((_, Some(parent), _)) if parent == scope);
+    Ok(Some(node).filter(|_| is_here))
 }
 
 /// The experiment that a run stands in.

@@ -116,12 +116,7 @@ impl DataKind for ModelAsset {
             "which files it consists of; a path may name a person",
         );
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
-        map.field(
-            properties,
-            "properties",
-            FieldClass::Personal,
-            "what its maker noted; may name a person",
-        );
+        map.field(properties, "properties", FieldClass::Personal, "what its maker noted; may name a person");
         map.field(run, "run", FieldClass::Technical, "random id of the run that made it");
         map.field(project, "project", FieldClass::Content, "the project it was said to belong to");
         map.field(meta, "meta", FieldClass::Personal, "further notes of its maker; may name a person");
@@ -339,12 +334,7 @@ impl DataKind for ContainerImage {
         map.field(version, "version", FieldClass::Technical, "to tell versions apart");
         map.field(description, "description", FieldClass::Personal, "what it is for; may name a person");
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
-        map.field(
-            properties,
-            "properties",
-            FieldClass::Personal,
-            "what its maker noted; may name a person",
-        );
+        map.field(properties, "properties", FieldClass::Personal, "what its maker noted; may name a person");
         map.field(manifest, "manifest", FieldClass::Technical, "random id of its manifest");
         map.field(models, "models", FieldClass::Technical, "random ids of its models");
         map.field(
@@ -449,26 +439,12 @@ impl DataKind for Service {
     fn attrs(_doc: &ServiceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ServiceDoc, map: &mut DataMap) {
-        let ServiceDoc {
-            name,
-            description,
-            tags,
-            properties,
-            image,
-            models,
-            settings,
-            keys,
-            created_by,
-        } = doc;
+        let ServiceDoc { name, description, tags, properties, image, models, settings, keys, created_by } =
+            doc;
         map.field(name, "name", FieldClass::Content, "to find it by");
         map.field(description, "description", FieldClass::Personal, "what it is for; may name a person");
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
-        map.field(
-            properties,
-            "properties",
-            FieldClass::Personal,
-            "what its maker noted; may name a person",
-        );
+        map.field(properties, "properties", FieldClass::Personal, "what its maker noted; may name a person");
         map.field(image, "image", FieldClass::Technical, "random id of its image");
         map.field(models, "models", FieldClass::Technical, "random ids of its models");
         map.field(

@@ -28,6 +28,7 @@ mod learning_races;
 mod letters;
 mod log;
 mod mlflow;
+mod model_management;
 mod notifying;
 mod old_data;
 mod opendsr;

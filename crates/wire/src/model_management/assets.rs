@@ -135,14 +135,14 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let answer = call
         .read(move |tx, at| {
             let version: Id = id.parse().map_err(|_| unknown())?;
-            let Some((version, place)) = content::version_as_asset(tx, at, version)? else {
+            let Some((version, prefix)) = content::version_as_asset(tx, at, version)? else {
                 return find(tx, at, &id).map(|node| shape(form, &node));
             };
             let (model, version) = models::by_id(tx, at, version.id)?.ok_or_else(unknown)?;
             Ok(json!({
                 "id": version.id,
                 "name": model.doc.name,
-                "artifacts": [{ "prefix": place.artifact() }],
+                "artifacts": [{ "prefix": prefix }],
                 "runid": version.doc.run,
                 "createdTime": shapes::time(version.created_at),
             }))

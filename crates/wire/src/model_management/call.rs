@@ -80,8 +80,7 @@ pub(super) async fn label(State(app): State<App>, request: Request, next: Next) 
     const NAME: HeaderName = HeaderName::from_static("x-ms-client-request-id");
     let given = request.headers().get(NAME).cloned();
     let mut response = next.run(request).await;
-    let name =
-        given.or_else(|| HeaderValue::from_str(&app.store().ambient().new_id().to_string()).ok());
+    let name = given.or_else(|| HeaderValue::from_str(&app.store().ambient().new_id().to_string()).ok());
     response.headers_mut().extend(name.map(|name| (NAME, name)));
     response
 }
@@ -125,7 +124,7 @@ impl Call {
     /// Reads below the scope, if the actor may read there; hands over what the scope's resources stand under.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl Fn(&mut Tx<'_>, Id) -> habeas_core::Result<T> + Send + 'static,
+        work: impl Fn(&mut Tx<'_>, Id) -> habeas_core::Result<T> + Send + Sync + 'static,
     ) -> habeas_core::Result<T> {
         let (scope, actor) = (self.scope.clone(), self.actor);
         self.app
@@ -141,7 +140,7 @@ impl Call {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         permission: Permission,
-        work: impl Fn(&mut Tx<'_>, Id) -> habeas_core::Result<T> + Send + 'static,
+        work: impl Fn(&mut Tx<'_>, Id) -> habeas_core::Result<T> + Send + Sync + 'static,
     ) -> habeas_core::Result<T> {
         let (scope, actor) = (self.scope.clone(), self.actor);
         self.app
@@ -177,9 +176,7 @@ impl FromRequest<App> for Call {
             .unwrap_or_default()
             .split('&')
             .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| {
-                (crate::percent::decode(name).to_lowercase(), crate::percent::decode(value))
-            })
+            .map(|(name, value)| (crate::percent::decode(name).to_lowercase(), crate::percent::decode(value)))
             .collect();
         require_version(form, query.get("api-version").map(String::as_str))?;
         let headers = request.headers().clone();

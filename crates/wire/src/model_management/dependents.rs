@@ -14,7 +14,8 @@ fn of(tx: &mut Tx<'_>, id: Id) -> CoreResult<Vec<(Id, Kind)>> {
     let mut next = vec![id];
     while let Some(id) = next.pop() {
         for source in tx.sources(id, Relation::MadeFrom)? {
-            let Some((kind @ (Kind::Manifest | Kind::ContainerImage | Kind::Service), ..)) = tx.position(source)?
+            let Some((kind @ (Kind::Manifest | Kind::ContainerImage | Kind::Service), ..)) =
+                tx.position(source)?
             else {
                 continue;
             };
@@ -48,7 +49,7 @@ enum Outcome {
 pub(super) async fn remove(
     call: &Call,
     permission: Permission,
-    find: impl Fn(&mut Tx<'_>, Id) -> CoreResult<Option<(Id, Id)>> + Send + 'static,
+    find: impl Fn(&mut Tx<'_>, Id) -> CoreResult<Option<(Id, Id)>> + Send + Sync + 'static,
 ) -> Result<bool> {
     let cascades = call.flag("cascade");
     let outcome = call

@@ -59,11 +59,8 @@ impl IntoResponse for Failure {
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             tracing::error!(error = format_args!("{:#}", self.error), "a request failed");
         }
-        let details: Vec<Value> = self
-            .details
-            .iter()
-            .map(|(code, message)| json!({ "code": code, "message": message }))
-            .collect();
+        let details: Vec<Value> =
+            self.details.iter().map(|(code, message)| json!({ "code": code, "message": message })).collect();
         let body = json!({
             "code": code,
             "statusCode": status.as_u16(),

@@ -164,10 +164,9 @@ pub(super) fn take_texts(read: &mut Settings, name: &str) -> Vec<String> {
 /// Takes an object of texts out of what was read.
 pub(super) fn take_map(read: &mut Settings, name: &str) -> BTreeMap<String, String> {
     match read.remove(name) {
-        Some(Value::Object(values)) => values
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
-            .collect(),
+        Some(Value::Object(values)) => {
+            values.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
+        }
         _ => BTreeMap::new(),
     }
 }
@@ -186,11 +185,14 @@ const NAME: usize = 255;
 
 /// A name: it is a part of addresses, and `:` stands between it and a version.
 pub(super) fn name(text: &str) -> Result<String> {
-    let is_fine = |character: char| !character.is_control() && !matches!(character, '/' | '\\' | ':' | '?' | '#');
+    let is_fine =
+        |character: char| !character.is_control() && !matches!(character, '/' | '\\' | ':' | '?' | '#');
     if !text.trim().is_empty() && text.chars().count() <= NAME && text.chars().all(is_fine) {
         return Ok(text.to_owned());
     }
-    Err(Error::invalid("`name` is not a name: it has 1 to 255 characters without `/`, `\\`, `:`, `?` and `#`"))
+    Err(Error::invalid(
+        "`name` is not a name: it has 1 to 255 characters without `/`, `\\`, `:`, `?` and `#`",
+    ))
 }
 
 #[cfg(test)]
@@ -215,7 +217,10 @@ mod tests {
         let body = json!({ "name": "n", "replicas": 2, "kvTags": { "a": 1, "b": null }, "is": null,
             "resources": { "cpu": 0.5, "other": 1 }, "unknown": [] });
         let mut read = super::read(&body, FIELDS).unwrap();
-        assert_eq!(take_tags(&mut read), BTreeMap::from([("a".into(), "1".into()), ("b".into(), String::new())]));
+        assert_eq!(
+            take_tags(&mut read),
+            BTreeMap::from([("a".into(), "1".into()), ("b".into(), String::new())])
+        );
         assert_eq!(read.len(), 3);
         assert_eq!(read["resources"], json!({ "cpu": 0.5 }));
         for (body, place) in [

@@ -106,11 +106,7 @@ impl Listing {
     }
 
     /// Whether tags and properties are as asked for: `tag` names one, `tags` and `properties` several, each `NAME` or `NAME=VALUE`.
-    pub(super) fn has(
-        &self,
-        tags: &BTreeMap<String, String>,
-        properties: &BTreeMap<String, String>,
-    ) -> bool {
+    pub(super) fn has(&self, tags: &BTreeMap<String, String>, properties: &BTreeMap<String, String>) -> bool {
         let all = |name: &str, entries: &BTreeMap<String, String>| {
             self.filter(name).is_none_or(|wanted| {
                 wanted.split(',').all(|one| match one.split_once('=') {

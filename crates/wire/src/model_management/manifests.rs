@@ -88,7 +88,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         .write(Permission::Deploy, move |tx, at| {
             let models = models::find_all(tx, at, &model_ids)?;
             let others = tx.children::<Manifest>(at, Page::ALL)?;
-            let newest = others.iter().filter(|node| node.doc.name == name).map(|node| node.doc.version).max();
+            let newest =
+                others.iter().filter(|node| node.doc.name == name).map(|node| node.doc.version).max();
             let version = newest.unwrap_or(0) + 1;
             let doc = ManifestDoc { key: format!("{name}:{version}"), version, models, ..doc.clone() };
             let node = tx.create::<Manifest>(New::under(at, id, doc))?;

@@ -168,10 +168,10 @@ pub(super) async fn register(call: Call) -> Result<Json<Value>> {
             model.doc.newest += 1;
             let model = tx.update::<RegisteredModel>(&model)?;
             let number = model.doc.newest;
-            let source = place.as_ref().map_or_else(|| url.clone(), |(place, kind)| place.source(*kind));
+            let source = content::source(&url, place.as_ref());
             let doc = ModelVersionDoc { number, name: number.to_string(), source, ..doc.clone() };
             let version = tx.create::<ModelVersion>(New::under(model.id, ids[1], doc))?;
-            content::connect(tx, at, &version, place.as_ref().map(|(place, _)| place))?;
+            content::connect(tx, at, &version, place.as_ref())?;
             shapes::model(tx, form, at, &model, &version)
         })
         .await?;
@@ -199,7 +199,8 @@ async fn found(call: &Call, listing: Listing) -> CoreResult<(Vec<Value>, Option<
             Some(name) => tx.child_by_name::<RegisteredModel>(at, name)?.into_iter().collect(),
             None => tx.children::<RegisteredModel>(at, Page::ALL)?,
         };
-        let latest_only = listing.is("latestversiononly", Some("true")) && listing.filter("latestversiononly").is_some();
+        let latest_only =
+            listing.is("latestversiononly", Some("true")) && listing.filter("latestversiononly").is_some();
         let mut found = Vec::new();
         for model in models {
             let mut versions = tx.children::<ModelVersion>(model.id, Page::ALL)?;

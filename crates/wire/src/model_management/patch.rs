@@ -80,7 +80,8 @@ fn apply(document: &mut Value, patch: &Value) -> Result<()> {
 
 /// The parts of a JSON Pointer (RFC 6901); at least one.
 fn pointer(text: &str, number: usize) -> Result<Vec<String>> {
-    let parts = text.strip_prefix('/').ok_or_else(|| wrong(number, "has a path that does not begin with `/`"))?;
+    let parts =
+        text.strip_prefix('/').ok_or_else(|| wrong(number, "has a path that does not begin with `/`"))?;
     Ok(parts.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
 }
 

@@ -40,7 +40,11 @@ pub(super) fn without_nulls(value: Value) -> Value {
 }
 
 /// How a version of a model is called on the wire: `NAME:VERSION` by `azureml-core` 1, by its identifier before.
-pub(super) fn model_id(form: Form, model: &Node<RegisteredModelDoc>, version: &Node<ModelVersionDoc>) -> String {
+pub(super) fn model_id(
+    form: Form,
+    model: &Node<RegisteredModelDoc>,
+    version: &Node<ModelVersionDoc>,
+) -> String {
     match form {
         Form::V1 => format!("{}:{}", model.doc.name, version.doc.number),
         Form::Hosting | Form::Preview => version.id.to_string(),
@@ -58,8 +62,10 @@ pub(super) fn model(
     let doc = &version.doc;
     let said = |name: &str| doc.azure.get(name).cloned().unwrap_or(Value::Null);
     let url = match said("url") {
-        Value::Null if content::of_version(tx, at, version)?.is_some() => json!(format!("{ASSET}{}", version.id)),
-        Value::Null => json!(doc.source),
+        Value::Null => match content::of_version(tx, at, version)?.and_then(|place| place.artifact()) {
+            Some(_) => json!(format!("{ASSET}{}", version.id)),
+            None => json!(doc.source),
+        },
         url => url,
     };
     let mime_type = match said("mimeType") {
