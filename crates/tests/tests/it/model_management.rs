@@ -53,7 +53,11 @@ impl<'a> Manager<'a> {
     }
 
     /// Below a workspace of theirs, which is made; as `azureml-core` 1 calls it.
-    pub(crate) async fn of_workspace(deployment: &'a Deployment, someone: &Someone, name: &str) -> Manager<'a> {
+    pub(crate) async fn of_workspace(
+        deployment: &'a Deployment,
+        someone: &Someone,
+        name: &str,
+    ) -> Manager<'a> {
         let workspace = format!(
             "/subscriptions/{}/resourceGroups/Models/providers/Microsoft.MachineLearningServices/workspaces/{name}",
             someone.id
@@ -199,9 +203,15 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
         let image = json!({ "name": "trees", "manifestId": manifest, "computeResourceId": cluster, "imageType": "Docker" });
         let image = manager.waited("POST", "/images", image).await;
         let shown = manager.ok("GET", &format!("/images/{image}"), json!(null)).await;
-        assert_eq!((&shown["creationState"], &shown["manifest"]["id"]), (&json!("Succeeded"), &json!(manifest)));
+        assert_eq!(
+            (&shown["creationState"], &shown["manifest"]["id"]),
+            (&json!("Succeeded"), &json!(manifest))
+        );
         assert_eq!(names(&manager.ok("GET", "/images?manifestName=trees", json!(null)).await), ["trees"]);
-        assert_eq!(names(&manager.ok("GET", "/images?manifestName=water", json!(null)).await), Vec::<&str>::new());
+        assert_eq!(
+            names(&manager.ok("GET", "/images?manifestName=water", json!(null)).await),
+            Vec::<&str>::new()
+        );
 
         let service = json!({ "name": "trees", "imageId": image, "computeResource": { "id": cluster, "type": "Cluster" },
             "numReplicas": 2, "autoScaler": { "autoscaleEnabled": true, "minReplicas": 1, "maxReplicas": 4, "targetUtilization": 70,
@@ -235,13 +245,18 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
             let list = manager.ok("GET", &format!("/services?{filter}"), json!(null)).await;
             assert_eq!(list["value"].as_array().unwrap().len(), count, "{filter}");
         }
-        let deployments = manager.ok("GET", &format!("/deployments?serviceId={id_of_service}"), json!(null)).await;
+        let deployments =
+            manager.ok("GET", &format!("/deployments?serviceId={id_of_service}"), json!(null)).await;
         assert_eq!(deployments[0]["serviceName"], "trees");
 
         // Keys are the service's own, and a new one takes the place of the old one.
         let keys = manager.ok("GET", &format!("/services/{id_of_service}/keys"), json!(null)).await;
         let renewed = manager
-            .ok("POST", &format!("/services/{id_of_service}/regenerateKeys"), json!({ "keyType": "Secondary" }))
+            .ok(
+                "POST",
+                &format!("/services/{id_of_service}/regenerateKeys"),
+                json!({ "keyType": "Secondary" }),
+            )
             .await;
         assert_eq!(renewed["primaryKey"], keys["primaryKey"]);
         assert_ne!(renewed["secondaryKey"], keys["secondaryKey"]);
@@ -252,15 +267,19 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
         assert_eq!((&shown["numReplicas"], &shown["appInsightsEnabled"]), (&json!(3), &json!(true)));
 
         // What something was made from is not deleted under it, unless all of it is meant to go.
-        let (status, code, details) = manager.refused("DELETE", &format!("/models/{}", id(&second)), json!(null)).await;
+        let (status, code, details) =
+            manager.refused("DELETE", &format!("/models/{}", id(&second)), json!(null)).await;
         assert_eq!((status, code.as_str()), (409, "InUse"));
-        let mut kinds: Vec<&str> = details.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+        let mut kinds: Vec<&str> =
+            details.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
         kinds.sort_unstable();
         assert_eq!(kinds, ["Image", "Manifest", "Service"]);
         assert_eq!(manager.refused("DELETE", &format!("/images/{image}"), json!(null)).await.1, "InUse");
         let delete = |path: String| manager.call("DELETE", Box::leak(path.into_boxed_str()), json!(null));
         assert_eq!(delete(format!("/models/{}?cascade=true", id(&second))).await.status, 200);
-        for path in ["/services/trees".to_owned(), format!("/images/{image}"), format!("/manifests/{manifest}")] {
+        for path in
+            ["/services/trees".to_owned(), format!("/images/{image}"), format!("/manifests/{manifest}")]
+        {
             assert_eq!(manager.refused("GET", &path, json!(null)).await.0, 404, "{path}");
             assert_eq!(delete(path).await.status, 204);
         }
@@ -272,12 +291,32 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
             ("POST", "/models", json!({ "name": "x", "url": "y" }), "BadArgument"),
             ("POST", "/models", json!({ "name": "x:y", "url": "y", "mimeType": "z" }), "BadArgument"),
             ("POST", "/models", json!([]), "BadArgument"),
-            ("POST", "/manifests", json!({ "name": "x", "driverProgram": "y", "targetRuntime": { "runtimeType": "z" },
-                "modelIds": [manifest] }), "ModelNotFound"),
-            ("POST", "/images", json!({ "name": "x", "manifestId": manifest, "imageType": "Docker" }), "ManifestNotFound"),
+            (
+                "POST",
+                "/manifests",
+                json!({ "name": "x", "driverProgram": "y", "targetRuntime": { "runtimeType": "z" },
+                "modelIds": [manifest] }),
+                "ModelNotFound",
+            ),
+            (
+                "POST",
+                "/images",
+                json!({ "name": "x", "manifestId": manifest, "imageType": "Docker" }),
+                "ManifestNotFound",
+            ),
             ("POST", "/services", json!({ "name": "x", "imageId": image }), "BadArgument"),
-            ("POST", "/services", json!({ "name": "x", "imageId": image, "computeResource": {} }), "ImageNotFound"),
-            ("POST", "/services", json!({ "name": "x", "imageId": image, "computeResource": {}, "numReplicas": -1 }), "BadArgument"),
+            (
+                "POST",
+                "/services",
+                json!({ "name": "x", "imageId": image, "computeResource": {} }),
+                "ImageNotFound",
+            ),
+            (
+                "POST",
+                "/services",
+                json!({ "name": "x", "imageId": image, "computeResource": {}, "numReplicas": -1 }),
+                "BadArgument",
+            ),
             ("GET", "/models?count=many", json!(null), "BadArgument"),
             ("GET", "/models?$skipToken=x", json!(null), "BadArgument"),
             ("GET", "/models?orderBy=Size", json!(null), "BadArgument"),
@@ -297,7 +336,8 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
 
         // Nobody else learns that any of it is there.
         let other = deployment.person("b@example.org", "B").await;
-        let stranger = Manager { token: deployment.token(&other).await, scope: manager.scope.clone(), ..manager };
+        let stranger =
+            Manager { token: deployment.token(&other).await, scope: manager.scope.clone(), ..manager };
         for path in ["/models", "/services", "/swagger.json"] {
             assert_eq!(stranger.refused("GET", path, json!(null)).await.0, 404);
             let request = Request::get(stranger.at(path)).body(Body::empty()).unwrap();
@@ -324,10 +364,12 @@ async fn the_real_time_client_of_2018_finds_its_account_waits_and_pages() {
         assert!(answer.headers.contains_key("x-ms-client-request-id"));
         // It puts its host before the address, and the version after it.
         let operation = answer.headers["operation-location"].to_str().unwrap();
-        let done = manager.raw("GET", &format!("{operation}?api-version=2018-04-01-preview"), json!(null)).await;
+        let done =
+            manager.raw("GET", &format!("{operation}?api-version=2018-04-01-preview"), json!(null)).await;
         assert_eq!(done.body["state"], "Succeeded");
         let place = done.body["resourceLocation"].as_str().unwrap();
-        let service = manager.raw("GET", &format!("{place}?api-version=2018-04-01-preview"), json!(null)).await.body;
+        let service =
+            manager.raw("GET", &format!("{place}?api-version=2018-04-01-preview"), json!(null)).await.body;
         assert_eq!((&service["state"], &service["name"]), (&json!("Succeeded"), &json!("resnet")));
         assert_eq!(service["error"]["code"], "NotServed");
         assert!(service.get("sslKey").is_none());
@@ -340,7 +382,8 @@ async fn the_real_time_client_of_2018_finds_its_account_waits_and_pages() {
         let answer = manager.call("DELETE", &format!("/services/{id}"), json!(null)).await;
         assert_eq!(answer.status, 202);
         let operation = answer.headers["operation-location"].to_str().unwrap();
-        let done = manager.raw("GET", &format!("{operation}?api-version=2018-04-01-preview"), json!(null)).await;
+        let done =
+            manager.raw("GET", &format!("{operation}?api-version=2018-04-01-preview"), json!(null)).await;
         assert_eq!(done.body["state"], "Succeeded");
         let path = format!("/models/{}", model["id"].as_str().unwrap());
         assert_eq!(manager.call("DELETE", &path, json!(null)).await.status, 200);
@@ -388,12 +431,18 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
 
         // And what MLflow registered is listed, newest first, with an asset to download it by.
         let list = manager.ok("GET", "/models?name=m1&count=255", json!(null)).await;
-        let ids: Vec<&str> = list["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        let ids: Vec<&str> =
+            list["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
         assert_eq!(ids, ["m1:2", "m1:1"]);
         let url = list["value"][0]["url"].as_str().unwrap();
-        let found = manager.ok("GET", &format!("/assets/{}", url.strip_prefix("aml://asset/").unwrap()), json!(null)).await;
+        let found = manager
+            .ok("GET", &format!("/assets/{}", url.strip_prefix("aml://asset/").unwrap()), json!(null))
+            .await;
         assert_eq!(found["artifacts"], json!([{ "prefix": format!("ExperimentRun/dcid.{run}/outputs") }]));
-        assert_eq!(manager.ok("GET", "/models/m1:2/content?path=model.txt", json!(null)).await, json!("the model"));
+        assert_eq!(
+            manager.ok("GET", "/models/m1:2/content?path=model.txt", json!(null)).await,
+            json!("the model")
+        );
         for (query, expected) in [
             ("latestVersionOnly=true", vec!["m1:2"]),
             ("tags=team%3Dforest", vec!["m1:1"]),
@@ -405,7 +454,8 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
             ("offset=1", vec!["m1:1"]),
         ] {
             let list = manager.ok("GET", &format!("/models?{query}"), json!(null)).await;
-            let ids: Vec<&str> = list["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+            let ids: Vec<&str> =
+                list["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
             assert_eq!(ids, expected, "{query}");
         }
         let page = manager.ok("POST", "/models/list", json!({ "name": "m1", "count": 1 })).await;
@@ -428,7 +478,10 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
         let patch = json!([{ "op": "add", "path": "/meta/a", "value": "b" }]);
         let changed = manager.ok("PATCH", &format!("/assets/{asset_id}"), patch).await;
         assert_eq!(changed["meta"], json!({ "a": "b" }));
-        assert_eq!(manager.ok("GET", &format!("/assets?runId={run}&name=m1"), json!(null)).await["value"], json!([changed]));
+        assert_eq!(
+            manager.ok("GET", &format!("/assets?runId={run}&name=m1"), json!(null)).await["value"],
+            json!([changed])
+        );
 
         // An image and a service of the workspace; keys are waited for in this form.
         let image = json!({ "name": "i", "driverProgram": "score.py", "modelIds": ["m1:1"], "imageType": "Docker",
@@ -440,7 +493,12 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
         assert_eq!(manager.waited("POST", "/services", service.clone()).await, "s");
         let shown = manager.ok("GET", "/services/s?expand=true", json!(null)).await;
         let scoring = shown["scoringUri"].as_str().unwrap().split('/').nth(6).unwrap().to_owned();
-        let known = [(scoring.as_str(), "[service]"), (run.as_str(), "[run]"), (asset_id, "[asset]"), (someone.id.as_str(), "[person]")];
+        let known = [
+            (scoring.as_str(), "[service]"),
+            (run.as_str(), "[run]"),
+            (asset_id, "[asset]"),
+            (someone.id.as_str(), "[person]"),
+        ];
         let mut calm = settled(&shown, &known);
         calm["imageDetails"]["imageLocation"] = json!("[image]");
         insta::assert_json_snapshot!("a_service_of_azureml_core", calm);
@@ -454,15 +512,24 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
         assert_eq!(changed["containerResourceRequirements"], json!({ "cpu": 4, "memoryInGB": 2 }));
         assert_eq!((&changed["description"], &changed["kvTags"]), (&json!("again"), &json!({ "a": "b" })));
         let keys = manager.ok("POST", "/services/s/listkeys", json!(null)).await;
-        assert_eq!(manager.waited("POST", "/services/s/regenerateKeys", json!({ "keyType": "Primary" })).await, "s");
-        assert_ne!(manager.ok("POST", "/services/s/listkeys", json!(null)).await["primaryKey"], keys["primaryKey"]);
-        for (method, path) in [("POST", "/services/s/token"), ("POST", "/packages"), ("GET", "/images/i:1/profiles")] {
+        assert_eq!(
+            manager.waited("POST", "/services/s/regenerateKeys", json!({ "keyType": "Primary" })).await,
+            "s"
+        );
+        assert_ne!(
+            manager.ok("POST", "/services/s/listkeys", json!(null)).await["primaryKey"],
+            keys["primaryKey"]
+        );
+        for (method, path) in
+            [("POST", "/services/s/token"), ("POST", "/packages"), ("GET", "/images/i:1/profiles")]
+        {
             assert_eq!(manager.refused(method, path, json!(null)).await.0, 501);
         }
 
         // azureml-core 0.1 sees the same in its own form.
         let workspace = manager.scope.strip_prefix("/modelmanagement/v1.0").unwrap();
-        let old = Manager { scope: format!("/api{workspace}"), version: Some("2018-03-01-preview"), ..manager };
+        let old =
+            Manager { scope: format!("/api{workspace}"), version: Some("2018-03-01-preview"), ..manager };
         let list = old.ok("GET", "/models?orderBy=CreatedAtAsc", json!(null)).await;
         assert_eq!((&list["value"][0]["tags"], &list["value"][0]["version"]), (&json!(["team"]), &json!(1)));
         let patch = json!([{ "op": "add", "path": "/tags/-", "value": "more" }]);

@@ -3,7 +3,7 @@
 //!
 //! Source: Microsoft's reference of the 2017 service (`MicrosoftDocs/azure-docs`, `desktop-workbench/model-management-api-reference.md`) and
 //! what the clients send and read. Models are those of MLflow's registry. No container is built and none runs: images and services are
-//! records, and a service whose model is one ONNX graph is answered from that.
+//! records, and a service whose model is one ONNX graph is answered from that ([`scoring`]).
 
 mod assets;
 mod call;
@@ -17,6 +17,7 @@ mod manifests;
 mod models;
 mod operations;
 mod patch;
+mod scoring;
 mod served;
 mod services;
 mod shapes;
@@ -48,6 +49,7 @@ pub fn router(app: App) -> Router {
     }
     router
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .merge(scoring::router())
         .layer(from_fn_with_state(app.clone(), call::label))
         .with_state(app)
 }

@@ -26,8 +26,8 @@ fn not_served(what: impl Into<String>) -> Error {
         .code("NotServed")
 }
 
-/// The graph that a service answers from. The error says why there is none.
-pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<ArtifactDoc> {
+/// The run or logged model whose file a service answers from, and that file, a graph. The error says why there is none.
+pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, ArtifactDoc)> {
     let at = service.parent.unwrap_or(Id::NIL);
     let ids = models_of(tx, &service.doc)?;
     let [model] = ids[..] else {
@@ -42,9 +42,9 @@ pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<Artif
     let mut graphs = files.iter().filter(is_graph);
     let framework = version.doc.azure.get("framework").and_then(Value::as_str).unwrap_or_default();
     match (graphs.next(), graphs.next(), files.as_slice()) {
-        (Some(graph), None, _) => Ok(graph.clone()),
+        (Some(graph), None, _) => Ok((place.owner, graph.clone())),
         (Some(_), Some(_), _) => Err(not_served("the model has several ONNX files")),
-        (None, _, [one]) if framework.eq_ignore_ascii_case("onnx") => Ok(one.clone()),
+        (None, _, [one]) if framework.eq_ignore_ascii_case("onnx") => Ok((place.owner, one.clone())),
         (None, _, []) => Err(not_served("the files of the model are not there any more")),
         (None, ..) => Err(not_served("the model is no ONNX graph")),
     }
