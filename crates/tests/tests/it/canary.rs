@@ -106,6 +106,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     assert_eq!(deployment.train("POST", &someone.key, &path, Some(metadata.into())).await.0, 200);
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
     let tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
+    let managed = crate::model_management::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -182,6 +183,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .collect();
     markers.extend(trained_on);
     markers.extend(tracked);
+    markers.extend(managed);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);

@@ -45,6 +45,7 @@ mod restore;
 mod s3;
 mod scan;
 mod schema;
+mod scoring;
 mod sign_in;
 mod standards;
 mod starting;
