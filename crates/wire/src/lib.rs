@@ -15,6 +15,7 @@ pub mod oauth;
 pub mod opendsr;
 mod percent;
 pub mod privacy;
+mod provenance;
 mod runs;
 pub mod scope;
 mod search;

@@ -36,6 +36,17 @@ impl<'a> Manager<'a> {
         name: &str,
         version: &'static str,
     ) -> Manager<'a> {
+        Manager::of_account_with(deployment, deployment.token(someone).await, someone, name, version).await
+    }
+
+    /// The same, of any holder, with the token of whoever calls.
+    pub(crate) async fn of_account_with(
+        deployment: &'a Deployment,
+        token: String,
+        someone: &Someone,
+        name: &str,
+        version: &'static str,
+    ) -> Manager<'a> {
         let store = deployment.server().app().store();
         let (holder, id) = (someone.id.parse().unwrap(), store.ambient().new_id());
         let mut doc = HostingAccount::example();
@@ -49,7 +60,12 @@ impl<'a> Manager<'a> {
             .await
             .unwrap();
         let scope = format!("/api/subscriptions/{}/resourceGroups/Models/accounts/{name}", someone.id);
-        Manager { deployment, token: deployment.token(someone).await, scope, version: Some(version) }
+        Manager { deployment, token, scope, version: Some(version) }
+    }
+
+    /// The same for another caller.
+    pub(crate) fn with_token(self, token: String) -> Manager<'a> {
+        Manager { token, ..self }
     }
 
     /// Below a workspace of theirs, which is made; as `azureml-core` 1 calls it.

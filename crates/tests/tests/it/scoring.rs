@@ -95,7 +95,7 @@ async fn a_service_answers_whoever_shows_its_key() {
         assert!(shown.get("error").is_none(), "{shown}");
         assert_eq!(shown["scoringUri"], format!("http://habeas.example/api/v1/service/{service}/score"));
 
-        let two_rows = json!({ "scores": [[1.75, 1.0, -1.5], [0.25, 3.0, -1.0]], "label": [0, 1] });
+        let two_rows = json!({ "scores": [[1.75, 1.0, -1.5], [0.25, 3.0, 0.0]], "label": [0, 1] });
         for body in ["[[1, 1], [-1, 2]]", r#"{"x": [[1, 1], [-1, 2]]}"#, r#"{"data": [[1.0, 1], [-1, 2]]}"#] {
             assert_eq!(ask(&deployment, &service, Some(&key), body).await, (200, two_rows.clone()), "{body}");
         }
@@ -177,4 +177,49 @@ async fn what_is_no_onnx_graph_is_a_record() {
     let erased = deployment.erase(&someone).await;
     assert_eq!(erased["status"], "completed", "{erased}");
     assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_from_erased_data_is_planned_and_marked() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (ada, bea) = (
+            deployment.person("a@example.org", "Ada").await,
+            deployment.person("b@example.org", "Bea").await,
+        );
+        let organisation = json!({ "name": "Forest", "owner": bea.id });
+        let (_, organisation) = deployment.operator("POST", "/organisations", organisation).await;
+        let organisation = organisation["objectId"].as_str().unwrap();
+        let member = format!("/organisations/{organisation}/members/{}", ada.id);
+        assert!(deployment.operator("PUT", &member, json!({ "role": "contributor" })).await.0.is_success());
+        // Ada trains in her own workspace and registers the model in the organisation's account; Bea deploys it.
+        let tracker = Tracker::new(&deployment, &ada).await;
+        let url = stored(&tracker, "model.onnx", &classifier()).await;
+        let of = Someone { id: organisation.to_owned(), ..ada.clone() };
+        let token = deployment.token(&ada).await;
+        let manager = Manager::of_account_with(&deployment, token, &of, "mma", "2018-04-01-preview").await;
+        let (service, key) = deployed(&manager, "trees", &url).await;
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await.0, 200);
+        let manager = manager.with_token(deployment.token(&bea).await);
+        let model = manager.ok("GET", "/models", json!(null)).await["value"][0].clone();
+        assert!(model.get("sourceErasedAt").is_none());
+
+        let (_, plan) =
+            deployment.operator("POST", &format!("/persons/{}/erasure-plans", ada.id), json!({})).await;
+        let mut kinds: Vec<&str> =
+            plan["tainted"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["ModelVersion", "Service"], "{plan}");
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed", "{report}");
+
+        // The file went with its run; what was made from it says so to whoever has it.
+        let path = format!("/models/{}", model["id"].as_str().unwrap());
+        assert!(manager.ok("GET", &path, json!(null)).await["sourceErasedAt"].is_string());
+        let shown = manager.ok("GET", &format!("/services/{service}"), json!(null)).await;
+        assert!(shown["sourceErasedAt"].is_string(), "{shown}");
+        let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
+        assert_eq!((status, &answer["code"]), (501, &json!("NotServed")));
+    }
 }

@@ -18,6 +18,7 @@ use super::registered_models::find;
 use super::search::{Listing, MODEL_VERSIONS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE, artifact_path};
 use super::workspace::shortened;
+use crate::provenance;
 
 /// The most versions one search answers, and how many without being told.
 const MOST: u32 = 200_000;
@@ -134,6 +135,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             let number = model.doc.newest;
             let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
             let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
+            let place = provenance::find(tx, &actor, workspace, &node.doc.source)?;
+            provenance::connect_version(tx, workspace, &node, place.as_ref())?;
             Ok(answers::model_version(&model, &node))
         })
         .await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::RequestExt as _;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, OriginalUri, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -181,7 +181,10 @@ impl FromRequest<App> for Call {
         require_version(form, query.get("api-version").map(String::as_str))?;
         let headers = request.headers().clone();
         let base = base_address(&headers, app.public_address.as_deref(), app.tls);
-        let address = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        // The address as a whole: the router takes the scope off for what stands below it.
+        let original =
+            request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
+        let address = original.path_and_query().map(ToString::to_string).unwrap_or_default();
         let bytes = Bytes::from_request(request, app)
             .await
             .map_err(|_| Error::too_large("the request is too large, or broke off"))?;

@@ -92,7 +92,7 @@ pub(super) fn shape(
         if let Some(manifest) = manifest {
             members.insert("manifest".into(), manifests::shape(tx, at, &manifest)?);
         }
-        return Ok(shapes::without_nulls(answer));
+        return shapes::mark(tx, node.id, shapes::without_nulls(answer));
     }
     let more: Map<String, Value> = doc.settings.clone().into_iter().collect();
     members.extend(more);
@@ -113,7 +113,8 @@ pub(super) fn shape(
     if !members.contains_key("imageRequestTypeDiscriminator") {
         members.insert("imageRequestTypeDiscriminator".into(), json!("DockerImage"));
     }
-    Ok(if form == Form::V1 { answer } else { shapes::without_nulls(answer) })
+    let answer = if form == Form::V1 { answer } else { shapes::without_nulls(answer) };
+    shapes::mark(tx, node.id, answer)
 }
 
 /// The image of this name on the wire: `NAME:VERSION`, or its identifier.

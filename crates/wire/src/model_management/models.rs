@@ -17,7 +17,8 @@ use super::call::{Call, Form};
 use super::errors::Result;
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
-use super::{content, dependents, patch, shapes};
+use super::{dependents, patch, shapes};
+use crate::provenance;
 
 const RESOURCES: &[Field] = &[
     optional("cpu", Shape::Number),
@@ -150,7 +151,7 @@ pub(super) async fn register(call: Call) -> Result<Json<Value>> {
     let ids = [call.app.store().ambient().new_id(), call.app.store().ambient().new_id()];
     let answer = call
         .write(Permission::Write, move |tx, at| {
-            let place = content::find(tx, &actor, at, &url)?;
+            let place = provenance::find(tx, &actor, at, &url)?;
             let mut model = match tx.child_by_name::<RegisteredModel>(at, &name)? {
                 Some(model) => model,
                 None => {
@@ -168,10 +169,10 @@ pub(super) async fn register(call: Call) -> Result<Json<Value>> {
             model.doc.newest += 1;
             let model = tx.update::<RegisteredModel>(&model)?;
             let number = model.doc.newest;
-            let source = content::source(&url, place.as_ref());
+            let source = provenance::source(&url, place.as_ref());
             let doc = ModelVersionDoc { number, name: number.to_string(), source, ..doc.clone() };
             let version = tx.create::<ModelVersion>(New::under(model.id, ids[1], doc))?;
-            content::connect(tx, at, &version, place.as_ref())?;
+            provenance::connect_version(tx, at, &version, place.as_ref())?;
             shapes::model(tx, form, at, &model, &version)
         })
         .await?;

@@ -9,6 +9,7 @@ use habeas_store::Tx;
 use serde_json::Value;
 
 use super::{content, models};
+use crate::provenance::of_version;
 
 /// The models that a service was deployed from: its image's, and its own.
 pub(super) fn models_of(tx: &mut Tx<'_>, service: &ServiceDoc) -> Result<Vec<Id>> {
@@ -35,7 +36,7 @@ pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, 
     };
     let (_, version) =
         models::by_id(tx, at, model)?.ok_or_else(|| not_served("the model of the service was deleted"))?;
-    let place = content::of_version(tx, at, &version)?
+    let place = of_version(tx, at, &version)?
         .ok_or_else(|| not_served("the content of the model is not kept on this server"))?;
     let files = content::files(tx, &place)?;
     let is_graph = |doc: &&ArtifactDoc| doc.path.to_lowercase().ends_with(".onnx");

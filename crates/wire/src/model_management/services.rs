@@ -187,7 +187,8 @@ fn shape(
         }
     }
     let answer = Value::Object(members);
-    Ok(if form == Form::V1 { answer } else { shapes::without_nulls(answer) })
+    let answer = if form == Form::V1 { answer } else { shapes::without_nulls(answer) };
+    shapes::mark(tx, node.id, answer)
 }
 
 /// What `azureml-core` 1 insists on seeing, whether it was said or not.

@@ -8,7 +8,7 @@ use habeas_store::Tx;
 use serde_json::{Map, Value, json};
 
 use super::call::Form;
-use super::content::{self, ASSET};
+use crate::provenance::{ASSET, of_version};
 
 /// Who made something, by their own profile: nobody any more when they were erased.
 pub(super) fn creator(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Value> {
@@ -22,6 +22,14 @@ pub(super) fn creator(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Value> {
 /// A time.
 pub(super) fn time(time: Timestamp) -> Value {
     json!(time.rfc3339())
+}
+
+/// Notes in an answer since when something that the resource was made from is gone. Clients pass over what they do not know.
+pub(super) fn mark(tx: &mut Tx<'_>, id: Id, mut answer: Value) -> Result<Value> {
+    if let (Value::Object(members), Some(since)) = (&mut answer, tx.source_erased(id)?) {
+        members.insert("sourceErasedAt".into(), time(since));
+    }
+    Ok(answer)
 }
 
 /// The names of tags, as the older forms have them.
@@ -62,7 +70,7 @@ pub(super) fn model(
     let doc = &version.doc;
     let said = |name: &str| doc.azure.get(name).cloned().unwrap_or(Value::Null);
     let url = match said("url") {
-        Value::Null => match content::of_version(tx, at, version)?.and_then(|place| place.artifact()) {
+        Value::Null => match of_version(tx, at, version)?.and_then(|place| place.artifact()) {
             Some(_) => json!(format!("{ASSET}{}", version.id)),
             None => json!(doc.source),
         },
@@ -74,7 +82,7 @@ pub(super) fn model(
     };
     let unpack = said("unpack").as_bool().unwrap_or(false);
     if form != Form::V1 {
-        return Ok(without_nulls(json!({
+        let answer = without_nulls(json!({
             "id": version.id,
             "name": model.doc.name,
             "version": doc.number,
@@ -86,7 +94,8 @@ pub(super) fn model(
             "createdAt": time(version.created_at),
             // What azureml-core 0.1 calls it.
             "createdTime": if form == Form::Preview { time(version.created_at) } else { Value::Null },
-        })));
+        }));
+        return mark(tx, version.id, answer);
     }
     let map = |name: &str| match said(name) {
         Value::Null => json!({}),
@@ -96,7 +105,7 @@ pub(super) fn model(
         Value::Null => json!([]),
         datasets => datasets,
     };
-    Ok(json!({
+    let answer = json!({
         "id": model_id(form, model, version),
         "name": model.doc.name,
         "version": doc.number,
@@ -119,5 +128,6 @@ pub(super) fn model(
         "sampleOutputData": said("sampleOutputData"),
         "resourceRequirements": said("resourceRequirements"),
         "createdBy": creator(tx, doc.created_by)?,
-    }))
+    });
+    mark(tx, version.id, answer)
 }
