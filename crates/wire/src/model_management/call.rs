@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::RequestExt as _;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, OriginalUri, Path, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -56,6 +56,10 @@ pub(super) struct Call {
     pub(super) body: Value,
 }
 
+/// Path and query of a request as a whole: the router takes the scope off for what stands below it.
+#[derive(Clone, Debug)]
+struct Address(String);
+
 /// Registers `route` as the operation `name`, which stands in the caller's telemetry.
 pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> MethodRouter<App> {
     route.layer(from_fn_with_state((app.clone(), name), observe))
@@ -76,8 +80,10 @@ async fn observe(State((app, name)): State<(App, &'static str)>, request: Reques
 }
 
 /// Gives every answer the name of its request: the client's own, or a fresh one. `amlrealtimeai` reads it whether it sent one or not.
-pub(super) async fn label(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn label(State(app): State<App>, mut request: Request, next: Next) -> Response {
     const NAME: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+    let address = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    request.extensions_mut().insert(Address(address));
     let given = request.headers().get(NAME).cloned();
     let mut response = next.run(request).await;
     let name = given.or_else(|| HeaderValue::from_str(&app.store().ambient().new_id().to_string()).ok());
@@ -181,10 +187,8 @@ impl FromRequest<App> for Call {
         require_version(form, query.get("api-version").map(String::as_str))?;
         let headers = request.headers().clone();
         let base = base_address(&headers, app.public_address.as_deref(), app.tls);
-        // The address as a whole: the router takes the scope off for what stands below it.
-        let original =
-            request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
-        let address = original.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let address =
+            request.extensions().get::<Address>().map(|address| address.0.clone()).unwrap_or_default();
         let bytes = Bytes::from_request(request, app)
             .await
             .map_err(|_| Error::too_large("the request is too large, or broke off"))?;

@@ -59,7 +59,7 @@ fn by_name(inputs: &[Port]) -> Error {
 }
 
 fn array(port: &Port, lists: Lists) -> Result<Array> {
-    let Lists { shape, numbers, leaf, .. } = lists;
+    let Lists { shape, numbers, leaf } = lists;
     let wrong = |what: &str| Err(Error::invalid(format!("the input `{}` {what}", port.name)));
     let mut extents = Vec::new();
     for extent in &shape {
@@ -72,10 +72,10 @@ fn array(port: &Port, lists: Lists) -> Result<Array> {
         Some(Element::Float(64)) => Values::Double(numbers),
         Some(Element::Float(_)) => Values::Single(numbers.iter().map(|number| *number as f32).collect()),
         Some(Element::Flag) => {
-            if !numbers.iter().all(|number| *number == 0.0 || *number == 1.0) {
+            if !numbers.iter().all(|number| number.fract() == 0.0 && (0.0..=1.0).contains(number)) {
                 return wrong("takes true and false");
             }
-            Values::Flag(numbers.iter().map(|number| *number == 1.0).collect())
+            Values::Flag(numbers.iter().map(|number| *number > 0.5).collect())
         }
         Some(element @ (Element::Integer(_) | Element::Unsigned(_))) => {
             let (least, most) = element.range();
