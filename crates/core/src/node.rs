@@ -70,6 +70,8 @@ numbered! {
         RunId = 80,
         /// Of a run's metric that is no plain number: its name.
         MetricName = 86,
+        /// Of a run's metric that is no plain number: the id of its first value.
+        MetricId = 87,
     }
 }
 

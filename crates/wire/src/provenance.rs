@@ -7,7 +7,7 @@ use habeas_core::node::Relation;
 use habeas_core::{ErrorKind, Id, Kind, Node, Result};
 use habeas_store::Tx;
 
-use crate::runs::{self, DATA_CONTAINER, run_in};
+use crate::runs::{self, DATA_CONTAINER, look_up_run};
 
 /// What the addresses of assets begin with.
 pub(crate) const ASSET: &str = "aml://asset/";
@@ -137,7 +137,7 @@ fn read(tx: &mut Tx<'_>, at: Id, address: &str) -> Result<Option<Address>> {
 fn locate(tx: &mut Tx<'_>, at: Id, address: Address) -> Result<Option<Place>> {
     let Address { owner, path } = address;
     let found = match &owner {
-        Owner::Run(name) => run_in(tx, at, name)?.map(|node| node.id),
+        Owner::Run(name) => look_up_run(tx, at, name)?.map(|node| node.id),
         Owner::Model(id) => is_in(tx, at, *id)?.then_some(*id),
         Owner::Scope => Some(at),
     };
@@ -210,7 +210,7 @@ pub(crate) fn connect_version(
 ) -> Result<()> {
     let mut from: Vec<Id> = place.map(|place| place.owner).filter(|owner| *owner != at).into_iter().collect();
     if let Some(name) = &version.doc.run {
-        from.extend(run_in(tx, at, name)?.map(|node| node.id));
+        from.extend(look_up_run(tx, at, name)?.map(|node| node.id));
     }
     if let Some(name) = &version.doc.model_id {
         from.extend(logged_model_in(tx, at, name)?);

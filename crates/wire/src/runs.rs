@@ -40,23 +40,9 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-/// The run of that name below `scope`, which is what experiments stand under, if the actor may do this with it.
-pub(crate) fn find_run(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    scope: Id,
-    text: &str,
-    permission: Permission,
-) -> Result<Node<RunDoc>> {
-    let node = run_in(tx, scope, text)?
-        .ok_or_else(|| Error::not_found(format!("Run with id={} not found", shortened(text))))?;
-    authorise(tx, actor, node.id, permission)?;
-    Ok(node)
-}
-
-/// The run of that name below `scope`, for callers that have been let in already.
-pub(crate) fn run_in(tx: &mut Tx<'_>, scope: Id, text: &str) -> Result<Option<Node<RunDoc>>> {
-    let node = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
+/// The run of that name below `scope`, which is what experiments stand under. For those who may read what stands there.
+pub(crate) fn look_up_run(tx: &mut Tx<'_>, scope: Id, text: &str) -> Result<Option<Node<RunDoc>>> {
+    let found = match tx.contained_by_text::<Run>(scope, AttrKey::RunId, text)? {
         Some(node) => Some(node),
         None => match parse(text) {
             // A run whose client chose another id is not called by its own.
@@ -64,10 +50,23 @@ pub(crate) fn run_in(tx: &mut Tx<'_>, scope: Id, text: &str) -> Result<Option<No
             None => None,
         },
     };
-    let Some(node) = node else { return Ok(None) };
-    let experiment = node.parent.unwrap_or(Id::NIL);
-    let is_here = matches!(tx.position(experiment)?, Some((_, Some(parent), _)) if parent == scope);
-    Ok(Some(node).filter(|_| is_here))
+    let Some(node) = found else { return Ok(None) };
+    let above = tx.position(node.parent.unwrap_or(Id::NIL))?;
+    Ok(matches!(above, Some((_, Some(parent), _)) if parent == scope).then_some(node))
+}
+
+/// The same, if the actor may do this with it.
+pub(crate) fn find_run(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    scope: Id,
+    text: &str,
+    permission: Permission,
+) -> Result<Node<RunDoc>> {
+    let node = look_up_run(tx, scope, text)?
+        .ok_or_else(|| Error::not_found(format!("Run with id={} not found", shortened(text))))?;
+    authorise(tx, actor, node.id, permission)?;
+    Ok(node)
 }
 
 /// The experiment that a run stands in.

@@ -201,8 +201,8 @@ fn spelled(path: &str) -> Option<String> {
         return None;
     }
     // Literals and names take turns, `subscriptions/ID/resourceGroups/GROUP/providers/NAMESPACE/TYPE/NAME/...`; a namespace is a literal.
-    while let Some(literal) = segments.next() {
-        let literal = literal.to_lowercase();
+    while let Some(segment) = segments.next() {
+        let literal = segment.to_lowercase();
         let next = segments.peek().copied();
         match literal.as_str() {
             "providers" => {
@@ -219,7 +219,7 @@ fn spelled(path: &str) -> Option<String> {
                     && next.is_some_and(|next| next.eq_ignore_ascii_case("projects")) =>
             {
                 push("workspaces");
-                push(missed.get("workspaces".len()..)?);
+                push(segment.get("workspaces".len()..)?);
                 continue;
             }
             _ => push(&literal),
@@ -296,8 +296,8 @@ mod tests {
 
     #[test]
     fn the_slash_that_a_client_forgets_is_put_back() {
-        let sent = written(PROJECT).replace("workspaces/Ws/projects/Pr", "workspacesws1/projects");
-        assert_eq!(path(&sent), PROJECT.replace("Ws/projects/Pr", "ws1/projects"));
+        let sent = written(PROJECT).replace("workspaces/Ws/projects/Pr", "workspacesWs1/projects");
+        assert_eq!(path(&sent), PROJECT.replace("Ws/projects/Pr", "Ws1/projects"));
     }
 
     #[test]

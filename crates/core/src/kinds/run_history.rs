@@ -294,6 +294,9 @@ impl DataKind for RunMetric {
 
     fn attrs(doc: &RunMetricDoc, out: &mut Attrs) {
         out.push(AttrKey::MetricName, AttrValue::Text(doc.name.clone()));
+        if let Some(first) = doc.values.first() {
+            out.push(AttrKey::MetricId, AttrValue::Text(first.id.clone()));
+        }
     }
 
     fn classify(doc: &RunMetricDoc, map: &mut DataMap) {

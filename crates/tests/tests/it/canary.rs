@@ -107,6 +107,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
     let tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     let managed = crate::model_management::plant(deployment, &someone, &marker).await;
+    let recorded = crate::history::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -184,6 +185,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     markers.extend(trained_on);
     markers.extend(tracked);
     markers.extend(managed);
+    markers.extend(recorded);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);

@@ -17,6 +17,8 @@ mod disk;
 mod exports;
 mod fuzzing;
 mod graph;
+mod history;
+mod history_coverage;
 mod issuer;
 mod iterations;
 mod keeping;

@@ -53,6 +53,8 @@ fn shape(base: &str, holder: Id, node: &Node<WorkspaceDoc>) -> Option<Value> {
     properties.insert("friendlyName".into(), json!(azure.friendly_name.as_deref().unwrap_or(&node.doc.name)));
     properties.insert("creationTime".into(), json!(node.created_at.rfc3339()));
     properties.insert("provisioningState".into(), json!("Succeeded"));
+    // Where `azureml-core` asks for the services of the workspace.
+    properties.insert("discoveryUrl".into(), json!(format!("{base}/discovery")));
     properties.insert("mlFlowTrackingUri".into(), json!(format!("{base}/mlflow/v1.0{id}")));
     properties.extend(azure.references.iter().map(|(name, value)| (name.clone(), json!(value))));
     Some(json!({
@@ -62,6 +64,7 @@ fn shape(base: &str, holder: Id, node: &Node<WorkspaceDoc>) -> Option<Value> {
         "location": azure.location,
         "tags": azure.tags,
         "etag": etag(node.version),
+        "sku": { "name": "Basic", "tier": "Basic" },
         "properties": properties,
     }))
 }

@@ -20,7 +20,7 @@ use super::filter::{Entity, Fact, Key};
 use super::search::{LOGGED_MODELS, Listing};
 use super::validation::{self, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_experiment, parse, require_active_experiment, shortened};
-use crate::runs::run_in;
+use crate::runs::look_up_run;
 
 /// The most models one search answers, and how many without being told.
 const MOST: u32 = 50_000;
@@ -84,7 +84,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             require_active_experiment(&experiment, &experiment_node)?;
             let node = tx.create::<LoggedModel>(New::under(experiment_node.id, id, doc.clone()))?;
             if let Some(run) = &node.doc.source_run
-                && let Some(run) = run_in(tx, workspace, run)?
+                && let Some(run) = look_up_run(tx, workspace, run)?
             {
                 tx.connect(id, run.id, Relation::MadeFrom)?;
             }
