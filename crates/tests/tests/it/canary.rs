@@ -109,6 +109,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
     let tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     let controlled = crate::control_plane::plant(deployment, &someone, &marker).await;
+    let managed = crate::model_management::plant(deployment, &someone, &marker).await;
     let recorded = crate::history::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
@@ -187,6 +188,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     markers.extend(trained_on);
     markers.extend(tracked);
     markers.extend(controlled);
+    markers.extend(managed);
     markers.extend(recorded);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));

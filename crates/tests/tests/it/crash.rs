@@ -70,7 +70,7 @@ async fn child() {
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
-        "artifact" => {
+        "file" => {
             let tracker = crate::mlflow::Tracker::new(&deployment, &someone).await;
             let found = tracker.ok("POST", "/runs/search", everything(&tracker).await).await;
             let info = &found["runs"][0]["info"];
@@ -438,7 +438,7 @@ async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
     let faults = ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"];
     for number in 0..engines().len() {
         for (work, fault) in
-            ["upload", "artifact"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
+            ["upload", "file"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
         {
             let database = if number == 0 { None } else { crate::postgres::database() };
             let deployment = killed(database, work, fault).await;

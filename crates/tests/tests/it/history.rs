@@ -166,7 +166,7 @@ async fn runs_of_run_history_and_mlflow_are_the_same() {
             (&json!("other"), &json!("r-1"), &json!("r-1"))
         );
         let children = historian.ok("GET", "/experiments/leaves/runs/r-1/children", json!(null)).await;
-        assert_eq!(names(&children, "runId"), [other.clone()]);
+        assert_eq!(names(&children, "runId"), std::slice::from_ref(&other));
         historian.mlflow("POST", "/runs/delete", json!({ "run_id": other })).await;
         let (status, _) = historian.call("GET", &format!("/runs/{other}"), json!(null)).await;
         assert_eq!(status, 404);
