@@ -15,7 +15,7 @@ fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
 }
 
 /// The one-time code of the letter in the outbox, once it is written.
-async fn code(deployment: &Deployment, request: &Value) -> String {
+pub(crate) async fn code(deployment: &Deployment, request: &Value) -> String {
     let path = letter(deployment, request);
     loop {
         if let Ok(letter) = std::fs::read_to_string(&path)
