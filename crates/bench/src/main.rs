@@ -2,7 +2,7 @@
 //!
 //! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to, and in `BENCH_MLFLOW` the path
 //! of an `mlflow` program; names of parts after them
-//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `tracking`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
+//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `queue`, `tracking`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
 //! other lines of the results as they are. Everything is measured three times, in turns, and the middle ratio is reported, so that a
 //! disturbance of one turn does not become a result; but what takes minutes only once.
 
@@ -21,6 +21,7 @@ mod load;
 mod log;
 mod made;
 mod person;
+mod queue;
 mod report;
 mod server;
 mod start;
@@ -78,7 +79,10 @@ async fn run() -> anyhow::Result<()> {
         export::measure(&program, &samples, &mut report).await?;
     }
     if wanted("person") {
-        person::measure(&program, &mut report).await?;
+        person::measure(&program, &samples, &mut report).await?;
+    }
+    if wanted("queue") {
+        queue::measure(&program, &mut report).await?;
     }
     if wanted("tracking") {
         let mlflow = std::env::var_os("BENCH_MLFLOW").map(PathBuf::from);

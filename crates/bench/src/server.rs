@@ -133,6 +133,14 @@ impl Connection {
         self.send(request).await
     }
 
+    /// The same with a bearer token.
+    pub(crate) async fn get_as(&mut self, path: &str, token: &str) -> anyhow::Result<Bytes> {
+        let bearer = format!("Bearer {token}");
+        let request =
+            Request::get(path).header(header::HOST, "localhost").header(header::AUTHORIZATION, bearer);
+        self.send(request.body(Full::default())?).await
+    }
+
     /// `POST` to the training API; the answer.
     pub(crate) async fn train(
         &mut self,

@@ -255,6 +255,9 @@ pub struct PlanReport {
     /// Legal holds on what would be erased: each keeps its part until it ends; the rest is erased now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldReport>,
+    /// Systems that received this person's data and will be told that it was erased (GDPR Article 19).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<ToldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
     /// Places in what others hold where the person becomes unlinkable.
@@ -289,6 +292,16 @@ pub struct TaintedReport {
     pub id: String,
     /// Its kind, as the data map names it.
     pub kind: String,
+}
+
+/// A system that is told what is done about a person's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldReport {
+    /// The recipient's id.
+    pub recipient: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Something that needs a decision before a person is erased.

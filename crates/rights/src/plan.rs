@@ -12,11 +12,10 @@ use habeas_core::report::{
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{HolderState, Page, TaskKind, Tx};
 
-use crate::Rights;
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
-use crate::holds;
 use crate::ownership::{self, Successor};
+use crate::{Rights, holds, recipients};
 
 /// How long a plan can be run, in hours.
 pub(crate) const PLAN_HOURS: i64 = 24;
@@ -38,9 +37,11 @@ impl Rights {
         for (iteration, images) in self.store.read(move |tx| leaving(tx, holder)).await? {
             tags.insert(iteration.to_string(), self.models.tags_without(iteration, &images).await?);
         }
+        let kept = self.requests.kept_address();
         self.store
             .write(move |tx| {
                 let mut plan = make(tx, holder, &successors)?;
+                plan.kept.extend(kept.clone());
                 for model in &mut plan.models {
                     let left = tags.get(&model.iteration).copied().unwrap_or_default();
                     (model.tags_emptied, model.tags_below_minimum) = (left.emptied, left.below_minimum);
@@ -101,6 +102,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
             why: "proof that requests were answered in time".into(),
         }],
         held: holds::held(tx, holder)?,
+        recipients: if sort == HolderKind::Person { recipients::told(tx, holder)? } else { Vec::new() },
         others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
         models,

@@ -64,7 +64,7 @@ pub use predictions::{
 pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
     ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
-    Request, RequestComment, RequestDoc, RequestHistory,
+    Request, RequestAddress, RequestComment, RequestDoc, RequestHistory,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use run_history::{

@@ -59,6 +59,8 @@ pub struct PlanView {
     pub total_bytes: Bytes,
     /// What stays, and why.
     pub kept: Vec<KeptReport>,
+    /// Names of the systems that are told of it.
+    pub recipients: Vec<String>,
     /// Other persons who work in what is erased.
     pub others_affected: Count,
     /// Places in what others hold where the person becomes unlinkable.
@@ -169,6 +171,7 @@ impl PlanView {
             total_count: Count(totals.0),
             total_bytes: Bytes(totals.1),
             kept: report.kept.iter().cloned().chain(report.held.iter().map(|held| kept(held, now))).collect(),
+            recipients: report.recipients.iter().map(|told| told.name.clone()).collect(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),

@@ -22,7 +22,7 @@ use crate::deployment::{Deployment, Someone, engines, image};
 type Files = Vec<(String, Vec<u8>)>;
 
 /// A person's archive as it is handed out.
-async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
+pub(crate) async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
     let path = format!("/api/privacy/v1/persons/{}/export", someone.id);
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     request.extensions_mut().insert(habeas_access::Actor::Operator);
@@ -33,8 +33,12 @@ async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> P
     path
 }
 
-async fn bring(deployment: &Deployment, someone: &Someone, path: &Path) -> anyhow::Result<ArchiveReport> {
-    let client = Client::over_socket(&deployment.path("data/habeas.sock"))?;
+pub(crate) async fn bring(
+    deployment: &Deployment,
+    someone: &Someone,
+    path: &Path,
+) -> anyhow::Result<ArchiveReport> {
+    let client = Client::over_socket(&deployment.settings.data().join("habeas.sock"))?;
     let account = client.accounts(&someone.id).await?[0].id;
     Checked::open(path, &[])?.bring(&Target { client: &client, account }).await
 }

@@ -57,6 +57,7 @@ mod starting;
 mod transfer;
 mod unlearning;
 mod versions;
+mod walks;
 mod worlds;
 
 use habeas_tests::postgres;
