@@ -42,7 +42,8 @@ impl Permission {
             MentionRole::Administrator
             | MentionRole::PrivacyOfficer
             | MentionRole::Subject
-            | MentionRole::Disclosed => false,
+            | MentionRole::Disclosed
+            | MentionRole::Depicted => false,
         }
     }
 

@@ -11,9 +11,10 @@ use futures::Stream;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
-    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldReport, HoldingsReport, IssuedReport,
-    KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport, RectificationReport, RequestPage,
-    RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport, TransferReport,
+    ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
+    HoldingsReport, IssuedReport, KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport,
+    RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport,
+    TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -175,6 +176,21 @@ impl Client {
         account_type: &str,
     ) -> Result<PersonCreatedReport> {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
+    }
+
+    /// Images whose metadata names somebody exactly so, by whose they are.
+    pub async fn find_depicted(&self, name: &str) -> Result<Vec<DepictionReport>> {
+        self.get(&format!("/unclaimed?name={}", encode(name))).await
+    }
+
+    /// Takes up the person whom images name so, in the images of `holder` only unless the name is an e-mail address.
+    pub async fn take_up(&self, name: &str, holder: Option<&str>) -> Result<PersonReport> {
+        self.post("/unclaimed", &json!({ "name": name, "holder": holder })).await
+    }
+
+    /// Says that an unclaimed person is the one with an account.
+    pub async fn link_unclaimed(&self, unclaimed: &str, person: &str) -> Result<PersonReport> {
+        self.post(&format!("/unclaimed/{}/link", encode(unclaimed)), &json!({ "person": person })).await
     }
 
     /// Everything held on a person.
@@ -417,24 +433,22 @@ impl Client {
 
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
-        self.plan_erasure_with(person, &[]).await
+        self.plan_erasure_with(person, &json!({})).await
     }
 
-    /// Plans an erasure that names who takes over: pairs of an organisation (or the nil id for the installation) and a person.
-    pub async fn plan_erasure_with(
-        &self,
-        person: &str,
-        successors: &[(String, String)],
-    ) -> Result<PlanReport> {
-        let successors: Vec<Value> = successors
-            .iter()
-            .map(|(resource, person)| json!({ "resource": resource, "person": person }))
-            .collect();
-        let body = json!({ "successors": successors });
-        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &body).await
+    /// Plans an erasure with decisions: who takes over, what else goes (`PlanErasure` in the API's description).
+    pub async fn plan_erasure_with(&self, person: &str, decisions: &Value) -> Result<PlanReport> {
+        self.post(&format!("/persons/{}/erasure-plans", encode(person)), decisions).await
     }
 
-    /// Hands a project or an account over to a person, an organisation or, for a project, an account.
+    /// Decides what the plan of a requested erasure offers; the plan as it is then.
+    pub async fn choose_for_request(&self, request: &str, decisions: &Value) -> Result<RequestPlanReport> {
+        let path = format!("/requests/{}/decisions", encode(request));
+        let response = self.send(self.request(Method::PUT, &path).json(decisions)).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// Hands a project, an account or a workspace over to a person, an organisation or, for a project, an account.
     pub async fn transfer(&self, resource: &str, to: &str) -> Result<TransferReport> {
         self.post("/transfers", &json!({ "resource": resource, "to": to })).await
     }

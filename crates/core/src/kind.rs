@@ -175,6 +175,8 @@ numbered! {
         Labeler = 8,
         /// May read, and publish, unpublish and export iterations.
         Deployment = 9,
+        /// Is shown by an image.
+        Depicted = 10,
         /// Their data was given to this recipient. On recipients only.
         Disclosed = 20,
     }

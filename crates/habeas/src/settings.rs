@@ -120,6 +120,9 @@ settings! {
         /// by its id; several separated by commas
         #[arg(long, env = "HABEAS_BACKBONE", value_name = "FILE,...")]
         backbone: String,
+        /// The key of an image's metadata that names the persons whom it shows, by e-mail address or object id (depicts if not given)
+        #[arg(long, env = "HABEAS_DEPICTS_KEY", value_name = "KEY")]
+        depicts_key: String,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,
@@ -251,6 +254,9 @@ impl Settings {
             ..habeas_models::Options::default()
         };
         options.training.iterations = self.iterations_per_project;
+        if let Some(key) = &self.depicts_key {
+            options.depicts_key.clone_from(key);
+        }
         if let Some(count) = self.images_per_tag {
             options.training.images_per_tag = count;
         }

@@ -8,6 +8,7 @@ mod article_15;
 mod crate_metadata;
 mod deletion;
 mod delivering;
+mod depicted;
 mod erasure;
 mod exports;
 mod holdings;
@@ -21,6 +22,7 @@ mod rectification;
 mod requests;
 mod restriction;
 mod retention;
+mod unclaimed;
 mod verify;
 mod worker;
 
@@ -38,7 +40,6 @@ pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use ownership::Successor;
 pub use recipients::NewRecipient;
 pub use rectification::{Correction, Rectify};
 pub use requests::{

@@ -63,8 +63,8 @@ pub use predictions::{
 };
 pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
-    Request, RequestAddress, RequestComment, RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, PlannedErasure, PlannedKind,
+    REQUEST_DAYS, Request, RequestAddress, RequestComment, RequestDoc, RequestHistory, Successor,
 };
 pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
 pub use run_history::{

@@ -52,12 +52,42 @@ pub struct RequestAddress {
     pub code_until: Option<Timestamp>,
 }
 
+/// Who comes after a person in a role that nobody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successor {
+    /// The organisation, or the nil id for the installation.
+    pub resource: Id,
+    /// Who becomes its owner or administrator.
+    pub person: Id,
+}
+
+/// What was decided with an erasure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// Who takes over where the person is the last owner or administrator.
+    #[serde(default)]
+    pub successors: Vec<Successor>,
+    /// Organisations of which the person is the last owner, that are deleted with everything in them.
+    #[serde(default)]
+    pub deletions: Vec<Id>,
+    /// Whether images of others that show the person are erased, too.
+    #[serde(default)]
+    pub erase_depicted: bool,
+}
+
+impl Decisions {
+    /// Whether they are about more than images: about roles and organisations of which others may be part.
+    pub fn names_others(&self) -> bool {
+        !self.successors.is_empty() || !self.deletions.is_empty()
+    }
+}
+
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestHistory {
     /// When.
     pub at: Timestamp,
-    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`.
+    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`.
     pub event: String,
     /// Who did it; [`Id::NIL`] for the operator of the machine, nobody for the server itself and for whoever is not signed in.
     pub by: Option<Id>,
@@ -98,6 +128,9 @@ pub struct RequestDoc {
     pub undo_until: Option<Timestamp>,
     /// Whether a second person has to approve it.
     pub needs_approval: bool,
+    /// Of an erasure: who takes over, and what else goes.
+    #[serde(default)]
+    pub decisions: Decisions,
     /// Who approved it.
     pub approver: Option<Id>,
     /// The plan that was shown or approved last.
@@ -164,6 +197,11 @@ impl DataKind for Request {
             wrong_codes: 0,
             undo_until: Some(Timestamp(0)),
             needs_approval: true,
+            decisions: Decisions {
+                successors: vec![Successor { resource: Id::NIL, person: Id::NIL }],
+                deletions: vec![Id::NIL],
+                erase_depicted: true,
+            },
             approver: Some(Id::NIL),
             plan: Some(PlannedErasure {
                 digest: "00".repeat(32),
@@ -221,6 +259,7 @@ impl DataKind for Request {
             wrong_codes,
             undo_until,
             needs_approval,
+            decisions,
             approver,
             plan,
             erasure,
@@ -262,6 +301,7 @@ impl DataKind for Request {
         map.field(wrong_codes, "wrong_codes", technical, "so that codes are not guessed");
         map.field(undo_until, "undo_until", technical, "until when the person may change their mind");
         map.field(needs_approval, "needs_approval", technical, "whether a second person has to agree");
+        map.field(decisions, "decisions", technical, "who takes over, by random id, and what else goes");
         map.field(approver, "approver", technical, "random id of who agreed");
         map.field(plan, "plan", technical, "counts and digest of what was agreed to");
         map.field(erasure, "erasure", technical, "random id of the run");

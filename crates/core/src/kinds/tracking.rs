@@ -47,7 +47,7 @@ pub struct WorkspaceDoc {
 }
 
 /// What Azure's control plane says of a workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AzureResource {
     /// Group and name in lower case, `GROUP/NAME`: unique among the holder's workspaces.
     pub key: String,

@@ -3,6 +3,7 @@
 use axum::Form;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use habeas_core::kinds::Decisions;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{
     Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
@@ -153,6 +154,7 @@ async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<String
         received_at,
         identity,
         confirm: None,
+        decisions: Decisions::default(),
         id: None,
         callbacks: Vec::new(),
         destination: None,

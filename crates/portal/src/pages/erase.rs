@@ -85,6 +85,10 @@ pub struct PlanView {
     pub backups: String,
     /// What has to be settled first; empty when it can run.
     pub blocked: Vec<String>,
+    /// Images of others that show the person.
+    pub depicted: Count,
+    /// Whether this plan deletes them.
+    pub erase_depicted: bool,
     /// Where somebody has to take over.
     pub choices: Vec<PlanChoice>,
 }
@@ -100,6 +104,8 @@ pub struct PlanChoice {
     pub people: Count,
     /// Who takes over by this plan: an object id.
     pub successor: Option<String>,
+    /// Whether it is deleted by this plan.
+    pub deleted: bool,
     /// Who may take over an organisation: object id and name of its other members.
     pub candidates: Vec<(String, String)>,
 }
@@ -184,6 +190,8 @@ impl PlanView {
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),
+            depicted: Count(report.depicted),
+            erase_depicted: report.erase_depicted,
             choices: report
                 .choices
                 .iter()
@@ -192,6 +200,7 @@ impl PlanView {
                     name: choice.name.clone(),
                     people: Count(choice.people),
                     successor: choice.successor.clone(),
+                    deleted: choice.deleted,
                     candidates: Vec::new(),
                 })
                 .collect(),

@@ -192,6 +192,8 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             why: "proof that the request was answered".into(),
         }],
         recipients: vec![ToldReport { recipient: ID.into(), name: HOSTILE.into() }],
+        depicted: 0,
+        erase_depicted: false,
         others_affected: 2,
         unlinked: 1,
         held: Vec::new(),

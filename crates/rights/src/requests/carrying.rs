@@ -66,7 +66,8 @@ impl Rights {
             case.happen(RequestEvent::UndoEnded { approval }, None)?;
         }
         if case.node.doc.state == RequestState::AwaitingApproval && case.node.doc.plan.is_none() {
-            let plan = plan::make(case.tx, case.subject()?, &[])?;
+            let subject = case.subject()?;
+            let plan = plan::make(case.tx, subject, &case.node.doc.decisions)?;
             case.node.doc.plan = Some(planned(&plan, now));
         }
         case.plan_waking();
@@ -99,7 +100,8 @@ impl Case<'_, '_> {
 
     fn start_erasure(&mut self, options: &RequestOptions, salt: [u8; 16]) -> Result<()> {
         let subject = self.subject()?;
-        let mut plan = plan::make(self.tx, subject, &[])?;
+        let decisions = self.node.doc.decisions.clone();
+        let mut plan = plan::make(self.tx, subject, &decisions)?;
         plan.kept.extend(options.kept_address());
         let now = self.tx.now();
         if !plan.blocked.is_empty() {
@@ -112,7 +114,7 @@ impl Case<'_, '_> {
             self.node.doc.approver = None;
             return self.happen(RequestEvent::WorldChanged, None);
         }
-        let mut task = ErasureTask::planned(subject, &plan, salt, Vec::new());
+        let mut task = ErasureTask::planned(subject, &plan, salt, decisions);
         task.request = Some(self.node.id);
         // The letter goes first: the address goes with the person.
         enqueue(self.tx, self.node.id, Letter::Erasing)?;
@@ -169,16 +171,11 @@ pub(crate) fn record_direct_erasure(
     let by = Some(actor.reference());
     let node = create(tx, request, RequestType::Erasure, &origin)?;
     let mut case = Case { tx, node };
+    case.node.doc.decisions = task.decisions.clone();
     case.node.doc.plan = Some(planned(&task.plan, now));
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
     let undo = own && rights.requests.undo_days > 0;
     if undo {
-        if !task.successors.is_empty() {
-            return Err(Error::conflict(
-                "who takes over has to do so before the time to change one's mind begins",
-            )
-            .hint("make them owner or administrator first, then make a plan without successors"));
-        }
         let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
         case.node.doc.undo_until = Some(end);
         case.happen(RequestEvent::Verified(Gate::Undo), by)?;

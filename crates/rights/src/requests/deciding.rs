@@ -31,7 +31,7 @@ impl Rights {
                 // An approval that cannot be given now is refused for that reason first.
                 case.happen(RequestEvent::Approved, Some(by))?;
                 let subject = case.subject()?;
-                let now = plan::make(case.tx, subject, &[])?;
+                let now = plan::make(case.tx, subject, &case.node.doc.decisions)?;
                 if now.digest != digest {
                     return Err(Error::conflict("the digest is not that of what would be erased now")
                         .hint("look at the plan and its difference again: what is held may have changed"));
@@ -159,7 +159,7 @@ impl Rights {
             .await?;
         match (asked, change) {
             (RequestType::Rectification, Some(change)) => {
-                self.rectify(subject, change).await?;
+                self.rectify(actor, subject, change).await?;
             }
             (_, Some(_)) => {
                 return Err(Error::invalid("only a rectification corrects something")

@@ -3,8 +3,8 @@
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, Person, Request, RequestAddress, RequestDoc,
-    RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, Person, Request, RequestAddress,
+    RequestDoc, RequestHistory,
 };
 use habeas_core::report::{RequestReport, RequestStatusReport};
 use habeas_core::requests::{
@@ -15,8 +15,8 @@ use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
 use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
-use crate::Rights;
 use crate::erasure::{CONFIRMATION_HINT, called};
+use crate::{Rights, ownership};
 
 /// A request to be taken in.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct NewRequest {
     pub callbacks: Vec<String>,
     /// Where the archive is to be sent when it is written: the address of a blob, or a folder that the operator allows.
     pub destination: Option<String>,
+    /// For an erasure: who takes over, and what else goes.
+    pub decisions: Decisions,
 }
 
 /// What the staff say of a request that they take in by an address.
@@ -74,6 +76,14 @@ impl Rights {
         let now = self.store.ambient().now();
         let received_at = received(new.received_at.filter(|_| !own), now)?;
         let erasure = new.asked == RequestType::Erasure;
+        if new.decisions != Decisions::default() && !erasure {
+            return Err(Error::invalid(
+                "only an erasure needs successors, deletions, or a word on images that show the person",
+            ));
+        }
+        if new.decisions.names_others() {
+            self.authorise_succession(actor, new.person).await?;
+        }
         if own && erasure {
             require_fresh(actor, now)?;
         }
@@ -113,6 +123,8 @@ impl Rights {
                 let mut node = create(tx, id, new.asked, &origin)?;
                 node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
+                ownership::choices(case.tx, new.person, &new.decisions)?;
+                case.node.doc.decisions = new.decisions.clone();
                 if let Some(location) = &new.destination {
                     case.send_archive_to(location)?;
                 }
@@ -288,6 +300,7 @@ pub(super) fn create(
         wrong_codes: 0,
         undo_until: None,
         needs_approval: false,
+        decisions: Decisions::default(),
         approver: None,
         plan: None,
         erasure: None,

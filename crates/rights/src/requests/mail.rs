@@ -203,7 +203,9 @@ fn is_waiting(tx: &mut Tx<'_>, request: Id, sort: impl Fn(Letter) -> bool) -> Re
 
 fn address_of(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Option<String>> {
     match person {
-        Some(person) => Ok(tx.get::<Person>(person)?.map(|node| node.doc.email)),
+        Some(person) => {
+            Ok(tx.get::<Person>(person)?.map(|node| node.doc.email).filter(|email| !email.is_empty()))
+        }
         None => Ok(None),
     }
 }

@@ -6,6 +6,7 @@
 //! sealed under a key of its own, which goes with the last letter.
 
 mod carrying;
+mod choosing;
 mod code;
 mod deciding;
 mod intake;

@@ -104,15 +104,19 @@ impl Rights {
                 if doc.asked != RequestType::Erasure || !doc.state.is_open() {
                     return Err(no_plan());
                 }
-                let mut plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
+                let mut plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &doc.decisions)?;
                 plan.kept.extend(kept.clone());
-                let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
-                let difference =
-                    doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();
-                Ok(RequestPlanReport { plan, changed, difference })
+                Ok(compared(doc, plan))
             })
             .await
     }
+}
+
+/// A plan as it is made now, beside what a request had planned or had approved last.
+pub(super) fn compared(doc: &RequestDoc, plan: PlanReport) -> RequestPlanReport {
+    let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
+    let difference = doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();
+    RequestPlanReport { plan, changed, difference }
 }
 
 /// The requests of a person, oldest first.

@@ -618,7 +618,7 @@ impl Tx<'_> {
 
     /// Sees to it that the container gets a new key, and its old one is destroyed, once the configured time is over. Many
     /// removals share one such task.
-    pub(crate) fn schedule_resealing(&mut self, container: Id) -> Result<()> {
+    pub fn schedule_resealing(&mut self, container: Id) -> Result<()> {
         let waiting = self.number(
             "SELECT COUNT(*) FROM task WHERE subject = ?1 AND kind = ?2 AND state = 0",
             &[(&container).into(), TaskKind::Reseal.number().into()],

@@ -202,6 +202,19 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     Canary { someone, markers, organisation, hold, session }
 }
 
+/// Lets an image of somebody else name the person, in capitals, so that this is not taken for their profile; the other's project.
+async fn depict(deployment: &Deployment, canary: &mut Canary) -> String {
+    let friend = deployment.person(&format!("friend{}@example.org", seed()), "Friend").await;
+    let project = deployment.project(&friend, "friends").await;
+    let shown = deployment.image(&friend, &project, "us.jpg", &image(3), &[]).await;
+    let marker = canary.someone.email.to_uppercase();
+    let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+    let names = json!({ "depicts": format!("{marker}, a tree") });
+    assert_eq!(deployment.train("POST", &friend.key, &path, Some(names)).await.0, 200);
+    canary.markers.push(marker);
+    project
+}
+
 /// What an organisation's data says, which its owner's archive does not hold.
 const ORGANISATIONS: [&str; 2] = ["organisation", "shared"];
 /// The last markers are secrets: those of the control plane, the organisation's key, a datastore's key, the person's key and the session.
@@ -243,7 +256,7 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
     let _lock = exclusively().await;
     for database in engines() {
         let mut deployment = open(database).await;
-        let canary = plant(&deployment, &seed()).await;
+        let mut canary = plant(&deployment, &seed()).await;
         let neighbour = plant(&deployment, &seed()).await;
         let store = deployment.server().app().store().clone();
 
@@ -255,9 +268,13 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
                 "{marker} was not found before the erasure"
             );
         }
+        let friends = depict(&deployment, &mut canary).await;
+        let named = canary.markers.last().unwrap().clone();
+        assert_eq!(scan::opened(&store, &[named]).await.len(), 1, "the other's image does not name them");
         let archive: Vec<u8> =
             deployment.export(&canary.someone).await.into_iter().flat_map(|(_, bytes)| bytes).collect();
-        let (own, others) = canary.markers.split_at(canary.markers.len() - SECRETS - ORGANISATIONS.len());
+        let planted = &canary.markers[..canary.markers.len() - 1];
+        let (own, others) = planted.split_at(planted.len() - SECRETS - ORGANISATIONS.len());
         for marker in own {
             assert!(
                 !scan::found(&archive, std::slice::from_ref(marker)).is_empty(),
@@ -289,6 +306,8 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         let public = deployment.server().app().rights.public_key().unwrap();
         habeas_core::receipt::verify(receipt.to_string().as_bytes(), &[public]).unwrap();
         assert!(scan::found(receipt.to_string().as_bytes(), &canary.markers).is_empty());
+        // What others noted about them is re-sealed within a day.
+        store.reseal(friends.parse().unwrap()).await.unwrap();
 
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());
         assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
@@ -308,7 +327,8 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         let restored = habeas_store::Store::restore(options.clone(), &backup, habeas_core::Ambient::system())
             .await
             .unwrap();
-        assert!(restored.erased > 0 && restored.unreadable == 0, "{restored:?}");
+        // The other's project and image of then had the key from before the re-sealing.
+        assert!(restored.erased > 0 && restored.unreadable == 2, "{restored:?}");
         let store = habeas_store::Store::open(options, habeas_core::Ambient::system()).await.unwrap();
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());
         assert!(
@@ -358,7 +378,8 @@ async fn without_sealing_rows_and_files_are_found_and_then_gone() {
     fault::switch_off(&["sealing"]);
     let deployment = open(None).await;
     let store = deployment.server().app().store().clone();
-    let canary = plant(&deployment, &seed()).await;
+    let mut canary = plant(&deployment, &seed()).await;
+    depict(&deployment, &mut canary).await;
     let hits = scan::on_disk(deployment.folder.path(), &canary.markers);
     for marker in &canary.markers {
         assert!(hits.iter().any(|hit| hit.starts_with(marker.as_str())), "the control did not find {marker}");

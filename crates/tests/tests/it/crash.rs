@@ -79,6 +79,9 @@ async fn child() {
             tracker.upload(&format!("{experiment}/{run}/artifacts/late.bin"), b"late").await;
         }
         "request" => crate::requests::ask(&deployment, &someone).await,
+        "erase_depicted" => {
+            crate::depicted::erase(&deployment, &someone.id, &someone.email, true).await;
+        }
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.

@@ -88,7 +88,7 @@ impl<'a> Tracker<'a> {
         self.raw("PUT", &format!("/api/2.0/mlflow-artifacts/artifacts/{path}"), bytes.to_vec()).await.0
     }
 
-    async fn download(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(crate) async fn download(&self, path: &str) -> (u16, Vec<u8>) {
         self.raw("GET", &format!("/api/2.0/mlflow-artifacts/artifacts/{path}"), Vec::new()).await
     }
 }

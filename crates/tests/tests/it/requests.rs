@@ -271,6 +271,40 @@ async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_e
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_may_ask_for_images_that_show_the_person_too() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "s.jpg", &image(1), &[]).await;
+        let kept = deployment.image(&owner, &project, "k.jpg", &image(2), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        let names = json!({ "depicts": "ada@example.org" });
+        assert_eq!(deployment.train("POST", &owner.key, &path, Some(names)).await.0, 200);
+
+        let wrong = json!({ "type": "access", "identity": "known", "decisions": { "eraseDepicted": true } });
+        let requests = format!("/persons/{}/requests", ada.id);
+        assert_eq!(deployment.call(Some(&officer), "POST", &requests, wrong).await.0, 400);
+        let body =
+            json!({ "type": "erasure", "identity": "document", "decisions": { "eraseDepicted": true } });
+        let request = on_behalf(&deployment, &officer, &ada, body).await;
+        let path = format!("/requests/{}", id(&request));
+        let (_, plan) = deployment.call(Some(&second), "GET", &format!("{path}/plan"), json!(null)).await;
+        let decided = (&plan["plan"]["depicted"], &plan["plan"]["eraseDepicted"]);
+        assert_eq!(decided, (&json!(1), &json!(true)), "{plan}");
+        let digest = json!({ "digest": plan["plan"]["digest"] });
+        assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
+        in_state(&deployment, &request, "completed").await;
+        let images = format!("/projects/{project}/images");
+        let (_, images) = deployment.train("GET", &owner.key, &images, None).await;
+        assert_eq!((images.as_array().unwrap().len(), &images[0]["id"]), (1, &json!(kept)), "{images}");
+    }
+}
+
 /// An answer without what differs between any two requests.
 fn constant(mut answer: Value) -> Value {
     for member in ["id", "received", "due"] {

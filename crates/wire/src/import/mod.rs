@@ -110,6 +110,8 @@ fn made(new: bool) -> StatusCode {
 fn owned(tx: &mut Tx<'_>, actor: &Actor, project: Id) -> Result<Node<ProjectDoc>> {
     let node = tx.get::<Project>(project)?.ok_or_else(no_project)?;
     authorise(tx, actor, project, Permission::Own)?;
+    // Not while the holder's data is restricted.
+    authorise(tx, actor, project, Permission::Write)?;
     Ok(node)
 }
 

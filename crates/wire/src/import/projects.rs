@@ -61,6 +61,7 @@ pub(super) async fn put(
         .store()
         .write(move |tx| {
             authorise(tx, &actor, account, Permission::Own)?;
+            authorise(tx, &actor, account, Permission::Manage)?;
             let present = is_there(tx, account, id, &[Kind::Project])?;
             if present
                 && let Some(mut node) = tx.get::<Project>(id)?

@@ -16,6 +16,7 @@ mod requests;
 mod retention;
 mod server;
 mod transfers;
+mod unclaimed;
 
 use axum::Router;
 use habeas_core::Error;
@@ -58,6 +59,8 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(persons::list, persons::create))
         .routes(routes!(persons::show, persons::rectify))
+        .routes(routes!(unclaimed::find, unclaimed::take_up))
+        .routes(routes!(unclaimed::link))
         .routes(routes!(persons::restrict))
         .routes(routes!(persons::holdings))
         .routes(routes!(persons::items))
@@ -96,6 +99,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::verify))
         .routes(routes!(requests::resend))
         .routes(routes!(requests::plan))
+        .routes(routes!(requests::decide))
         .routes(routes!(requests::confirm_identity))
         .routes(routes!(requests::approve))
         .routes(routes!(requests::deny))

@@ -15,6 +15,7 @@ use habeas_rights::{ByStaff, NewRequest, RequestFilter};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::erasures::PlanErasure;
 use super::persons::{RectifyPerson, person};
 use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
@@ -134,6 +135,9 @@ pub(super) struct CreateRequest {
     identity: Option<IdentityCheck>,
     /// Of a person's own erasure: their e-mail address, typed.
     confirm: Option<String>,
+    /// Of an erasure: what its plan offers to decide.
+    #[serde(default)]
+    decisions: PlanErasure,
 }
 
 /// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person.
@@ -158,6 +162,7 @@ pub(super) async fn create(
         received_at: body.received.as_deref().map(Timestamp::parse).transpose()?,
         identity: body.identity,
         confirm: body.confirm,
+        decisions: body.decisions.read()?,
     };
     Ok((StatusCode::CREATED, Json(app.rights.create_request(&caller, new).await?)))
 }
@@ -340,6 +345,20 @@ pub(super) async fn extend(
     JsonBody(body): JsonBody<ExtendRequest>,
 ) -> Result<Json<RequestReport>, Problem> {
     Ok(Json(app.rights.extend_request(&caller, id_of(&text)?, body.reason, &body.text).await?))
+}
+
+/// Decides what the plan of a requested erasure offers, in place of what was decided before: who takes over, and what else goes. For the
+/// person it is about, and the staff; successors and deletions for the person, and administrators.
+#[utoipa::path(put, path = "/requests/{request}/decisions", request_body = PlanErasure, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestPlanReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn decide(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<PlanErasure>,
+) -> Result<Json<RequestPlanReport>, Problem> {
+    Ok(Json(app.rights.decide_request(&caller, id_of(&text)?, body.read()?).await?))
 }
 
 /// A note or an answer.
