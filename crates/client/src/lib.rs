@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::Stream;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
@@ -282,22 +283,27 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/holds/{}", encode(hold)))).await.map(|_| ())
     }
 
-    /// An archive as it is written; nothing is stored on the server. With a recipient, an age public key, it comes sealed for its holder.
+    /// An archive as it is written, with its data once more in `formats`; nothing is stored on the server. With a recipient, an age public
+    /// key, it comes sealed for its holder.
     pub async fn stream_export(
         &self,
         person: &str,
+        formats: &[ExportFormat],
         recipient: Option<&str>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let query = recipient.map(|key| format!("?recipient={}", encode(key))).unwrap_or_default();
-        let path = format!("/persons/{}/export{query}", encode(person));
+        let mut query: Vec<String> =
+            formats.iter().map(|format| format!("format={}", format.name())).collect();
+        query.extend(recipient.map(|key| format!("recipient={}", encode(key))));
+        let path = format!("/persons/{}/export?{}", encode(person), query.join("&"));
         let response = self.send(self.request(Method::GET, &path)).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
     /// Orders an archive that is kept for a week.
-    pub async fn create_export(&self, person: &str) -> Result<ExportReport> {
-        self.post(&format!("/persons/{}/exports", encode(person)), &json!({})).await
+    pub async fn create_export(&self, person: &str, formats: &[ExportFormat]) -> Result<ExportReport> {
+        let body = json!({ "formats": formats });
+        self.post(&format!("/persons/{}/exports", encode(person)), &body).await
     }
 
     /// A person's archives, newest first.

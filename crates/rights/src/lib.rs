@@ -9,6 +9,7 @@ mod crate_metadata;
 mod delivering;
 mod erasure;
 mod exports;
+mod formats;
 mod holdings;
 mod holds;
 mod ownership;
@@ -20,6 +21,7 @@ mod rectification;
 mod requests;
 mod restriction;
 mod retention;
+mod tables;
 mod verify;
 mod worker;
 

@@ -44,7 +44,9 @@ pub use requests::{
     ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
     Request, RequestComment, RequestDoc, RequestHistory,
 };
-pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use rights::{
+    ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState, Receipt, ReceiptDoc,
+};
 pub use sign_in::{
     AuthorizationCode, AuthorizationCodeDoc, DeviceCode, DeviceCodeDoc, DeviceDecision, GRANT_DAYS,
     OAuthClient, OAuthClientDoc, OAuthGrant, OAuthGrantDoc,

@@ -1,5 +1,8 @@
 //! Archives: ordered, followed, downloaded, deleted.
 
+use std::collections::HashMap;
+
+use axum::Form;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
@@ -7,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use habeas_core::{Error, Id};
 use serde_json::json;
@@ -24,10 +28,15 @@ pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<
     Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
 }
 
-/// `POST /me/exports`.
-pub(super) async fn create(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+/// `POST /me/exports`. Each format that is wanted is a field of its name.
+pub(super) async fn create(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Form(chosen): Form<HashMap<String, String>>,
+) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
-    let export = portal.rights.request_export(who.person).await?;
+    let formats = ExportFormat::ALL.into_iter().filter(|format| chosen.contains_key(format.name())).collect();
+    let export = portal.rights.request_export(who.person, formats).await?;
     Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
 }
 

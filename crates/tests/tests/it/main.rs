@@ -15,6 +15,7 @@ mod dataset;
 mod deployment;
 mod disk;
 mod exports;
+mod formats;
 mod fuzzing;
 mod graph;
 mod issuer;

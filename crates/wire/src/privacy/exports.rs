@@ -6,12 +6,13 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::persons::person;
-use super::problem::{Problem, ProblemBody, QueryString, guid};
+use super::problem::{OptionalBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
 use crate::caller::Caller;
 
@@ -26,6 +27,23 @@ const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"hab
 pub(super) struct StreamQuery {
     /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
     recipient: Option<String>,
+    /// A format to have the data in once more; may be repeated.
+    #[serde(default)]
+    #[param(value_type = Vec<ExportFormat>)]
+    format: Vec<String>,
+}
+
+/// What an archive is to have.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct CreateExport {
+    /// Formats to have the data in once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
+}
+
+fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
+    Ok(ExportFormat::parse_all(names.iter().map(String::as_str))?)
 }
 
 /// Streams an archive of everything held on the person, an RO-Crate in a ZIP. Nothing is stored.
@@ -39,28 +57,33 @@ pub(super) async fn stream(
     QueryString(query): QueryString<StreamQuery>,
 ) -> Result<Response, Problem> {
     let id = person(&app, &caller, &text, "StreamExport").await?;
+    let formats = formats(&query.format)?;
     let recipient = query.recipient.map(|text| text.parse()).transpose()?;
-    let (pieces, media_type, disposition) = match recipient {
-        None => (app.rights.stream_export(id), "application/zip", DISPOSITION),
-        Some(recipient) => (app.rights.stream_export_for(id, recipient), "application/octet-stream", SEALED),
+    let (media_type, disposition) = match recipient {
+        None => ("application/zip", DISPOSITION),
+        Some(_) => ("application/octet-stream", SEALED),
     };
+    let pieces = app.rights.stream_export(id, formats, recipient);
     let mut response = Body::from_stream(pieces).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }
 
-/// Orders an archive that is kept, sealed, for 7 days.
+/// Orders an archive that is kept, sealed, for 7 days. The body may be left out.
 #[utoipa::path(post, path = "/persons/{person}/exports", tag = "export",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 202, body = ExportReport), (status = 404, body = ProblemBody)))]
+    request_body = Option<CreateExport>,
+    responses((status = 202, body = ExportReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn create(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
+    OptionalBody(body): OptionalBody<CreateExport>,
 ) -> Result<(StatusCode, Json<ExportReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateExport").await?;
-    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id).await?)))
+    let formats = formats(&body.formats)?;
+    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id, formats).await?)))
 }
 
 /// The person's archives, newest first.
