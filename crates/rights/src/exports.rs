@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use habeas_core::age::{Recipient, Sealed};
+use habeas_core::age::{Passphrase, Recipient, Sealed};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState};
 use habeas_core::node::RawNode;
@@ -16,6 +16,7 @@ use habeas_core::{
 use habeas_store::{New, Order, Page, Store, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
@@ -44,8 +45,8 @@ struct ExportTask {
 }
 
 impl Rights {
-    /// Streams an archive of everything held on a person, with its data once more in `formats`; with a recipient, sealed for the holder of
-    /// that key on its way: what comes out is an age file. Nothing is stored. An error in the middle ends the stream with it, so that a
+    /// Streams an archive of everything held on a person, with its data once more in `formats`; with a recipient, sealed for them
+    /// on its way: what comes out is an age file. Nothing is stored. An error in the middle ends the stream with it, so that a
     /// broken archive is not taken for a whole one.
     pub fn stream_export(
         &self,
@@ -66,6 +67,12 @@ impl Rights {
             }
             hand_over(&mut out)
         })
+    }
+
+    /// Whoever knows this passphrase, as the recipient of an archive. An error for one that is too short or too long.
+    pub fn recipient_by_passphrase(&self, text: Zeroizing<String>) -> Result<Recipient> {
+        let passphrase = Passphrase::new(text)?;
+        Ok(Recipient::Passphrase { passphrase, work: self.requests.passphrase_work })
     }
 
     /// Orders an archive that is kept, sealed, for a week.

@@ -17,6 +17,12 @@ use crate::archive::{Archive, CSV, JSON_LINES, Lookup, METRIC_COLUMNS};
 use crate::exports::{FOLDER, each_held};
 use crate::holdings::kind_name;
 
+/// Values by column.
+type Row = Map<String, Value>;
+
+/// Takes a row, with the name of its table.
+type Visit<'a> = dyn FnMut(&str, &Row) -> Result<()> + 'a;
+
 struct Table {
     name: String,
     columns: Vec<String>,
@@ -24,7 +30,7 @@ struct Table {
 }
 
 impl Table {
-    fn learn(&mut self, row: &Map<String, Value>) {
+    fn learn(&mut self, row: &Row) {
         for column in row.keys() {
             if self.known.insert(column.clone()) {
                 self.columns.push(column.clone());
@@ -74,7 +80,7 @@ fn write_csv<W: Write>(
     archive.file_in_pieces(path, CSV, |out, _| {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(&table.columns)?;
-        source.rows_of(table, &mut |row| {
+        source.rows_of(table, |row| {
             csv.write_record(
                 table.columns.iter().map(|column| row.get(column).map_or_else(String::new, cell)),
             )
@@ -92,9 +98,9 @@ fn write_lines<W: Write>(
 ) -> Result<()> {
     let source = Source::of(archive, person, kind);
     archive.file_in_pieces(path, JSON_LINES, |out, _| {
-        source.rows_of(table, &mut |row| {
+        source.rows_of(table, |row| {
             // Every line has every column, in the same order: readers take the first one for the head.
-            let line: Map<String, Value> = table
+            let line: Row = table
                 .columns
                 .iter()
                 .map(|column| (column.clone(), row.get(column).cloned().unwrap_or_default()))
@@ -131,7 +137,7 @@ impl Source {
     fn rows_of<E: Into<io::Error>>(
         self,
         table: &Table,
-        visit: &mut dyn FnMut(&Map<String, Value>) -> std::result::Result<(), E>,
+        mut visit: impl FnMut(&Row) -> std::result::Result<(), E>,
     ) -> io::Result<()> {
         let mut failed = None;
         let shown = self.each_row(&mut |name, row| {
@@ -149,25 +155,20 @@ impl Source {
         }
     }
 
-    fn each_row(&self, visit: &mut dyn FnMut(&str, &Map<String, Value>) -> Result<()>) -> Result<()> {
+    fn each_row(&self, visit: &mut Visit<'_>) -> Result<()> {
         let mut rows = Rows {
             lookup: Lookup::new(self.store.clone(), self.runtime.clone()),
             kind: kind_name(self.kind),
             head: Map::new(),
             has_document: false,
-            rows: Vec::new(),
+            waiting: Vec::new(),
             visit,
         };
         each_held(&self.store, &self.runtime, self.person, self.kind, &mut |node| rows.of(node))
     }
 }
 
-fn each_row<W: Write>(
-    archive: &Archive<W>,
-    person: Id,
-    kind: Kind,
-    visit: &mut dyn FnMut(&str, &Map<String, Value>) -> Result<()>,
-) -> Result<()> {
+fn each_row<W: Write>(archive: &Archive<W>, person: Id, kind: Kind, visit: &mut Visit<'_>) -> Result<()> {
     Source::of(archive, person, kind).each_row(visit)
 }
 
@@ -176,11 +177,11 @@ struct Rows<'a> {
     lookup: Lookup,
     kind: String,
     /// What stands before the members of the resource at hand.
-    head: Map<String, Value>,
+    head: Row,
     has_document: bool,
     /// Its rows, which count when it has no document.
-    rows: Vec<Map<String, Value>>,
-    visit: &'a mut dyn FnMut(&str, &Map<String, Value>) -> Result<()>,
+    waiting: Vec<Row>,
+    visit: &'a mut Visit<'a>,
 }
 
 impl Rows<'_> {
@@ -193,7 +194,7 @@ impl Rows<'_> {
         ]);
         self.has_document = false;
         registry::ops(node.kind).export(node, self)?;
-        for row in std::mem::take(&mut self.rows) {
+        for row in std::mem::take(&mut self.waiting) {
             if !self.has_document {
                 (self.visit)(&self.kind, &row)?;
             }
@@ -201,7 +202,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn with_head(&self, members: impl IntoIterator<Item = (String, Value)>) -> Map<String, Value> {
+    fn with_head(&self, members: impl IntoIterator<Item = (String, Value)>) -> Row {
         let mut row = self.head.clone();
         row.extend(members);
         row
@@ -229,7 +230,7 @@ impl Bundle for Rows<'_> {
             let members =
                 columns.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
             let row = self.with_head(members);
-            self.rows.push(row);
+            self.waiting.push(row);
         }
         Ok(())
     }

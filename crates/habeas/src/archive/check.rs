@@ -1,8 +1,7 @@
 //! Reading an archive to its end, before anything of it is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
+use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use habeas_core::{Error, Id, import, receipt};
@@ -13,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bring::{ImageFile, IterationFile, ModelExport};
+use super::plain::Plain;
 
 /// Files in an archive at most.
 const FILES: u64 = 2_000_000;
@@ -35,7 +35,7 @@ pub struct Refused(pub(super) String);
 /// An archive in which every file is the one that was signed, and every document says what its place says.
 #[derive(Debug)]
 pub struct Checked {
-    pub(super) archive: Archive<BufReader<File>>,
+    pub(super) archive: Archive<Plain>,
     /// SHA-256 of each file, in hexadecimal, by path.
     pub(super) digests: BTreeMap<String, String>,
     /// The projects.
@@ -63,10 +63,9 @@ pub struct Profile {
 impl Checked {
     /// Opens the archive and reads all of it. With keys, it must be signed with one of them, or with one that they announce; without, with the
     /// key that it names itself.
-    pub fn open(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        let mut archive = Archive::open(BufReader::new(file), FILES).map_err(|error| refused(&error))?;
+    pub fn open(mut file: Plain, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
+        let size = file.seek(SeekFrom::End(0))?;
+        let mut archive = Archive::open(file, FILES).map_err(|error| refused(&error))?;
         let manifest = text(&mut archive, MANIFEST)?;
         let (signed_by, is_trusted) = signature(&mut archive, &manifest, keys)?;
         let digests = listed(&manifest)?;
@@ -253,7 +252,7 @@ fn refused(error: &Error) -> Refused {
     Refused(error.what.clone())
 }
 
-fn document<T: DeserializeOwned>(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<T, Refused> {
+fn document<T: DeserializeOwned>(archive: &mut Archive<Plain>, path: &str) -> Result<T, Refused> {
     serde_json::from_str(&text(archive, path)?).map_err(|error| {
         Refused(format!(
             "{path} is not what a Habeas writes there (line {}, column {})",
@@ -263,7 +262,7 @@ fn document<T: DeserializeOwned>(archive: &mut Archive<BufReader<File>>, path: &
     })
 }
 
-fn text(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<String, Refused> {
+fn text(archive: &mut Archive<Plain>, path: &str) -> Result<String, Refused> {
     if archive.paths().binary_search_by(|other| other.as_str().cmp(path)).is_err() {
         return Err(Refused(format!("it is not one that a Habeas wrote: {path} is missing")));
     }
@@ -274,7 +273,7 @@ fn text(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<String, Re
 
 /// Checks the signature over the manifest: the id of the key, and whether it is one of those given.
 fn signature(
-    archive: &mut Archive<BufReader<File>>,
+    archive: &mut Archive<Plain>,
     manifest: &str,
     keys: &[[u8; 32]],
 ) -> Result<(String, bool), Refused> {

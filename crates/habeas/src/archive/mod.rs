@@ -7,6 +7,7 @@
 
 mod bring;
 mod check;
+mod plain;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use habeas_core::Id;
 use serde::Serialize;
 
 pub use check::{Checked, Profile, Refused};
+pub use plain::{Plain, Readable, plain};
 
 /// Where to.
 #[derive(Debug)]

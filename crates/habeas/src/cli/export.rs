@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use futures::{Stream, StreamExt as _};
-use habeas_client::Client;
+use habeas_client::{Client, Seal};
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::sealed::Sealing;
 use super::{Reach, connect};
 
 /// How often the server is asked how far it has come.
@@ -29,10 +30,8 @@ pub(crate) struct Export {
     /// File to write; `-` streams to standard output and stores nothing on the server
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Seal the archive on the server for the holder of this age public key (`age1…`); what is written is an age file. Nothing is stored on the
-    /// server
-    #[arg(long, value_name = "KEY")]
-    recipient: Option<String>,
+    #[command(flatten)]
+    sealing: Sealing,
     /// Have the data once more in these formats, below `formats/`: csv, jsonl (tables), coco, yolo, voc, folders (labelled images)
     #[arg(long = "format", value_name = "FORMATS", value_delimiter = ',')]
     formats: Vec<String>,
@@ -42,9 +41,9 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) async fn run(self, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let Export { person, output, recipient, formats, reach } = self;
+        let Export { person, output, sealing, formats, reach } = self;
         let formats = ExportFormat::parse_all(formats.iter().map(String::as_str))?;
-        let wanted = Wanted { formats, recipient };
+        let wanted = Wanted { formats, seal: sealing.seal()? };
         connect::with(reach, file, async |client| {
             let id = client.find_person(&person).await?.object_id;
             if output.as_os_str() == "-" {
@@ -53,7 +52,7 @@ impl Export {
                 }
                 return stream(client, &id, &wanted, &mut std::io::stdout().lock()).await;
             }
-            if wanted.recipient.is_some() {
+            if wanted.seal.is_some() {
                 return stream_to(client, &id, &wanted, &output).await;
             }
             download(client, &id, &wanted.formats, &output).await
@@ -66,7 +65,7 @@ impl Export {
 /// How the archive is to be.
 struct Wanted {
     formats: Vec<ExportFormat>,
-    recipient: Option<String>,
+    seal: Option<Seal>,
 }
 
 /// Streams into a file, which has its name when it is whole.
@@ -88,7 +87,7 @@ async fn stream_to(client: &Client, person: &str, wanted: &Wanted, output: &Path
 }
 
 async fn stream(client: &Client, person: &str, wanted: &Wanted, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut pieces = client.stream_export(person, &wanted.formats, wanted.recipient.as_deref()).await?;
+    let mut pieces = client.stream_export(person, &wanted.formats, wanted.seal.as_ref()).await?;
     while let Some(piece) = pieces.next().await {
         out.write_all(&piece?)?;
     }

@@ -18,6 +18,7 @@ mod person;
 mod receipt;
 mod request;
 mod retention;
+mod sealed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -28,14 +28,27 @@ pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<
     Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
 }
 
-/// `POST /me/exports`. Each format that is wanted is a field of its name.
+const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
+
+/// `POST /me/exports`. Each format that is wanted is a field of its name. With a passphrase the archive comes at once, sealed with it, and is
+/// not stored.
 pub(super) async fn create(
     State(portal): State<Portal>,
     who: SignedIn,
-    Form(chosen): Form<HashMap<String, String>>,
+    Form(mut chosen): Form<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
-    portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
     let formats = ExportFormat::ALL.into_iter().filter(|format| chosen.contains_key(format.name())).collect();
+    if let Some(text) = chosen.remove("passphrase").filter(|text| !text.is_empty()) {
+        let recipient = portal.rights.recipient_by_passphrase(text.into())?;
+        portal.rights.authorise(&who.actor, who.person, "StreamExport").await?;
+        let sealed = portal.rights.stream_export(who.person, formats, Some(recipient));
+        let mut response = Body::from_stream(sealed).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_DISPOSITION, SEALED);
+        return Ok(response);
+    }
+    portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
     let export = portal.rights.request_export(who.person, formats).await?;
     Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
 }

@@ -45,6 +45,7 @@ mod restore;
 mod s3;
 mod scan;
 mod schema;
+mod sealed;
 mod sign_in;
 mod standards;
 mod starting;

@@ -6,8 +6,10 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use habeas_core::age::Recipient;
 use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
+use habeas_core::{Error, Id};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,6 +33,31 @@ pub(super) struct StreamQuery {
     #[serde(default)]
     #[param(value_type = Vec<ExportFormat>)]
     format: Vec<String>,
+}
+
+/// An archive that is written at once.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct StreamExport {
+    /// Formats to have the data in once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
+    /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
+    recipient: Option<String>,
+    /// A passphrase of at least eight letters that opens the archive. It is not kept: whoever forgets it has nothing.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    passphrase: Option<Secret>,
+}
+
+/// A text that no log shows.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// What an archive is to have.
@@ -59,15 +86,44 @@ pub(super) async fn stream(
     let id = person(&app, &caller, &text, "StreamExport").await?;
     let formats = formats(&query.format)?;
     let recipient = query.recipient.map(|text| text.parse()).transpose()?;
+    Ok(streamed(&app, id, formats, recipient))
+}
+
+/// The same, also sealed with a passphrase, which has no place in an address.
+#[utoipa::path(post, path = "/persons/{person}/export", tag = "export",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    request_body = Option<StreamExport>,
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn stream_sealed(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    OptionalBody(body): OptionalBody<StreamExport>,
+) -> Result<Response, Problem> {
+    let id = person(&app, &caller, &text, "StreamExport").await?;
+    let formats = formats(&body.formats)?;
+    let recipient = match (body.recipient, body.passphrase) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("an archive is sealed for a key or with a passphrase, not both")
+                .hint("leave out `recipient` or `passphrase`")
+                .into());
+        }
+        (key, None) => key.map(|text| text.parse()).transpose()?,
+        (None, Some(Secret(text))) => Some(app.rights.recipient_by_passphrase(text.into())?),
+    };
+    Ok(streamed(&app, id, formats, recipient))
+}
+
+fn streamed(app: &App, person: Id, formats: Vec<ExportFormat>, recipient: Option<Recipient>) -> Response {
     let (media_type, disposition) = match recipient {
         None => ("application/zip", DISPOSITION),
         Some(_) => ("application/octet-stream", SEALED),
     };
-    let pieces = app.rights.stream_export(id, formats, recipient);
+    let pieces = app.rights.stream_export(person, formats, recipient);
     let mut response = Body::from_stream(pieces).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
-    Ok(response)
+    response
 }
 
 /// Orders an archive that is kept, sealed, for 7 days. The body may be left out.
@@ -104,13 +160,13 @@ async fn find(
     caller: &habeas_access::Actor,
     text: &str,
     operation: &'static str,
-) -> Result<(habeas_core::Id, ExportReport), Problem> {
+) -> Result<(Id, ExportReport), Problem> {
     let id = guid(text)?;
     let (holder, report) = app.rights.export(id).await?;
     app.rights
         .authorise(caller, holder, operation)
         .await
-        .map_err(|error| error.conceal(|| habeas_core::Error::not_found("there is no such archive")))?;
+        .map_err(|error| error.conceal(|| Error::not_found("there is no such archive")))?;
     Ok((id, report))
 }
 
