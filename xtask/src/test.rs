@@ -87,7 +87,8 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         )
     });
     let binary = || -> anyhow::Result<PathBuf> {
-        crate::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+        // With the tests, whose dependencies ask for some features more: alone, half of all crates would be built a second time.
+        crate::run(cargo().args(["build", "--workspace", "--all-targets", "--locked"]))?;
         Ok(target().join("debug/habeas"))
     };
     if quick {
