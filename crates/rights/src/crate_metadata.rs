@@ -145,11 +145,16 @@ impl Preview<'_> {
                 escape(&person.email),
             )?;
             for item in &self.holdings.items {
+                // First what there is; what it is in detail is one step further.
+                let shown = self.shown.iter().find(|(kind, items)| kind_name(*kind) == item.kind && !items.is_empty());
+                let title = match shown {
+                    Some(_) => format!("<a href=\"#{}\">{}</a>", escape(&item.kind), escape(&item.title)),
+                    None => escape(&item.title),
+                };
                 write!(
                     out,
-                    "<tr><td>{}</td><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    "<tr><td>{}</td><th scope=\"row\">{title}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                     escape(&item.service),
-                    escape(&item.title),
                     item.count,
                     item.bytes,
                     escape(&item.why),
@@ -159,14 +164,21 @@ impl Preview<'_> {
             out.write_all(b"</tbody></table>")?;
             self.write_answers(out)?;
             for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
-                write!(out, "<section><h2>{}</h2>", escape(registry::ops(*kind).about().title))?;
+                let title = escape(registry::ops(*kind).about().title);
+                write!(out, "<section id=\"{}\"><h2>{title}</h2><details><summary>", kind_name(*kind))?;
+                match items.len() {
+                    1 => out.write_all(b"Show it")?,
+                    SHOWN => write!(out, "Show the first {SHOWN}")?,
+                    count => write!(out, "Show all {count}")?,
+                }
+                out.write_all(b"</summary>")?;
                 if items.len() == SHOWN {
                     write!(out, "<p>The first {SHOWN}; the tables and files beside this page have all of them.</p>")?;
                 }
                 for item in items {
                     write_item(out, item, &images)?;
                 }
-                out.write_all(b"</section>")?;
+                out.write_all(b"</details></section>")?;
             }
             out.write_all(b"<h2>Files</h2><ul>")?;
             let files = entries.iter().map(|entry| entry.path.as_str());

@@ -25,6 +25,7 @@ use crate::crate_metadata::{self, Preview, Shown};
 use crate::formats;
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
 use crate::pieces::{self, Pieces};
+use crate::records::Records;
 use crate::requests;
 
 /// Where the formats lie that were asked for.
@@ -260,8 +261,10 @@ impl Rights {
             archive.kind = Some(kind);
             let mut count = 0;
             let mut of_kind = Vec::new();
+            let mut records = Records::new(person, kind);
             each_held(&self.store, runtime, person, kind, &mut |node| {
                 registry::ops(kind).export(node, &mut archive)?;
+                records.add(&mut archive, node)?;
                 if of_kind.len() < Preview::MOST {
                     let view = registry::ops(kind).view(node)?;
                     of_kind.push(Shown { id: node.id, title: view.title, facts: view.facts });
@@ -269,6 +272,7 @@ impl Rights {
                 count += 1;
                 progress(1)
             })?;
+            records.finish(&mut archive)?;
             resources += count;
             found.push((kind, count));
             shown.push((kind, of_kind));
@@ -413,6 +417,7 @@ Open ro-crate-preview.html in a browser to read it; it works offline.
 profile/          the account
 custom-vision/    projects, tags, images as they were uploaded
 tracking/         experiments, runs, registered models
+records/          the same as it is stored, for habeas import
 activity/         what was called in the person's name, and what staff did
 rights/           requests, what was noted and answered, earlier exports and receipts
 shared/           where the person appears in what others hold

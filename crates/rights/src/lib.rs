@@ -17,6 +17,7 @@ pub mod pieces;
 mod plan;
 mod receipts;
 mod recipients;
+mod records;
 mod rectification;
 mod requests;
 mod restriction;

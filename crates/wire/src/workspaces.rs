@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use axum::http::{Request, Uri};
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Workspace, WorkspaceDoc};
+use habeas_core::kinds::{
+    ClientName, ClientNameDoc, Experiment, ExperimentDoc, LifecycleStage, Workspace, WorkspaceDoc,
+};
 use habeas_core::{Error, Id, Kind, Node, Result};
 use habeas_store::{New, Tx};
 
@@ -86,6 +88,17 @@ pub(crate) fn create(
 /// The id of a workspace's default experiment: the workspace's with every bit turned, so that it is found without a search.
 pub(crate) fn default_experiment(workspace: Id) -> Id {
     Id::from_bytes(workspace.as_bytes().map(|byte| !byte))
+}
+
+/// The login name that a person's client sent, kept with the person.
+pub(crate) fn remember_name(tx: &mut Tx<'_>, person: Id, name: Option<&str>) -> Result<Option<Id>> {
+    let Some(name) = name else { return Ok(None) };
+    if let Some(known) = tx.child_by_name::<ClientName>(person, name)? {
+        return Ok(Some(known.id));
+    }
+    let id = tx.new_id();
+    tx.create::<ClientName>(New::under(person, id, ClientNameDoc { name: name.to_owned() }))?;
+    Ok(Some(id))
 }
 
 /// Brings the literals of Azure's addresses into lower case, and leaves names as they are.

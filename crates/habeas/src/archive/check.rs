@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::bring::{ImageFile, IterationFile, ModelExport};
 use super::plain::Plain;
+use super::records::Records;
 
 /// Files in an archive at most.
 const FILES: u64 = 2_000_000;
@@ -38,8 +39,14 @@ pub struct Checked {
     pub(super) archive: Archive<Plain>,
     /// SHA-256 of each file, in hexadecimal, by path.
     pub(super) digests: BTreeMap<String, String>,
+    /// The lengths of the files.
+    pub(super) sizes: BTreeMap<String, u64>,
     /// The projects.
     pub(super) projects: BTreeSet<Id>,
+    /// The ids of everything in projects.
+    pub(super) ids: BTreeSet<Id>,
+    /// What it carries as it was stored.
+    pub(super) records: Records,
     /// The person, as the archive knows them.
     pub person: Profile,
     /// The id of the key that signed it.
@@ -70,7 +77,7 @@ impl Checked {
         let (signed_by, is_trusted) = signature(&mut archive, &manifest, keys)?;
         let digests = listed(&manifest)?;
         let most = UNPACKED.max(size.saturating_mul(RATIO));
-        let mut left = most;
+        let (mut left, mut sizes) = (most, BTreeMap::new());
         for path in archive.paths().to_vec() {
             let bomb = || Refused(format!("it unpacks to more than {most} bytes"));
             let (length, digest) = archive.digest(&path, left).map_err(|error| match error.kind {
@@ -78,6 +85,7 @@ impl Checked {
                 _ => Refused(format!("{path} cannot be unpacked")),
             })?;
             left -= length;
+            sizes.insert(path.clone(), length);
             let expected = match path.as_str() {
                 MANIFEST | SIGNATURE => continue,
                 _ => digests.get(&path).ok_or_else(|| Refused(format!("{path} is not in its manifest")))?,
@@ -90,8 +98,17 @@ impl Checked {
             return Err(Refused(format!("{lost} is missing")).into());
         }
         let person = document(&mut archive, "profile/account.json")?;
-        let mut checked =
-            Checked { archive, digests, projects: BTreeSet::new(), person, signed_by, is_trusted };
+        let mut checked = Checked {
+            archive,
+            digests,
+            sizes,
+            projects: BTreeSet::new(),
+            ids: BTreeSet::new(),
+            records: Records::default(),
+            person,
+            signed_by,
+            is_trusted,
+        };
         checked.documents()?;
         for project in checked.projects.clone() {
             checked.project(project)?;
@@ -99,6 +116,7 @@ impl Checked {
         for path in checked.model_exports() {
             checked.document::<ModelExport>(&path)?;
         }
+        checked.check_records()?;
         Ok(checked)
     }
 
@@ -199,6 +217,7 @@ impl Checked {
                 self.projects.insert(project);
             }
         }
+        self.ids = seen;
         match mentioned.difference(&self.projects).next() {
             Some(lost) => {
                 Err(Refused(format!("something in it belongs to a project that is not there, {lost}")))
@@ -248,7 +267,7 @@ fn named(path: &str, name: &str) -> Result<Id, Refused> {
     name.trim_end_matches(".json").parse().map_err(|_| Refused(format!("{path} has no id for a name")))
 }
 
-fn refused(error: &Error) -> Refused {
+pub(super) fn refused(error: &Error) -> Refused {
     Refused(error.what.clone())
 }
 

@@ -8,6 +8,7 @@
 mod bring;
 mod check;
 mod plain;
+mod records;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Target<'a> {
     pub client: &'a Client,
     /// The account that gets the projects.
     pub account: Id,
+    /// Who holds it, and gets the workspaces.
+    pub person: Id,
 }
 
 /// What became of an archive.
@@ -37,6 +40,8 @@ pub struct ArchiveReport {
     pub signed_by: String,
     /// Projects in it.
     pub projects: u64,
+    /// Workspaces in it.
+    pub workspaces: u64,
     /// Items that are new here.
     pub brought: u64,
     /// Items that were here already.

@@ -120,7 +120,7 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
             None => owner(client, &checked).await?,
         };
         let account = account(client, &person, import.account).await?;
-        checked.bring(&Target { client, account }).await
+        checked.bring(&Target { client, account, person: person.parse()? }).await
     })
     .await;
     let mut report = match brought {
@@ -153,8 +153,9 @@ async fn account(client: &Client, person: &str, named: Option<Id>) -> anyhow::Re
 
 fn archive_summary(report: &ArchiveReport) -> String {
     let mut text = format!(
-        "{} projects: {} items brought, {} were here already, {} under another id\n",
+        "{} projects, {} workspaces: {} items brought, {} were here already, {} under another id\n",
         report.projects,
+        report.workspaces,
         report.brought,
         report.present,
         report.remapped.len()

@@ -19,10 +19,10 @@ use zip::write::SimpleFileOptions;
 
 use crate::deployment::{Deployment, Someone, engines, image};
 
-type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 /// A person's archive as it is handed out.
-async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
+pub(crate) async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
     let path = format!("/api/privacy/v1/persons/{}/export", someone.id);
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     request.extensions_mut().insert(habeas_access::Actor::Operator);
@@ -38,10 +38,15 @@ fn checked(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
     Checked::open(plain(path, |lock| panic!("the archive is sealed: {lock:?}"))?, keys)
 }
 
-async fn bring(deployment: &Deployment, someone: &Someone, path: &Path) -> anyhow::Result<ArchiveReport> {
+pub(crate) async fn bring(
+    deployment: &Deployment,
+    someone: &Someone,
+    path: &Path,
+) -> anyhow::Result<ArchiveReport> {
     let client = Client::over_socket(&deployment.path("data/habeas.sock"))?;
     let account = client.accounts(&someone.id).await?[0].id;
-    checked(path, &[])?.bring(&Target { client: &client, account }).await
+    let person = someone.id.parse()?;
+    checked(path, &[])?.bring(&Target { client: &client, account, person }).await
 }
 
 /// What an archive has of the person's projects, without what is computed from it.
@@ -260,7 +265,7 @@ fn text(files: &[(String, Vec<u8>)]) -> Vec<String> {
 }
 
 /// Signs the files with `key` and packs them.
-fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
+pub(crate) fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
     files.retain(|(path, _)| path != "manifest-sha256.txt" && path != "signature/manifest.json");
     let manifest: String =
         files.iter().map(|(path, bytes)| format!("{}  {path}\n", hex::encode(sha256(bytes)))).collect();
@@ -275,7 +280,7 @@ fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
     zip(&files, folder)
 }
 
-fn unpack(path: &Path) -> Files {
+pub(crate) fn unpack(path: &Path) -> Files {
     crate::deployment::unzip(std::fs::File::open(path).unwrap())
 }
 

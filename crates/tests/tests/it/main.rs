@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+mod archive_life;
 mod archives;
 mod arm;
 mod backbone;
 mod bad_input;
 mod canary;
+mod carried;
 mod classroom;
 mod coverage;
 mod crash;

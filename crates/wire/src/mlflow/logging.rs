@@ -13,9 +13,10 @@ use super::answers::USER_TAG;
 use super::arguments::{Fields, missing};
 use super::call::Call;
 use super::errors::Result;
-use super::runs::{NAME_TAG, remember_name};
+use super::runs::NAME_TAG;
 use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_active_run, parse, shortened};
+use crate::workspaces::remember_name;
 
 /// A value of a metric, and the logged model that it is of.
 #[derive(Clone, Debug)]

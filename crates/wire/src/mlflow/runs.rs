@@ -2,7 +2,7 @@
 
 use axum::Json;
 use habeas_access::Permission;
-use habeas_core::kinds::{ClientName, ClientNameDoc, Experiment, LifecycleStage, Run, RunDoc, RunStatus};
+use habeas_core::kinds::{Experiment, LifecycleStage, Run, RunDoc, RunStatus};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Tx};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::call::Call;
 use super::errors::Result;
 use super::validation::{self, TAG_VALUE};
 use super::workspace::{find_active_run, find_experiment, find_run, require_active_experiment};
+use crate::workspaces::remember_name;
 
 /// The tag that is the run's name too.
 pub(super) const NAME_TAG: &str = "mlflow.runName";
@@ -85,17 +86,6 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         })
         .await?;
     Ok(Json(json!({ "run": answer })))
-}
-
-/// The login name that a person's client sent, kept with the person.
-pub(super) fn remember_name(tx: &mut Tx<'_>, person: Id, name: Option<&str>) -> CoreResult<Option<Id>> {
-    let Some(name) = name else { return Ok(None) };
-    if let Some(known) = tx.child_by_name::<ClientName>(person, name)? {
-        return Ok(Some(known.id));
-    }
-    let id = tx.new_id();
-    tx.create::<ClientName>(New::under(person, id, ClientNameDoc { name: name.to_owned() }))?;
-    Ok(Some(id))
 }
 
 /// A name for a run that nobody named.

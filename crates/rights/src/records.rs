@@ -1,0 +1,102 @@
+//! `records/`: what archives carry as it is stored, so that another Habeas takes it in unchanged. JSON Lines, a file for each four MiB of a
+//! kind, each line a [`Record`].
+//!
+//! The person and their login names have ids that only this server knows. They are written so that what is brought elsewhere is written there
+//! in the same way: the person as the id of zeros, names by their place in the record.
+
+use std::io::Write;
+
+use habeas_core::import::{Record, RecordFile};
+use habeas_core::node::RawNode;
+use habeas_core::{BlobRef, Bundle as _, Id, Kind, Result, crypto, registry};
+
+use crate::archive::{Archive, JSON_LINES};
+use crate::holdings::kind_name;
+
+/// Bytes after which a file is full.
+const FULL: usize = 4 << 20;
+
+/// The records of one kind on their way into an archive.
+pub(crate) struct Records {
+    person: Id,
+    kind: Kind,
+    is_carried: bool,
+    lines: Vec<u8>,
+    files: u32,
+}
+
+impl Records {
+    pub(crate) fn new(person: Id, kind: Kind) -> Records {
+        let is_carried = registry::ops(kind).is_carried();
+        Records { person, kind, is_carried, lines: Vec::new(), files: 0 }
+    }
+
+    /// Adds a resource, if its kind is carried.
+    pub(crate) fn add<W: Write>(&mut self, archive: &mut Archive<W>, node: &RawNode) -> Result<()> {
+        if !self.is_carried {
+            return Ok(());
+        }
+        let mut node = node.clone();
+        let (mut names, mut files, mut metrics) = (Vec::new(), Vec::new(), None);
+        let person = self.person;
+        registry::ops(self.kind).carry(&mut node, &mut |carried| {
+            for found in carried.persons {
+                *found = found.filter(|id| *id == person).map(|_| Id::NIL);
+            }
+            for found in carried.login_names {
+                let name = found.map(|id| archive.title(id)).transpose()?.flatten();
+                *found = name.map(|name| numbered(&mut names, name));
+            }
+            for (path, blob) in carried.files {
+                files.push(RecordFile { path, size: blob.size, sha256: String::new() });
+                // Where it lies, and the key that opens it, are this server's own.
+                let (size, media_type) = (blob.size, std::mem::take(&mut blob.media_type));
+                *blob =
+                    BlobRef { id: Id::NIL, key: crypto::SecretKey::from_bytes([0; 32]), size, media_type };
+            }
+            metrics = carried
+                .metrics
+                .filter(|path| archive.entries.iter().rev().take(4).any(|entry| entry.path == *path));
+            Ok(())
+        })?;
+        let record = Record {
+            kind: kind_name(self.kind),
+            id: node.id,
+            parent: node.parent.filter(|parent| *parent != person).unwrap_or(Id::NIL),
+            created: node.created_at.rfc3339(),
+            updated: node.updated_at.rfc3339(),
+            doc: serde_json::from_slice(&node.doc)?,
+            login_names: (0..).map(nth).zip(names).collect(),
+            files,
+            metrics,
+        };
+        serde_json::to_writer(&mut self.lines, &record)?;
+        self.lines.push(b'\n');
+        if self.lines.len() >= FULL { self.write(archive) } else { Ok(()) }
+    }
+
+    /// Writes what is left.
+    pub(crate) fn finish<W: Write>(mut self, archive: &mut Archive<W>) -> Result<()> {
+        if self.lines.is_empty() { Ok(()) } else { self.write(archive) }
+    }
+
+    fn write<W: Write>(&mut self, archive: &mut Archive<W>) -> Result<()> {
+        self.files += 1;
+        let path = format!("records/{}-{}.jsonl", kind_name(self.kind), self.files);
+        let lines = std::mem::take(&mut self.lines);
+        archive.file(&path, JSON_LINES, &lines)
+    }
+}
+
+/// The id that stands for a name in its record.
+fn numbered(names: &mut Vec<String>, name: String) -> Id {
+    let place = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+        names.push(name);
+        names.len() - 1
+    });
+    nth(place as u64)
+}
+
+fn nth(place: u64) -> Id {
+    Id::from_bytes(u128::from(place + 1).to_be_bytes())
+}
