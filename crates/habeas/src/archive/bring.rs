@@ -11,7 +11,7 @@ use habeas_core::import::{
     self, FinishedImport, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project,
     Record, Tag,
 };
-use habeas_core::{Id, Timestamp, crypto};
+use habeas_core::{Id, Kind, Timestamp, crypto, registry};
 use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
 use serde::Deserialize;
@@ -394,6 +394,17 @@ impl Import<'_> {
         ];
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
         self.report.left_out.extend(parts.map(|(count, what)| format!("{count} {what}")));
+        // What stands in workspaces and is not carried.
+        let carried = registry::carried_kinds();
+        for found in self.checked.found.iter().filter(|found| found.count > 0) {
+            let kind = Kind::ALL.iter().find(|kind| format!("{kind:?}") == found.kind);
+            let above = kind.map(|kind| registry::ops(*kind).parents()).unwrap_or_default();
+            if kind.is_some_and(|kind| !carried.contains(kind))
+                && above.iter().any(|above| carried.contains(above))
+            {
+                self.report.left_out.push(format!("{} of {}", found.count, found.title));
+            }
+        }
     }
 }
 

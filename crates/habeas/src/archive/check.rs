@@ -47,12 +47,28 @@ pub struct Checked {
     pub(super) ids: BTreeSet<Id>,
     /// What it carries as it was stored.
     pub(super) records: Records,
+    /// How much of each kind there was.
+    pub(super) found: Vec<FoundKind>,
     /// The person, as the archive knows them.
     pub person: Profile,
     /// The id of the key that signed it.
     pub signed_by: String,
     /// Whether that key is one that was given.
     pub is_trusted: bool,
+}
+
+/// `completeness.json`.
+#[derive(Debug, serde::Deserialize)]
+struct Completeness {
+    kinds: Vec<FoundKind>,
+}
+
+/// How much of a kind there was.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct FoundKind {
+    pub(super) kind: String,
+    pub(super) title: String,
+    pub(super) count: u64,
 }
 
 /// `profile/account.json`.
@@ -98,6 +114,7 @@ impl Checked {
             return Err(Refused(format!("{lost} is missing")).into());
         }
         let person = document(&mut archive, "profile/account.json")?;
+        let Completeness { kinds: found } = document(&mut archive, "completeness.json")?;
         let mut checked = Checked {
             archive,
             digests,
@@ -105,6 +122,7 @@ impl Checked {
             projects: BTreeSet::new(),
             ids: BTreeSet::new(),
             records: Records::default(),
+            found,
             person,
             signed_by,
             is_trusted,

@@ -59,8 +59,13 @@ impl Checked {
             let kind = path[FOLDER.len()..].rsplit_once('-').map_or("", |(kind, _)| kind);
             by_kind.entry(kind).or_default().push(path.clone());
         }
+        let kinds = registry::carried_kinds();
+        let is_known = |name: &&str| kinds.iter().any(|kind| format!("{kind:?}") == **name);
+        if let Some(unknown) = by_kind.keys().find(|name| !is_known(name)) {
+            return Err(Refused(format!("{FOLDER}{unknown} is of a kind that this version does not know")));
+        }
         let mut records = Records::default();
-        for kind in registry::carried_kinds() {
+        for kind in kinds {
             for path in by_kind.remove(format!("{kind:?}").as_str()).unwrap_or_default() {
                 for (number, line) in self.lines(&path)?.lines().enumerate() {
                     self.check_record(&mut records, kind, line)
@@ -71,9 +76,6 @@ impl Checked {
                 }
             }
         }
-        if let Some(path) = by_kind.into_values().flatten().next() {
-            return Err(Refused(format!("{path} is of a kind that this version does not know")));
-        }
         self.records = records;
         Ok(())
     }
@@ -82,14 +84,14 @@ impl Checked {
         let record: Record =
             serde_json::from_str(line).map_err(|_| Refused("it is not what a Habeas writes there".into()))?;
         let mut node = record.node(Id::NIL).map_err(|error| refused(&error))?;
+        if node.kind != kind || self.ids.contains(&record.id) {
+            return Err(Refused("it is of another kind than its file, or its id is there twice".into()));
+        }
         let workspace = match records.places.get(&record.parent) {
             _ if kind == Kind::Workspace => record.id,
             Some(above) if registry::ops(kind).parents().contains(&above.kind) => above.workspace,
             _ => return Err(Refused("what it stands under is not there".into())),
         };
-        if node.kind != kind || self.ids.contains(&record.id) {
-            return Err(Refused("it is of another kind than its file, or its id is there twice".into()));
-        }
         let mut is_whole = true;
         registry::ops(kind)
             .carry(&mut node, &mut |carried| {
