@@ -5,6 +5,7 @@ pub mod archive;
 pub mod arm;
 pub mod caller;
 pub mod custom_vision;
+mod deletion;
 pub mod delivery;
 pub mod discovery;
 pub mod graph;
