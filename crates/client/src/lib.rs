@@ -386,6 +386,20 @@ impl Client {
         self.post(&format!("/persons/{}/requests", encode(person)), &body).await
     }
 
+    /// Takes in a request by an e-mail address alone, which may be nobody's. `details` are the optional members of `TakeIn` in the API's
+    /// description.
+    pub async fn take_in_request(
+        &self,
+        email: &str,
+        asked: &str,
+        details: Value,
+    ) -> Result<RequestStatusReport> {
+        let mut body = details;
+        body["type"] = Value::String(asked.to_owned());
+        body["email"] = Value::String(email.to_owned());
+        self.post("/requests", &body).await
+    }
+
     /// The queue of requests, newest first; `query` holds names and values of the filters.
     pub async fn requests(&self, query: &[(&str, &str)]) -> Result<RequestPage> {
         let query: Vec<String> =

@@ -367,6 +367,9 @@ pub struct Record {
     pub created: String,
     /// When it was last changed.
     pub updated: String,
+    /// When it goes by itself, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// Its document as it is stored, without keys and without other people.
     pub doc: Value,
     /// The login names that the document refers to.
@@ -383,7 +386,7 @@ pub struct Record {
 impl Record {
     /// Its kind; an error for one that archives do not carry.
     pub fn kind(&self) -> Result<Kind> {
-        let found = registry::carried_kinds().into_iter().find(|kind| format!("{kind:?}") == self.kind);
+        let found = registry::carried_kinds().iter().copied().find(|kind| format!("{kind:?}") == self.kind);
         found.ok_or_else(|| {
             Error::invalid("a record is of a kind that is not brought")
                 .hint("the archive may come from a newer version of habeas")
@@ -401,7 +404,7 @@ impl Record {
             version: 1,
             created_at: time(&self.created)?,
             updated_at: time(&self.updated)?,
-            expires_at: None,
+            expires_at: self.expires.as_deref().map(time).transpose()?,
             doc: serde_json::to_vec(&self.doc)?,
         })
     }

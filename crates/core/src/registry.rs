@@ -1,6 +1,7 @@
 //! The registry of kinds: a `match` without a wildcard, so that a kind nobody implements does not compile.
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use crate::kinds;
 use crate::node::RawNode;
@@ -119,7 +120,12 @@ impl<K: DataKind> KindOps for Ops<K> {
 }
 
 /// The kinds that archives carry as they are stored, each after those that it may stand under.
-pub fn carried_kinds() -> Vec<Kind> {
+pub fn carried_kinds() -> &'static [Kind] {
+    static ORDERED: LazyLock<Vec<Kind>> = LazyLock::new(ordered);
+    &ORDERED
+}
+
+fn ordered() -> Vec<Kind> {
     let mut waiting: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| ops(*kind).is_carried()).collect();
     let mut ordered = Vec::new();
     while !waiting.is_empty() {
@@ -163,12 +169,44 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::DeviceCode => Ops::<kinds::DeviceCode>::INSTANCE,
         Kind::Recipient => Ops::<kinds::Recipient>::INSTANCE,
         Kind::Workspace => Ops::<kinds::Workspace>::INSTANCE,
+        Kind::ExperimentationAccount => Ops::<kinds::ExperimentationAccount>::INSTANCE,
+        Kind::ExperimentationWorkspace => Ops::<kinds::ExperimentationWorkspace>::INSTANCE,
+        Kind::ExperimentationProject => Ops::<kinds::ExperimentationProject>::INSTANCE,
+        Kind::HostingAccount => Ops::<kinds::HostingAccount>::INSTANCE,
+        Kind::OperationalizationCluster => Ops::<kinds::OperationalizationCluster>::INSTANCE,
+        Kind::Compute => Ops::<kinds::Compute>::INSTANCE,
         Kind::Experiment => Ops::<kinds::Experiment>::INSTANCE,
         Kind::Run => Ops::<kinds::Run>::INSTANCE,
         Kind::DatasetInput => Ops::<kinds::DatasetInput>::INSTANCE,
         Kind::LoggedModel => Ops::<kinds::LoggedModel>::INSTANCE,
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
+        Kind::RunEvent => Ops::<kinds::RunEvent>::INSTANCE,
+        Kind::RunMetric => Ops::<kinds::RunMetric>::INSTANCE,
+        Kind::Asset => Ops::<kinds::Asset>::INSTANCE,
+        Kind::Snapshot => Ops::<kinds::Snapshot>::INSTANCE,
+        Kind::Datastore => Ops::<kinds::Datastore>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
+        Kind::Manifest => Ops::<kinds::Manifest>::INSTANCE,
+        Kind::ContainerImage => Ops::<kinds::ContainerImage>::INSTANCE,
+        Kind::Service => Ops::<kinds::Service>::INSTANCE,
+        Kind::Notification => Ops::<kinds::Notification>::INSTANCE,
+        Kind::ModelAsset => Ops::<kinds::ModelAsset>::INSTANCE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carried_kinds_come_after_what_they_stand_under() {
+        let kinds = carried_kinds();
+        assert_eq!(kinds.first(), Some(&Kind::Workspace));
+        for (place, kind) in kinds.iter().enumerate() {
+            let parents = ops(*kind).parents().iter();
+            let above = parents.filter_map(|parent| kinds.iter().position(|other| other == parent));
+            assert!(above.max().is_none_or(|above| above <= place), "{kind:?}");
+        }
     }
 }

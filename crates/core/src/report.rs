@@ -159,6 +159,38 @@ pub struct RectificationReport {
     pub old_values_unreadable: Option<String>,
 }
 
+/// What deleting a resource takes with it, or took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionReport {
+    /// The resource.
+    pub resource: String,
+    /// What goes, itself among it.
+    pub deletes: Vec<DeletedKind>,
+    /// Files that go.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// Keys that are destroyed, which makes all copies of what they sealed unreadable at once, also in backups. Of what is deleted within
+    /// a container that stays, copies become unreadable when that gets a new key.
+    pub keys: u64,
+    /// The receipt; absent from a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// How much of one kind is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedKind {
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// Resources.
+    pub count: u64,
+    /// Bytes of sealed documents.
+    pub bytes: u64,
+}
+
 /// The retention rules, and what they would delete now or have deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -225,12 +257,19 @@ pub struct PlanReport {
     /// Legal holds on what would be erased: each keeps its part until it ends; the rest is erased now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldReport>,
+    /// Systems that received this person's data and will be told that it was erased (GDPR Article 19).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<ToldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
     pub models: Vec<ModelPlanReport>,
+    /// Models, images and services of others that were made from this person's runs and models. What they learned cannot be taken out of
+    /// them: they are marked, and their owners see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<TaintedReport>,
     /// Copies of this person's images in projects of others, which are deleted too.
     pub copies: u64,
     /// Exported models whose digests go onto the public revocation list: those of the person's own projects, and of the models above.
@@ -245,6 +284,26 @@ pub struct PlanReport {
     /// What others need that goes, or loses its last owner, with this person: each wants a successor, or to be deleted first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ChoiceReport>,
+}
+
+/// Something that was made from what is erased, and cannot forget it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaintedReport {
+    /// Its id.
+    pub id: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
+}
+
+/// A system that is told what is done about a person's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldReport {
+    /// The recipient's id.
+    pub recipient: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Something that needs a decision before a person is erased.

@@ -22,6 +22,7 @@ pub mod notifying;
 mod predicting;
 mod rescued;
 mod restricting;
+pub mod scoring;
 mod snapshots;
 mod starting;
 mod suggesting;
@@ -55,6 +56,7 @@ pub use worker::ModelWorker;
 use compute::Compute;
 use interim::Leaving;
 use predicting::Loaded;
+use scoring::Scoring;
 
 /// How models are trained and asked.
 #[derive(Clone, Debug)]
@@ -103,6 +105,7 @@ struct Inner {
     extractions: Arc<Semaphore>,
     loaded: Loaded,
     leaving: Leaving,
+    scoring: Scoring,
     outgoing: Outgoing,
     /// Solving the weights of one iteration again at a time: whoever needs them waits here.
     forgetting: tokio::sync::Mutex<()>,
@@ -121,6 +124,7 @@ impl Models {
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
         let outgoing = Outgoing::new(options.outgoing.clone())?;
+        let scoring = Scoring::new(options.threads);
         Ok(Models {
             inner: Arc::new(Inner {
                 store,
@@ -129,6 +133,7 @@ impl Models {
                 extractions,
                 loaded,
                 leaving: Leaving::default(),
+                scoring,
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 finishing: tokio::sync::Mutex::new(()),

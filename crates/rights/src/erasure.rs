@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::ownership::{self, Successor};
 use crate::plan::{self, PLAN_HOURS};
 use crate::requests::{self, Moved};
-use crate::{Rights, holds, receipts, verify};
+use crate::{Rights, holds, receipts, recipients, verify};
 
 /// The steps, in order, and what each does in words for the person.
 pub const STEPS: &[(&str, &str)] = &[
@@ -352,7 +352,7 @@ impl Rights {
     async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
         let successors = task.successors.clone();
-        let (containers, held) = self
+        let (containers, held, told) = self
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
@@ -367,12 +367,18 @@ impl Rights {
                         until: holds::end(tx, part.hold)?.map(Timestamp::rfc3339),
                     });
                 }
-                Ok((tx.containers_of(person)?, held))
+                // Who received data since the plan was made is told, too.
+                let told = match tx.holder(person)? {
+                    Some((HolderKind::Person, _)) => recipients::told(tx, person)?,
+                    _ => Vec::new(),
+                };
+                Ok((tx.containers_of(person)?, held, told))
             })
             .await?;
         self.access.telemetry().forget(person);
         task.containers = containers;
         task.held = held;
+        task.plan.recipients = told;
         task.frozen_at = Some(self.store.ambient().now());
         Ok(())
     }
@@ -433,7 +439,7 @@ impl Rights {
     /// The commit point. The tombstone comes first: after a crash in between, the keys of a person who has one are destroyed
     /// when the server starts, before it answers anybody.
     async fn shred(&self, task: &mut ErasureTask) -> Result<()> {
-        self.remember_address(task.person, task.request).await;
+        self.keep_address(task.person, task.request).await?;
         let person = task.person;
         let containers = task.containers.clone();
         let erased = self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await?;

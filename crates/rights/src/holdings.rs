@@ -166,5 +166,6 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Trainer => "trainer",
         MentionRole::Labeler => "labeler",
         MentionRole::Deployment => "deployment",
+        MentionRole::Disclosed => "data given to this recipient",
     }
 }

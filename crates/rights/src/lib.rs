@@ -6,6 +6,7 @@
 mod archive;
 mod article_15;
 mod crate_metadata;
+mod deletion;
 mod delivering;
 mod erasure;
 mod exports;
@@ -44,7 +45,7 @@ pub use ownership::Successor;
 pub use recipients::NewRecipient;
 pub use rectification::{Correction, Rectify};
 pub use requests::{
-    FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
+    ByStaff, FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };
 pub use worker::Worker;
 
@@ -57,8 +58,6 @@ pub struct Rights {
     requests: Arc<RequestOptions>,
     /// Slows down whoever takes in requests for one address, or asks for codes, again and again.
     throttle: Arc<Throttle>,
-    /// Addresses for the last letters to persons who are being erased.
-    letters: Arc<requests::LastLetters>,
     wake: Arc<Notify>,
     wake_letters: Arc<Notify>,
 }
@@ -73,7 +72,6 @@ impl Rights {
             store,
             requests: Arc::new(requests),
             throttle: Arc::default(),
-            letters: Arc::default(),
             wake: Arc::default(),
             wake_letters: Arc::default(),
         }

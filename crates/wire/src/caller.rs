@@ -28,7 +28,12 @@ pub fn base_address(headers: &HeaderMap, configured: Option<&str>, tls: bool) ->
 
 /// The bearer token of a request.
 pub(crate) fn bearer(parts: &Parts) -> Option<&str> {
-    let value = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
+    bearer_of(&parts.headers)
+}
+
+/// The bearer token in the headers of a request.
+pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -44,6 +49,20 @@ pub(crate) async fn recognise(parts: &Parts, app: &App) -> Result<Actor> {
             .hint("send `Authorization: Bearer TOKEN`; `habeas token create --person EMAIL` issues one")
     })?;
     app.access().recognise_bearer(token).await
+}
+
+/// Who calls, if they say so: for operations that are anybody's. A token that is not good is refused all the same.
+pub(crate) struct Anybody(pub(crate) Option<Actor>);
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = crate::privacy::Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Anybody, Self::Rejection> {
+        if parts.extensions.get::<Actor>().is_none() && bearer(parts).is_none() {
+            return Ok(Anybody(None));
+        }
+        Ok(Anybody(Some(recognise(parts, app).await?)))
+    }
 }
 
 /// [`recognise`] as an extractor of the privacy API.

@@ -2,7 +2,8 @@
 //!
 //! What proves that a request was answered must outlive the person; what was said in it must not. So a request is two resources: the
 //! record, which the installation holds and which names nobody (random ids, dates, decisions), and the case file, which the person
-//! holds and which goes with them.
+//! holds and which goes with them. Only an address that a letter has yet to reach, of somebody who has no profile (any more), stands in the
+//! record, and then under a key of its own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,6 +39,17 @@ pub struct PlannedKind {
     pub count: u64,
     /// How many bytes.
     pub bytes: u64,
+}
+
+/// The address that a letter about a request still has to reach, when nobody's profile has it (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAddress {
+    /// The address, sealed under a key of its own that is destroyed with the last letter, in base64.
+    pub sealed: String,
+    /// MAC of the one-time code under a key of the installation, in hexadecimal, while one is good.
+    pub code_mac: Option<String>,
+    /// Until when it is good.
+    pub code_until: Option<Timestamp>,
 }
 
 /// Something that happened to a request.
@@ -107,6 +119,12 @@ pub struct RequestDoc {
     /// Addresses of the controller that passed the request on, which is told of every change.
     #[serde(default)]
     pub callbacks: Vec<String>,
+    /// The recipients that are told of what was done, by their random ids.
+    #[serde(default)]
+    pub recipients: Vec<Id>,
+    /// Where letters go to somebody who has no profile (any more).
+    #[serde(default)]
+    pub address: Option<RequestAddress>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistory>,
 }
@@ -160,6 +178,12 @@ impl DataKind for Request {
             reminded: true,
             wake_at: Some(Timestamp(0)),
             callbacks: vec!["https://controller.example.org/callbacks".into()],
+            recipients: vec![Id::NIL],
+            address: Some(RequestAddress {
+                sealed: "AAAA".into(),
+                code_mac: Some("00".repeat(32)),
+                code_until: Some(Timestamp(0)),
+            }),
             history: vec![RequestHistory { at: Timestamp(0), event: "verified".into(), by: Some(Id::NIL) }],
         }
     }
@@ -207,6 +231,8 @@ impl DataKind for Request {
             reminded,
             wake_at,
             callbacks,
+            recipients,
+            address,
             history,
         } = doc;
         let technical = FieldClass::Technical;
@@ -251,6 +277,13 @@ impl DataKind for Request {
             technical,
             "where the controller that passed it on is told of changes",
         );
+        map.field(recipients, "recipients", technical, "random ids of the systems that are told of it");
+        map.field(
+            address,
+            "address",
+            FieldClass::Personal,
+            "where the last letters go, sealed under a key of its own that is destroyed with the last of them",
+        );
         map.field(history, "history", technical, "what happened, when, by the random id of whom");
     }
 
@@ -277,6 +310,7 @@ impl DataKind for Request {
                 "identityCheckedBy": doc.verified_by,
                 "denied": doc.denial,
                 "receipt": doc.receipt,
+                "recipients": doc.recipients,
                 "history": doc.history.iter().map(|entry| json!({ "at": entry.at.rfc3339(), "event": entry.event })).collect::<Vec<_>>(),
             }),
         )

@@ -65,7 +65,7 @@ impl Checked {
             return Err(Refused(format!("{FOLDER}{unknown} is of a kind that this version does not know")));
         }
         let mut records = Records::default();
-        for kind in kinds {
+        for &kind in kinds {
             for path in by_kind.remove(format!("{kind:?}").as_str()).unwrap_or_default() {
                 for (number, line) in self.lines(&path)?.lines().enumerate() {
                     self.check_record(&mut records, kind, line)

@@ -222,6 +222,9 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    for told in &plan.recipients {
+        text.push_str(&format!("told     {}\n", told.name));
+    }
     for model in &plan.models {
         text.push_str(&format!(
             "model    {} {}: it forgets {} images, {} are left",
@@ -242,6 +245,12 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         text.push_str(&format!(
             "revoked  {} exported models go onto the public revocation list\n",
             plan.revoked
+        ));
+    }
+    for made in &plan.tainted {
+        text.push_str(&format!(
+            "marked   {} {}: made from what is erased, and cannot forget it\n",
+            made.kind, made.id
         ));
     }
     if plan.copies > 0 {

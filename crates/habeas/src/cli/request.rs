@@ -54,7 +54,7 @@ pub(crate) enum Verb {
     },
     /// Take in a request on behalf of a person
     Create {
-        /// E-mail address or object id
+        /// E-mail address, which may be nobody's, or object id
         #[arg(long)]
         person: String,
         /// access, portability, erasure, rectification, restriction or objection
@@ -119,7 +119,7 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "")]
         text: String,
     },
-    /// Carry out a restriction or a rectification and close it, or close an objection that was carried out
+    /// Carry out a rectification, a restriction or an objection, which restricts too, and close it
     Complete {
         #[command(flatten)]
         one: One,
@@ -188,10 +188,18 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Verb::Show { one } => show(one, file).await?,
         Verb::Create { person, asked, channel, received, regime, identity, format, reach } => {
             connect::with(reach, file, async |client| {
-                let person = client.find_person(&person).await?;
                 let received = received.as_deref().map(moment);
                 let details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
-                let request = client.create_request(&person.object_id, asked.name(), details).await?;
+                let found = match client.find_person(&person).await {
+                    // Whoever has the address is asked for a code, and told that nothing is held.
+                    Err(habeas_client::Error::Refused { status: 404, .. }) if person.contains('@') => {
+                        let status = client.take_in_request(&person, asked.name(), details).await?;
+                        let request = client.show_request(&status.id).await?;
+                        return format.print(&request, describe);
+                    }
+                    found => found?,
+                };
+                let request = client.create_request(&found.object_id, asked.name(), details).await?;
                 format.print(&request, describe)
             })
             .await?;

@@ -69,7 +69,7 @@ pub(super) async fn take_in(
     Form(form): Form<RequestForm>,
 ) -> Result<Response, Failure> {
     let taken = match type_of(&form.asked) {
-        Ok(asked) => portal.rights.take_in(asked, &form.email, None, Channel::Form).await,
+        Ok(asked) => portal.rights.take_in(asked, &form.email, None, None).await,
         Err(error) => Err(error),
     };
     match taken {

@@ -59,6 +59,8 @@ pub struct PlanView {
     pub total_bytes: Bytes,
     /// What stays, and why.
     pub kept: Vec<KeptReport>,
+    /// Names of the systems that are told of it.
+    pub recipients: Vec<String>,
     /// Other persons who work in what is erased.
     pub others_affected: Count,
     /// Places in what others hold where the person becomes unlinkable.
@@ -69,6 +71,8 @@ pub struct PlanView {
     pub withdrawn: Count,
     /// Copies of this person's images in projects of others.
     pub copies: Count,
+    /// What others made from what is erased, and cannot forget it.
+    pub tainted: Count,
     /// Tags of those models that lose their last image.
     pub tags_emptied: Count,
     /// Tags of those models that keep fewer images than a training needs.
@@ -167,11 +171,13 @@ impl PlanView {
             total_count: Count(totals.0),
             total_bytes: Bytes(totals.1),
             kept: report.kept.iter().cloned().chain(report.held.iter().map(|held| kept(held, now))).collect(),
+            recipients: report.recipients.iter().map(|told| told.name.clone()).collect(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
             withdrawn: Count(models_with(report, "withdraw")),
             copies: Count(report.copies),
+            tainted: Count(report.tainted.len() as u64),
             tags_emptied: Count(report.models.iter().map(|model| model.tags_emptied).sum()),
             tags_below_minimum: Count(report.models.iter().map(|model| model.tags_below_minimum).sum()),
             revoked: Count(report.revoked),

@@ -4,7 +4,7 @@ use askama::Template;
 use habeas_core::report::{
     ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage,
     ItemReport, KeptReport, MentionReport, ModelPlanReport, PersonReport, PlanItemReport, PlanReport,
-    ReceiptSummary, StepReport,
+    ReceiptSummary, StepReport, ToldReport,
 };
 use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
@@ -192,6 +192,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             what: "1 receipt of the erasure: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }],
+        recipients: vec![ToldReport { recipient: ID.into(), name: HOSTILE.into() }],
         others_affected: 2,
         unlinked: 1,
         held: Vec::new(),
@@ -203,6 +204,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             tags_emptied: 1,
             tags_below_minimum: 2,
         }],
+        tainted: Vec::new(),
         copies: 2,
         revoked: 2,
         keys: 4,

@@ -7,9 +7,9 @@ use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent,
 use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::Case;
 use super::intake::{Origin, create, destination, require_fresh};
 use super::mail::{Letter, enqueue};
+use super::{Case, RequestOptions};
 use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off};
 use crate::exports::order;
@@ -74,7 +74,7 @@ impl Rights {
             match case.node.doc.asked {
                 RequestType::Access | RequestType::Portability => case.start_export()?,
                 RequestType::Erasure if case.node.doc.state == RequestState::Planned => {
-                    case.start_erasure(salt)?;
+                    case.start_erasure(&self.requests, salt)?;
                 }
                 // A failed erasure is tried again by its own task; the others wait for an officer.
                 RequestType::Erasure
@@ -97,9 +97,10 @@ impl Case<'_, '_> {
         Ok(())
     }
 
-    fn start_erasure(&mut self, salt: [u8; 16]) -> Result<()> {
+    fn start_erasure(&mut self, options: &RequestOptions, salt: [u8; 16]) -> Result<()> {
         let subject = self.subject()?;
-        let plan = plan::make(self.tx, subject, &[])?;
+        let mut plan = plan::make(self.tx, subject, &[])?;
+        plan.kept.extend(options.kept_address());
         let now = self.tx.now();
         if !plan.blocked.is_empty() {
             // Somebody has to settle it first; the plan says what.
@@ -210,6 +211,11 @@ pub(crate) enum Moved {
     CalledOff,
 }
 
+/// The recipients that are told of an erasure.
+fn told(task: &ErasureTask) -> Vec<Id> {
+    task.plan.recipients.iter().filter_map(|told| told.recipient.parse().ok()).collect()
+}
+
 /// Tells the request that an erasure carries out how far it has come.
 pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -> Result<()> {
     let Some(request) = task.request else { return Ok(()) };
@@ -234,6 +240,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
         }
         Moved::OnlyHeld => {
             case.node.doc.receipt = task.issued_receipt();
+            case.node.doc.recipients = told(task);
             case.happen(RequestEvent::Finished(Outcome::CleanWithHolds), None)?;
         }
         Moved::Done => {
@@ -241,6 +248,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
                 case.happen(RequestEvent::HoldEnded, None)?;
             }
             case.node.doc.receipt = task.issued_receipt();
+            case.node.doc.recipients = told(task);
             case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
         }
         Moved::On | Moved::Failed | Moved::CalledOff => {}

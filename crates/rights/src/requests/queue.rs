@@ -96,6 +96,7 @@ impl Rights {
     /// What the erasure that a request asks for would do now, and what has changed since its plan was made or approved.
     pub async fn request_plan(&self, actor: &Actor, request: Id) -> Result<RequestPlanReport> {
         let node = self.authorise_request(actor, request, "GetRequestPlan").await?;
+        let kept = self.requests.kept_address();
         self.store
             .read(move |tx| {
                 let doc = &node.doc;
@@ -103,7 +104,8 @@ impl Rights {
                 if doc.asked != RequestType::Erasure || !doc.state.is_open() {
                     return Err(no_plan());
                 }
-                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
+                let mut plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
+                plan.kept.extend(kept.clone());
                 let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
                 let difference =
                     doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();

@@ -43,7 +43,7 @@ pub(crate) async fn bring(
     someone: &Someone,
     path: &Path,
 ) -> anyhow::Result<ArchiveReport> {
-    let client = Client::over_socket(&deployment.path("data/habeas.sock"))?;
+    let client = Client::over_socket(&deployment.settings.data().join("habeas.sock"))?;
     let account = client.accounts(&someone.id).await?[0].id;
     let person = someone.id.parse()?;
     checked(path, &[])?.bring(&Target { client: &client, account, person }).await

@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::caller::{base_address, recognise};
-use failure::Failure;
+
+pub use failure::Failure;
 
 /// Seconds after which a client asks again.
 const RETRY: HeaderValue = HeaderValue::from_static("5");

@@ -2,8 +2,6 @@
 //!
 //! A workspace is unfinished until its import is: under a name of its own, so that no client finds it, and gone by itself after a day.
 
-use std::collections::HashSet;
-
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -24,7 +22,8 @@ use super::{Document, Ids, LARGEST_DOCUMENT, is_there, made, removed, same, take
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::Problem;
-use crate::workspaces::{default_experiment, remember_name};
+use crate::runs::remember_client_name;
+use crate::workspaces::default_experiment;
 
 /// Ids that are asked about at once.
 const MOST_IDS: usize = 10_000;
@@ -246,12 +245,12 @@ pub(super) async fn put(
             let mut node = record.node(above.holder)?;
             let names = &record.login_names;
             let name = |id| match person {
-                Some(person) => remember_name(tx, person, names.get(&id).map(String::as_str)),
+                Some(person) => remember_client_name(tx, person, names.get(&id).map(String::as_str)),
                 None => Ok(None),
             };
             carry_in(&mut node, person, name, &blobs)?;
-            let RawNode { created_at, updated_at, doc, .. } = node;
-            tx.create_carried(kind, New::under(parent, id, doc))?;
+            let RawNode { created_at, updated_at, expires_at, doc, .. } = node;
+            tx.create_carried(kind, New { expires_at, ..New::under(parent, id, doc) })?;
             tx.attach_blobs(id, &blobs.iter().collect::<Vec<_>>())?;
             tx.backdate(id, created_at)?;
             tx.backdate_change(id, updated_at)
@@ -428,8 +427,6 @@ pub(super) fn finish(tx: &mut Tx<'_>, actor: &Actor, record: &Record) -> CoreRes
 
 /// Whether a workspace has nothing but the experiment that it begins with.
 fn is_untouched(tx: &mut Tx<'_>, workspace: Id) -> CoreResult<bool> {
-    let below: HashSet<(Kind, u64)> = tx.count_below(workspace)?.into_iter().collect();
-    let only = [(Kind::Workspace, 1), (Kind::Experiment, 1)];
-    let is_beginning = below.iter().all(|found| only.contains(found));
-    Ok(is_beginning && tx.position(default_experiment(workspace))?.is_some())
+    let beginning = 1 + u64::from(tx.position(default_experiment(workspace))?.is_some());
+    Ok(tx.count_in(workspace)? == beginning)
 }

@@ -18,6 +18,7 @@ mod server;
 mod transfers;
 
 use axum::Router;
+use habeas_core::Error;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(applications::remove))
         .routes(routes!(recipients::list, recipients::register))
         .routes(routes!(recipients::remove))
+        .routes(routes!(recipients::record_disclosure))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
@@ -122,13 +124,21 @@ fn routes() -> OpenApiRouter<App> {
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::new().nest(BASE, routes()).split_for_parts();
     let document = finished(&document);
-    router.route(
-        &format!("{BASE}/openapi.json"),
-        axum::routing::get(move || {
-            let document = document.clone();
-            async move { axum::Json(document) }
-        }),
-    )
+    router
+        .route(
+            &format!("{BASE}/openapi.json"),
+            axum::routing::get(move || {
+                let document = document.clone();
+                async move { axum::Json(document) }
+            }),
+        )
+        .route(BASE, axum::routing::any(unknown))
+        .route(&format!("{BASE}/{{*rest}}"), axum::routing::any(unknown))
+}
+
+/// What is not there, in this API's words.
+async fn unknown() -> Problem {
+    Problem(Error::not_found("there is no such operation").hint("see /api/privacy/v1/openapi.json"))
 }
 
 /// The OpenAPI document.
