@@ -106,7 +106,7 @@ impl Records {
                         at = above;
                     }
                     Some((kind, Some(above), _)) if kind != Kind::Workspace && carried.contains(&kind) => {
-                        at = above
+                        at = above;
                     }
                     _ => return Ok(false),
                 }
