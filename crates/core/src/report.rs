@@ -8,6 +8,8 @@ mod requests;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::kinds::ExportFormat;
+
 pub use requests::{
     DeliveryReport, DestinationReport, PlanDifferenceReport, RequestCommentReport, RequestHistoryReport,
     RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
@@ -519,6 +521,9 @@ pub struct ExportReport {
     /// SHA-256 in hexadecimal, once it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The formats that it has its data in once more.
+    #[serde(default)]
+    pub formats: Vec<ExportFormat>,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.

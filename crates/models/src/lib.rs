@@ -16,6 +16,7 @@ mod forgetting;
 pub mod importing;
 mod interim;
 mod iterations;
+pub mod labelled;
 mod model_card;
 pub mod notifying;
 mod predicting;

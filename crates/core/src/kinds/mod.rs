@@ -66,7 +66,9 @@ pub use requests::{
     ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, PlannedErasure, PlannedKind,
     REQUEST_DAYS, Request, RequestAddress, RequestComment, RequestDoc, RequestHistory, Successor,
 };
-pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use rights::{
+    ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState, Receipt, ReceiptDoc,
+};
 pub use run_history::{
     RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
 };

@@ -157,6 +157,7 @@ fn export(status: &str) -> ExportReport {
         total: 1_305,
         bytes: ready.then_some(44_120_331),
         sha256: ready.then(|| DIGEST.into()),
+        formats: Vec::new(),
         created: "2026-11-24T08:28:00Z".into(),
         expires: if status == "expired" { "2026-11-23T08:28:00Z" } else { "2026-12-01T08:28:00Z" }.into(),
     }

@@ -76,6 +76,17 @@ impl Tx<'_> {
         Ok(node.with_doc(new.doc))
     }
 
+    /// Creates a resource of a kind that archives carry, from the document that one carried. Otherwise as [`create`](Self::create); what
+    /// cannot stand under its parent is invalid.
+    pub fn create_carried(&mut self, kind: Kind, new: New<Vec<u8>>) -> Result<RawNode> {
+        let ops = registry::ops(kind);
+        let above = new.parent.map(|parent| self.position(parent)).transpose()?.flatten();
+        if !ops.is_carried() || !above.is_some_and(|(above, ..)| ops.parents().contains(&above)) {
+            return Err(Error::invalid(format!("{kind:?} does not stand there")));
+        }
+        self.create_raw(kind, ops.parents(), new)
+    }
+
     fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
         let (holder, container, generation, names) = match new.parent {
             None => {

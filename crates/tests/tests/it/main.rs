@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+mod archive_life;
 mod archives;
 mod arm;
 mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
+mod carried;
 mod classroom;
 mod control_plane;
 mod coverage;
@@ -18,6 +20,7 @@ mod depicted;
 mod deployment;
 mod disk;
 mod exports;
+mod formats;
 mod fuzzing;
 mod graph;
 mod history;
@@ -54,6 +57,7 @@ mod s3;
 mod scan;
 mod schema;
 mod scoring;
+mod sealed;
 mod seed;
 mod sign_in;
 mod standards;

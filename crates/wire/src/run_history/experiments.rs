@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
@@ -15,6 +16,7 @@ use super::errors::Result;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EXPERIMENTS, Listing};
 use super::text_map;
+use crate::deletion::Deletion;
 use crate::runs::{NOTE_TAG, shortened};
 use crate::search::Fact;
 use crate::workspaces::default_experiment;
@@ -202,19 +204,14 @@ pub(super) fn text_list(value: Option<&Value>) -> CoreResult<Vec<String>> {
 
 /// DELETE `experimentids/ID`: with its runs and their files, for good. The clients take 200, or 202 with an address to ask again; 204 and 404
 /// they call errors, which what is not there is.
-pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
+pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which) = (call.place(), Which::of(&call));
-    let removed = call
-        .app
-        .store()
-        .write(move |tx| {
-            let scope = place.find(tx, Permission::Read)?;
-            let node = which.find(tx, &place.actor, scope, Permission::Write)?;
-            tx.remove(node.id)
-        })
-        .await?;
-    call.app.store().finish(&removed).await;
-    Ok(Json(json!({})))
+    let found = move |tx: &mut Tx<'_>| {
+        let scope = place.find(tx, Permission::Read)?;
+        Ok(which.find(tx, &place.actor, scope, Permission::Write)?.id)
+    };
+    let deletion = Deletion::of(&call.app, &call.actor, call.query("dryrun"), found).await?;
+    Ok(deletion.answer(|_| Json(json!({})).into_response())?)
 }
 
 /// Which experiments a list shows.
