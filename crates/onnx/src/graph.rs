@@ -6,6 +6,7 @@
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tract_onnx::Onnx;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{Cost, bail};
 use tract_onnx::tract_hir::infer::Factoid as _;
@@ -141,27 +142,13 @@ fn failed(error: TractError) -> OnnxError {
 impl Graph {
     /// Reads a graph. Nothing of it is computed; weights in files of their own are not found.
     pub fn load(bytes: &[u8], limits: Limits) -> Result<Graph, OnnxError> {
+        let proto = tract_onnx::onnx().proto_model_for_read(&mut Cursor::new(bytes)).map_err(failed)?;
+        let parse =
+            |framework: Onnx| framework.parse(&proto, None).map(|result| result.model).map_err(failed);
+        let outputs = parse(tract_onnx::onnx()).and_then(|model| ports(&model, &model.outputs))?;
         // What the graph says of extents inside it may have names where the inputs' are numbers.
-        let framework = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-        let model = framework.model_for_read(&mut Cursor::new(bytes)).map_err(failed)?;
-        let port = |outlet: OutletId, name: String| -> Result<Port, OnnxError> {
-            let fact = model.outlet_fact(outlet).map_err(failed)?;
-            let is_open = fact.shape.is_open();
-            let shape = fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok()));
-            Ok(Port {
-                name,
-                element: fact.datum_type.concretize().and_then(Element::of),
-                shape: (!is_open).then(|| shape.collect()),
-            })
-        };
-        let name = |outlet: OutletId| {
-            model.outlet_label(outlet).map_or_else(|| model.node(outlet.node).name.clone(), str::to_owned)
-        };
-        let ports = |outlets: &[OutletId]| -> Result<Vec<Port>, OnnxError> {
-            outlets.iter().map(|outlet| port(*outlet, name(*outlet))).collect()
-        };
-        let inputs = ports(&model.inputs)?;
-        let outputs = ports(&model.outputs)?;
+        let model = parse(tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true))?;
+        let inputs = ports(&model, &model.inputs)?;
         if let Some(text) = inputs.iter().find(|port| matches!(port.element, None | Some(Element::Text))) {
             return Err(OnnxError::Load(format!(
                 "its input `{}` is of a type that is not served",
@@ -314,6 +301,21 @@ impl Graph {
         }
         Ok(())
     }
+}
+
+/// What a graph declares of its inputs or outputs.
+fn ports(model: &InferenceModel, outlets: &[OutletId]) -> Result<Vec<Port>, OnnxError> {
+    let port = |outlet: &OutletId| {
+        let fact = model.outlet_fact(*outlet).map_err(failed)?;
+        let shape = fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok()));
+        let name = model.outlet_label(*outlet);
+        Ok(Port {
+            name: name.map_or_else(|| model.node(outlet.node).name.clone(), str::to_owned),
+            element: fact.datum_type.concretize().and_then(Element::of),
+            shape: (!fact.shape.is_open()).then(|| shape.collect()),
+        })
+    };
+    outlets.iter().map(port).collect()
 }
 
 fn check_shape(port: &Port, shape: &[usize]) -> Result<(), OnnxError> {

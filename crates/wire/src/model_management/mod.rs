@@ -3,7 +3,7 @@
 //!
 //! Source: Microsoft's reference of the 2017 service (`MicrosoftDocs/azure-docs`, `desktop-workbench/model-management-api-reference.md`) and
 //! what the clients send and read. Models are those of MLflow's registry. No container is built and none runs: images and services are
-//! records, and a service whose model is one ONNX graph is answered from that ([`scoring`]).
+//! records, and a service whose model is one ONNX graph is answered from that (`scoring`).
 
 mod assets;
 mod call;
@@ -17,6 +17,7 @@ mod manifests;
 mod models;
 mod operations;
 mod patch;
+#[cfg(feature = "scoring")]
 mod scoring;
 mod served;
 mod services;
@@ -47,11 +48,12 @@ pub fn router(app: App) -> Router {
     for scope in SCOPES {
         router = router.nest(&format!("/modelmanagement/v1.0{scope}"), below(&app, Form::V1));
     }
-    router
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .merge(scoring::router())
-        .layer(from_fn_with_state(app.clone(), call::label))
-        .with_state(app)
+    router = router.layer(DefaultBodyLimit::max(LARGEST_BODY));
+    #[cfg(feature = "scoring")]
+    {
+        router = router.merge(scoring::router());
+    }
+    router.layer(from_fn_with_state(app.clone(), call::label)).with_state(app)
 }
 
 async fn unknown() -> axum::response::Response {

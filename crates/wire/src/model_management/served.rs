@@ -29,6 +29,9 @@ fn not_served(what: impl Into<String>) -> Error {
 
 /// The run or logged model whose file a service answers from, and that file, a graph. The error says why there is none.
 pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, ArtifactDoc)> {
+    if !cfg!(feature = "scoring") {
+        return Err(not_served("this server was built without scoring"));
+    }
     let at = service.parent.unwrap_or(Id::NIL);
     let ids = models_of(tx, &service.doc)?;
     let [model] = ids[..] else {

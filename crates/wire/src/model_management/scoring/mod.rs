@@ -17,7 +17,7 @@ use axum::{Json, RequestExt as _, Router};
 use habeas_access::{Permission, authorise};
 use habeas_core::kinds::{ArtifactDoc, Service, ServiceDoc};
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult, crypto};
-use habeas_models::scoring::Port;
+use habeas_models::scoring::{Element, Port};
 use habeas_store::{HolderState, Tx};
 use serde_json::{Map, Value, json};
 
@@ -123,12 +123,12 @@ async fn path_id(request: &mut Request) -> CoreResult<String> {
 
 /// The schema of an input or output: nested lists as deep as it has extents.
 fn schema(port: &Port) -> Value {
-    let name = port.element.map_or_else(|| "unknown".to_owned(), |element| element.name());
-    let mut schema = match name.as_str() {
-        "bool" => json!({ "type": "boolean" }),
-        "string" => json!({ "type": "string" }),
-        number if number.starts_with("float") => json!({ "type": "number", "format": name }),
-        _ => json!({ "type": "integer", "format": name }),
+    let mut schema = match port.element {
+        None => json!({}),
+        Some(Element::Flag) => json!({ "type": "boolean" }),
+        Some(Element::Text) => json!({ "type": "string" }),
+        Some(element @ Element::Float(_)) => json!({ "type": "number", "format": element.name() }),
+        Some(element) => json!({ "type": "integer", "format": element.name() }),
     };
     for extent in port.shape.iter().flatten().rev() {
         schema = match extent {
