@@ -3,6 +3,9 @@
 pub mod app;
 pub mod archive;
 pub mod arm;
+mod artifact_files;
+pub mod artifacts;
+pub mod blob_host;
 pub mod caller;
 pub mod custom_vision;
 pub mod delivery;
@@ -11,6 +14,7 @@ pub mod graph;
 mod image_bytes;
 pub mod import;
 pub mod mlflow;
+mod notifications;
 pub mod oauth;
 pub mod opendsr;
 mod percent;

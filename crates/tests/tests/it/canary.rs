@@ -105,8 +105,9 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     metadata.insert(marker("key"), json!(marker("value")));
     assert_eq!(deployment.train("POST", &someone.key, &path, Some(metadata.into())).await.0, 200);
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
-    let tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
-    let recorded = crate::history::plant(deployment, &someone, &marker).await;
+    let mut tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
+    tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
+    tracked.extend(crate::history::plant(deployment, &someone, &marker).await);
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -183,10 +184,10 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .collect();
     markers.extend(trained_on);
     markers.extend(tracked);
-    markers.extend(recorded);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);
+    markers.push(marker("storekey"));
     markers.push(someone.key.clone());
     // Of a session only a digest is kept.
     let secret = session.split_once('=').unwrap().1;
@@ -196,8 +197,8 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
 
 /// What an organisation's data says, which its owner's archive does not hold.
 const ORGANISATIONS: [&str; 2] = ["organisation", "shared"];
-/// The last markers are secrets: of the organisation's key, the person's key and the session.
-const SECRETS: usize = 3;
+/// The last markers are secrets: of the organisation's key, a datastore's key, the person's key and the session.
+const SECRETS: usize = 4;
 
 /// Signs in with a password, as a browser does; the cookie.
 pub(crate) async fn sign_in(deployment: &Deployment, email: &str, password: &str) -> String {

@@ -4,6 +4,7 @@
 
 mod archives;
 mod arm;
+mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
