@@ -107,7 +107,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
     let mut tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
-    tracked.extend(crate::history::plant(deployment, &someone, &marker).await);
+    let recorded = crate::history::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -184,6 +184,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .collect();
     markers.extend(trained_on);
     markers.extend(tracked);
+    markers.extend(recorded);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.push(organisation_key);
