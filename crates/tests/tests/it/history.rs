@@ -622,12 +622,55 @@ async fn experiments_are_archived_and_deleted_with_their_runs() {
         assert_eq!((&active["archivedTime"], &active["tags"]), (&json!(null), &json!({ "c": "d" })));
         let (status, _) = historian.call("PATCH", &path, json!({ "name": "Default" })).await;
         assert_eq!(status, 409);
+        let plan = historian.ok("DELETE", &format!("{path}?dryRun=true"), json!(null)).await;
+        let counts: Vec<(&str, u64)> = plan["deletes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["kind"].as_str().unwrap(), one["count"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(counts, [("Experiment", 1), ("Run", 1)]);
         historian.ok("DELETE", &path, json!(null)).await;
         assert_eq!(historian.call("GET", "/runs/r", json!(null)).await.0, 404);
         assert_eq!(historian.call("DELETE", &path, json!(null)).await.0, 404);
         let again = historian.experiment("renamed").await;
         assert_ne!(again, id);
         historian.run("renamed", "r").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_has_a_run_history_of_its_own() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let caller = crate::arm::Caller::new(&deployment, &someone).await;
+        let [_, workspace, project] = crate::control_plane::make(&caller, &someone.id).await;
+        let elsewhere = Historian::new(&deployment, &someone).await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let historian = Historian { tracker, scope: project.clone() };
+        historian.experiment("leaves").await;
+        historian.run("leaves", "r").await;
+        historian.event("leaves", "r", "Completed", json!({})).await;
+        historian
+            .ok("POST", "/metric:/runs/r/batch", json!({ "values": [scalar("loss", "1", json!(1))] }))
+            .await;
+        assert_eq!(names(&historian.ok("GET", "/runs", json!(null)).await, "runId"), ["r"]);
+        let run = historian.mlflow("GET", "/runs/get?run_id=r", json!(null)).await;
+        assert_eq!(run["run"]["data"]["metrics"][0]["key"], "loss");
+        // Of a workspace with one project, an address may leave it out.
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let short = Historian { tracker, scope: workspace };
+        assert_eq!(short.ok("GET", "/runs/r", json!(null)).await["status"], "Completed");
+        assert_eq!(elsewhere.call("GET", "/runs/r", json!(null)).await.0, 404);
+        elsewhere.experiment("leaves").await;
+        elsewhere.run("leaves", "r").await;
+
+        let address = format!("{project}?{}", crate::control_plane::PREVIEW);
+        assert_eq!(caller.call("DELETE", &address, &[], json!(null)).await.0, 200);
+        assert_eq!(historian.call("GET", "/runs/r", json!(null)).await.0, 404);
+        assert_eq!(elsewhere.call("GET", "/runs/r", json!(null)).await.0, 200);
     }
 }
 
