@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
@@ -636,6 +637,42 @@ async fn experiments_are_archived_and_deleted_with_their_runs() {
         let again = historian.experiment("renamed").await;
         assert_ne!(again, id);
         historian.run("renamed", "r").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_the_same_run_at_once_makes_one_and_no_value_is_lost() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        historian.experiment("roots").await;
+        let made = join_all((0..8).map(|number| {
+            let experiment = if number % 2 == 0 { "leaves" } else { "roots" };
+            let path = format!("/experiments/{experiment}/runs/r");
+            let (historian, body) = (&historian, json!({ "tags": { format!("t{number}"): "x" } }));
+            async move { historian.call("PATCH", &path, body).await.0 }
+        }))
+        .await;
+        // One experiment has it, with every tag that was sent there; the other is told so.
+        assert_eq!(made.iter().filter(|status| **status == 200).count(), 4, "{made:?}");
+        assert_eq!(made.iter().filter(|status| **status == 409).count(), 4, "{made:?}");
+        let runs = historian.ok("GET", "/runs", json!(null)).await;
+        assert_eq!(names(&runs, "runId"), ["r"]);
+        assert_eq!(runs["value"][0]["tags"].as_object().unwrap().len(), 4);
+        let batches = (0..8).map(|batch| {
+            let values: Vec<Value> =
+                (0..10).map(|value| scalar("loss", &format!("{batch}-{value}"), json!(batch * 10 + value))).collect();
+            historian.ok("POST", "/metric:/runs/r/batch", json!({ "values": values }))
+        });
+        join_all(batches).await;
+        let full = historian.ok("POST", "/metric:/runs/r/full", json!({ "metricName": "loss" })).await;
+        let values = full["value"].as_array().unwrap();
+        let mut steps: Vec<i64> = values.iter().map(|value| value["step"].as_i64().unwrap()).collect();
+        steps.sort_unstable();
+        assert_eq!(steps, (0..80).collect::<Vec<_>>());
     }
 }
 
