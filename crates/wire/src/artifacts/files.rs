@@ -315,8 +315,8 @@ async fn keep(
     version: Option<i64>,
 ) -> CoreResult<Node<ArtifactDoc>> {
     let (actor, person) = (call.actor, call.person);
-    let (place, stored) = (place.clone(), place.stored(path));
-    call.write(Permission::Read, move |tx, scope| {
+    let (place, stored, id) = (place.clone(), place.stored(path), blob.id);
+    let kept = call.write(Permission::Read, move |tx, scope| {
         let owner = place.owner(tx, &actor, scope, Permission::Write)?;
         if let Some(version) = version
             && tx.child_by_name::<Artifact>(owner, &stored)?.map(|node| node.version) != Some(version)
@@ -326,8 +326,8 @@ async fn keep(
             );
         }
         artifact_files::keep(tx, owner, &stored, &blob, Some(person))
-    })
-    .await
+    });
+    artifact_files::or_give_up(&call.app, id, kept.await).await
 }
 
 /// `download`.
