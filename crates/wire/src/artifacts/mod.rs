@@ -245,6 +245,12 @@ fn notifications(app: &App) -> Router<App> {
 /// The blob endpoint.
 fn stored() -> Router<App> {
     Router::new()
-        .route(&format!("{PREFIX}/{}/{{snapshot}}", address::ARCHIVES), get(snapshots::download))
-        .route(&format!("{PREFIX}/{{owner}}/{{*path}}"), get(blobs::get).put(blobs::put))
+        .route(
+            &format!("{PREFIX}/{}/{}/{{snapshot}}", address::CONTAINER, address::ARCHIVES),
+            get(snapshots::download),
+        )
+        .route(
+            &format!("{PREFIX}/{}/{{owner}}/{{*path}}", address::CONTAINER),
+            get(blobs::get).put(blobs::put),
+        )
 }
