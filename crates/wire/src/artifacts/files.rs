@@ -36,14 +36,22 @@ fn place(call: &Call) -> CoreResult<Place> {
     }
 }
 
-/// The path within it; none named is the empty one.
+/// The path within it, in the address or as a parameter of the query; none named is the empty one. `azureml-core` puts slashes after it.
 fn path(call: &Call) -> &str {
-    call.part("path").trim_end_matches('/')
+    let path = match call.part("path") {
+        // As `azureml-mlflow` and, by the name of 2018, `artifacturi` have it.
+        "" => call.query("path").or_else(|| call.query("name")).unwrap_or_default(),
+        path => path,
+    };
+    path.trim_end_matches('/')
 }
 
 /// The path of one file.
 fn file_path(call: &Call) -> CoreResult<String> {
     let path = path(call);
+    if path.is_empty() {
+        return Err(Error::invalid("no file is named").hint("name its path in the address, or as `path`"));
+    }
     check_path(path)?;
     Ok(path.to_owned())
 }
@@ -137,20 +145,8 @@ pub(super) async fn content(call: Call) -> Result<Json<Value>> {
 
 /// The address alone: `get_sas_uri`, and `artifacturi?name=PATH` of 2018.
 pub(super) async fn address(call: Call) -> Result<Json<Value>> {
-    let path = match call.query("name") {
-        Some(name) => {
-            check_path(name)?;
-            name.to_owned()
-        }
-        None if path(&call).is_empty() => {
-            return Err(Error::invalid("the query parameter `name` is missing")
-                .hint("name the artifact's path")
-                .into());
-        }
-        None => file_path(&call)?,
-    };
     let signer = call.signer()?;
-    let (place, owner, node) = one(&call, &path).await?;
+    let (place, owner, node) = one(&call, &file_path(&call)?).await?;
     let content = place.content_of(&signer, owner, &node);
     Ok(Json(content["contentUri"].clone()))
 }
