@@ -194,6 +194,7 @@ impl Kind {
                 | Kind::Project
                 | Kind::Workspace
                 | Kind::ExperimentationAccount
+                | Kind::ExperimentationWorkspace
                 | Kind::ExperimentationProject
                 | Kind::HostingAccount
                 | Kind::Hold

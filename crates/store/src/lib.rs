@@ -30,5 +30,6 @@ pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
 pub use tree::{
-    Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page, Removed, Tx,
+    Below, Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page,
+    Removed, Tx,
 };

@@ -108,6 +108,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let mut tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
     let recorded = crate::history::plant(deployment, &someone, &marker).await;
+    let controlled = crate::control_plane::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -185,8 +186,10 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     markers.extend(trained_on);
     markers.extend(tracked);
     markers.extend(recorded);
+    markers.extend(controlled);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
+    markers.extend(crate::control_plane::SECRETS.map(&marker));
     markers.push(organisation_key);
     markers.push(marker("storekey"));
     markers.push(someone.key.clone());
@@ -198,8 +201,8 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
 
 /// What an organisation's data says, which its owner's archive does not hold.
 const ORGANISATIONS: [&str; 2] = ["organisation", "shared"];
-/// The last markers are secrets: of the organisation's key, a datastore's key, the person's key and the session.
-const SECRETS: usize = 4;
+/// The last markers are secrets: those of the control plane, the organisation's key, a datastore's key, the person's key and the session.
+const SECRETS: usize = crate::control_plane::SECRETS.len() + 4;
 
 /// Signs in with a password, as a browser does; the cookie.
 pub(crate) async fn sign_in(deployment: &Deployment, email: &str, password: &str) -> String {

@@ -481,3 +481,109 @@ async fn every_artifact_operation_refuses_strangers() {
         assert_eq!(status, 200, "{method} {path}: {answer}");
     }
 }
+
+/// Every operation of Azure's control plane on what the owner has; the last ones delete it.
+fn control_operations(world: &crate::control_plane::World) -> Vec<(&'static str, String, serde_json::Value)> {
+    let crate::control_plane::World {
+        subscription,
+        account,
+        workspace,
+        project,
+        hosting,
+        cluster,
+        services,
+        compute,
+    } = world;
+    let [experiments, management, clusters, machines] =
+        ["2017-05-01-preview", "2017-09-01-preview", "2017-08-01-preview", "2018-03-01-preview"];
+    let at = |path: &str, version: &str| format!("{path}?api-version={version}");
+    let list = |path: &str| path.rsplit_once('/').unwrap().0.to_owned();
+    let mut operations = vec![
+        ("GET", at(subscription, "2021-04-01"), json!(null)),
+        ("GET", at(&format!("{subscription}/resourceGroups"), "2021-04-01"), json!(null)),
+        ("GET", at(&format!("{subscription}/resourceGroups/Trees"), "2021-04-01"), json!(null)),
+        ("GET", at(&format!("{subscription}/providers"), "2021-04-01"), json!(null)),
+    ];
+    for (path, version) in [
+        (account, experiments),
+        (workspace, experiments),
+        (project, experiments),
+        (hosting, management),
+        (cluster, clusters),
+        (services, machines),
+        (compute, machines),
+    ] {
+        operations.push(("GET", at(path, version), json!(null)));
+        operations.push(("GET", at(&list(path), version), json!(null)));
+        operations.push(("PATCH", at(path, version), json!({ "tags": { "a": "b" } })));
+    }
+    for (path, version) in
+        [(account, experiments), (hosting, management), (cluster, clusters), (services, machines)]
+    {
+        let (below, rest) = path.split_once("/resourceGroups/Trees").unwrap();
+        operations.push(("GET", at(&format!("{below}{}", list(rest)), version), json!(null)));
+        let provider = rest.split('/').take(3).collect::<Vec<_>>().join("/");
+        operations.push(("GET", at(&format!("{below}{provider}"), version), json!(null)));
+        operations.push(("POST", at(&format!("{below}{provider}/register"), version), json!(null)));
+        let name = json!({ "name": "Name", "type": list(rest).rsplit_once('/').unwrap().1 });
+        operations.push(("POST", at(&format!("{below}{provider}/checkNameAvailability"), version), name));
+    }
+    for action in [
+        "listKeys",
+        "checkSystemServicesUpdatesAvailable",
+        "updateSystemServices",
+        "checkUpdate",
+        "updateSystem",
+    ] {
+        operations.push(("POST", at(&format!("{cluster}/{action}"), clusters), json!(null)));
+    }
+    for action in ["listKeys", "resyncKeys"] {
+        operations.push(("POST", at(&format!("{services}/{action}"), machines), json!(null)));
+    }
+    for action in ["listKeys", "listNodes", "start", "stop", "restart"] {
+        operations.push(("POST", at(&format!("{compute}/{action}"), machines), json!(null)));
+    }
+    let provider = format!("{subscription}/providers/Microsoft.MachineLearningServices");
+    for what in ["locations/here/usages", "locations/here/vmSizes", "locations/here/quotas", "workspaceSkus"]
+    {
+        operations.push(("GET", at(&format!("{provider}/{what}"), machines), json!(null)));
+    }
+    for (path, version) in [(account, experiments), (workspace, experiments), (project, experiments)] {
+        let whole = crate::control_plane::experimentation("x")[0].1.clone();
+        operations.push(("PUT", at(path, version), whole));
+    }
+    operations
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_of_the_control_plane_refuses_strangers() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let other = deployment.person("other@example.org", "Other").await;
+    let officer = deployment.person("officer@example.org", "Officer").await;
+    let role = json!({ "role": "privacyOfficer", "granted": true });
+    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+    let caller = crate::arm::Caller::new(&deployment, &owner).await;
+    let world = crate::control_plane::World::make(&caller, &owner.id).await;
+    let operations = control_operations(&world);
+    for someone in [&other, &officer] {
+        let stranger = crate::arm::Caller::new(&deployment, someone).await;
+        for (method, path, body) in &operations {
+            let (status, answer) = stranger.call(method, path, &[], body.clone()).await;
+            assert_eq!(
+                (status.as_u16(), answer["error"]["code"].as_str()),
+                (404, Some("SubscriptionNotFound")),
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+    for (method, path, _) in &operations {
+        let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
+        assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
+    }
+    for (method, path, body) in &operations {
+        let (status, answer) = caller.call(method, path, &[], body.clone()).await;
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+    }
+}

@@ -99,6 +99,12 @@ async fn child() {
         "retention" => {
             deployment.operator("POST", "/retention", json!({})).await;
         }
+        "deletion" => {
+            let caller = crate::arm::Caller::new(&deployment, &someone).await;
+            let [account, ..] = crate::control_plane::make(&caller, &someone.id).await;
+            let path = format!("{account}?api-version=2017-05-01-preview");
+            caller.call("DELETE", &path, &[], json!(null)).await;
+        }
         _ => {
             deployment.erase(&someone).await;
         }
@@ -341,6 +347,22 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
             let mut deployment = killed(database(), "rectify", fault).await;
             let (status, held) = holdings(&deployment, email).await;
             assert_eq!((status.as_u16(), held["person"]["email"].as_str()), (200, Some(email)), "{fault}");
+            deployment.stop().await;
+        }
+        for fault in ["deletion.committed", "container.recorded", "deletion.receipted"] {
+            let mut deployment = killed(database(), "deletion", fault).await;
+            let store = deployment.server().app().store().clone();
+            let receipts = || {
+                store.read(|tx| {
+                    tx.held(habeas_core::Id::NIL, habeas_core::Kind::Receipt, habeas_core::Id::NIL, 10)
+                })
+            };
+            while receipts().await.unwrap().len() != 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            let (_, held) = holdings(&deployment, "canary@example.org").await;
+            assert!(!held.to_string().contains("Experimentation"), "{fault}: {held}");
+            drop(store);
             deployment.stop().await;
         }
         for fault in ["retention.batch", "retention.receipted"] {
