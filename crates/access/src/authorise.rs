@@ -42,8 +42,8 @@ impl Permission {
             MentionRole::Administrator
             | MentionRole::PrivacyOfficer
             | MentionRole::Subject
-            | MentionRole::Depicted
-            | MentionRole::Disclosed => false,
+            | MentionRole::Disclosed
+            | MentionRole::Depicted => false,
         }
     }
 

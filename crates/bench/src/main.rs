@@ -1,7 +1,8 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
-//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of parts after them
-//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `queue`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
+//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to, and in `BENCH_MLFLOW` the path
+//! of an `mlflow` program; names of parts after them
+//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `queue`, `tracking`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
 //! other lines of the results as they are. Everything is measured three times, in turns, and the middle ratio is reported, so that a
 //! disturbance of one turn does not become a result; but what takes minutes only once.
 
@@ -25,6 +26,7 @@ mod report;
 mod server;
 mod start;
 mod tags;
+mod tracking;
 mod unlearning;
 mod upload;
 
@@ -81,6 +83,10 @@ async fn run() -> anyhow::Result<()> {
     }
     if wanted("queue") {
         queue::measure(&program, &mut report).await?;
+    }
+    if wanted("tracking") {
+        let mlflow = std::env::var_os("BENCH_MLFLOW").map(PathBuf::from);
+        tracking::measure(&program, mlflow.as_deref(), &mut report).await?;
     }
     if wanted("log") {
         log::measure(&mut report)?;

@@ -162,7 +162,7 @@ impl World {
         }
 
         let begun = Instant::now();
-        let mut stream = std::pin::pin!(self.client.stream_export(&someone.id, None).await?);
+        let mut stream = std::pin::pin!(self.client.stream_export(&someone.id, &[], None).await?);
         let mut bytes = 0;
         while let Some(piece) = stream.next().await {
             bytes += piece?.len() as u64;

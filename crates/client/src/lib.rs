@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::Stream;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
@@ -21,6 +22,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 pub use import::Brought;
 pub use login::{DeviceLogin, IssuedTokens};
@@ -76,6 +78,15 @@ pub struct DatasetProblem {
     pub status: String,
     /// What is wrong.
     pub message: String,
+}
+
+/// How an archive is sealed while it is written: what comes is an age file.
+#[derive(Clone)]
+pub enum Seal {
+    /// For the holder of this age public key.
+    Recipient(String),
+    /// With a passphrase.
+    Passphrase(Zeroizing<String>),
 }
 
 /// A client.
@@ -298,22 +309,29 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/holds/{}", encode(hold)))).await.map(|_| ())
     }
 
-    /// An archive as it is written; nothing is stored on the server. With a recipient, an age public key, it comes sealed for its holder.
+    /// An archive as it is written, with its data once more in `formats`; nothing is stored on the server.
     pub async fn stream_export(
         &self,
         person: &str,
-        recipient: Option<&str>,
+        formats: &[ExportFormat],
+        seal: Option<&Seal>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let query = recipient.map(|key| format!("?recipient={}", encode(key))).unwrap_or_default();
-        let path = format!("/persons/{}/export{query}", encode(person));
-        let response = self.send(self.request(Method::GET, &path)).await?;
+        let mut body = json!({ "formats": formats });
+        match seal {
+            Some(Seal::Recipient(key)) => body["recipient"] = json!(key),
+            Some(Seal::Passphrase(passphrase)) => body["passphrase"] = json!(passphrase.as_str()),
+            None => {}
+        }
+        let request = self.request(Method::POST, &format!("/persons/{}/export", encode(person)));
+        let response = self.send(request.json(&body)).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
     /// Orders an archive that is kept for a week.
-    pub async fn create_export(&self, person: &str) -> Result<ExportReport> {
-        self.post(&format!("/persons/{}/exports", encode(person)), &json!({})).await
+    pub async fn create_export(&self, person: &str, formats: &[ExportFormat]) -> Result<ExportReport> {
+        let body = json!({ "formats": formats });
+        self.post(&format!("/persons/{}/exports", encode(person)), &body).await
     }
 
     /// A person's archives, newest first.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{About, Attrs, Bundle, DataMap, Erasure, Error, Fate, Node, Result, View};
+use crate::{About, Attrs, Bundle, Carried, DataMap, Erasure, Error, Fate, Node, Result, View};
 
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
@@ -93,6 +93,18 @@ numbered! {
         Recipient = 64,
         /// A workspace of experiments and models.
         Workspace = 70,
+        /// A team's account of Azure ML Experimentation.
+        ExperimentationAccount = 71,
+        /// Projects of an experimentation account that belong together.
+        ExperimentationWorkspace = 72,
+        /// A project of an experimentation workspace.
+        ExperimentationProject = 73,
+        /// A team's account of Azure ML Model Management.
+        HostingAccount = 74,
+        /// A cluster that serves models.
+        OperationalizationCluster = 75,
+        /// A compute of a workspace.
+        Compute = 76,
         /// Runs that are compared together.
         Experiment = 80,
         /// One execution of a training script.
@@ -101,12 +113,32 @@ numbered! {
         DatasetInput = 82,
         /// A model that a script made.
         LoggedModel = 83,
-        /// A file of a run or of a logged model.
+        /// A file of a run, of a logged model, of a snapshot, or of a workspace.
         Artifact = 84,
+        /// Something that happened to a run.
+        RunEvent = 85,
+        /// A list, table, matrix or image that a run logged as a metric.
+        RunMetric = 86,
+        /// A name for files, with versions.
+        Asset = 87,
+        /// A snapshot of a source folder.
+        Snapshot = 88,
+        /// A note of where a team keeps data.
+        Datastore = 89,
         /// A name in the model registry.
         RegisteredModel = 90,
         /// A version of a registered model.
         ModelVersion = 91,
+        /// Which models a service consists of, and the program around them.
+        Manifest = 92,
+        /// The record of a container image.
+        ContainerImage = 93,
+        /// A model that programs may ask, with its keys.
+        Service = 94,
+        /// What a person is told of, such as the end of a run.
+        Notification = 95,
+        /// Artifacts under one name, as models are registered from them.
+        ModelAsset = 96,
     }
 }
 
@@ -173,6 +205,10 @@ impl Kind {
                 | Kind::Account
                 | Kind::Project
                 | Kind::Workspace
+                | Kind::ExperimentationAccount
+                | Kind::ExperimentationWorkspace
+                | Kind::ExperimentationProject
+                | Kind::HostingAccount
                 | Kind::Hold
         )
     }
@@ -228,4 +264,10 @@ pub trait DataKind: Sized + 'static {
 
     /// What an erasure does to it.
     fn erase(node: &Node<Self::Doc>, why: Erasure) -> Fate<Self::Doc>;
+
+    /// Lets an archive carry it as it is stored, and another server take it in: says what of it means something on this server only. None for
+    /// kinds whose portable form is [`export`](Self::export) alone. An error for a document that no server made.
+    fn carry(_node: &mut Node<Self::Doc>) -> Result<Option<Carried<'_>>> {
+        Ok(None)
+    }
 }

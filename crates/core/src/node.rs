@@ -66,6 +66,12 @@ numbered! {
         Due = 52,
         /// When it is to be looked at again, in microseconds since 1970.
         Wake = 53,
+        /// Of a run: the id that its client chose.
+        RunId = 80,
+        /// Of a run's metric that is no plain number: its name.
+        MetricName = 86,
+        /// Of a run's metric that is no plain number: the id of its first value.
+        MetricId = 87,
     }
 }
 
@@ -80,6 +86,11 @@ numbered! {
         CopyOf = 3,
         /// From a legal hold to what it keeps, with all that stands under it.
         Keeps = 4,
+        /// From what was made to what it was made from: a model version to its run or logged model, a manifest, image or service to its
+        /// models, an image to its manifest, a service to its image.
+        MadeFrom = 5,
+        /// From a resource to itself: something that it was made from is gone, since the time of the connection.
+        SourceErased = 6,
     }
 }
 

@@ -8,6 +8,8 @@ mod requests;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::kinds::ExportFormat;
+
 pub use requests::{
     DeliveryReport, DestinationReport, PlanDifferenceReport, RequestCommentReport, RequestHistoryReport,
     RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
@@ -172,6 +174,38 @@ pub struct RectificationReport {
     pub old_values_unreadable: Option<String>,
 }
 
+/// What deleting a resource takes with it, or took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionReport {
+    /// The resource.
+    pub resource: String,
+    /// What goes, itself among it.
+    pub deletes: Vec<DeletedKind>,
+    /// Files that go.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// Keys that are destroyed, which makes all copies of what they sealed unreadable at once, also in backups. Of what is deleted within
+    /// a container that stays, copies become unreadable when that gets a new key.
+    pub keys: u64,
+    /// The receipt; absent from a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// How much of one kind is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedKind {
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// Resources.
+    pub count: u64,
+    /// Bytes of sealed documents.
+    pub bytes: u64,
+}
+
 /// The retention rules, and what they would delete now or have deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -253,6 +287,10 @@ pub struct PlanReport {
     pub unlinked: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
     pub models: Vec<ModelPlanReport>,
+    /// Models, images and services of others that were made from this person's runs and models. What they learned cannot be taken out of
+    /// them: they are marked, and their owners see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<TaintedReport>,
     /// Copies of this person's images in projects of others, which are deleted too.
     pub copies: u64,
     /// Exported models whose digests go onto the public revocation list: those of the person's own projects, and of the models above.
@@ -267,6 +305,16 @@ pub struct PlanReport {
     /// What others need that goes, or loses its last owner, with this person: each wants a successor, or to be deleted first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ChoiceReport>,
+}
+
+/// Something that was made from what is erased, and cannot forget it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaintedReport {
+    /// Its id.
+    pub id: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
 }
 
 /// A system that is told what is done about a person's data.
@@ -473,6 +521,9 @@ pub struct ExportReport {
     /// SHA-256 in hexadecimal, once it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The formats that it has its data in once more.
+    #[serde(default)]
+    pub formats: Vec<ExportFormat>,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.

@@ -90,6 +90,8 @@ impl Server {
                 .public_address
                 .as_deref()
                 .map(|address| address.trim_end_matches('/').into()),
+            blob_host: settings.blob_host()?.map(Into::into),
+            blocks: Arc::default(),
             tls: settings.tls(),
             decoding: Arc::new(Semaphore::new(DECODING)),
             processor: Arc::new({
@@ -157,7 +159,7 @@ impl Server {
         self.address = Some(address);
         let scheme = if tls.is_some() { "https" } else { "http" };
         if let Some(authority) = tls.as_ref().and_then(|tls| tls.authority.as_ref()) {
-            print_environment(authority);
+            print_environment(authority, &format!("{scheme}://{address}"));
         }
         let cap = settings.max_connections.unwrap_or(4_096);
         let acceptor = tls.map(|tls| tls.acceptor);
@@ -215,6 +217,10 @@ fn router(app: &App, settings: &Settings) -> Router {
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
+        .merge(habeas_wire::artifacts::router(app.clone()))
+        .merge(habeas_wire::model_management::router(app.clone()))
+        .merge(habeas_wire::discovery::router(app.clone()))
+        .merge(habeas_wire::run_history::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
         .merge(habeas_wire::import::router().with_state(app.clone()))
         .merge(habeas_wire::oauth::router().with_state(app.clone()))
@@ -229,8 +235,11 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(axum::middleware::from_fn_with_state((metrics, app.clone()), observe::observe))
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
-    let spelled =
-        |request| habeas_wire::workspaces::normalise::<Body>(habeas_wire::custom_vision::normalise(request));
+    let spelled = |request| {
+        let request = habeas_wire::blob_host::route::<Body>(habeas_wire::custom_vision::normalise(request));
+        let request = habeas_wire::run_history::normalise(habeas_wire::scope::normalise(request));
+        habeas_wire::model_management::normalise(habeas_wire::artifacts::normalise(request))
+    };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }
 
@@ -262,12 +271,17 @@ fn open_socket(path: &std::path::Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-fn print_environment(authority: &std::path::Path) {
+fn print_environment(authority: &std::path::Path, base: &str) {
     let path = std::path::absolute(authority).unwrap_or_else(|_| authority.to_owned());
     let path = path.display();
     say!("development certificate authority: {path}");
     say!("clients trust it with:");
     say!("  export REQUESTS_CA_BUNDLE={path} SSL_CERT_FILE={path} NODE_EXTRA_CA_CERTS={path}");
+    say!("azureml-core finds its services with:");
+    say!(
+        "  export ARM_CLOUD_METADATA_URL={base}/metadata/endpoints AZUREML_CURRENT_CLOUD={}",
+        habeas_wire::discovery::CLOUD
+    );
 }
 
 /// `habeas serve`: runs until SIGTERM or SIGINT.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, CommandFactory as _};
 use habeas_access::oidc::{IssuerSettings, Issuers};
+use habeas_core::age;
 use habeas_core::requests::deadline::Deadlines;
 use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
@@ -52,6 +53,10 @@ settings! {
         /// Address under which clients reach the server, for the image addresses it hands out
         #[arg(long, env = "HABEAS_PUBLIC_ADDRESS", value_name = "URL")]
         public_address: String,
+        /// Host under which clients of Azure ML send and fetch files, of the form ACCOUNT.blob.SUFFIX; `habeas.blob.` before the server's
+        /// own if not given
+        #[arg(long, env = "HABEAS_BLOB_HOST", value_name = "HOST")]
+        blob_host: String,
         /// Database: `embedded`, or postgres://user:password@host/database
         #[arg(long, env = "HABEAS_DATABASE", value_name = "URL", hide_env_values = true)]
         database: String,
@@ -134,6 +139,9 @@ settings! {
         /// Folder below which archives may be written for other systems (Microsoft Graph's exportPersonalData)
         #[arg(long, env = "HABEAS_EXPORT_FOLDER", value_name = "DIR")]
         export_folder: PathBuf,
+        /// How hard it is to try the passphrase of a sealed archive, 10 to 20 (17 if not given): 2^17 KiB of memory, time in proportion
+        #[arg(long, env = "HABEAS_PASSPHRASE_WORK", value_name = "LOGARITHM")]
+        passphrase_work: u8,
         /// PEM file of the certificate chain (P-256) against which OpenDSR's signatures are checked
         #[arg(long, env = "HABEAS_OPENDSR_CERTIFICATE", value_name = "FILE", requires = "opendsr_key")]
         opendsr_certificate: PathBuf,
@@ -211,6 +219,14 @@ impl Settings {
         self.tls.unwrap_or(false) || self.tls_certificate.is_some()
     }
 
+    /// The host for files, if one is configured.
+    pub fn blob_host(&self) -> anyhow::Result<Option<String>> {
+        if let Some(host) = &self.blob_host {
+            habeas_wire::blob_host::check(host)?;
+        }
+        Ok(self.blob_host.clone())
+    }
+
     /// What the store is opened with.
     pub fn store_options(&self) -> anyhow::Result<Options> {
         let mut options = Options::embedded(self.data());
@@ -281,6 +297,13 @@ impl Settings {
     pub fn request_options(&self) -> anyhow::Result<RequestOptions> {
         let undo_days = self.undo_days.unwrap_or(0);
         ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
+        let passphrase_work = self.passphrase_work.unwrap_or(age::USUAL_WORK);
+        ensure!(
+            age::WORK.contains(&passphrase_work),
+            "passphrase-work is from {} to {}",
+            age::WORK.start(),
+            age::WORK.end()
+        );
         let deadlines = Deadlines::parse(self.request_regimes.as_deref(), self.holidays.as_deref())
             .map_err(|error| anyhow::anyhow!("request-regimes or holidays: {error}"))?;
         let scheme = if self.tls() { "https" } else { "http" };
@@ -291,6 +314,7 @@ impl Settings {
             mailer: Some(self.mailer()?),
             address: address.trim_end_matches('/').to_owned(),
             export_folder: self.export_folder.clone(),
+            passphrase_work,
         })
     }
 

@@ -16,11 +16,13 @@ mod forgetting;
 pub mod importing;
 mod interim;
 mod iterations;
+pub mod labelled;
 mod model_card;
 pub mod notifying;
 mod predicting;
 mod rescued;
 mod restricting;
+pub mod scoring;
 mod snapshots;
 mod starting;
 mod suggesting;
@@ -54,6 +56,7 @@ pub use worker::ModelWorker;
 use compute::Compute;
 use interim::Leaving;
 use predicting::Loaded;
+use scoring::Scoring;
 
 /// How models are trained and asked.
 #[derive(Clone, Debug)]
@@ -105,6 +108,7 @@ struct Inner {
     extractions: Arc<Semaphore>,
     loaded: Loaded,
     leaving: Leaving,
+    scoring: Scoring,
     outgoing: Outgoing,
     /// Solving the weights of one iteration again at a time: whoever needs them waits here.
     forgetting: tokio::sync::Mutex<()>,
@@ -123,6 +127,7 @@ impl Models {
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
         let outgoing = Outgoing::new(options.outgoing.clone())?;
+        let scoring = Scoring::new(options.threads);
         Ok(Models {
             inner: Arc::new(Inner {
                 store,
@@ -131,6 +136,7 @@ impl Models {
                 extractions,
                 loaded,
                 leaving: Leaving::default(),
+                scoring,
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 finishing: tokio::sync::Mutex::new(()),

@@ -172,7 +172,7 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Trainer => "trainer",
         MentionRole::Labeler => "labeler",
         MentionRole::Deployment => "deployment",
-        MentionRole::Depicted => "depicted",
         MentionRole::Disclosed => "data given to this recipient",
+        MentionRole::Depicted => "depicted",
     }
 }

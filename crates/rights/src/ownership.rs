@@ -15,7 +15,7 @@ use crate::holdings::{kind_name, role_title};
 
 impl Rights {
     /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
-    /// Allowed to whoever owns it and may make projects there, and to the operator. An account gets new keys, and a workspace that had no name
+    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision gets new keys, and a workspace that had no name
     /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;

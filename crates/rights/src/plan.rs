@@ -6,7 +6,9 @@ use habeas_core::crypto::Sha256;
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Decisions, Iteration, IterationStatus, ModelExport, ModelExportDoc};
 use habeas_core::node::Relation;
-use habeas_core::report::{ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
+use habeas_core::report::{
+    ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport, TaintedReport,
+};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{HolderState, Page, TaskKind, Tx};
 
@@ -107,6 +109,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         erase_depicted: decisions.erase_depicted,
         unlinked: mentions.len() as u64,
         models,
+        tainted: tainted(tx, holder)?,
         revoked,
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
@@ -172,6 +175,15 @@ fn models(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<Mode
             })
         })
         .collect()
+}
+
+/// What others made from what the holder has, over however many steps.
+fn tainted(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<TaintedReport>> {
+    let made = tx.made_from_holder(holder)?;
+    Ok(made
+        .into_iter()
+        .map(|(id, kind)| TaintedReport { id: id.to_string(), kind: kind_name(kind) })
+        .collect())
 }
 
 /// The kinds that a person or an organisation can hold.
@@ -249,6 +261,9 @@ fn digest(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<String> 
     for model in models(tx, person, decisions)? {
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
+    }
+    for (made, _) in tx.made_from_holder(person)? {
+        digest.update(made.as_bytes());
     }
     for part in holds::held(tx, person, decisions)? {
         digest.update(part.hold.as_bytes());

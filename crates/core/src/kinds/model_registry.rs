@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::custom_vision::BASIS;
+use super::model_management::Settings;
 use super::tracking::{LifecycleStage, RECIPIENTS, SERVICE};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Id, Kind, Node,
+    Result, Retention, View,
 };
 
 /// How far a logged model is.
@@ -104,7 +105,7 @@ impl DataKind for LoggedModel {
 
     fn export(node: &Node<LoggedModelDoc>, out: &mut dyn Bundle) -> Result<()> {
         out.json(
-            &format!("tracking/models/{}/model.json", node.id),
+            &format!("{}/model.json", model_folder(node.id)),
             &json!({
                 "model_id": format!("m-{}", node.id.to_hex()),
                 "experiment_id": node.parent.map(|id| id.to_hex()),
@@ -118,12 +119,22 @@ impl DataKind for LoggedModel {
                 "params": node.doc.params,
             }),
         )?;
-        out.metrics(&format!("tracking/models/{}/metrics.csv", node.id), node.id)
+        out.metrics(&format!("{}/metrics.csv", model_folder(node.id)), node.id)
     }
 
     fn erase(_node: &Node<LoggedModelDoc>, _why: Erasure) -> Fate<LoggedModelDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<LoggedModelDoc>) -> Result<Option<Carried<'_>>> {
+        let metrics = Some(format!("{}/metrics.csv", model_folder(node.id)));
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], metrics, ..Carried::default() }))
+    }
+}
+
+/// Where an archive has a logged model.
+fn model_folder(model: Id) -> String {
+    format!("tracking/models/{model}")
 }
 
 /// A name in the model registry, under which versions are kept.
@@ -149,7 +160,7 @@ pub struct RegisteredModel;
 
 impl DataKind for RegisteredModel {
     const KIND: Kind = Kind::RegisteredModel;
-    const PARENTS: &'static [Kind] = &[Kind::Workspace];
+    const PARENTS: &'static [Kind] = &[Kind::Workspace, Kind::ExperimentationProject, Kind::HostingAccount];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Registered models",
@@ -211,6 +222,10 @@ impl DataKind for RegisteredModel {
     fn erase(_node: &Node<RegisteredModelDoc>, _why: Erasure) -> Fate<RegisteredModelDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<RegisteredModelDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
+    }
 }
 
 /// Which use a version is meant for; deprecated in MLflow and still used.
@@ -266,6 +281,9 @@ pub struct ModelVersionDoc {
     pub tags: BTreeMap<String, String>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// What Azure's clients say of it beyond that, by the names of their wire.
+    #[serde(default)]
+    pub azure: Settings,
 }
 
 /// [`Kind::ModelVersion`].
@@ -298,6 +316,7 @@ impl DataKind for ModelVersion {
             description: Some(text("first")),
             tags: BTreeMap::from([(text("checked"), text("yes"))]),
             created_by: Some(Id::NIL),
+            azure: Settings::from([(text("framework"), json!("Onnx"))]),
         }
     }
 
@@ -319,6 +338,7 @@ impl DataKind for ModelVersion {
             description,
             tags,
             created_by,
+            azure,
         } = doc;
         map.field(number, "number", FieldClass::Technical, "to tell versions apart");
         map.field(name, "name", FieldClass::Technical, "the number as text, unique under the model");
@@ -335,6 +355,12 @@ impl DataKind for ModelVersion {
         );
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(
+            azure,
+            "azure",
+            FieldClass::Personal,
+            "framework, address and notes as Azure's clients wrote them; may name a person",
+        );
     }
 
     fn view(node: &Node<ModelVersionDoc>) -> View {
@@ -354,5 +380,13 @@ impl DataKind for ModelVersion {
 
     fn erase(_node: &Node<ModelVersionDoc>, _why: Erasure) -> Fate<ModelVersionDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ModelVersionDoc>) -> Result<Option<Carried<'_>>> {
+        let ModelVersionDoc { number, name, created_by, .. } = &mut node.doc;
+        if *name != number.to_string() {
+            return Err(Error::invalid("a version is called otherwise than its number"));
+        }
+        Ok(Some(Carried { persons: vec![created_by], ..Carried::default() }))
     }
 }

@@ -41,6 +41,17 @@ pub struct PlannedKind {
     pub bytes: u64,
 }
 
+/// The address that a letter about a request still has to reach, when nobody's profile has it (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAddress {
+    /// The address, sealed under a key of its own that is destroyed with the last letter, in base64.
+    pub sealed: String,
+    /// MAC of the one-time code under a key of the installation, in hexadecimal, while one is good.
+    pub code_mac: Option<String>,
+    /// Until when it is good.
+    pub code_until: Option<Timestamp>,
+}
+
 /// Who comes after a person in a role that nobody else has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Successor {
@@ -69,17 +80,6 @@ impl Decisions {
     pub fn names_others(&self) -> bool {
         !self.successors.is_empty() || !self.deletions.is_empty()
     }
-}
-
-/// The address that a letter about a request still has to reach, when nobody's profile has it (any more).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestAddress {
-    /// The address, sealed under a key of its own that is destroyed with the last letter, in base64.
-    pub sealed: String,
-    /// MAC of the one-time code under a key of the installation, in hexadecimal, while one is good.
-    pub code_mac: Option<String>,
-    /// Until when it is good.
-    pub code_until: Option<Timestamp>,
 }
 
 /// Something that happened to a request.

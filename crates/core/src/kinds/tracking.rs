@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::custom_vision::BASIS;
+use super::run_history::{RunDetails, RunStatus};
 use crate::{
-    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
-    Retention, Timestamp, View,
+    About, AttrKey, AttrValue, Attrs, BlobRef, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate,
+    FieldClass, Id, Kind, Node, Result, Retention, Timestamp, View,
 };
 
 pub(super) const SERVICE: &str = "Experiment tracking";
@@ -148,6 +149,19 @@ impl DataKind for Workspace {
     fn erase(_node: &Node<WorkspaceDoc>, _why: Erasure) -> Fate<WorkspaceDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<WorkspaceDoc>) -> Result<Option<Carried<'_>>> {
+        let WorkspaceDoc { name, azure } = &mut node.doc;
+        let is_sound = match azure.as_ref() {
+            Some(azure) => azure.key == format!("{}/{}", azure.group, name).to_lowercase(),
+            None => !name.contains('/'),
+        };
+        if !is_sound {
+            return Err(Error::invalid("a workspace is called otherwise than its address says"));
+        }
+        let persons = azure.as_mut().map(|azure| &mut azure.created_by).into_iter().collect();
+        Ok(Some(Carried { persons, ..Carried::default() }))
+    }
 }
 
 /// An experiment: runs that belong together.
@@ -163,6 +177,23 @@ pub struct ExperimentDoc {
     pub tags: BTreeMap<String, String>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// How many runs run history has numbered in it.
+    #[serde(default)]
+    pub numbered: u64,
+}
+
+impl ExperimentDoc {
+    /// An experiment that has just been made: nothing is known of it but its name.
+    pub fn new(name: String, created_by: Id) -> ExperimentDoc {
+        ExperimentDoc {
+            name,
+            artifact_location: None,
+            stage: LifecycleStage::Active,
+            tags: BTreeMap::new(),
+            created_by: Some(created_by),
+            numbered: 0,
+        }
+    }
 }
 
 /// [`Kind::Experiment`].
@@ -171,7 +202,7 @@ pub struct Experiment;
 
 impl DataKind for Experiment {
     const KIND: Kind = Kind::Experiment;
-    const PARENTS: &'static [Kind] = &[Kind::Workspace];
+    const PARENTS: &'static [Kind] = &[Kind::Workspace, Kind::ExperimentationProject];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Experiments",
@@ -189,6 +220,7 @@ impl DataKind for Experiment {
             stage: LifecycleStage::Active,
             tags: BTreeMap::from([("mlflow.note.content".to_owned(), "first try".to_owned())]),
             created_by: Some(Id::NIL),
+            numbered: 1,
         }
     }
 
@@ -199,7 +231,7 @@ impl DataKind for Experiment {
     fn attrs(_doc: &ExperimentDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExperimentDoc, map: &mut DataMap) {
-        let ExperimentDoc { name, artifact_location, stage, tags, created_by } = doc;
+        let ExperimentDoc { name, artifact_location, stage, tags, created_by, numbered } = doc;
         map.field(name, "name", FieldClass::Content, "to tell experiments apart");
         map.field(
             artifact_location,
@@ -210,6 +242,7 @@ impl DataKind for Experiment {
         map.field(stage, "stage", FieldClass::Technical, "whether it is in use");
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(numbered, "numbered", FieldClass::Technical, "how many runs were numbered in it");
     }
 
     fn view(node: &Node<ExperimentDoc>) -> View {
@@ -239,39 +272,9 @@ impl DataKind for Experiment {
     fn erase(_node: &Node<ExperimentDoc>, _why: Erasure) -> Fate<ExperimentDoc> {
         Fate::Delete
     }
-}
 
-/// How far a run is; the names on MLflow's wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RunStatus {
-    /// At work.
-    #[default]
-    Running,
-    /// Waiting to begin.
-    Scheduled,
-    /// Ended well.
-    Finished,
-    /// Ended by an error.
-    Failed,
-    /// Ended from outside.
-    Killed,
-}
-
-impl RunStatus {
-    /// All of them.
-    pub const ALL: [RunStatus; 5] =
-        [RunStatus::Running, RunStatus::Scheduled, RunStatus::Finished, RunStatus::Failed, RunStatus::Killed];
-
-    /// The name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            RunStatus::Running => "RUNNING",
-            RunStatus::Scheduled => "SCHEDULED",
-            RunStatus::Finished => "FINISHED",
-            RunStatus::Failed => "FAILED",
-            RunStatus::Killed => "KILLED",
-        }
+    fn carry(node: &mut Node<ExperimentDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
     }
 }
 
@@ -313,6 +316,31 @@ pub struct RunDoc {
     pub model_outputs: Vec<ModelOutput>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// What run history's clients say of it beyond that.
+    #[serde(default)]
+    pub details: RunDetails,
+}
+
+impl RunDoc {
+    /// A run that has just been made: nothing is known of it but its name, and when it began, in milliseconds since 1970.
+    pub fn new(name: String, status: RunStatus, start_time: i64, created_by: Id) -> RunDoc {
+        RunDoc {
+            name,
+            status,
+            start_time,
+            end_time: None,
+            stage: LifecycleStage::Active,
+            user: None,
+            user_tag: None,
+            tags: BTreeMap::new(),
+            params: BTreeMap::new(),
+            datasets: 0,
+            model_inputs: Vec::new(),
+            model_outputs: Vec::new(),
+            created_by: Some(created_by),
+            details: RunDetails::default(),
+        }
+    }
 }
 
 /// [`Kind::Run`].
@@ -351,14 +379,24 @@ impl DataKind for Run {
                 step: 0,
             }],
             created_by: Some(Id::NIL),
+            details: RunDetails {
+                run_id: Some(text("trees_1")),
+                number: Some(1),
+                name: Some(text("run_trees_1")),
+                fields: Map::from_iter([(text("target"), json!("local"))]),
+            },
         }
     }
 
-    fn unique_name(_doc: &RunDoc) -> Option<&str> {
-        None
+    fn unique_name(doc: &RunDoc) -> Option<&str> {
+        doc.details.run_id.as_deref()
     }
 
-    fn attrs(_doc: &RunDoc, _out: &mut Attrs) {}
+    fn attrs(doc: &RunDoc, out: &mut Attrs) {
+        if let Some(id) = &doc.details.run_id {
+            out.push(AttrKey::RunId, AttrValue::Text(id.clone()));
+        }
+    }
 
     fn classify(doc: &RunDoc, map: &mut DataMap) {
         let RunDoc {
@@ -375,6 +413,7 @@ impl DataKind for Run {
             model_inputs,
             model_outputs,
             created_by,
+            details,
         } = doc;
         map.field(name, "name", FieldClass::Content, "to tell runs apart");
         map.field(status, "status", FieldClass::Technical, "how far it is");
@@ -399,6 +438,12 @@ impl DataKind for Run {
         map.field(model_inputs, "model_inputs", FieldClass::Technical, "random ids of models that it read");
         map.field(model_outputs, "model_outputs", FieldClass::Technical, "random ids of models that it made");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(
+            details,
+            "details",
+            FieldClass::Personal,
+            "its id, number and name as Azure ML's client has them, its run definition, where it ran, errors; paths in them may name a person",
+        );
     }
 
     fn view(node: &Node<RunDoc>) -> View {
@@ -419,7 +464,7 @@ impl DataKind for Run {
         });
         let [user, user_tag] = names;
         out.json(
-            &format!("tracking/runs/{}/run.json", node.id),
+            &format!("{}/run.json", run_folder(node.id)),
             &json!({
                 "run_id": node.id.to_hex(),
                 "experiment_id": node.parent.map(|id| id.to_hex()),
@@ -434,14 +479,37 @@ impl DataKind for Run {
                 "tags": doc.tags,
                 "model_inputs": doc.model_inputs,
                 "model_outputs": doc.model_outputs,
+                "run_history": {
+                    "runId": doc.details.run_id,
+                    "runNumber": doc.details.number,
+                    "name": doc.details.name,
+                    "status": doc.status.history_name(),
+                    "fields": doc.details.fields,
+                },
             }),
         )?;
-        out.metrics(&format!("tracking/runs/{}/metrics.csv", node.id), node.id)
+        out.metrics(&format!("{}/metrics.csv", run_folder(node.id)), node.id)
     }
 
     fn erase(_node: &Node<RunDoc>, _why: Erasure) -> Fate<RunDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<RunDoc>) -> Result<Option<Carried<'_>>> {
+        let metrics = Some(format!("{}/metrics.csv", run_folder(node.id)));
+        let RunDoc { user, user_tag, created_by, .. } = &mut node.doc;
+        Ok(Some(Carried {
+            persons: vec![created_by],
+            login_names: vec![user, user_tag],
+            metrics,
+            ..Carried::default()
+        }))
+    }
+}
+
+/// Where an archive has a run.
+fn run_folder(run: Id) -> String {
+    format!("tracking/runs/{run}")
 }
 
 /// A dataset that a run learned from.
@@ -529,17 +597,26 @@ impl DataKind for DatasetInput {
     fn erase(_node: &Node<DatasetInputDoc>, _why: Erasure) -> Fate<DatasetInputDoc> {
         Fate::Delete
     }
+
+    fn carry(_node: &mut Node<DatasetInputDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried::default()))
+    }
 }
 
-/// A file that a run, or the maker of a logged model, stored.
+/// A file that a run, or the maker of a logged model or of a snapshot, stored; or one of a workspace or project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactDoc {
-    /// Its path below the run or model, with `/` between its parts.
+    /// Its path below the run, model or snapshot, with `/` between its parts; of a workspace or project, `ORIGIN/CONTAINER/PATH`.
     pub path: String,
     /// Its bytes.
     pub content: BlobRef,
     /// Who stored it.
     pub created_by: Option<Id>,
+}
+
+/// Where an archive has the bytes of an artifact.
+fn artifact_file(node: &Node<ArtifactDoc>) -> String {
+    format!("tracking/artifacts/{}/{}.bin", node.parent.unwrap_or(Id::NIL), node.id)
 }
 
 /// [`Kind::Artifact`].
@@ -548,7 +625,8 @@ pub struct Artifact;
 
 impl DataKind for Artifact {
     const KIND: Kind = Kind::Artifact;
-    const PARENTS: &'static [Kind] = &[Kind::Run, Kind::LoggedModel];
+    const PARENTS: &'static [Kind] =
+        &[Kind::Run, Kind::LoggedModel, Kind::Snapshot, Kind::Workspace, Kind::ExperimentationProject];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Artifacts",
@@ -591,12 +669,13 @@ impl DataKind for Artifact {
 
     fn export(node: &Node<ArtifactDoc>, out: &mut dyn Bundle) -> Result<()> {
         let owner = node.parent.unwrap_or(Id::NIL);
-        out.blob(&format!("tracking/artifacts/{owner}/{}.bin", node.id), &node.doc.content)?;
+        let file = artifact_file(node);
+        out.blob(&file, &node.doc.content)?;
         out.row(
             "tracking/artifacts.csv",
             &["file", "run_or_model", "path", "bytes", "stored"],
             &[
-                format!("tracking/artifacts/{owner}/{}.bin", node.id),
+                file,
                 owner.to_string(),
                 node.doc.path.clone(),
                 node.doc.content.size.to_string(),
@@ -607,5 +686,15 @@ impl DataKind for Artifact {
 
     fn erase(_node: &Node<ArtifactDoc>, _why: Erasure) -> Fate<ArtifactDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ArtifactDoc>) -> Result<Option<Carried<'_>>> {
+        let path = artifact_file(node);
+        let ArtifactDoc { path: name, content, created_by } = &mut node.doc;
+        let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if !name.split('/').all(is_plain) || name.contains(['\\', '\0']) {
+            return Err(Error::invalid("the path of an artifact leads out of its folder"));
+        }
+        Ok(Some(Carried { persons: vec![created_by], files: vec![(path, content)], ..Carried::default() }))
     }
 }

@@ -19,6 +19,7 @@ mod person;
 mod receipt;
 mod request;
 mod retention;
+mod sealed;
 mod unclaimed;
 
 use std::path::PathBuf;

@@ -93,7 +93,7 @@ impl Case<'_, '_> {
         let subject = self.subject()?;
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
-        order(self.tx, subject, archive, Some(self.node.id))?;
+        order(self.tx, subject, archive, Some(self.node.id), Vec::new())?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }

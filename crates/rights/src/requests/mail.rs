@@ -148,10 +148,18 @@ impl Rights {
     /// go with that letter.
     pub(crate) async fn keep_address(&self, person: Id, request: Option<Id>) -> Result<()> {
         let Some(request) = request.filter(|_| self.requests.keeps_address()) else { return Ok(()) };
+        let address = self
+            .store
+            .read(move |tx| {
+                if is_waiting(tx, request, |letter| letter == Letter::Erasing)? {
+                    address_of(tx, Some(person))
+                } else {
+                    Ok(None)
+                }
+            })
+            .await;
         // After a restart in between the keys may be destroyed, and the address is kept already.
-        let Ok(Some(address)) = self.store.read(move |tx| address_of(tx, Some(person))).await else {
-            return Ok(());
-        };
+        let Ok(Some(address)) = address else { return Ok(()) };
         self.store.make_once_key(request).await?;
         fault::point("letter.key_made");
         let sealed = self.store.seal_once(request, address.as_bytes())?;

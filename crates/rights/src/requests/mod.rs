@@ -64,6 +64,8 @@ pub struct RequestOptions {
     pub address: String,
     /// The folder of the server's machine below which archives may be written for other systems, if any.
     pub export_folder: Option<std::path::PathBuf>,
+    /// How hard it is to try the passphrase of a sealed archive: one of [`habeas_core::age::WORK`].
+    pub passphrase_work: u8,
 }
 
 impl RequestOptions {

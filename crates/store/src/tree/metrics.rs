@@ -11,7 +11,7 @@ use habeas_core::{Error, Id, Result};
 use super::Tx;
 use super::holders::{HolderState, frozen};
 use super::nodes::Place;
-use crate::engine::Arg;
+use crate::engine::{Arg, Lock};
 
 /// Series re-sealed at a time.
 const PAGE: i64 = 500;
@@ -19,49 +19,113 @@ const PAGE: i64 = 500;
 /// A metric's newest point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatestMetric {
+    /// The random number of its series.
+    pub series: i64,
     /// Its name.
     pub name: String,
     /// The point with the greatest step, time and value.
     pub point: MetricPoint,
 }
 
+/// A metric of a run, by the MAC of its name.
+struct Series {
+    mac: [u8; 32],
+    known: Option<KnownSeries>,
+}
+
+/// A metric that is there.
+struct KnownSeries {
+    id: i64,
+    /// Step, time and value of the newest point.
+    last: (i64, i64, i64),
+}
+
 impl Tx<'_> {
     /// Adds points to the metrics of a run. A point that is there already is not added again, so that a client may repeat what it
     /// does not know the end of.
     pub fn log_metrics(&mut self, run: Id, points: &[(&str, MetricPoint)]) -> Result<()> {
-        let place = self.place(run)?.ok_or_else(|| Error::not_found("there is no such run"))?;
-        if place.state == HolderState::Frozen {
-            return Err(frozen());
-        }
+        let place = self.writable(run)?;
         let mut by_name: BTreeMap<&str, Vec<MetricPoint>> = BTreeMap::new();
         for (name, point) in points {
             by_name.entry(name).or_default().push(*point);
         }
         for (name, points) in by_name {
-            self.append(run, &place, name, &points)?;
+            let series = self.series(run, &place, name)?;
+            self.append(run, &place, name, series, &points)?;
         }
         Ok(())
     }
 
-    fn append(&mut self, run: Id, place: &Place, name: &str, points: &[MetricPoint]) -> Result<()> {
-        let Some(newest) = points.iter().copied().max_by_key(MetricPoint::recency) else { return Ok(()) };
+    /// Adds values, with their times in milliseconds, whose client did not count steps: each gets the step after the metric's last. A
+    /// value that is there with its time already is not added again.
+    pub fn log_uncounted(&mut self, run: Id, name: &str, values: &[(i64, f64)]) -> Result<()> {
+        let place = self.writable(run)?;
+        let series = self.series(run, &place, name)?;
+        let times = values.iter().map(|(time, _)| *time);
+        let mut there: BTreeMap<(i64, i64), usize> = BTreeMap::new();
+        if let (Some(series), Some(first), Some(last)) = (&series.known, times.clone().min(), times.max()) {
+            let rows = self.query(
+                "SELECT time, value FROM metric_point WHERE series = ?1 AND time >= ?2 AND time <= ?3",
+                &[Arg::Int(series.id), Arg::Int(first), Arg::Int(last)],
+            )?;
+            for row in &rows {
+                *there.entry((row.int(0)?, row.int(1)?)).or_default() += 1;
+            }
+        }
+        let mut step = series.known.as_ref().map_or(-1, |series| series.last.0);
+        let mut points = Vec::with_capacity(values.len());
+        for &(time, value) in values {
+            match there.get_mut(&(time, ordered(value))) {
+                Some(count) if *count > 0 => *count -= 1,
+                _ => {
+                    step = step.saturating_add(1);
+                    points.push(MetricPoint { time, step, value });
+                }
+            }
+        }
+        self.append(run, &place, name, series, &points)
+    }
+
+    fn writable(&mut self, run: Id) -> Result<Place> {
+        let place =
+            self.place_with(run, Lock::Presence)?.ok_or_else(|| Error::not_found("there is no such run"))?;
+        if place.state == HolderState::Frozen { Err(frozen()) } else { Ok(place) }
+    }
+
+    fn series(&mut self, run: Id, place: &Place, name: &str) -> Result<Series> {
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
         let found = self.query_one(
             "SELECT id, last_step, last_time, last_value FROM metric_series WHERE resource = ?1 AND name_mac = ?2",
             &[(&run).into(), (&mac[..]).into()],
         )?;
+        let known = match found {
+            Some(row) => Some(KnownSeries { id: row.int(0)?, last: (row.int(1)?, row.int(2)?, row.int(3)?) }),
+            None => None,
+        };
+        Ok(Series { mac, known })
+    }
+
+    fn append(
+        &mut self,
+        run: Id,
+        place: &Place,
+        name: &str,
+        series: Series,
+        points: &[MetricPoint],
+    ) -> Result<()> {
+        let Some(newest) = points.iter().copied().max_by_key(MetricPoint::recency) else { return Ok(()) };
         let (step, time, value) = newest.recency();
         let last = [Arg::Int(step), Arg::Int(time), Arg::Int(value)];
-        let series = match found {
-            Some(row) => {
-                let series = row.int(0)?;
-                if (step, time, value) > (row.int(1)?, row.int(2)?, row.int(3)?) {
+        let mac = series.mac;
+        let series = match series.known {
+            Some(series) => {
+                if (step, time, value) > series.last {
                     self.execute(
                         "UPDATE metric_series SET last_step = ?2, last_time = ?3, last_value = ?4 WHERE id = ?1",
-                        &[Arg::Int(series), last[0], last[1], last[2]],
+                        &[Arg::Int(series.id), last[0], last[1], last[2]],
                     )?;
                 }
-                series
+                series.id
             }
             None => {
                 // Positive, and too many to meet by chance.
@@ -104,6 +168,7 @@ impl Tx<'_> {
             .iter()
             .map(|row| {
                 Ok(LatestMetric {
+                    series: row.int(0)?,
                     name: self.shared.open_metric(run, place.container, row.int(0)?, row.bytes(1)?)?,
                     point: MetricPoint {
                         step: row.int(2)?,

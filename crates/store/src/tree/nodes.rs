@@ -76,6 +76,17 @@ impl Tx<'_> {
         Ok(node.with_doc(new.doc))
     }
 
+    /// Creates a resource of a kind that archives carry, from the document that one carried. Otherwise as [`create`](Self::create); what
+    /// cannot stand under its parent is invalid.
+    pub fn create_carried(&mut self, kind: Kind, new: New<Vec<u8>>) -> Result<RawNode> {
+        let ops = registry::ops(kind);
+        let above = new.parent.map(|parent| self.position(parent)).transpose()?.flatten();
+        if !ops.is_carried() || !above.is_some_and(|(above, ..)| ops.parents().contains(&above)) {
+            return Err(Error::invalid(format!("{kind:?} does not stand there")));
+        }
+        self.create_raw(kind, ops.parents(), new)
+    }
+
     fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
         let (holder, container, generation, names) = match new.parent {
             None => {
@@ -181,11 +192,16 @@ impl Tx<'_> {
 
     /// Where a resource stands, without opening it.
     pub(crate) fn place(&mut self, id: Id) -> Result<Option<Place>> {
+        self.place_with(id, Lock::Share)
+    }
+
+    /// The same, for what is to be done with it.
+    pub(crate) fn place_with(&mut self, id: Id, lock: Lock) -> Result<Option<Place>> {
         let rows = self.engine.query(
             "SELECT r.kind, r.holder, r.container, c.generation, h.state FROM resource r \
              JOIN resource c ON c.id = r.container JOIN holder h ON h.id = r.holder WHERE r.id = ?1",
             &[(&id).into()],
-            Lock::Share,
+            lock,
         )?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Place {
@@ -238,7 +254,9 @@ impl Tx<'_> {
     /// The same for a document whose kind is known at run time only.
     pub(crate) fn update_raw(&mut self, node: &RawNode) -> Result<RawNode> {
         let json = &node.doc;
-        let place = self.place(node.id)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
+        let place = self
+            .place_with(node.id, Lock::Change)?
+            .ok_or_else(|| Error::not_found("it does not exist any more"))?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }
@@ -364,6 +382,44 @@ impl Tx<'_> {
         row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
     }
 
+    /// The children of kind `K` that have this text as the attribute `key`, oldest first.
+    pub fn children_by_text<K: DataKind>(
+        &mut self,
+        parent: Id,
+        key: AttrKey,
+        text: &str,
+    ) -> Result<Vec<Node<K::Doc>>> {
+        let Some(place) = self.place(parent)? else { return Ok(Vec::new()) };
+        let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
+        let rows = self.query(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.parent = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 \
+                 ORDER BY r.created_at, r.id"
+            ),
+            &[(&parent).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
+        )?;
+        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+    }
+
+    /// The oldest resource of kind `K` anywhere in a container that has this text as the attribute `key`.
+    pub fn contained_by_text<K: DataKind>(
+        &mut self,
+        container: Id,
+        key: AttrKey,
+        text: &str,
+    ) -> Result<Option<Node<K::Doc>>> {
+        let Some(place) = self.place(container)? else { return Ok(None) };
+        let mac = self.shared.text_mac(container, place.generation, key.number(), text)?;
+        let row = self.query_one(
+            select_nodes!(
+                "JOIN attr a ON a.resource = r.id WHERE r.container = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 \
+                 ORDER BY r.created_at, r.id LIMIT 1"
+            ),
+            &[(&container).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
+        )?;
+        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
     /// The oldest child of kind `K` that has this number as the attribute `key`.
     pub fn child_by_number<K: DataKind>(
         &mut self,
@@ -461,6 +517,7 @@ impl Tx<'_> {
         resources.sort_unstable();
         resources.dedup();
         let learners = self.schedule_forgetting(id)?;
+        self.mark_made_from(id)?;
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
             tasks.push(self.enqueue(
@@ -490,6 +547,8 @@ impl Tx<'_> {
                     | Kind::DeviceCode
                     | Kind::Request
                     | Kind::CaseFile
+                    // It holds random ids only, and many come and go.
+                    | Kind::Notification
             ) {
                 self.schedule_resealing(place.container)?;
             }

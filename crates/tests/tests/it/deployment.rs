@@ -116,6 +116,7 @@ impl Deployment {
             log: Some("off".to_owned()),
             disk_reserve_mb: Some(0),
             images_per_detected_tag: Some(LEAST_DETECTED),
+            passphrase_work: Some(10),
             ..Settings::default()
         };
         Deployment { folder, settings, ambient: Ambient::system(), server: None }

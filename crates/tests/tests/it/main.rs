@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+mod archive_life;
 mod archives;
 mod arm;
+mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
+mod carried;
 mod classroom;
+mod control_plane;
 mod coverage;
 mod crash;
 mod custom_vision;
@@ -16,8 +20,11 @@ mod depicted;
 mod deployment;
 mod disk;
 mod exports;
+mod formats;
 mod fuzzing;
 mod graph;
+mod history;
+mod history_coverage;
 mod issuer;
 mod iterations;
 mod keeping;
@@ -29,6 +36,7 @@ mod learning_races;
 mod letters;
 mod log;
 mod mlflow;
+mod model_management;
 mod notifying;
 mod old_data;
 mod opendsr;
@@ -48,12 +56,16 @@ mod restricting;
 mod s3;
 mod scan;
 mod schema;
+mod scoring;
+mod sealed;
+mod seed;
 mod sign_in;
 mod standards;
 mod starting;
 mod transfer;
 mod unlearning;
 mod versions;
+mod walks;
 mod worlds;
 
 use habeas_tests::postgres;

@@ -1,18 +1,19 @@
 //! Answers in MLflow's shapes: fields that were never set and empty lists are left out.
 
+use axum::extract::Request;
+use axum::http::header::USER_AGENT;
 use habeas_core::kinds::{
-    ClientName, DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus,
-    ModelVersionDoc, RegisteredModelDoc, RunDoc,
+    DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus, ModelVersionDoc,
+    RegisteredModelDoc, RunDoc,
 };
 use habeas_core::metric::MetricPoint;
-use habeas_core::{Id, Node, Result, Timestamp};
+use habeas_core::{Id, Node, Result};
 use habeas_store::{LatestMetric, Page, Tx};
 use serde_json::{Map, Value, json};
 
 use super::workspace::experiment_name;
-
-/// The tag under which clients send the login name.
-pub(super) const USER_TAG: &str = "mlflow.user";
+pub(super) use crate::runs::{USER_TAG, client_name, milliseconds, number, run_name};
+use crate::scope::Scope;
 
 /// An object without its empty fields.
 pub(super) fn compact(value: Value) -> Value {
@@ -34,22 +35,6 @@ pub(super) fn compact(value: Value) -> Value {
 /// Tags or parameters as a list of key and value.
 pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Value> {
     pairs.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
-}
-
-/// A time in milliseconds since 1970.
-pub(super) const fn milliseconds(time: Timestamp) -> i64 {
-    time.0.div_euclid(1_000)
-}
-
-/// A number, or the word for what JSON has no number for.
-pub(super) fn number(value: f64) -> Value {
-    if value.is_nan() {
-        json!("NaN")
-    } else if value.is_infinite() {
-        json!(if value > 0.0 { "Infinity" } else { "-Infinity" })
-    } else {
-        json!(value)
-    }
 }
 
 /// A point of a metric.
@@ -80,6 +65,37 @@ pub(super) fn artifact_uri(workspace: Id, experiment: &Node<ExperimentDoc>, belo
     format!("{}/{below}/artifacts", artifact_location(&id, &experiment.doc).trim_end_matches('/'))
 }
 
+/// Where a client looks for the files of runs.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Files {
+    /// At this protocol's own addresses.
+    #[default]
+    Here,
+    /// At run history's, below this address: `azureml-mlflow` knows no other.
+    AzureMl(String),
+}
+
+impl Files {
+    /// What the client that sent this request, below a workspace of Azure's, understands.
+    pub(super) fn of(request: &Request, base: &str, scope: &Scope) -> Files {
+        let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+        if !agent.is_some_and(|agent| agent.contains("azureml-mlflow/")) {
+            return Files::Here;
+        }
+        let host = base.split_once("://").map_or(base, |(_, host)| host);
+        Files::AzureMl(format!("azureml://{host}/mlflow/v2.0{}", scope.path()))
+    }
+
+    /// The experiment with the place of its files, unless it was given another.
+    pub(super) fn place(&self, workspace: Id, mut experiment: Node<ExperimentDoc>) -> Node<ExperimentDoc> {
+        if let (Files::AzureMl(base), None) = (self, &experiment.doc.artifact_location) {
+            let id = experiment_name(workspace, experiment.id);
+            experiment.doc.artifact_location = Some(format!("{base}/experiments/{id}/runs"));
+        }
+        experiment
+    }
+}
+
 /// What of a run stands outside its document.
 #[derive(Debug, Default)]
 pub(super) struct RunParts {
@@ -104,21 +120,13 @@ impl RunParts {
     }
 }
 
-/// A login name that was sent, unless it was erased with the person who sent it.
-pub(super) fn client_name(tx: &mut Tx<'_>, id: Option<Id>) -> Result<Option<String>> {
-    match id {
-        None => Ok(None),
-        Some(id) => Ok(tx.get::<ClientName>(id)?.map(|node| node.doc.name)),
-    }
-}
-
 pub(super) fn run_info(
     workspace: Id,
     experiment: &Node<ExperimentDoc>,
     run: &Node<RunDoc>,
     user: Option<&str>,
 ) -> Value {
-    let id = run.id.to_hex();
+    let id = run_name(run);
     compact(json!({
         "run_id": id,
         // The name before 1.0, which older clients read.

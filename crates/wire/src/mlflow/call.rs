@@ -1,5 +1,7 @@
 //! Who calls, and with what arguments.
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -14,11 +16,13 @@ use habeas_core::{Error, Id};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
 use zeroize::Zeroizing;
 
+use super::answers::Files;
 use super::arguments::Arguments;
 use super::errors::{Failure, Result};
 use super::workspace::default_workspace;
 use crate::App;
-use crate::workspaces;
+use crate::caller::base_address;
+use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Call {
     pub(super) person: Id,
     /// The workspace whose experiments and models are meant.
     pub(super) workspace: Id,
+    /// Where the client looks for files.
+    pub(super) files: Files,
     pub(super) arguments: Arguments,
 }
 
@@ -115,31 +121,28 @@ impl Call {
         let mut arguments = Arguments::of_query(request.uri().query());
         use axum::RequestExt as _;
         let path = request
-            .extract_parts::<Path<Vec<(String, String)>>>()
+            .extract_parts::<Path<HashMap<String, String>>>()
             .await
             .map_err(|_| Error::invalid("the path is not valid UTF-8"))?
             .0;
-        // An address of Azure's names the workspace; a plain one means the person's own.
-        let (mut subscription, mut group, mut name) = (None, None, None);
+        // An address of Azure's names the workspace or project; a plain one means the person's own.
+        let mut files = Files::default();
+        let workspace = match Scope::of(&path) {
+            Some(scope) => {
+                let base = base_address(request.headers(), app.public_address.as_deref(), app.tls);
+                files = Files::of(request, &base, &scope);
+                let find = move |tx: &mut Tx<'_>| scope.find(tx, &actor, Permission::Read);
+                // MLflow has codes of its own.
+                app.store().read(find).await.map_err(|error| Error { code: None, ..error })?
+            }
+            None => default_workspace(app, person).await?,
+        };
         for (part, value) in path {
-            match part.as_str() {
-                "subscription" => subscription = Some(value),
-                "group" => group = Some(value),
-                "workspace_name" => name = Some(value),
-                _ => arguments.insert(part, value),
+            if !Scope::PARTS.contains(&part.as_str()) {
+                arguments.insert(part, value);
             }
         }
-        let workspace = match (subscription, group, name) {
-            (Some(subscription), Some(group), Some(name)) => {
-                let find = move |tx: &mut Tx<'_>| {
-                    workspaces::find(tx, &actor, &subscription, &group, &name, Permission::Read)
-                };
-                // MLflow has codes of its own.
-                app.store().read(find).await.map_err(|error| Error { code: None, ..error })?.id
-            }
-            _ => default_workspace(app, person).await?,
-        };
-        Ok(Call { app: app.clone(), actor, person, workspace, arguments })
+        Ok(Call { app: app.clone(), actor, person, workspace, files, arguments })
     }
 }
 

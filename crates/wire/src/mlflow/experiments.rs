@@ -36,11 +36,9 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     }
     let location = call.arguments.text("artifact_location")?.filter(|text| !text.is_empty());
     let doc = ExperimentDoc {
-        name: name.clone(),
         artifact_location: location.map(str::to_owned),
-        stage: LifecycleStage::Active,
         tags,
-        created_by: Some(call.person),
+        ..ExperimentDoc::new(name.clone(), call.person)
     };
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();

@@ -11,8 +11,6 @@
 //!
 //! Words are matched in any case. A key may stand in double quotes or backticks. There is no OR.
 
-use std::cmp::Ordering;
-
 use habeas_core::{Error, Result};
 use winnow::ascii::{Caseless, float, multispace0, multispace1};
 use winnow::combinator::{alt, delimited, eof, not, opt, peek, preceded, repeat, separated, terminated};
@@ -20,6 +18,8 @@ use winnow::prelude::*;
 use winnow::token::{none_of, one_of, take_while};
 
 use super::workspace::shortened;
+pub(super) use crate::search::Fact;
+use crate::search::{self, Operand, Operator};
 
 /// The longest filter, in bytes.
 const LENGTH: usize = 16_384;
@@ -47,39 +47,8 @@ pub(super) struct Key {
     pub(super) name: String,
 }
 
-/// How it is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
-    Equal,
-    NotEqual,
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-    Like,
-    LikeInAnyCase,
-    In,
-    NotIn,
-    IsNull,
-    IsNotNull,
-}
-
-/// What it is compared with.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Operand {
-    Number(f64),
-    Text(String),
-    List(Vec<String>),
-    Nothing,
-}
-
 /// One comparison.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Comparison {
-    pub(super) key: Key,
-    pub(super) operator: Operator,
-    pub(super) operand: Operand,
-}
+pub(super) type Comparison = search::Comparison<Key>;
 
 /// What of one sort of thing can be searched and sorted by.
 #[derive(Debug)]
@@ -96,21 +65,6 @@ pub(super) struct Schema {
     pub(super) entities: &'static [Entity],
     /// The order of what is equal in the order asked for: attribute, and whether the greatest comes first.
     pub(super) order: &'static [(&'static str, bool)],
-}
-
-/// A value of a thing.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Fact {
-    Number(f64),
-    Text(String),
-}
-
-impl Fact {
-    /// A whole number, such as a time in milliseconds: exact up to 2^53.
-    #[expect(clippy::cast_precision_loss, reason = "times in milliseconds are exact for 285,000 years")]
-    pub(super) fn integer(number: i64) -> Fact {
-        Fact::Number(number as f64)
-    }
 }
 
 impl Schema {
@@ -241,70 +195,6 @@ impl Schema {
         }
         Ok(Comparison { key, operator, operand })
     }
-}
-
-impl Comparison {
-    /// Whether it holds for a thing that has these values under the key.
-    pub(super) fn holds(&self, facts: &[Fact]) -> bool {
-        match self.operator {
-            Operator::IsNull => facts.is_empty(),
-            Operator::IsNotNull => !facts.is_empty(),
-            _ => facts.iter().any(|fact| self.holds_for(fact)),
-        }
-    }
-
-    fn holds_for(&self, fact: &Fact) -> bool {
-        match (fact, &self.operand) {
-            (Fact::Number(fact), Operand::Number(wanted)) => match self.operator {
-                Operator::Equal => fact.partial_cmp(wanted) == Some(Ordering::Equal),
-                Operator::NotEqual => fact.partial_cmp(wanted) != Some(Ordering::Equal),
-                Operator::Greater => fact > wanted,
-                Operator::GreaterOrEqual => fact >= wanted,
-                Operator::Less => fact < wanted,
-                Operator::LessOrEqual => fact <= wanted,
-                _ => false,
-            },
-            (Fact::Text(fact), Operand::Text(wanted)) => match self.operator {
-                Operator::Equal => fact == wanted,
-                Operator::NotEqual => fact != wanted,
-                Operator::Like => like(wanted, fact),
-                Operator::LikeInAnyCase => like(&wanted.to_lowercase(), &fact.to_lowercase()),
-                _ => false,
-            },
-            (Fact::Text(fact), Operand::List(wanted)) => match self.operator {
-                Operator::In => wanted.contains(fact),
-                Operator::NotIn => !wanted.contains(fact),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-}
-
-/// SQL's LIKE: `%` stands for any run of characters, `_` for one.
-fn like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut read) = (0, 0);
-    // Where the last `%` was, and how much of the text it has taken.
-    let mut any = None;
-    while read < text.len() {
-        match pattern.get(at) {
-            Some('%') => {
-                any = Some((at, read));
-                at += 1;
-            }
-            Some('_') => (at, read) = (at + 1, read + 1),
-            Some(character) if *character == text[read] => (at, read) = (at + 1, read + 1),
-            _ => match any {
-                Some((percent, taken)) => {
-                    any = Some((percent, taken + 1));
-                    (at, read) = (percent + 1, taken + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|character| *character == '%')
 }
 
 /// A comparison as it was written.
@@ -469,34 +359,11 @@ mod tests {
         assert!(RUNS.order_by("metrics.acc downwards").is_err());
     }
 
-    #[test]
-    fn patterns() {
-        for (pattern, text, holds) in [
-            ("%", "", true),
-            ("a%", "abc", true),
-            ("%c", "abc", true),
-            ("a_c", "abc", true),
-            ("a_c", "ac", false),
-            ("%b%b%", "abab", true),
-            ("%b%b%", "ab", false),
-            ("", "a", false),
-        ] {
-            assert_eq!(like(pattern, text), holds, "{pattern} {text}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_filter_panics(text in "\\PC{0,60}") {
             let _ = RUNS.filter(&text);
             let _ = RUNS.order_by(&text);
-        }
-
-        #[test]
-        fn a_pattern_of_its_own_text_matches(text in "[a-z]{0,12}") {
-            prop_assert!(like(&text, &text));
-            let all = format!("%{text}%");
-            prop_assert!(like(&all, &text));
         }
     }
 }

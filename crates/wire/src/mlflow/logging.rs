@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Json;
 use habeas_core::kinds::{DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc};
 use habeas_core::metric::MetricPoint;
-use habeas_core::{Error, Id, Node, Result as CoreResult};
+use habeas_core::node::Relation;
+use habeas_core::{Error, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
 
-use super::answers::USER_TAG;
 use super::arguments::{Fields, missing};
 use super::call::Call;
 use super::errors::Result;
-use super::runs::{NAME_TAG, remember_name};
 use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_active_run, parse, shortened};
+use crate::provenance::{connect_dataset, logged_model_in};
+use crate::runs::{put_tag, remove_tag};
 
 /// A value of a metric, and the logged model that it is of.
 #[derive(Clone, Debug)]
@@ -87,31 +88,14 @@ pub(super) async fn set_tag(call: Call) -> Result<Json<Value>> {
     let key = validation::key("key", call.arguments.required("key")?)?.to_owned();
     let value = validation::cut(call.arguments.text("value")?.unwrap_or_default(), TAG_VALUE);
     let person = call.person;
-    change(&call, true, move |tx, node, _| put_tag(tx, node, person, &key, &value)).await
-}
-
-fn put_tag(tx: &mut Tx<'_>, node: &mut Node<RunDoc>, person: Id, key: &str, value: &str) -> CoreResult<()> {
-    if key == USER_TAG {
-        node.doc.user_tag = remember_name(tx, person, Some(value))?;
-        return Ok(());
-    }
-    if key == NAME_TAG {
-        value.clone_into(&mut node.doc.name);
-    }
-    node.doc.tags.insert(key.to_owned(), value.to_owned());
-    Ok(())
+    change(&call, true, move |tx, node, _| put_tag(tx, &mut node.doc, person, &key, &value)).await
 }
 
 /// `deleteTag`.
 pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
     let key = call.arguments.required("key")?.to_owned();
     change(&call, true, move |_, node, text| {
-        let gone = if key == USER_TAG {
-            node.doc.user_tag.take().is_some()
-        } else {
-            node.doc.tags.remove(&key).is_some()
-        };
-        if gone {
+        if remove_tag(&mut node.doc, &key) {
             Ok(())
         } else {
             Err(Error::not_found(format!("No tag with name: {} in run with id {text}", shortened(&key))))
@@ -183,7 +167,7 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
             )));
         }
         for (key, value) in &tags {
-            put_tag(tx, node, person, key, value)?;
+            put_tag(tx, &mut node.doc, person, key, value)?;
         }
         log(tx, node, &metrics)
     })
@@ -237,9 +221,11 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
     for input in call.arguments.objects("models")? {
         models.push(input.required("model_id")?.to_owned());
     }
+    let (actor, workspace) = (call.actor, call.workspace);
     change(&call, true, move |tx, node, _| {
         let known = tx.children::<DatasetInput>(node.id, Page::ALL)?;
         for dataset in &datasets {
+            connect_dataset(tx, &actor, workspace, node.id, &dataset.source)?;
             // A client repeats what it does not know the end of.
             if !known.iter().any(|known| known.doc.name == dataset.name && known.doc.digest == dataset.digest)
             {
@@ -249,6 +235,9 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
             }
         }
         for model in &models {
+            if let Some(id) = logged_model_in(tx, workspace, model)? {
+                tx.connect(node.id, id, Relation::MadeFrom)?;
+            }
             if !node.doc.model_inputs.contains(model) {
                 node.doc.model_inputs.push(model.clone());
             }
@@ -267,8 +256,12 @@ pub(super) async fn outputs(call: Call) -> Result<Json<Value>> {
             step: output.integer("step")?.unwrap_or(0),
         });
     }
-    change(&call, true, move |_, node, _| {
+    let workspace = call.workspace;
+    change(&call, true, move |tx, node, _| {
         for model in &models {
+            if let Some(id) = logged_model_in(tx, workspace, &model.model_id)? {
+                tx.connect(id, node.id, Relation::MadeFrom)?;
+            }
             if !node.doc.model_outputs.contains(model) {
                 node.doc.model_outputs.push(model.clone());
             }

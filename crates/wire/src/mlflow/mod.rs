@@ -28,7 +28,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use habeas_core::Error;
 
 use crate::App;
-use crate::workspaces::SCOPE;
+use crate::scope::SCOPES;
 use call::named;
 pub use errors::Failure;
 
@@ -53,11 +53,13 @@ pub fn router(app: App) -> Router {
         router = router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), stored(&app));
     }
     for version in ["v1.0", "v2.0"] {
-        let workspace = format!("/mlflow/{version}{SCOPE}/api");
-        for version in ["2.0", "3.0"] {
-            router = router.nest(&format!("{workspace}/{version}/mlflow"), tracking(&app));
+        for scope in SCOPES {
+            let workspace = format!("/mlflow/{version}{scope}/api");
+            for version in ["2.0", "3.0"] {
+                router = router.nest(&format!("{workspace}/{version}/mlflow"), tracking(&app));
+            }
+            router = router.nest(&format!("{workspace}/2.0/mlflow-artifacts"), stored(&app));
         }
-        router = router.nest(&format!("{workspace}/2.0/mlflow-artifacts"), stored(&app));
     }
     router.layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
 }

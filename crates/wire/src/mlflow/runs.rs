@@ -2,9 +2,9 @@
 
 use axum::Json;
 use habeas_access::Permission;
-use habeas_core::kinds::{ClientName, ClientNameDoc, Experiment, LifecycleStage, Run, RunDoc, RunStatus};
-use habeas_core::{Error, Id, Node, Result as CoreResult};
-use habeas_store::{New, Tx};
+use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunStatus};
+use habeas_core::{Error, Result as CoreResult};
+use habeas_store::New;
 use serde_json::{Value, json};
 
 use super::answers::{self, RunParts, USER_TAG};
@@ -13,9 +13,8 @@ use super::call::Call;
 use super::errors::Result;
 use super::validation::{self, TAG_VALUE};
 use super::workspace::{find_active_run, find_experiment, find_run, require_active_experiment};
+use crate::runs::{NAME_TAG, experiment_of, random_name, remember_client_name, update_run};
 
-/// The tag that is the run's name too.
-pub(super) const NAME_TAG: &str = "mlflow.runName";
 /// The experiment of runs whose client names none.
 const DEFAULT_EXPERIMENT: &str = "0";
 
@@ -27,21 +26,12 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         _ => DEFAULT_EXPERIMENT.to_owned(),
     };
     let user = arguments.text("user_id")?.filter(|user| !user.is_empty()).map(str::to_owned);
-    let mut doc = RunDoc {
-        name: arguments.text("run_name")?.unwrap_or_default().to_owned(),
-        status: RunStatus::Running,
-        start_time: arguments.integer("start_time")?.unwrap_or(0),
-        end_time: None,
-        stage: LifecycleStage::Active,
-        user: None,
-        user_tag: None,
-        tags: std::collections::BTreeMap::new(),
-        params: std::collections::BTreeMap::new(),
-        datasets: 0,
-        model_inputs: Vec::new(),
-        model_outputs: Vec::new(),
-        created_by: Some(call.person),
-    };
+    let mut doc = RunDoc::new(
+        arguments.text("run_name")?.unwrap_or_default().to_owned(),
+        RunStatus::Running,
+        arguments.integer("start_time")?.unwrap_or(0),
+        call.person,
+    );
     let mut user_tag = None;
     for tag in arguments.objects("tags")? {
         let key = validation::key("key", tag.required("key")?)?;
@@ -67,7 +57,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         _ => {}
     }
     doc.tags.insert(NAME_TAG.to_owned(), doc.name.clone());
-    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
+    let (actor, workspace, person, files) = (call.actor, call.workspace, call.person, call.files.clone());
     let id = call.app.store().ambient().new_id();
     let answer = call
         .write(move |tx| {
@@ -77,51 +67,26 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             if doc.start_time == 0 {
                 doc.start_time = answers::milliseconds(tx.now());
             }
-            doc.user = remember_name(tx, person, user.as_deref())?;
-            doc.user_tag = remember_name(tx, person, user_tag.as_deref())?;
+            doc.user = remember_client_name(tx, person, user.as_deref())?;
+            doc.user_tag = remember_client_name(tx, person, user_tag.as_deref())?;
             let node = tx.create::<Run>(New::under(experiment_node.id, id, doc))?;
             let parts = RunParts::of(tx, &node)?;
-            Ok(answers::run(workspace, &experiment_node, &node, &parts))
+            Ok(answers::run(workspace, &files.place(workspace, experiment_node), &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "run": answer })))
 }
 
-/// The login name that a person's client sent, kept with the person.
-pub(super) fn remember_name(tx: &mut Tx<'_>, person: Id, name: Option<&str>) -> CoreResult<Option<Id>> {
-    let Some(name) = name else { return Ok(None) };
-    if let Some(known) = tx.child_by_name::<ClientName>(person, name)? {
-        return Ok(Some(known.id));
-    }
-    let id = tx.new_id();
-    tx.create::<ClientName>(New::under(person, id, ClientNameDoc { name: name.to_owned() }))?;
-    Ok(Some(id))
-}
-
-/// A name for a run that nobody named.
-fn random_name(random: [u8; 4]) -> String {
-    const WHAT: [&str; 16] = [
-        "amber", "bold", "calm", "deft", "eager", "fair", "glad", "keen", "lucid", "merry", "noble", "quick",
-        "rare", "sound", "tidy", "wise",
-    ];
-    const WHO: [&str; 16] = [
-        "alder", "birch", "cedar", "crane", "finch", "grebe", "hare", "heron", "larch", "lynx", "maple",
-        "otter", "raven", "rowan", "stoat", "wren",
-    ];
-    let [what, who, high, low] = random.map(usize::from);
-    format!("{}-{}-{}", WHAT[what % 16], WHO[who % 16], (high * 256 + low) % 1000)
-}
-
 /// `getRun`.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .app
         .store()
         .read(move |tx| {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
-            let experiment = experiment_of(tx, &node)?;
+            let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let parts = RunParts::of(tx, &node)?;
             Ok(answers::run(workspace, &experiment, &node, &parts))
         })
@@ -129,24 +94,15 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({ "run": answer })))
 }
 
-/// The experiment that a run stands in.
-pub(super) fn experiment_of(
-    tx: &mut Tx<'_>,
-    run: &Node<RunDoc>,
-) -> CoreResult<Node<habeas_core::kinds::ExperimentDoc>> {
-    tx.get::<Experiment>(run.parent.unwrap_or(Id::NIL))?
-        .ok_or_else(|| Error::not_found("the experiment of the run was just removed"))
-}
-
 /// A run's status, by name or by its number in the protocol's definition.
 fn status(arguments: &Arguments) -> CoreResult<Option<RunStatus>> {
     let Some(value) = arguments.get("status") else { return Ok(None) };
     let found = match value {
-        Value::String(text) => RunStatus::ALL.into_iter().find(|status| status.name() == text),
+        Value::String(text) => RunStatus::OF_MLFLOW.into_iter().find(|status| status.name() == text),
         Value::Number(number) => number
             .as_u64()
             .and_then(|number| number.checked_sub(1))
-            .and_then(|index| RunStatus::ALL.get(usize::try_from(index).ok()?).copied()),
+            .and_then(|index| RunStatus::OF_MLFLOW.get(usize::try_from(index).ok()?).copied()),
         _ => None,
     };
     found.map(Some).ok_or_else(|| wrong_type("status", value))
@@ -158,18 +114,19 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     let text = arguments.run_id()?.to_owned();
     let (status, end_time) = (status(arguments)?, arguments.integer("end_time")?);
     let name = arguments.text("run_name")?.filter(|name| !name.is_empty()).map(str::to_owned);
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .write(move |tx| {
             let mut node = find_active_run(tx, &actor, workspace, &text)?;
+            let before = node.doc.status;
             node.doc.status = status.unwrap_or(node.doc.status);
             node.doc.end_time = end_time.or(node.doc.end_time);
             if let Some(name) = &name {
                 node.doc.name.clone_from(name);
                 node.doc.tags.insert(NAME_TAG.to_owned(), name.clone());
             }
-            let node = tx.update::<Run>(&node)?;
-            let experiment = experiment_of(tx, &node)?;
+            let node = update_run(tx, node, before)?;
+            let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let user = answers::client_name(tx, node.doc.user)?;
             Ok(answers::run_info(workspace, &experiment, &node, user.as_deref()))
         })

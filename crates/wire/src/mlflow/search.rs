@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::Permission;
 use habeas_core::kinds::{DatasetInput, ExperimentDoc, LifecycleStage, Run, RunDoc};
-use habeas_core::metric::ordered;
 use habeas_core::{Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
 use habeas_store::{Page, Tx};
 use serde_json::{Value, json};
@@ -19,6 +18,7 @@ use super::call::Call;
 use super::errors::Result;
 pub(super) use super::filter::{Comparison, Entity, Fact, Key, Schema};
 use super::workspace::find_experiment;
+use crate::search::compare;
 
 /// The most runs one search answers, and how many without being told.
 const MOST: u32 = 50_000;
@@ -233,30 +233,13 @@ impl Listing {
     }
 }
 
-/// What is absent comes last in either direction; not-a-number after the numbers.
-fn compare(a: Option<&Fact>, b: Option<&Fact>, descending: bool) -> Ordering {
-    let turned = |order: Ordering| if descending { order.reverse() } else { order };
-    match (a, b) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(Fact::Number(a)), Some(Fact::Number(b))) => match (a.is_nan(), b.is_nan()) {
-            (false, false) => turned(ordered(*a).cmp(&ordered(*b))),
-            (a, b) => a.cmp(&b),
-        },
-        (Some(Fact::Text(a)), Some(Fact::Text(b))) => turned(a.cmp(b)),
-        (Some(Fact::Number(_)), Some(Fact::Text(_))) => Ordering::Less,
-        (Some(Fact::Text(_)), Some(Fact::Number(_))) => Ordering::Greater,
-    }
-}
-
 /// `searchRuns`.
 pub(super) async fn runs(call: Call) -> Result<Json<Value>> {
     let listing = Listing::read(&call.arguments, &RUNS, USUAL, MOST)?;
     let view = view_type(&call.arguments, "run_view_type")?;
     let experiments: Vec<String> =
         call.arguments.texts("experiment_ids")?.into_iter().map(str::to_owned).collect();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let (found, next) = call
         .app
         .store()
@@ -271,7 +254,7 @@ pub(super) async fn runs(call: Call) -> Result<Json<Value>> {
             for text in &experiments {
                 match find_experiment(tx, &actor, workspace, text, Permission::Read) {
                     Ok(node) => {
-                        search.experiments.insert(node.id, node);
+                        search.experiments.insert(node.id, files.place(workspace, node));
                     }
                     // As upstream: what is not there has no runs.
                     Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -422,7 +405,7 @@ impl RunSearch<'_> {
                 })
                 .map(Fact::Text)
                 .collect(),
-            (Entity::Attribute, "run_id") => vec![Fact::Text(run.node.id.to_hex())],
+            (Entity::Attribute, "run_id") => vec![Fact::Text(answers::run_name(&run.node))],
             (Entity::Attribute, "run_name") => vec![Fact::Text(doc.name.clone())],
             (Entity::Attribute, "status") => vec![Fact::Text(doc.status.name().to_owned())],
             (Entity::Attribute, "user_id") => text(run.user.as_ref()),
@@ -431,7 +414,11 @@ impl RunSearch<'_> {
                 .parent
                 .and_then(|id| self.experiments.get(&id))
                 .map(|experiment| {
-                    Fact::Text(answers::artifact_uri(self.workspace, experiment, &run.node.id.to_hex()))
+                    Fact::Text(answers::artifact_uri(
+                        self.workspace,
+                        experiment,
+                        &answers::run_name(&run.node),
+                    ))
                 })
                 .into_iter()
                 .collect(),

@@ -1,11 +1,12 @@
 //! The workspace that a plain MLflow address means, and the experiments and runs of a workspace.
 
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Run, RunDoc, Workspace, WorkspaceDoc};
+use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, RunDoc, Workspace, WorkspaceDoc};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
 
 use crate::App;
+pub(super) use crate::runs::{find_run, parse, shortened};
 use crate::workspaces::{create, default_experiment};
 
 /// The name of the workspace that a person's plain MLflow address means.
@@ -58,22 +59,8 @@ pub(super) fn experiment_id(workspace: Id, text: &str) -> Result<Id> {
     parse(text).ok_or_else(|| no_experiment(text))
 }
 
-/// Reads 32 hexadecimal digits, as MLflow writes identifiers.
-pub(super) fn parse(text: &str) -> Option<Id> {
-    (text.len() == 32).then(|| text.parse().ok()).flatten()
-}
-
 fn no_experiment(text: &str) -> Error {
     Error::not_found(format!("No Experiment with id={} exists", shortened(text)))
-}
-
-/// A client's own words within an error, not longer than a line.
-pub(super) fn shortened(text: &str) -> String {
-    if text.chars().count() <= 200 {
-        text.to_owned()
-    } else {
-        text.chars().take(200).chain("...".chars()).collect()
-    }
 }
 
 /// The experiment, if the actor may do this with it.
@@ -102,26 +89,6 @@ pub(super) fn require_active_experiment(text: &str, node: &Node<ExperimentDoc>) 
             stage.name()
         ))),
     }
-}
-
-/// The run, if the actor may do this with it.
-pub(super) fn find_run(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    workspace: Id,
-    text: &str,
-    permission: Permission,
-) -> Result<Node<RunDoc>> {
-    let not_found = || Error::not_found(format!("Run with id={} not found", shortened(text)));
-    let id = parse(text).ok_or_else(not_found)?;
-    let node = tx.get::<Run>(id)?.ok_or_else(not_found)?;
-    let experiment = node.parent.unwrap_or(Id::NIL);
-    match tx.position(experiment)? {
-        Some((_, Some(parent), _)) if parent == workspace => {}
-        _ => return Err(not_found()),
-    }
-    authorise(tx, actor, id, permission)?;
-    Ok(node)
 }
 
 /// The run, for a change to it: refused when it was put aside.

@@ -81,7 +81,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
-        .routes(routes!(exports::stream))
+        .routes(routes!(exports::stream, exports::stream_sealed))
         .routes(routes!(exports::list, exports::create))
         .routes(routes!(exports::show, exports::delete))
         .routes(routes!(exports::content))

@@ -1,0 +1,326 @@
+//! Metrics in the shape of 2018 (`RunMetricDto`), as `azureml-core` 0.1 logs and reads them and 1.61 still can (`/history/v1.0`).
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use habeas_access::Permission;
+use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunMetric};
+use habeas_core::metric::{MetricPoint, from_ordered};
+use habeas_core::{AttrKey, Error, Id, Kind, Node, Result as CoreResult, Timestamp};
+use habeas_store::{LatestMetric, Page, Tx};
+use serde_json::{Value, json};
+
+use super::answers;
+use super::call::Call;
+use super::errors::Result;
+use super::experiments::Which;
+use super::filter::{Filter, Key, microseconds};
+use super::listing::{Listing, METRICS, id_of, number_of, token};
+use super::metrics::log;
+use super::run_lists::experiments;
+use super::values::Logged;
+use crate::runs::{find_run, run_name, shortened};
+use crate::search::{Fact, Operand, Operator};
+
+/// The most metrics of a batch.
+const BATCH: usize = 10_000;
+/// Points that are read at a time.
+const CHUNK: u32 = 1_000;
+
+/// POST `runs/ID/metrics` (1.61) and `runs/ID/runmetrics` (2018).
+pub(super) async fn post(call: Call) -> Result<Json<Value>> {
+    let logged = Logged::read_cells(&call.body, call.app.store().ambient())?;
+    log(&call, vec![logged]).await?;
+    Ok(Json(json!({})))
+}
+
+/// POST `runs/ID/batch/metrics`: all of it or nothing.
+pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
+    let sent = call.body.get("values").and_then(Value::as_array);
+    let sent = sent.ok_or_else(|| Error::invalid("`values` is not a list of metrics"))?;
+    if sent.len() > BATCH {
+        return Err(Error::invalid(format!("a batch has at most {BATCH} metrics")).into());
+    }
+    let ambient = call.app.store().ambient();
+    let logged =
+        sent.iter().map(|metric| Logged::read_cells(metric, ambient)).collect::<CoreResult<Vec<_>>>()?;
+    log(&call, logged).await?;
+    Ok(Json(json!({})))
+}
+
+/// GET `runs/ID/metricsingest/wait`: what was acknowledged is there.
+pub(super) async fn wait(call: Call) -> Result<Json<Value>> {
+    let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
+    call.app.store().read(move |tx| super::runs::find(tx, &place, &which, &id, Permission::Read)).await?;
+    Ok(Json(json!({})))
+}
+
+/// GET `metrics/ID` (1.61) and `runmetrics/ID` (2018).
+pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+    let (place, which, id) = (call.place(), Which::of(&call), call.part("metric_id").to_owned());
+    let answer = call
+        .app
+        .store()
+        .read(move |tx| {
+            let not_found = || Error::not_found(format!("there is no metric `{}`", shortened(&id)));
+            let scope = place.find(tx, Permission::Read)?;
+            let allowed = experiments(tx, &place, scope, &which)?;
+            let is_shown = |run: &Node<RunDoc>| {
+                run.doc.stage == LifecycleStage::Active
+                    && run.parent.is_some_and(|experiment| allowed.contains(&experiment))
+            };
+            if let Some(metric) = tx.contained_by_text::<RunMetric>(scope, AttrKey::MetricId, &id)? {
+                let run = tx.get::<Run>(metric.parent.unwrap_or(Id::NIL))?.filter(is_shown);
+                let run = run.ok_or_else(not_found)?;
+                return Ok(answers::metric(&run_name(&run), &metric.doc));
+            }
+            let (run, series, point) = place_of(&id).ok_or_else(not_found)?;
+            let run = tx.get::<Run>(run)?.filter(is_shown).ok_or_else(not_found)?;
+            let metrics = tx.latest_metrics(run.id)?;
+            let metric = metrics.into_iter().find(|metric| metric.series == series).ok_or_else(not_found)?;
+            let there = tx.metric_history(run.id, &metric.name, Some(before(point)), 1)?;
+            let there = there.first().filter(|found| same(found, &point)).ok_or_else(not_found)?;
+            Ok(answers::scalar(&run_name(&run), &id, &metric.name, there))
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+/// Where a number stands, as [`answers::scalar_id`] says it.
+fn place_of(id: &str) -> Option<(Id, i64, MetricPoint)> {
+    let mut parts = id.split('-');
+    let run = parts.next().and_then(crate::runs::parse)?;
+    // Bits, since a negative number is written as its two's complement.
+    let mut number =
+        || parts.next().and_then(|text| u64::from_str_radix(text, 16).ok()).map(u64::cast_signed);
+    let (series, time, step, value) = (number()?, number()?, number()?, number()?);
+    Some((run, series, MetricPoint { time, step, value: from_ordered(value) }))
+}
+
+fn same(a: &MetricPoint, b: &MetricPoint) -> bool {
+    (a.time, a.recency()) == (b.time, b.recency())
+}
+
+/// A point that comes before this one and after all others.
+fn before(point: MetricPoint) -> MetricPoint {
+    let (step, time, value) = point.recency();
+    MetricPoint { time, step, value: from_ordered(value.saturating_sub(1)) }
+}
+
+/// GET `metrics` (0.1.50), `runmetrics` (2018); POST `metrics:query` (1.61): by run, oldest first.
+pub(super) async fn list(call: Call) -> Result<Json<Value>> {
+    let listing = Listing::read(&call, &METRICS)?;
+    if !listing.order.is_empty() {
+        return Err(Error::invalid("metrics are listed in the order in which they were logged")
+            .hint("leave the order out")
+            .into());
+    }
+    let (place, which) = (call.place(), Which::of(&call));
+    let answer = call
+        .app
+        .store()
+        .read(move |tx| {
+            let scope = place.find(tx, Permission::Read)?;
+            let allowed = experiments(tx, &place, scope, &which)?;
+            let mut runs = Vec::new();
+            match only(&listing.filter, "RunId") {
+                Some(names) => {
+                    for name in names {
+                        match find_run(tx, &place.actor, scope, name, Permission::Read) {
+                            Ok(run) if run.parent.is_some_and(|id| allowed.contains(&id)) => {
+                                runs.push((run.created_at, run.id));
+                            }
+                            Err(error) if error.kind != habeas_core::ErrorKind::NotFound => {
+                                return Err(error);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                None => {
+                    for experiment in &allowed {
+                        runs.extend(tx.children_ids(*experiment, Kind::Run)?);
+                    }
+                }
+            }
+            runs.sort_unstable();
+            runs.dedup();
+            Reader { listing: &listing, found: Vec::new() }.read(tx, &runs)
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+/// The values one of which an attribute must have, if the filter says so.
+fn only<'a>(filter: &'a Filter, name: &str) -> Option<BTreeSet<&'a str>> {
+    match filter {
+        Filter::Is(comparison) if comparison.key.name == name && comparison.operator == Operator::Equal => {
+            match &comparison.operand {
+                Operand::Text(text) => Some(BTreeSet::from([text.as_str()])),
+                _ => None,
+            }
+        }
+        Filter::Is(_) => None,
+        Filter::All(parts) => parts.iter().find_map(|part| only(part, name)),
+        Filter::Any(parts) => {
+            let parts = parts.iter().map(|part| only(part, name)).collect::<Option<Vec<_>>>()?;
+            Some(parts.into_iter().flatten().collect())
+        }
+    }
+}
+
+/// Reads metrics of runs, until a page is full.
+struct Reader<'a> {
+    listing: &'a Listing,
+    found: Vec<Value>,
+}
+
+impl Reader<'_> {
+    fn read(mut self, tx: &mut Tx<'_>, runs: &[(Timestamp, Id)]) -> CoreResult<Value> {
+        let resume = match &self.listing.token {
+            Some(token) => Some((id_of(token, "run")?, token.clone())),
+            None => None,
+        };
+        let start = match &resume {
+            Some((run, _)) => runs.iter().position(|(_, id)| id == run).unwrap_or(runs.len()),
+            None => 0,
+        };
+        for (_, id) in &runs[start..] {
+            let Some(run) = tx.get::<Run>(*id)? else { continue };
+            if run.doc.stage != LifecycleStage::Active {
+                continue;
+            }
+            let from = resume.as_ref().filter(|(resumed, _)| resumed == id).map(|(_, token)| token);
+            if let Some(next) = self.run(tx, &run, from)? {
+                return Ok(json!({ "value": self.found, "continuationToken": token(&next) }));
+            }
+        }
+        Ok(json!({ "value": self.found, "continuationToken": null }))
+    }
+
+    /// The metrics of a run after the place of a token; where to go on when the page is full.
+    fn run(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        from: Option<&Value>,
+    ) -> CoreResult<Option<Value>> {
+        let name = run_name(run);
+        let after_series = match from {
+            Some(from) if from.get("series").is_some() => {
+                let point = MetricPoint {
+                    time: number_of(from, "time")?,
+                    step: number_of(from, "step")?,
+                    value: from_ordered(number_of(from, "value")?),
+                };
+                Some((number_of(from, "series")?, point))
+            }
+            _ => None,
+        };
+        if from.is_none() || after_series.is_some() {
+            let mut metrics = tx.latest_metrics(run.id)?;
+            metrics.sort_by_key(|metric| metric.series);
+            for metric in metrics {
+                let after = match after_series {
+                    Some((series, _)) if metric.series < series => continue,
+                    Some((series, point)) if metric.series == series => Some(point),
+                    _ => None,
+                };
+                if let Some(next) = self.points(tx, run, &name, &metric, after)? {
+                    return Ok(Some(next));
+                }
+            }
+        }
+        let skip = match from {
+            Some(from) if after_series.is_none() => {
+                u64::try_from(number_of(from, "others")?).unwrap_or_default()
+            }
+            _ => 0,
+        };
+        for (index, metric) in (skip..).zip(tx.children::<RunMetric>(run.id, Page { skip, ..Page::ALL })?) {
+            if self.found.len() >= self.listing.take {
+                return Ok(Some(json!({ "run": run.id, "others": index })));
+            }
+            self.offer(answers::metric(&name, &metric.doc));
+        }
+        Ok(None)
+    }
+
+    fn points(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        name: &str,
+        metric: &LatestMetric,
+        mut after: Option<MetricPoint>,
+    ) -> CoreResult<Option<Value>> {
+        loop {
+            let points = tx.metric_history(run.id, &metric.name, after, CHUNK)?;
+            for point in &points {
+                if self.found.len() >= self.listing.take {
+                    let at = after.unwrap_or(MetricPoint { time: i64::MIN, step: i64::MIN, value: 0.0 });
+                    let (step, time, value) = at.recency();
+                    return Ok(Some(json!({
+                        "run": run.id, "series": metric.series, "time": time, "step": step, "value": value,
+                    })));
+                }
+                let id = answers::scalar_id(run.id, metric.series, point);
+                self.offer(answers::scalar(name, &id, &metric.name, point));
+                after = Some(*point);
+            }
+            if points.len() < CHUNK as usize {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn offer(&mut self, metric: Value) {
+        if self.listing.filter.holds(&|key: &Key| facts(&metric, key)) {
+            self.found.push(metric);
+        }
+    }
+}
+
+fn facts(metric: &Value, key: &Key) -> Vec<Fact> {
+    let text = |name: &str| metric.get(name).and_then(Value::as_str);
+    let found = match key.name {
+        "RunId" => text("runId").map(|text| Fact::Text(text.to_owned())),
+        "MetricId" => text("metricId").map(|text| Fact::Text(text.to_owned())),
+        "MetricType" => text("metricType").map(|text| Fact::Text(text.to_owned())),
+        "Label" => text("label").map(|text| Fact::Text(text.to_owned())),
+        "CreatedUtc" => text("createdUtc")
+            .and_then(|text| Timestamp::parse(text).ok())
+            .map(|time| Fact::Number(microseconds(time))),
+        _ => text("name").map(|text| Fact::Text(text.to_owned())),
+    };
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_number_says_where_it_stands() {
+        for value in [0.5, -3.0, f64::NAN, f64::NEG_INFINITY] {
+            let point = MetricPoint { time: -5, step: i64::MAX, value };
+            let id = answers::scalar_id(Id::from_bytes([7; 16]), 42, &point);
+            let (run, series, read) = place_of(&id).unwrap();
+            assert_eq!((run, series), (Id::from_bytes([7; 16]), 42));
+            assert!(same(&read, &point), "{id}");
+        }
+        assert_eq!(place_of("7713f081-e484-4b48-b932-8140f2252d8c").map(|_| ()), None);
+    }
+
+    #[test]
+    fn a_filter_says_which_runs_it_is_about() {
+        let only_of = |text: &str| {
+            only(&METRICS.filter(text).unwrap(), "RunId")
+                .map(|found| found.into_iter().collect::<Vec<_>>().join(","))
+        };
+        assert_eq!(only_of("RunId eq b or RunId eq a").as_deref(), Some("a,b"));
+        assert_eq!(only_of("(RunId eq a) and MetricType eq x").as_deref(), Some("a"));
+        assert_eq!(only_of("RunId eq a or name eq x"), None);
+        assert_eq!(only_of(""), None);
+    }
+}
