@@ -200,7 +200,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             connect::with(reach, file, async |client| {
                 let received = received.as_deref().map(moment);
                 let decisions = decisions.read(client).await?;
-                let details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity, "decisions": decisions });
+                let mut details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
                 let found = match client.find_person(&person).await {
                     // Whoever has the address is asked for a code, and told that nothing is held.
                     Err(habeas_client::Error::Refused { status: 404, .. }) if person.contains('@') => {
@@ -210,6 +210,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     }
                     found => found?,
                 };
+                details["decisions"] = decisions;
                 let request = client.create_request(&found.object_id, asked.name(), details).await?;
                 format.print(&request, describe)
             })

@@ -29,6 +29,7 @@ impl Rights {
     /// the person is known.
     pub async fn verify_request(&self, request: Id, code: &str) -> Result<RequestStatusReport> {
         let given = self.code_mac(request, code)?;
+        self.find_subject(request, Some(given)).await?;
         let salt = self.salt();
         let rights = self.clone();
         let verified = self
@@ -94,6 +95,7 @@ impl Rights {
             return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`"));
         }
         self.authorise_decision(actor, request, "ConfirmIdentity").await?;
+        self.find_subject(request, None).await?;
         let (by, salt) = (actor.reference(), self.salt());
         let rights = self.clone();
         let report = self
@@ -147,7 +149,12 @@ impl Rights {
 }
 
 /// Whether this is the code that was sent last, and still good.
-fn code_is(tx: &mut Tx<'_>, node: &Node<RequestDoc>, given: &[u8; 32], now: Timestamp) -> Result<bool> {
+pub(super) fn code_is(
+    tx: &mut Tx<'_>,
+    node: &Node<RequestDoc>,
+    given: &[u8; 32],
+    now: Timestamp,
+) -> Result<bool> {
     let (mac, until) = match (case_file(tx, &node.doc)?, &node.doc.address) {
         (Some(file), _) => (file.doc.code_mac, file.doc.code_until),
         (None, Some(address)) => (address.code_mac.clone(), address.code_until),

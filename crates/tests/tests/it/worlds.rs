@@ -95,8 +95,16 @@ impl World {
     }
 }
 
-/// The people, and the images that show the chosen one, each after its maker.
-async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someone>, Vec<(usize, String)>) {
+/// An image that shows somebody.
+struct Showing {
+    image: String,
+    /// Who has it in the end.
+    owner: usize,
+    /// Whom it shows.
+    shown: usize,
+}
+
+async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someone>, Vec<Showing>) {
     let mut someones = Vec::new();
     for number in 0..world.people.len() {
         let email = format!("p{run}-{number}@example.org");
@@ -118,9 +126,7 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
                     let path = format!("/projects/{project}/images/metadata?imageIds={id}");
                     let names = json!({ "depicts": format!("a friend, {}", someones[shown].email) });
                     assert_eq!(deployment.train("POST", &someone.key, &path, Some(names)).await.0, 200);
-                    if shown == world.chosen {
-                        showing.push((number, id));
-                    }
+                    showing.push(Showing { image: id, owner: world.owner(number, 0), shown });
                 }
             }
             if person.expired && index == 0 {
@@ -185,21 +191,24 @@ async fn sweep(deployment: &Deployment, world: &World) {
     assert_eq!((&rule["due"], &report["kept"]), (&json!(expired(false)), &json!(expired(true))), "{report}");
 }
 
-/// An archive's content as it is once these images are gone from it, or only the name in them.
-fn without(
+/// An archive's content as it is once the chosen person is erased: without what goes from it or is no longer mentioned in it, and without their
+/// name in images that stay.
+fn afterwards(
     mut content: Vec<(String, Vec<u8>)>,
-    images: &[String],
-    name: Option<&str>,
+    world: &World,
+    showing: &[Showing],
+    email: &str,
 ) -> Vec<(String, Vec<u8>)> {
-    if let Some(name) = name {
-        let said = format!(", {name}");
-        for (path, bytes) in &mut content {
-            if images.iter().any(|image| path.ends_with(&format!("{image}.json"))) {
-                *bytes = String::from_utf8(bytes.clone()).unwrap().replace(&said, "").into_bytes();
-            }
+    let (gone, stay): (Vec<&Showing>, Vec<&Showing>) = showing.iter().partition(|image| {
+        image.owner == world.chosen || world.erase_depicted && image.shown == world.chosen
+    });
+    let said = format!(", {email}");
+    for (path, bytes) in &mut content {
+        if stay.iter().any(|one| path.ends_with(&format!("{}.json", one.image))) {
+            *bytes = String::from_utf8(bytes.clone()).unwrap().replace(&said, "").into_bytes();
         }
-        return content;
     }
+    let images: Vec<&str> = gone.iter().map(|one| one.image.as_str()).collect();
     content.retain(|(path, _)| !images.iter().any(|image| path.contains(image)));
     content
         .into_iter()
@@ -247,9 +256,7 @@ fn erasing_one_person_leaves_everybody_else_as_they_were() {
                         continue;
                     }
                     let content = deployment.content(someone).await;
-                    let images: Vec<String> = showing.iter().map(|(_, image)| image.clone()).collect();
-                    let name = (!world.erase_depicted).then_some(chosen.email.as_str());
-                    before.push(without(content, &images, name));
+                    before.push(afterwards(content, &world, &showing, &chosen.email));
                 }
                 let report = erase(&deployment, chosen, world.erase_depicted).await;
                 let held = world.keeps_something();

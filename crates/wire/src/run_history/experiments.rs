@@ -16,7 +16,6 @@ use super::errors::Result;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EXPERIMENTS, Listing};
 use super::text_map;
-use crate::deletion::Deletion;
 use crate::runs::{NOTE_TAG, shortened};
 use crate::search::Fact;
 use crate::workspaces::default_experiment;

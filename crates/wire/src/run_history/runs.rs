@@ -17,7 +17,6 @@ use super::call::{Call, Place, read_time};
 use super::errors::{Result, envelope};
 use super::experiments::{Which, text_list};
 use super::{optional_text, text_map};
-use crate::deletion::Deletion;
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
     remove_tag, shortened, update_run,
