@@ -224,6 +224,11 @@ async fn a_workspace_is_brought_whole_or_not_at_all() {
         let clock = Arc::new(ManualClock::new(from.server().app().store().ambient().now()));
         let to = Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
         let (someone, run) = somebody(&from, "a@example.org").await;
+        // Enough of them for an import to be interrupted.
+        let tracker = Tracker::new(&from, &someone).await;
+        for number in 0..30 {
+            tracker.ok("POST", "/registered-models/create", json!({ "name": format!("m{number}") })).await;
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = archive(&from, &someone, folder.path()).await;
         let found = async |someone: &Someone| {
@@ -245,7 +250,8 @@ async fn a_workspace_is_brought_whole_or_not_at_all() {
         for (name, resumed) in [("resumed", true), ("dropped", false)] {
             let other = to.person(&format!("{name}@example.org"), name).await;
             let some_is_there = async {
-                while content(&to, &other).await.len() < 2 {
+                let path = format!("/persons/{}/items/Workspace", other.id);
+                while to.operator("GET", &path, Value::Null).await.1["items"] == json!([]) {
                     tokio::task::yield_now().await;
                 }
             };

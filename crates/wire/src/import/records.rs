@@ -209,6 +209,14 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let mut body = Incoming::new(body);
+    let result = put_record(&app, actor, workspace, id, &mut body).await;
+    // Who is still sending hears no answer: the connection would be closed under it.
+    body.drain().await;
+    Ok(made(result?))
+}
+
+/// Makes the resource; false when it was there.
+async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut Incoming) -> CoreResult<bool> {
     let record: Record = body.line().await?;
     same(id, record.id)?;
     let kind = record.kind()?;
@@ -229,12 +237,12 @@ pub(super) async fn put(
         })
         .await?;
     if there {
-        return Ok(made(false));
+        return Ok(false);
     }
     if app.models().removed_from(workspace).await?.contains(&id) {
-        return Err(removed(id).into());
+        return Err(removed(id));
     }
-    let blobs = receive(&app, workspace, &record.files, &mut body).await?;
+    let blobs = receive(app, workspace, &record.files, body).await?;
     app.store()
         .write(move |tx| {
             let above = open(tx, &actor, workspace)?;
@@ -256,7 +264,7 @@ pub(super) async fn put(
             tx.backdate_change(id, updated_at)
         })
         .await?;
-    Ok(made(true))
+    Ok(true)
 }
 
 /// Writes files to blobs as they come.
@@ -337,6 +345,11 @@ impl Incoming {
         serde_json::from_slice(&line).map_err(|error| {
             Error::invalid(format!("the first line of the body is not a record (column {})", error.column()))
         })
+    }
+
+    /// Reads what is left, and forgets it.
+    async fn drain(&mut self) {
+        while let Some(Ok(_)) = self.pieces.next().await {}
     }
 
     /// Some of the next bytes, at most so many, and never none.
