@@ -10,7 +10,6 @@ mod blobs;
 mod blocks;
 mod call;
 mod datastores;
-mod errors;
 mod files;
 mod notices;
 mod places;
@@ -29,7 +28,6 @@ use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
 use call::named;
-pub use errors::Failure;
 pub use spelling::normalise;
 
 /// The largest request with a JSON body: the tree of a snapshot.

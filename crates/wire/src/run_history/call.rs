@@ -14,9 +14,9 @@ use habeas_core::{Error, Id, Timestamp};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
-use super::errors::{Failure, Result};
 use crate::App;
 use crate::caller::{bearer, recognise};
+use crate::data_services::{Failure, Result};
 use crate::scope::Scope;
 
 /// The header that names the receipt of a deletion.
