@@ -100,6 +100,15 @@ fn artifacts(app: &App) -> Router<App> {
             "/artifacts/contentinfo/{origin}/{container}/{*path}",
             on("Artifact_GetContentInformation", get(files::content)),
         )
+        // As `azureml-mlflow` has them, with the path in the query.
+        .route(
+            "/artifacts/{origin}/{container}/contentinfo",
+            on("Artifact_GetContentInformation", get(files::content)),
+        )
+        .route(
+            "/artifacts/{origin}/{container}/batch/metadata",
+            on("Artifact_BatchCreateEmptyArtifacts", post(files::announce)),
+        )
         .route(
             "/artifacts/write/{origin}/{container}/{*path}",
             on("Artifact_GetWriteSas", get(files::write_address)),
