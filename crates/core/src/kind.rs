@@ -129,8 +129,16 @@ numbered! {
         RegisteredModel = 90,
         /// A version of a registered model.
         ModelVersion = 91,
+        /// Which models a service consists of, and the program around them.
+        Manifest = 92,
+        /// The record of a container image.
+        ContainerImage = 93,
+        /// A model that programs may ask, with its keys.
+        Service = 94,
         /// What a person is told of, such as the end of a run.
         Notification = 95,
+        /// Artifacts under one name, as models are registered from them.
+        ModelAsset = 96,
     }
 }
 

@@ -134,6 +134,10 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Datastore => Ops::<kinds::Datastore>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
+        Kind::Manifest => Ops::<kinds::Manifest>::INSTANCE,
+        Kind::ContainerImage => Ops::<kinds::ContainerImage>::INSTANCE,
+        Kind::Service => Ops::<kinds::Service>::INSTANCE,
         Kind::Notification => Ops::<kinds::Notification>::INSTANCE,
+        Kind::ModelAsset => Ops::<kinds::ModelAsset>::INSTANCE,
     }
 }

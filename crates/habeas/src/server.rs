@@ -217,6 +217,7 @@ fn router(app: &App, settings: &Settings) -> Router {
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
         .merge(habeas_wire::artifacts::router(app.clone()))
+        .merge(habeas_wire::model_management::router(app.clone()))
         .merge(habeas_wire::discovery::router(app.clone()))
         .merge(habeas_wire::run_history::router(app.clone()))
         .merge(habeas_wire::privacy::router().with_state(app.clone()))
@@ -236,7 +237,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     let spelled = |request| {
         let request = habeas_wire::blob_host::route::<Body>(habeas_wire::custom_vision::normalise(request));
         let request = habeas_wire::run_history::normalise(habeas_wire::scope::normalise(request));
-        habeas_wire::artifacts::normalise(request)
+        habeas_wire::model_management::normalise(habeas_wire::artifacts::normalise(request))
     };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }

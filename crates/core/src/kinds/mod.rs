@@ -10,6 +10,7 @@ mod images;
 mod imported;
 mod installation;
 mod learning;
+mod model_management;
 mod model_registry;
 mod notifications;
 mod predictions;
@@ -46,6 +47,10 @@ pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,
     ModelExportState, ModelState, TrainedModel, TrainingType,
+};
+pub use model_management::{
+    AssetArtifact, ContainerImage, ContainerImageDoc, Manifest, ManifestDoc, ModelAsset, ModelAssetDoc,
+    Service, ServiceDoc, Settings,
 };
 pub use model_registry::{
     LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,

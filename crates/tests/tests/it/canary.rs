@@ -107,6 +107,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
     let mut tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
+    let managed = crate::model_management::plant(deployment, &someone, &marker).await;
     let recorded = crate::history::plant(deployment, &someone, &marker).await;
     let controlled = crate::control_plane::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
@@ -185,6 +186,7 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .collect();
     markers.extend(trained_on);
     markers.extend(tracked);
+    markers.extend(managed);
     markers.extend(recorded);
     markers.extend(controlled);
     markers.push(exif);

@@ -167,7 +167,7 @@ async fn runs_of_run_history_and_mlflow_are_the_same() {
             (&json!("other"), &json!("r-1"), &json!("r-1"))
         );
         let children = historian.ok("GET", "/experiments/leaves/runs/r-1/children", json!(null)).await;
-        assert_eq!(names(&children, "runId"), [other.clone()]);
+        assert_eq!(names(&children, "runId"), std::slice::from_ref(&other));
         historian.mlflow("POST", "/runs/delete", json!({ "run_id": other })).await;
         let (status, _) = historian.call("GET", &format!("/runs/{other}"), json!(null)).await;
         assert_eq!(status, 404);
@@ -663,8 +663,9 @@ async fn who_makes_the_same_run_at_once_makes_one_and_no_value_is_lost() {
         assert_eq!(names(&runs, "runId"), ["r"]);
         assert_eq!(runs["value"][0]["tags"].as_object().unwrap().len(), 4);
         let batches = (0..8).map(|batch| {
-            let values: Vec<Value> =
-                (0..10).map(|value| scalar("loss", &format!("{batch}-{value}"), json!(batch * 10 + value))).collect();
+            let values: Vec<Value> = (0..10)
+                .map(|value| scalar("loss", &format!("{batch}-{value}"), json!(batch * 10 + value)))
+                .collect();
             historian.ok("POST", "/metric:/runs/r/batch", json!({ "values": values }))
         });
         join_all(batches).await;

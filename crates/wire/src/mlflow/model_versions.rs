@@ -19,6 +19,7 @@ use super::search::{Listing, MODEL_VERSIONS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::shortened;
 use crate::artifact_files::check_path;
+use crate::provenance;
 
 /// The most versions one search answers, and how many without being told.
 const MOST: u32 = 200_000;
@@ -123,6 +124,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         description: optional("description")?,
         tags,
         created_by: Some(call.person),
+        azure: BTreeMap::new(),
     };
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
@@ -134,6 +136,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             let number = model.doc.newest;
             let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
             let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
+            let place = provenance::find(tx, &actor, workspace, &node.doc.source)?;
+            provenance::connect_version(tx, workspace, &node, place.as_ref())?;
             Ok(answers::model_version(&model, &node))
         })
         .await?;
