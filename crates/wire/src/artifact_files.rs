@@ -62,10 +62,7 @@ pub(crate) async fn receive(
     let blob = announce(app, owner, media_type).await?;
     let id = blob.id;
     let received = write(app.store().blobs().writer(blob), body, expected).await;
-    if received.is_err() {
-        give_up(app, &[id]).await;
-    }
-    received
+    or_give_up(app, id, received).await
 }
 
 /// A blob that is about to be written below what `owner` finds.
@@ -116,10 +113,7 @@ pub(crate) async fn join(
     let blob = announce(app, owner, media_type).await?;
     let id = blob.id;
     let joined = copy(app, blob, parts).await;
-    if joined.is_err() {
-        give_up(app, &[id]).await;
-    }
-    joined
+    or_give_up(app, id, joined).await
 }
 
 async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef]) -> Result<BlobRef> {
@@ -133,6 +127,14 @@ async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef]) -> Result<BlobRef> {
         }
     }
     writer.finish().await
+}
+
+/// What was done with a blob; where it failed, the blob is given up.
+pub(crate) async fn or_give_up<T>(app: &App, blob: Id, done: Result<T>) -> Result<T> {
+    if done.is_err() {
+        give_up(app, &[blob]).await;
+    }
+    done
 }
 
 /// Gives up blobs that no document will have. What cannot be given up now is collected with abandoned uploads.

@@ -15,7 +15,7 @@ use crate::caller::base_address;
 /// The account in the names that follow from the server's own.
 const ACCOUNT: &str = "habeas";
 /// The path below which requests to such a host are routed.
-pub(crate) const PREFIX: &str = "/azure-blob";
+pub const PREFIX: &str = "/azure-blob";
 
 /// A host of the form ACCOUNT.blob.SUFFIX, under which the client reaches the server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
-"""`azureml-mlflow`, unmodified: MLflow's client with a workspace of Azure ML as its place, and Azure's storage client with its files."""
+"""`azureml-mlflow`, unmodified: MLflow's client with a workspace of Azure ML as its place; with it what `azureml-core` does with files and
+source folders, and Azure's storage client."""
 
 import os
 import tempfile
+import zipfile
 
 import loopback
 
@@ -20,7 +22,7 @@ import mlflow  # noqa: E402
 import requests  # noqa: E402
 from azure.core.exceptions import HttpResponseError, ResourceExistsError  # noqa: E402
 from azure.storage.blob import BlobClient  # noqa: E402
-from azureml.core import Run, Workspace  # noqa: E402
+from azureml.core import Experiment, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
 from checks import check, finish  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
@@ -95,6 +97,46 @@ def both(workspace, run_id):
     check("sent by the other", names == ["outputs/line.txt"])
 
 
+def folders(workspace):
+    """Folders of files, a large one in blocks, and snapshots of the source, of which the second is sent in part."""
+    source, results = tempfile.mkdtemp(), tempfile.mkdtemp()
+    os.makedirs(f"{source}/parts")
+    for name in ("train.py", "parts/one.py"):
+        with open(f"{source}/{name}", "w", encoding="utf-8") as file:
+            file.write(f"# {name}")
+    for name in ("a.txt", "b.txt"):
+        with open(f"{results}/{name}", "w", encoding="utf-8") as file:
+            file.write(name)
+    experiment = Experiment(workspace, "folders")
+    snapshots = []
+    for number in (1, 2):
+        run = experiment.start_logging(snapshot_directory=source)
+        snapshots.append(run.get_details()["properties"]["ContentSnapshotId"])
+        run.upload_folder("outputs/all", results)
+        run.complete()
+        with open(f"{source}/train.py", "a", encoding="utf-8") as file:
+            file.write(f" {number}")
+    check("two snapshots", len(set(snapshots)) == 2)
+    with zipfile.ZipFile(run.restore_snapshot(path=tempfile.mkdtemp())) as archive:
+        check("what changed", archive.read("train.py") == b"# train.py 1")
+        check("what did not", archive.read("parts/one.py") == b"# parts/one.py")
+    target = tempfile.mkdtemp()
+    run.download_files(prefix="outputs/all", output_directory=target)
+    check("a folder back", sorted(os.listdir(f"{target}/outputs/all")) == ["a.txt", "b.txt"])
+    large = f"{results}/large.bin"
+    piece = os.urandom(1 << 20)
+    with open(large, "wb") as file:
+        for _ in range(65):
+            file.write(piece)
+    run.upload_file("outputs/large.bin", large)
+    run.download_file("outputs/large.bin", f"{target}/large.bin")
+    check("in blocks", os.path.getsize(f"{target}/large.bin") == 65 << 20)
+    with open(f"{target}/large.bin", "rb") as file:
+        check("the same", all(file.read(1 << 20) == piece for _ in range(65)))
+    jobs = requests.get(f"{ENDPOINT}/notification/v1.0{SCOPE}/users/{PERSON}/jobs", headers=HEADERS).json()["value"]
+    check("told of its end", run.id in [job["runId"] for job in jobs if job["status"] == "Completed"])
+
+
 def registry(run_id):
     client = MlflowClient()
     client.create_registered_model("oak")
@@ -139,6 +181,7 @@ def main():
     check(f"its address: {mlflow.get_tracking_uri()}", mlflow.get_tracking_uri().startswith("azureml://"))
     run_id = tracking()
     both(workspace, run_id)
+    folders(workspace)
     registry(run_id)
     storage(run_id)
     try:

@@ -28,7 +28,13 @@ def _serve(connection):
         head += piece
     method, place = head.split(b" ", 2)[:2]
     assert method == b"CONNECT", method
-    server = socket.create_connection(("127.0.0.1", int(place.rsplit(b":", 1)[1])))
+    try:
+        server = socket.create_connection(("127.0.0.1", int(place.rsplit(b":", 1)[1])))
+    except OSError:
+        # What a client wants to tell somebody else, such as how it is used, goes nowhere.
+        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        connection.close()
+        return
     connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
     threading.Thread(target=_copy, args=(server, connection), daemon=True).start()
     _copy(connection, server)

@@ -1,6 +1,6 @@
 //! Signed addresses of files, for clients that send and fetch them without a token.
 //!
-//! `SCHEME://ACCOUNT.blob.SUFFIX/OWNER/PATH?sv=VERSION&sr=b&sp={r|rcw}&se=SECONDS&skoid=PERSON&sig=MAC`, with the parameters of a shared
+//! `SCHEME://ACCOUNT.blob.SUFFIX/azureml/OWNER/PATH?sv=VERSION&sr=b&sp={r|rcw}&se=SECONDS&skoid=PERSON&sig=MAC`, with the parameters of a shared
 //! access signature of Azure's storage: clients drop others. An address works for a day, for what the person it was made for may do at the
 //! moment it is used: it dies with an erasure, a freeze, and the person's role.
 
@@ -16,6 +16,9 @@ use crate::percent::encode_path;
 
 /// How long an address works, in seconds.
 const LIFETIME: i64 = 24 * 3_600;
+/// The container of Azure's that all files are said to be in. `azure-storage-blob` takes a path of two parts at a host below `localhost` for
+/// one without its account, and doubles the first.
+pub(super) const CONTAINER: &str = "azureml";
 /// What stands in the place of an owner in the addresses of archives.
 pub(super) const ARCHIVES: &str = "archives";
 /// The version of Azure's storage whose parameters these are.
@@ -81,7 +84,7 @@ impl Signer {
 
     fn signed(&self, place: &str, grant: Grant) -> String {
         format!(
-            "{}/{place}?sv={VERSION}&sr=b&sp={}&se={}&skoid={}&sig={}",
+            "{}/{CONTAINER}/{place}?sv={VERSION}&sr=b&sp={}&se={}&skoid={}&sig={}",
             self.base,
             grant.access.name(),
             self.expires,

@@ -41,7 +41,7 @@ const SHA256: HeaderName = HeaderName::from_static("content-sha256");
 
 /// An error on its way to a client of Azure's storage, which reads its code in a header and in XML.
 #[derive(Debug)]
-pub(super) struct Failure(Error);
+pub struct Failure(pub Error);
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
@@ -145,18 +145,21 @@ impl Checked {
     /// Makes a blob that was received the content of the file.
     pub(super) async fn keep(&self, blob: BlobRef) -> CoreResult<Node<ArtifactDoc>> {
         let owner = self.owner(Permission::Write)?;
-        let (path, person, only_new) = (self.grant.path.clone(), self.grant.person, self.only_new);
-        self.app
-            .store()
-            .write(move |tx| {
-                let owner = owner(tx)?;
-                if only_new && tx.child_by_name::<Artifact>(owner, &path)?.is_some() {
-                    return Err(taken());
-                }
-                artifact_files::keep(tx, owner, &path, &blob, Some(person))
-            })
-            .await
-            .map_err(|error| if error.code == Some(UNIQUE_VIOLATION) { taken() } else { error })
+        let (path, person, only_new, id) =
+            (self.grant.path.clone(), self.grant.person, self.only_new, blob.id);
+        let work = move |tx: &mut Tx<'_>| {
+            let owner = owner(tx)?;
+            if only_new && tx.child_by_name::<Artifact>(owner, &path)?.is_some() {
+                return Err(taken());
+            }
+            artifact_files::keep(tx, owner, &path, &blob, Some(person))
+        };
+        let kept = match self.app.store().write(work.clone()).await {
+            // Somebody else sent a file of this name at the same time, which is there now.
+            Err(error) if error.code == Some(UNIQUE_VIOLATION) => self.app.store().write(work).await,
+            result => result,
+        };
+        artifact_files::or_give_up(&self.app, id, kept).await
     }
 }
 

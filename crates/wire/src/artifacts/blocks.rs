@@ -126,14 +126,10 @@ pub(super) async fn commit(checked: &Checked, list: &[u8]) -> Result<Node<Artifa
     let media_type = media_type(&checked.grant.path);
     let blob = artifact_files::join(app, owner, media_type, &blocks).await?;
     fault::point("artifact.blocks.joined");
-    let joined = blob.id;
-    let kept = checked.keep(blob).await;
+    let node = checked.keep(blob).await?;
     fault::point("artifact.blocks.committed");
-    let useless = if kept.is_ok() { app.blocks.remove(&key) } else { vec![joined] };
-    if !useless.is_empty() {
-        artifact_files::give_up(app, &useless).await;
-    }
-    kept
+    artifact_files::give_up(app, &app.blocks.remove(&key)).await;
+    Ok(node)
 }
 
 /// The names in a block list. All blocks are uncommitted ones here, since a file is never changed in part.

@@ -36,14 +36,22 @@ fn place(call: &Call) -> CoreResult<Place> {
     }
 }
 
-/// The path within it; none named is the empty one.
+/// The path within it, in the address or as a parameter of the query; none named is the empty one. `azureml-core` puts slashes after it.
 fn path(call: &Call) -> &str {
-    call.part("path").trim_end_matches('/')
+    let path = match call.part("path") {
+        // As `azureml-mlflow` and, by the name of 2018, `artifacturi` have it.
+        "" => call.query("path").or_else(|| call.query("name")).unwrap_or_default(),
+        path => path,
+    };
+    path.trim_end_matches('/')
 }
 
 /// The path of one file.
 fn file_path(call: &Call) -> CoreResult<String> {
     let path = path(call);
+    if path.is_empty() {
+        return Err(Error::invalid("no file is named").hint("name its path in the address, or as `path`"));
+    }
     check_path(path)?;
     Ok(path.to_owned())
 }
@@ -137,20 +145,8 @@ pub(super) async fn content(call: Call) -> Result<Json<Value>> {
 
 /// The address alone: `get_sas_uri`, and `artifacturi?name=PATH` of 2018.
 pub(super) async fn address(call: Call) -> Result<Json<Value>> {
-    let path = match call.query("name") {
-        Some(name) => {
-            check_path(name)?;
-            name.to_owned()
-        }
-        None if path(&call).is_empty() => {
-            return Err(Error::invalid("the query parameter `name` is missing")
-                .hint("name the artifact's path")
-                .into());
-        }
-        None => file_path(&call)?,
-    };
     let signer = call.signer()?;
-    let (place, owner, node) = one(&call, &path).await?;
+    let (place, owner, node) = one(&call, &file_path(&call)?).await?;
     let content = place.content_of(&signer, owner, &node);
     Ok(Json(content["contentUri"].clone()))
 }
@@ -315,8 +311,8 @@ async fn keep(
     version: Option<i64>,
 ) -> CoreResult<Node<ArtifactDoc>> {
     let (actor, person) = (call.actor, call.person);
-    let (place, stored) = (place.clone(), place.stored(path));
-    call.write(Permission::Read, move |tx, scope| {
+    let (place, stored, id) = (place.clone(), place.stored(path), blob.id);
+    let kept = call.write(Permission::Read, move |tx, scope| {
         let owner = place.owner(tx, &actor, scope, Permission::Write)?;
         if let Some(version) = version
             && tx.child_by_name::<Artifact>(owner, &stored)?.map(|node| node.version) != Some(version)
@@ -326,8 +322,8 @@ async fn keep(
             );
         }
         artifact_files::keep(tx, owner, &stored, &blob, Some(person))
-    })
-    .await
+    });
+    artifact_files::or_give_up(&call.app, id, kept.await).await
 }
 
 /// `download`.

@@ -26,6 +26,7 @@ use serde_json::json;
 use crate::App;
 use crate::blob_host::PREFIX;
 use crate::scope::SCOPES;
+pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
 use call::named;
 pub use errors::Failure;
@@ -157,25 +158,21 @@ fn run_artifacts(app: &App) -> Router<App> {
         let at = |rest: &str| format!("{run}/{rest}");
         router = router
             .route(&at("artifacts"), on("RunArtifact_ListInContainer", get(files::list)))
-            .route(&at("artifacts/path/{*path}"), on("RunArtifact_ListInPath", get(files::list)))
             .route(&at("artifacturi"), on("RunArtifact_GetSasUri", get(files::address)))
-            .route(&at("artifacts/artifacturi/{*path}"), on("RunArtifact_GetSasUri", get(files::address)))
-            .route(
-                &at("artifacts/contentinfo/{*path}"),
-                on("RunArtifact_GetContentInformation", get(files::content)),
-            )
-            .route(
-                &at("artifacts/prefix/contentinfo"),
-                on("RunArtifact_ListSasByPrefix", get(files::contents)),
-            )
-            .route(
-                &at("artifacts/prefix/contentinfo/{*path}"),
-                on("RunArtifact_ListSasByPrefix", get(files::contents)),
-            )
             .route(
                 &at("artifacts/batch/metadata"),
                 on("RunArtifact_BatchCreateEmptyArtifacts", post(files::announce)),
             );
+        // `azureml-core` has paths in the address, `azureml-mlflow` in the query.
+        for path in ["", "/{*path}"] {
+            let at = |rest: &str| format!("{run}/artifacts/{rest}{path}");
+            router = router
+                .route(&at("path"), on("RunArtifact_ListInPath", get(files::list)))
+                .route(&at("metadata"), on("RunArtifact_GetById", get(files::show)))
+                .route(&at("artifacturi"), on("RunArtifact_GetSasUri", get(files::address)))
+                .route(&at("contentinfo"), on("RunArtifact_GetContentInformation", get(files::content)))
+                .route(&at("prefix/contentinfo"), on("RunArtifact_ListSasByPrefix", get(files::contents)));
+        }
     }
     router
 }
@@ -244,6 +241,12 @@ fn notifications(app: &App) -> Router<App> {
 /// The blob endpoint.
 fn stored() -> Router<App> {
     Router::new()
-        .route(&format!("{PREFIX}/{}/{{snapshot}}", address::ARCHIVES), get(snapshots::download))
-        .route(&format!("{PREFIX}/{{owner}}/{{*path}}"), get(blobs::get).put(blobs::put))
+        .route(
+            &format!("{PREFIX}/{}/{}/{{snapshot}}", address::CONTAINER, address::ARCHIVES),
+            get(snapshots::download),
+        )
+        .route(
+            &format!("{PREFIX}/{}/{{owner}}/{{*path}}", address::CONTAINER),
+            get(blobs::get).put(blobs::put),
+        )
 }

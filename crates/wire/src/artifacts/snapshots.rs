@@ -184,7 +184,7 @@ struct Revision {
     blob_uri: String,
 }
 
-/// The unfinished snapshot to which files were uploaded, by their addresses: the first part of the path after the host.
+/// The unfinished snapshot to which files were uploaded, by their addresses: the second part of the path.
 fn uploaded_to(revisions: Option<&Revisions>) -> CoreResult<Option<Id>> {
     let wrong = || {
         Error::invalid("`FileRevisionList` names an address that `getblob` did not give for this snapshot")
@@ -192,7 +192,7 @@ fn uploaded_to(revisions: Option<&Revisions>) -> CoreResult<Option<Id>> {
     };
     let mut owners = BTreeSet::new();
     for revision in revisions.map(|revisions| revisions.file_nodes.as_slice()).unwrap_or_default() {
-        let owner = revision.blob_uri.split_once("://").and_then(|(_, rest)| rest.split('/').nth(1));
+        let owner = revision.blob_uri.split_once("://").and_then(|(_, rest)| rest.split('/').nth(2));
         owners.insert(owner.and_then(|owner| owner.parse::<Id>().ok()).ok_or_else(wrong)?);
     }
     match owners.len() {
@@ -515,7 +515,8 @@ mod tests {
 
     #[test]
     fn the_snapshot_that_files_were_put_to_is_read_from_their_addresses() {
-        let revision = |owner: &str| Revision { blob_uri: format!("https://a.blob.b/{owner}/x.py?sig=1") };
+        let revision =
+            |owner: &str| Revision { blob_uri: format!("https://a.blob.b/azureml/{owner}/x.py?sig=1") };
         let (one, two) = (Id::from_bytes([1; 16]), Id::from_bytes([2; 16]));
         let list = |owners: &[String]| Revisions {
             file_nodes: owners.iter().map(|owner| revision(owner)).collect(),

@@ -47,11 +47,16 @@ const ROUTES: [&str; 40] = [
 ];
 
 /// What follows a run's address in run history.
-const RUN_ROUTES: [&str; 8] = [
+const RUN_ROUTES: [&str; 13] = [
     "artifacts",
+    "artifacts/path",
     "artifacts/path/{*}",
+    "artifacts/metadata",
+    "artifacts/metadata/{*}",
     "artifacturi",
+    "artifacts/artifacturi",
     "artifacts/artifacturi/{*}",
+    "artifacts/contentinfo",
     "artifacts/contentinfo/{*}",
     "artifacts/prefix/contentinfo",
     "artifacts/prefix/contentinfo/{*}",
