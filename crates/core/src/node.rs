@@ -86,6 +86,11 @@ numbered! {
         CopyOf = 3,
         /// From a legal hold to what it keeps, with all that stands under it.
         Keeps = 4,
+        /// From what was made to what it was made from: a model version to its run or logged model, a manifest, image or service to its
+        /// models, an image to its manifest, a service to its image.
+        MadeFrom = 5,
+        /// From a resource to itself: something that it was made from is gone, since the time of the connection.
+        SourceErased = 6,
     }
 }
 

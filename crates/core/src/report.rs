@@ -261,6 +261,10 @@ pub struct PlanReport {
     pub unlinked: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
     pub models: Vec<ModelPlanReport>,
+    /// Models, images and services of others that were made from this person's runs and models. What they learned cannot be taken out of
+    /// them: they are marked, and their owners see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<TaintedReport>,
     /// Copies of this person's images in projects of others, which are deleted too.
     pub copies: u64,
     /// Exported models whose digests go onto the public revocation list: those of the person's own projects, and of the models above.
@@ -275,6 +279,16 @@ pub struct PlanReport {
     /// What others need that goes, or loses its last owner, with this person: each wants a successor, or to be deleted first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ChoiceReport>,
+}
+
+/// Something that was made from what is erased, and cannot forget it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaintedReport {
+    /// Its id.
+    pub id: String,
+    /// Its kind, as the data map names it.
+    pub kind: String,
 }
 
 /// Something that needs a decision before a person is erased.

@@ -21,6 +21,7 @@ pub mod notifying;
 mod predicting;
 mod rescued;
 mod restricting;
+pub mod scoring;
 mod snapshots;
 mod starting;
 mod suggesting;
@@ -54,6 +55,7 @@ pub use worker::ModelWorker;
 use compute::Compute;
 use interim::Leaving;
 use predicting::Loaded;
+use scoring::Scoring;
 
 /// How models are trained and asked.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ struct Inner {
     extractions: Arc<Semaphore>,
     loaded: Loaded,
     leaving: Leaving,
+    scoring: Scoring,
     outgoing: Outgoing,
     /// Solving the weights of one iteration again at a time: whoever needs them waits here.
     forgetting: tokio::sync::Mutex<()>,
@@ -120,6 +123,7 @@ impl Models {
         let extractions = Arc::new(Semaphore::new(options.threads.max(1)));
         let loaded = Loaded::new(options.cached_models);
         let outgoing = Outgoing::new(options.outgoing.clone())?;
+        let scoring = Scoring::new(options.threads);
         Ok(Models {
             inner: Arc::new(Inner {
                 store,
@@ -128,6 +132,7 @@ impl Models {
                 extractions,
                 loaded,
                 leaving: Leaving::default(),
+                scoring,
                 outgoing,
                 forgetting: tokio::sync::Mutex::new(()),
                 finishing: tokio::sync::Mutex::new(()),

@@ -1,4 +1,6 @@
-//! Running ONNX graphs over images, with tract: [`Runner::load`] and [`Runner::run`], so that nothing else pays for its build.
+//! Running ONNX graphs with tract, so that nothing else pays for its build: over images ([`Runner`]), and any within bounds ([`Graph`]).
+
+mod graph;
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -6,6 +8,8 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid as _;
 use tract_onnx::tract_hir::internal::DimLike as _;
+
+pub use graph::{Array, Element, Graph, Limits, Port, Values};
 
 /// The built-in extractor phi-v1: input 1 x 3 x 224 x 224, RGB 0 to 1; output 5,424 features, each -1 to 1. It is fixed:
 /// its constants were fitted to procedural images, and it never learns from anybody's data.
@@ -20,6 +24,9 @@ pub enum OnnxError {
     /// The graph is not one over images.
     #[error("the ONNX graph has no single input of 1 x 3 x height x width numbers: {0}")]
     Input(String),
+    /// Running the graph would take more than is allowed.
+    #[error("the ONNX graph is too large: {0}")]
+    Limit(String),
     /// The numbers given do not fit, or an operator failed.
     #[error("the ONNX graph cannot be run: {0}")]
     Run(String),

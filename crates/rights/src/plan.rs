@@ -6,7 +6,9 @@ use habeas_core::crypto::Sha256;
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Iteration, IterationStatus, ModelExport, ModelExportDoc};
 use habeas_core::node::Relation;
-use habeas_core::report::{ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport};
+use habeas_core::report::{
+    ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport, TaintedReport,
+};
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{HolderState, Page, TaskKind, Tx};
 
@@ -102,6 +104,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
         others_affected: tx.count_others_mentioned(holder)?,
         unlinked: mentions.len() as u64,
         models,
+        tainted: tainted(tx, holder)?,
         revoked,
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
@@ -169,6 +172,15 @@ fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
             })
         })
         .collect()
+}
+
+/// What others made from what the holder has, over however many steps.
+fn tainted(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<TaintedReport>> {
+    let made = tx.made_from_holder(holder)?;
+    Ok(made
+        .into_iter()
+        .map(|(id, kind)| TaintedReport { id: id.to_string(), kind: kind_name(kind) })
+        .collect())
 }
 
 /// The kinds that a person or an organisation can hold.
@@ -241,6 +253,9 @@ fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<Strin
     for model in models(tx, person)? {
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
+    }
+    for (made, _) in tx.made_from_holder(person)? {
+        digest.update(made.as_bytes());
     }
     for part in holds::held(tx, person)? {
         digest.update(part.hold.as_bytes());

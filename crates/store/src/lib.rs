@@ -23,7 +23,7 @@ mod tasks;
 mod tree;
 
 pub use backup::verify_backup;
-pub use blobs::Blobs;
+pub use blobs::{BlobWriter, Blobs};
 pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
 pub use holds::{HeldPart, NewHold};
 pub use open::{Database, Options, RootKeySource};

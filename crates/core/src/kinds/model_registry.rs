@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::custom_vision::BASIS;
+use super::model_management::Settings;
 use super::tracking::{LifecycleStage, RECIPIENTS, SERVICE};
 use crate::{
     About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
@@ -266,6 +267,9 @@ pub struct ModelVersionDoc {
     pub tags: BTreeMap<String, String>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// What Azure's clients say of it beyond that, by the names of their wire.
+    #[serde(default)]
+    pub azure: Settings,
 }
 
 /// [`Kind::ModelVersion`].
@@ -298,6 +302,7 @@ impl DataKind for ModelVersion {
             description: Some(text("first")),
             tags: BTreeMap::from([(text("checked"), text("yes"))]),
             created_by: Some(Id::NIL),
+            azure: Settings::from([(text("framework"), json!("Onnx"))]),
         }
     }
 
@@ -319,6 +324,7 @@ impl DataKind for ModelVersion {
             description,
             tags,
             created_by,
+            azure,
         } = doc;
         map.field(number, "number", FieldClass::Technical, "to tell versions apart");
         map.field(name, "name", FieldClass::Technical, "the number as text, unique under the model");
@@ -335,6 +341,12 @@ impl DataKind for ModelVersion {
         );
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(
+            azure,
+            "azure",
+            FieldClass::Personal,
+            "framework, address and notes as Azure's clients wrote them; may name a person",
+        );
     }
 
     fn view(node: &Node<ModelVersionDoc>) -> View {

@@ -244,6 +244,12 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
             plan.revoked
         ));
     }
+    for made in &plan.tainted {
+        text.push_str(&format!(
+            "marked   {} {}: made from what is erased, and cannot forget it\n",
+            made.kind, made.id
+        ));
+    }
     if plan.copies > 0 {
         text.push_str(&format!("copies   {} copies in projects of others are erased, too\n", plan.copies));
     }

@@ -69,6 +69,8 @@ pub struct PlanView {
     pub withdrawn: Count,
     /// Copies of this person's images in projects of others.
     pub copies: Count,
+    /// What others made from what is erased, and cannot forget it.
+    pub tainted: Count,
     /// Tags of those models that lose their last image.
     pub tags_emptied: Count,
     /// Tags of those models that keep fewer images than a training needs.
@@ -172,6 +174,7 @@ impl PlanView {
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
             withdrawn: Count(models_with(report, "withdraw")),
             copies: Count(report.copies),
+            tainted: Count(report.tainted.len() as u64),
             tags_emptied: Count(report.models.iter().map(|model| model.tags_emptied).sum()),
             tags_below_minimum: Count(report.models.iter().map(|model| model.tags_below_minimum).sum()),
             revoked: Count(report.revoked),

@@ -202,6 +202,7 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             tags_emptied: 1,
             tags_below_minimum: 2,
         }],
+        tainted: Vec::new(),
         copies: 2,
         revoked: 2,
         keys: 4,

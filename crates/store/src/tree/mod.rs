@@ -4,6 +4,7 @@ mod correcting;
 mod edges;
 mod filtered;
 mod holders;
+mod lineage;
 mod metrics;
 mod nodes;
 mod rows;

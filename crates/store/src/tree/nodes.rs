@@ -499,6 +499,7 @@ impl Tx<'_> {
         resources.sort_unstable();
         resources.dedup();
         let learners = self.schedule_forgetting(id)?;
+        self.mark_made_from(id)?;
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
             tasks.push(self.enqueue(
@@ -528,6 +529,8 @@ impl Tx<'_> {
                     | Kind::DeviceCode
                     | Kind::Request
                     | Kind::CaseFile
+                    // It holds random ids only, and many come and go.
+                    | Kind::Notification
             ) {
                 self.schedule_resealing(place.container)?;
             }

@@ -260,6 +260,20 @@ impl Tx<'_> {
         Ok(below)
     }
 
+    /// The resources of a kind that stand anywhere under `root`, with what each stands under; in the order of ids.
+    pub fn ids_below(&mut self, root: Id, kind: Kind) -> Result<Vec<(Id, Id)>> {
+        self.query(
+            "WITH RECURSIVE subtree (id, kind, parent) AS (
+                 SELECT id, kind, parent FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id, r.kind, r.parent FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT id, parent FROM subtree WHERE kind = ?2 AND parent IS NOT NULL ORDER BY id",
+            &[(&root).into(), kind.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((row.id(0)?, row.id(1)?)))
+        .collect()
+    }
+
     /// All containers and the generation of the key in use.
     pub(crate) fn containers(&mut self) -> Result<Vec<(Id, u32)>> {
         self.query("SELECT id, generation FROM resource WHERE container = id ORDER BY id", &[])?

@@ -4,6 +4,7 @@
 
 mod archives;
 mod arm;
+mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
@@ -31,6 +32,7 @@ mod learning_races;
 mod letters;
 mod log;
 mod mlflow;
+mod model_management;
 mod notifying;
 mod old_data;
 mod opendsr;
@@ -47,6 +49,7 @@ mod restore;
 mod s3;
 mod scan;
 mod schema;
+mod scoring;
 mod seed;
 mod sign_in;
 mod standards;

@@ -22,7 +22,7 @@ impl<'a> Tracker<'a> {
         Tracker { deployment, token: issued["secret"].as_str().unwrap().to_owned() }
     }
 
-    async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+    pub(crate) async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -74,7 +74,7 @@ impl<'a> Tracker<'a> {
         made["run"]["info"]["run_id"].as_str().unwrap().to_owned()
     }
 
-    async fn upload(&self, path: &str, bytes: &[u8]) -> u16 {
+    pub(crate) async fn upload(&self, path: &str, bytes: &[u8]) -> u16 {
         self.raw("PUT", &format!("/api/2.0/mlflow-artifacts/artifacts/{path}"), bytes.to_vec()).await.0
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Json;
 use habeas_core::kinds::{DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc};
 use habeas_core::metric::MetricPoint;
+use habeas_core::node::Relation;
 use habeas_core::{Error, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use super::call::Call;
 use super::errors::Result;
 use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_active_run, parse, shortened};
+use crate::provenance::{connect_dataset, logged_model_in};
 use crate::runs::{put_tag, remove_tag};
 
 /// A value of a metric, and the logged model that it is of.
@@ -219,9 +221,11 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
     for input in call.arguments.objects("models")? {
         models.push(input.required("model_id")?.to_owned());
     }
+    let (actor, workspace) = (call.actor, call.workspace);
     change(&call, true, move |tx, node, _| {
         let known = tx.children::<DatasetInput>(node.id, Page::ALL)?;
         for dataset in &datasets {
+            connect_dataset(tx, &actor, workspace, node.id, &dataset.source)?;
             // A client repeats what it does not know the end of.
             if !known.iter().any(|known| known.doc.name == dataset.name && known.doc.digest == dataset.digest)
             {
@@ -231,6 +235,9 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
             }
         }
         for model in &models {
+            if let Some(id) = logged_model_in(tx, workspace, model)? {
+                tx.connect(node.id, id, Relation::MadeFrom)?;
+            }
             if !node.doc.model_inputs.contains(model) {
                 node.doc.model_inputs.push(model.clone());
             }
@@ -249,8 +256,12 @@ pub(super) async fn outputs(call: Call) -> Result<Json<Value>> {
             step: output.integer("step")?.unwrap_or(0),
         });
     }
-    change(&call, true, move |_, node, _| {
+    let workspace = call.workspace;
+    change(&call, true, move |tx, node, _| {
         for model in &models {
+            if let Some(id) = logged_model_in(tx, workspace, &model.model_id)? {
+                tx.connect(id, node.id, Relation::MadeFrom)?;
+            }
             if !node.doc.model_outputs.contains(model) {
                 node.doc.model_outputs.push(model.clone());
             }

@@ -16,8 +16,10 @@ use super::errors::Result;
 use super::filter::{Entity, Fact};
 use super::registered_models::find;
 use super::search::{Listing, MODEL_VERSIONS, registry_tag};
-use super::validation::{self, REGISTRY_TAG_VALUE, artifact_path};
+use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::shortened;
+use crate::artifact_files::check_path;
+use crate::provenance;
 
 /// The most versions one search answers, and how many without being told.
 const MOST: u32 = 200_000;
@@ -91,7 +93,7 @@ fn checked_source(arguments: &Arguments) -> CoreResult<String> {
         }
         _ => true,
     };
-    if !allowed || (scheme != "models" && artifact_path(rest.trim_end_matches('/')).is_err()) {
+    if !allowed || (scheme != "models" && check_path(rest.trim_end_matches('/')).is_err()) {
         return Err(invalid());
     }
     Ok(source.to_owned())
@@ -122,6 +124,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         description: optional("description")?,
         tags,
         created_by: Some(call.person),
+        azure: BTreeMap::new(),
     };
     let (actor, workspace) = (call.actor, call.workspace);
     let id = call.app.store().ambient().new_id();
@@ -133,6 +136,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             let number = model.doc.newest;
             let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
             let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
+            let place = provenance::find(tx, &actor, workspace, &node.doc.source)?;
+            provenance::connect_version(tx, workspace, &node, place.as_ref())?;
             Ok(answers::model_version(&model, &node))
         })
         .await?;

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use axum::RequestExt as _;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
+use axum::{Json, RequestExt as _};
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id, Timestamp};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::errors::{Failure, Result};
 use crate::App;
 use crate::caller::{bearer, recognise};
+use crate::deletion::Deletion;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -78,6 +79,15 @@ impl Call {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => self.app.store().write(work).await,
             result => result,
         }
+    }
+
+    /// Deletes what `find` finds, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only counts it.
+    pub(super) async fn delete(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
+    ) -> Result<Response> {
+        let deletion = Deletion::of(&self.app, &self.actor, self.query("dryrun"), find).await?;
+        Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
     }
 
     /// What is needed within a transaction.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
@@ -16,7 +16,6 @@ use super::errors::Result;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EXPERIMENTS, Listing};
 use super::text_map;
-use crate::deletion::Deletion;
 use crate::runs::{NOTE_TAG, shortened};
 use crate::search::Fact;
 use crate::workspaces::default_experiment;
@@ -206,12 +205,11 @@ pub(super) fn text_list(value: Option<&Value>) -> CoreResult<Vec<String>> {
 /// they call errors, which what is not there is.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which) = (call.place(), Which::of(&call));
-    let found = move |tx: &mut Tx<'_>| {
+    call.delete(move |tx| {
         let scope = place.find(tx, Permission::Read)?;
-        Ok(which.find(tx, &place.actor, scope, Permission::Write)?.id)
-    };
-    let deletion = Deletion::of(&call.app, &call.actor, call.query("dryrun"), found).await?;
-    Ok(deletion.answer(|_| Json(json!({})).into_response())?)
+        which.find(tx, &place.actor, scope, Permission::Write).map(|node| node.id)
+    })
+    .await
 }
 
 /// Which experiments a list shows.

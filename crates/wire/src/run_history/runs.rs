@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::Permission;
@@ -17,7 +17,6 @@ use super::call::{Call, Place, read_time};
 use super::errors::{Result, envelope};
 use super::experiments::{Which, text_list};
 use super::{optional_text, text_map};
-use crate::deletion::Deletion;
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
     remove_tag, shortened, update_run,
@@ -413,7 +412,5 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
 /// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, for good.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    let found = move |tx: &mut Tx<'_>| Ok(find(tx, &place, &which, &id, Permission::Write)?.1.id);
-    let deletion = Deletion::of(&call.app, &call.actor, call.query("dryrun"), found).await?;
-    Ok(deletion.answer(|_| Json(json!({})).into_response())?)
+    call.delete(move |tx| find(tx, &place, &which, &id, Permission::Write).map(|(_, node)| node.id)).await
 }

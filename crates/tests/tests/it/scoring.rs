@@ -1,0 +1,225 @@
+//! Services that answer from ONNX graphs, by plain HTTP.
+
+use axum::body::Body;
+use axum::http::Request;
+use habeas_learn::onnx::{Attribute, Dimension, ElementType, Graph};
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, Someone, engines};
+use crate::mlflow::Tracker;
+use crate::model_management::Manager;
+
+/// A graph that tells rows of two numbers, `x`, into three classes: their weights, `scores`, and the heaviest one, `label`.
+fn classifier() -> Vec<u8> {
+    let mut graph = Graph::new("classifier");
+    let rows = Dimension::Named("rows");
+    let x = graph.input("x", &[rows, Dimension::Fixed(2)]);
+    let weights = graph.floats(&[1.0, 0.0, -1.0, 0.5, 2.0, -0.5], &[2, 3]);
+    let bias = graph.floats(&[0.25, -1.0, 0.0], &[3]);
+    let product = graph.node("MatMul", &[&x, &weights], &[]);
+    let scores = graph.node("Add", &[&product, &bias], &[]);
+    let attributes = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))];
+    let label = graph.node("ArgMax", &[&scores], &attributes);
+    graph.output(&scores, "scores", ElementType::Float, &[rows, Dimension::Fixed(3)]);
+    graph.output(&label, "label", ElementType::Int64, &[rows]);
+    graph.into_model(&[]).encode()
+}
+
+/// A graph by hand, byte by byte (onnx.proto): `y` is `a` plus `b`, of three numbers each.
+fn sum() -> Vec<u8> {
+    fn part(tag: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[tag << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+    }
+    fn number(tag: u8, value: u8) -> Vec<u8> {
+        vec![tag << 3, value]
+    }
+    let value = |name: &str| {
+        let extent = part(1, &number(1, 3));
+        let tensor = [number(1, 1), part(2, &extent)].concat();
+        [part(1, name.as_bytes()), part(2, &part(1, &tensor))].concat()
+    };
+    let node = [part(1, b"a"), part(1, b"b"), part(2, b"y"), part(4, b"Add")].concat();
+    let graph = [
+        part(1, &node),
+        part(2, b"sum"),
+        part(11, &value("a")),
+        part(11, &value("b")),
+        part(12, &value("y")),
+    ]
+    .concat();
+    [number(1, 8), part(7, &graph), part(8, &number(2, 13))].concat()
+}
+
+/// Stores a file of a run in the person's own workspace; the address of it.
+async fn stored(tracker: &Tracker<'_>, name: &str, bytes: &[u8]) -> String {
+    let run = tracker.run("0", "training").await;
+    assert_eq!(tracker.upload(&format!("0/{run}/artifacts/model/{name}"), bytes).await, 200);
+    format!("runs:/{run}/model")
+}
+
+/// Asks a service; the status and the answer.
+async fn ask(deployment: &Deployment, service: &str, token: Option<&str>, body: &str) -> (u16, Value) {
+    let mut request = Request::post(format!("/api/v1/service/{service}/score"));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let (status, bytes) = deployment.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+    (status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// Deploys a model of the hosting account as a service without an image; its identifier and its first key.
+async fn deployed(manager: &Manager<'_>, name: &str, url: &str) -> (String, String) {
+    let model = json!({ "name": name, "url": url, "mimeType": "application/x" });
+    let model = manager.ok("POST", "/models", model).await;
+    let service = json!({ "name": name, "modelId": model["id"], "computeType": "ACI" });
+    let service = manager.waited("POST", "/services", service).await;
+    let keys = manager.ok("GET", &format!("/services/{service}/keys"), json!(null)).await;
+    (service, keys["primaryKey"].as_str().unwrap().to_owned())
+}
+
+async fn account<'a>(deployment: &'a Deployment, someone: &Someone) -> Manager<'a> {
+    Manager::of_account(deployment, someone, "mma", "2018-04-01-preview").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_answers_whoever_shows_its_key() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let manager = account(&deployment, &someone).await;
+        let (service, key) =
+            deployed(&manager, "trees", &stored(&tracker, "model.onnx", &classifier()).await).await;
+        let shown = manager.ok("GET", &format!("/services/{service}"), json!(null)).await;
+        assert!(shown.get("error").is_none(), "{shown}");
+        assert_eq!(shown["scoringUri"], format!("http://habeas.example/api/v1/service/{service}/score"));
+
+        let two_rows = json!({ "scores": [[1.75, 1.0, -1.5], [0.25, 3.0, 0.0]], "label": [0, 1] });
+        for body in ["[[1, 1], [-1, 2]]", r#"{"x": [[1, 1], [-1, 2]]}"#, r#"{"data": [[1.0, 1], [-1, 2]]}"#] {
+            assert_eq!(ask(&deployment, &service, Some(&key), body).await, (200, two_rows.clone()), "{body}");
+        }
+        let one_row = json!({ "scores": [[0.25, -1.0, 0.0]], "label": [0] });
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await, (200, one_row));
+        let swagger = Request::get(format!("/api/v1/service/{service}/swagger.json"))
+            .header("host", "habeas.example")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Body::empty())
+            .unwrap();
+        let (_, swagger) = deployment.send(swagger).await;
+        let text = String::from_utf8(swagger).unwrap().replace(&service, "[service]");
+        insta::assert_json_snapshot!("what_a_service_takes", serde_json::from_str::<Value>(&text).unwrap());
+
+        // What does not fit, and who may not ask.
+        for body in ["", "{}", "[[1]]", "[1, 2]", "[[1, 2], [3]]", r#"{"y": [[1, 2]]}"#, r#"[["a", 2]]"#] {
+            let (status, answer) = ask(&deployment, &service, Some(&key), body).await;
+            assert_eq!((status, &answer["code"]), (400, &json!("BadArgument")), "{body}: {answer}");
+        }
+        let token = deployment.token(&someone).await;
+        assert_eq!(ask(&deployment, &service, Some(&token), "[[0, 0]]").await.0, 200);
+        let other = deployment.person("b@example.org", "B").await;
+        let stranger = deployment.token(&other).await;
+        for (token, status) in [
+            (None, 401),
+            (Some("0".repeat(32)), 401),
+            (Some(stranger.clone()), 404),
+            (Some(String::new()), 401),
+        ] {
+            assert_eq!(ask(&deployment, &service, token.as_deref(), "[[0, 0]]").await.0, status, "{token:?}");
+        }
+        assert_eq!(ask(&deployment, &someone.id, Some(&key), "[[0, 0]]").await.0, 401);
+        assert_eq!(ask(&deployment, &someone.id, Some(&stranger), "[[0, 0]]").await.0, 404);
+
+        // Restricted data is not asked; and a new key takes the place of the old one.
+        let path = format!("/persons/{}/restriction", someone.id);
+        let restrict =
+            |restricted: bool| deployment.operator("PUT", &path, json!({ "restricted": restricted }));
+        assert!(restrict(true).await.0.is_success());
+        for token in [&key, &token] {
+            let (status, answer) = ask(&deployment, &service, Some(token), "[[0, 0]]").await;
+            assert_eq!((status, &answer["code"]), (403, &json!("Restricted")));
+        }
+        assert!(restrict(false).await.0.is_success());
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await.0, 200);
+        let renew = format!("/services/{service}/regenerateKeys");
+        let keys = manager.ok("POST", &renew, json!({ "keyType": "Primary" })).await;
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await.0, 401);
+        let key = keys["primaryKey"].as_str().unwrap();
+        assert_eq!(ask(&deployment, &service, Some(key), "[[0, 0]]").await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_onnx_graph_is_a_record() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "Ada").await;
+    let tracker = Tracker::new(&deployment, &someone).await;
+    let manager = account(&deployment, &someone).await;
+    for (name, url, code) in [
+        ("pickle", stored(&tracker, "model.pkl", b"pickle").await, "NotServed"),
+        ("elsewhere", "https://store.example/model.onnx".to_owned(), "NotServed"),
+        ("broken", stored(&tracker, "model.onnx", b"no graph").await, "NotServed"),
+    ] {
+        let (service, key) = deployed(&manager, name, &url).await;
+        let (status, answer) = ask(&deployment, &service, Some(&key), "[1]").await;
+        assert_eq!((status, &answer["code"]), (501, &json!(code)), "{name}: {answer}");
+    }
+    // A graph made by hand, with two inputs, which have to be named.
+    let (service, key) = deployed(&manager, "sum", &stored(&tracker, "sum.onnx", &sum()).await).await;
+    let (status, answer) =
+        ask(&deployment, &service, Some(&key), r#"{"data": {"b": [0.5, 0, -3], "a": [1, 2, 3]}}"#).await;
+    assert_eq!((status, answer), (200, json!({ "y": [1.5, 2.0, 0.0] })));
+    assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 400);
+    let long = format!("[{}1]", "1,".repeat(5 * 1024 * 1024));
+    assert_eq!(ask(&deployment, &service, Some(&key), &long).await.0, 413);
+    // Without its file, the service says so.
+    let erased = deployment.erase(&someone).await;
+    assert_eq!(erased["status"], "completed", "{erased}");
+    assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_from_erased_data_is_planned_and_marked() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (ada, bea) = (
+            deployment.person("a@example.org", "Ada").await,
+            deployment.person("b@example.org", "Bea").await,
+        );
+        let organisation = json!({ "name": "Forest", "owner": bea.id });
+        let (_, organisation) = deployment.operator("POST", "/organisations", organisation).await;
+        let organisation = organisation["objectId"].as_str().unwrap();
+        let member = format!("/organisations/{organisation}/members/{}", ada.id);
+        assert!(deployment.operator("PUT", &member, json!({ "role": "contributor" })).await.0.is_success());
+        // Ada trains in her own workspace and registers the model in the organisation's account; Bea deploys it.
+        let tracker = Tracker::new(&deployment, &ada).await;
+        let url = stored(&tracker, "model.onnx", &classifier()).await;
+        let of = Someone { id: organisation.to_owned(), ..ada.clone() };
+        let token = deployment.token(&ada).await;
+        let manager = Manager::of_account_with(&deployment, token, &of, "mma", "2018-04-01-preview").await;
+        let (service, key) = deployed(&manager, "trees", &url).await;
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await.0, 200);
+        let manager = manager.with_token(deployment.token(&bea).await);
+        let model = manager.ok("GET", "/models", json!(null)).await["value"][0].clone();
+        assert!(model.get("sourceErasedAt").is_none());
+
+        let (_, plan) =
+            deployment.operator("POST", &format!("/persons/{}/erasure-plans", ada.id), json!({})).await;
+        let mut kinds: Vec<&str> =
+            plan["tainted"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["ModelVersion", "Service"], "{plan}");
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed", "{report}");
+
+        // The file went with its run; what was made from it says so to whoever has it.
+        let path = format!("/models/{}", model["id"].as_str().unwrap());
+        assert!(manager.ok("GET", &path, json!(null)).await["sourceErasedAt"].is_string());
+        let shown = manager.ok("GET", &format!("/services/{service}"), json!(null)).await;
+        assert!(shown["sourceErasedAt"].is_string(), "{shown}");
+        let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
+        assert_eq!((status, &answer["code"]), (501, &json!("NotServed")));
+    }
+}

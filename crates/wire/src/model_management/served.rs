@@ -1,0 +1,55 @@
+//! Which file a service answers from.
+//!
+//! It is the ONNX graph of its one model: the only file whose name ends with `.onnx`, or the only file of a model whose framework is said to
+//! be ONNX. Services of anything else are kept as records.
+
+use habeas_core::kinds::{ArtifactDoc, ContainerImage, ServiceDoc};
+use habeas_core::{Error, Id, Node, Result};
+use habeas_store::Tx;
+use serde_json::Value;
+
+use super::{content, models};
+use crate::provenance::of_version;
+
+/// The models that a service was deployed from: its image's, and its own.
+pub(super) fn models_of(tx: &mut Tx<'_>, service: &ServiceDoc) -> Result<Vec<Id>> {
+    let mut found = match service.image {
+        Some(image) => tx.get::<ContainerImage>(image)?.map(|image| image.doc.models).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    found.extend(&service.models);
+    Ok(found)
+}
+
+fn not_served(what: impl Into<String>) -> Error {
+    Error::not_implemented(what)
+        .hint("the service is kept as a record; what is answered from is one ONNX model whose file is stored on this server")
+        .code("NotServed")
+}
+
+/// The run or logged model whose file a service answers from, and that file, a graph. The error says why there is none.
+pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, ArtifactDoc)> {
+    if !cfg!(feature = "scoring") {
+        return Err(not_served("this server was built without scoring"));
+    }
+    let at = service.parent.unwrap_or(Id::NIL);
+    let ids = models_of(tx, &service.doc)?;
+    let [model] = ids[..] else {
+        return Err(not_served(format!("the service has {} models, where one is answered from", ids.len())));
+    };
+    let (_, version) =
+        models::by_id(tx, at, model)?.ok_or_else(|| not_served("the model of the service was deleted"))?;
+    let place = of_version(tx, at, &version)?
+        .ok_or_else(|| not_served("the content of the model is not kept on this server"))?;
+    let files = content::files(tx, &place)?;
+    let is_graph = |doc: &&ArtifactDoc| doc.path.to_lowercase().ends_with(".onnx");
+    let mut graphs = files.iter().filter(is_graph);
+    let framework = version.doc.azure.get("framework").and_then(Value::as_str).unwrap_or_default();
+    match (graphs.next(), graphs.next(), files.as_slice()) {
+        (Some(graph), None, _) => Ok((place.owner, graph.clone())),
+        (Some(_), Some(_), _) => Err(not_served("the model has several ONNX files")),
+        (None, _, [one]) if framework.eq_ignore_ascii_case("onnx") => Ok((place.owner, one.clone())),
+        (None, _, []) => Err(not_served("the files of the model are not there any more")),
+        (None, ..) => Err(not_served("the model is no ONNX graph")),
+    }
+}

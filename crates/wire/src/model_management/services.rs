@@ -1,0 +1,712 @@
+//! Services: a model that programs may ask, with the keys they show.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use habeas_access::Permission;
+use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, Settings};
+use habeas_core::node::Relation;
+use habeas_core::{Ambient, Error, Id, Node, Result as CoreResult};
+use habeas_store::{New, Page, Tx, UNIQUE_VIOLATION};
+use serde_json::{Map, Value, json};
+
+use super::call::{Call, Form};
+use super::errors::{Result, status_and_code};
+use super::fields::{self, Field, Shape, optional, required};
+use super::listing::{self, Listing};
+use super::manifests::wanted_model;
+use super::operations::{self, Verb};
+use super::{dependents, images, models, patch, served, shapes};
+
+/// The version whose documentation demands an image and a compute resource.
+const FIRST_VERSION: &str = "2017-09-01-preview";
+
+const COMPUTE: &[Field] = &[optional("id", Shape::Text), optional("type", Shape::Text)];
+
+const SCALING: &[Field] = &[
+    optional("autoscaleEnabled", Shape::Flag),
+    optional("minReplicas", Shape::Whole(0, 10_000)),
+    optional("maxReplicas", Shape::Whole(0, 10_000)),
+    optional("targetUtilization", Shape::Whole(0, 100)),
+    optional("refreshPeriodInSeconds", Shape::Whole(0, 86_400)),
+];
+
+const COLLECTION: &[Field] =
+    &[optional("storageEnabled", Shape::Flag), optional("eventHubEnabled", Shape::Flag)];
+
+/// The command line of 2017 sends memory as a text, `1G`.
+const RESERVATION: &[Field] = &[optional("cpu", Shape::Number), optional("memory", Shape::Long)];
+
+const RESOURCES: &[Field] = &[
+    optional("cpu", Shape::Number),
+    optional("cpuLimit", Shape::Number),
+    optional("memoryInGB", Shape::Number),
+    optional("memoryInGBLimit", Shape::Number),
+    optional("gpu", Shape::Number),
+    optional("fpga", Shape::Number),
+];
+
+const LIVENESS: &[Field] = &[
+    optional("periodSeconds", Shape::Whole(0, 86_400)),
+    optional("initialDelaySeconds", Shape::Whole(0, 86_400)),
+    optional("timeoutSeconds", Shape::Whole(0, 86_400)),
+    optional("successThreshold", Shape::Whole(0, 10_000)),
+    optional("failureThreshold", Shape::Whole(0, 10_000)),
+];
+
+const KEYS: &[Field] = &[optional("primaryKey", Shape::Text), optional("secondaryKey", Shape::Text)];
+
+/// What of a service can be changed. Certificates and their keys are taken and dropped: the server has its own, and keeps nobody's secrets
+/// that it does not need.
+const CHANGEABLE: &[Field] = &[
+    optional("description", Shape::Text),
+    optional("tags", Shape::Texts),
+    optional("kvTags", Shape::Map),
+    optional("properties", Shape::Map),
+    optional("imageId", Shape::Text),
+    optional("modelId", Shape::Text),
+    optional("environmentImageRequest", Shape::Long),
+    optional("keys", Shape::Object(KEYS)),
+    optional("computeType", Shape::Text),
+    optional("computeName", Shape::Text),
+    optional("numReplicas", Shape::Whole(0, 10_000)),
+    optional("autoScaler", Shape::Object(SCALING)),
+    optional("containerResourceReservation", Shape::Object(RESERVATION)),
+    optional("containerResourceRequirements", Shape::Object(RESOURCES)),
+    optional("dataCollection", Shape::Object(COLLECTION)),
+    optional("livenessProbeRequirements", Shape::Object(LIVENESS)),
+    optional("appInsightsEnabled", Shape::Flag),
+    optional("maxConcurrentRequestsPerContainer", Shape::Whole(0, 1_000_000)),
+    optional("maxQueueWaitMs", Shape::Whole(0, 86_400_000)),
+    optional("scoringTimeoutMs", Shape::Whole(0, 86_400_000)),
+    optional("isDefault", Shape::Flag),
+    optional("trafficPercentile", Shape::Number),
+    optional("type", Shape::Text),
+    optional("authEnabled", Shape::Flag),
+    optional("aadAuthEnabled", Shape::Flag),
+    optional("sslEnabled", Shape::Flag),
+    optional("sslCertificate", Shape::Long),
+    optional("sslKey", Shape::Long),
+    optional("cname", Shape::Text),
+    optional("dnsNameLabel", Shape::Text),
+    optional("namespace", Shape::Text),
+    optional("location", Shape::Text),
+    optional("vnetConfiguration", Shape::Long),
+    optional("encryptionProperties", Shape::Long),
+];
+
+/// What is said once, when a service is made.
+const ONCE: &[Field] = &[
+    required("name", Shape::Text),
+    optional("overwrite", Shape::Flag),
+    optional("computeResource", Shape::Object(COMPUTE)),
+];
+
+/// What is dropped: secrets that are not needed, and what never changes anything here.
+const DROPPED: [&str; 4] = ["sslCertificate", "sslKey", "authEnabled", "aadAuthEnabled"];
+
+/// The fewest characters of a key that a client chooses, and the most.
+const KEY: std::ops::RangeInclusive<usize> = 32..=256;
+
+/// How a service is called on the wire.
+pub(super) fn wire_id(form: Form, node: &Node<ServiceDoc>) -> String {
+    match form {
+        Form::V1 => node.doc.name.clone(),
+        Form::Hosting | Form::Preview => node.id.to_string(),
+    }
+}
+
+/// A service; with image and models when `expands`, which hosting accounts always do.
+fn shape(
+    tx: &mut Tx<'_>,
+    form: Form,
+    base: &str,
+    at: Id,
+    node: &Node<ServiceDoc>,
+    expands: bool,
+) -> CoreResult<Value> {
+    let doc = &node.doc;
+    let refusal = match served::graph(tx, node) {
+        Ok(_) => None,
+        Err(error) if error.code == Some("NotServed") => Some(error),
+        Err(error) => return Err(error),
+    };
+    let error = refusal.as_ref().map(|error| {
+        let (status, code) = status_and_code(error);
+        json!({ "code": code, "statusCode": status.as_u16(), "message": error.to_string(), "details": [] })
+    });
+    let image = match doc.image {
+        Some(id) => tx.get::<ContainerImage>(id)?,
+        None => None,
+    };
+    let ids = served::models_of(tx, doc)?;
+    let scoring = format!("{base}/api/v1/service/{}", node.id);
+    let mut members: Map<String, Value> = if form == Form::V1 { defaults(doc) } else { Map::new() };
+    for (name, value) in &doc.settings {
+        overlay(members.entry(name.clone()).or_insert(Value::Null), value);
+    }
+    let mut put = |name: &str, value: Value| {
+        members.insert(name.to_owned(), value);
+    };
+    put("id", json!(wire_id(form, node)));
+    put("name", json!(doc.name));
+    put("description", json!(doc.description));
+    put("scoringUri", json!(format!("{scoring}/score")));
+    put("error", error.unwrap_or(Value::Null));
+    match form {
+        Form::Hosting => {
+            // amlrealtimeai waits for this word; what is not answered from says so in `error`.
+            put("state", json!("Succeeded"));
+            put("createdAt", shapes::time(node.created_at));
+            put("updatedAt", shapes::time(node.updated_at));
+            let (mut shown, mut manifest) = (Value::Null, Value::Null);
+            if let Some(image) = &image {
+                shown = images::shape(tx, form, at, image, false)?;
+                manifest = shown.get("manifest").cloned().unwrap_or(Value::Null);
+            }
+            put("image", shown);
+            put("manifest", manifest);
+            put("models", json!(models::shown(tx, form, at, &ids)?));
+        }
+        Form::V1 | Form::Preview => {
+            put("state", json!(if refusal.is_none() { "Healthy" } else { "Unhealthy" }));
+            put("createdTime", shapes::time(node.created_at));
+            put("updatedTime", shapes::time(node.updated_at));
+            put("kvTags", json!(doc.tags));
+            put("properties", json!(doc.properties));
+            put("swaggerUri", json!(format!("{scoring}/swagger.json")));
+            put("createdBy", shapes::creator(tx, doc.created_by)?);
+            put("imageId", json!(image.as_ref().map(|image| images::wire_id(form, image))));
+            if let (Some(image), true) = (&image, expands) {
+                put("imageDetails", images::shape(tx, form, at, image, true)?);
+            }
+            put("models", json!(models::shown(tx, form, at, if expands { &ids } else { &[] })?));
+            // The SDK then fetches the keys, and shows one.
+            put("authEnabled", json!(true));
+            put("aadAuthEnabled", json!(false));
+        }
+    }
+    let answer = Value::Object(members);
+    let answer = if form == Form::V1 { answer } else { shapes::without_nulls(answer) };
+    shapes::mark(tx, node.id, answer)
+}
+
+/// What `azureml-core` 1 insists on seeing, whether it was said or not.
+fn defaults(doc: &ServiceDoc) -> Map<String, Value> {
+    let is_kubernetes = doc.settings.get("computeType").and_then(Value::as_str) == Some("AKS");
+    let mut defaults = json!({
+        "computeType": "ACI",
+        "appInsightsEnabled": false,
+        "containerResourceRequirements": { "cpu": 0.1, "memoryInGB": 0.5 },
+        "location": null,
+        "cname": null,
+        "publicIp": null,
+        "sslEnabled": false,
+        "sslCertificate": null,
+        "sslKey": null,
+    });
+    if is_kubernetes {
+        let more = json!({
+            "computeName": null,
+            "numReplicas": null,
+            "maxConcurrentRequestsPerContainer": 1,
+            "maxQueueWaitMs": null,
+            "scoringTimeoutMs": null,
+            "namespace": null,
+            "autoScaler": { "autoscaleEnabled": null, "minReplicas": null, "maxReplicas": null, "refreshPeriodInSeconds": null,
+                "targetUtilization": null },
+            "dataCollection": { "storageEnabled": false, "eventHubEnabled": false },
+            "containerResourceRequirements": { "cpu": 0.1, "cpuLimit": null, "memoryInGB": 0.5, "memoryInGBLimit": null, "gpu": null },
+            "livenessProbeRequirements": { "periodSeconds": 10, "initialDelaySeconds": 310, "timeoutSeconds": 2, "successThreshold": 1,
+                "failureThreshold": 3 },
+        });
+        if let (Value::Object(defaults), Value::Object(more)) = (&mut defaults, more) {
+            defaults.extend(more);
+        }
+    }
+    match defaults {
+        Value::Object(defaults) => defaults,
+        _ => Map::new(),
+    }
+}
+
+/// Writes a value over another one, member by member.
+fn overlay(under: &mut Value, value: &Value) {
+    match (under, value) {
+        (Value::Object(under), Value::Object(value)) => {
+            for (name, value) in value {
+                overlay(under.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (under, value) => *under = value.clone(),
+    }
+}
+
+/// The service of this name on the wire: its identifier, or its name.
+pub(super) fn find(tx: &mut Tx<'_>, at: Id, text: &str) -> CoreResult<Node<ServiceDoc>> {
+    if let Ok(id) = text.parse::<Id>()
+        && let Some(node) = tx.get::<Service>(id)?.filter(|node| node.parent == Some(at))
+    {
+        return Ok(node);
+    }
+    tx.child_by_name::<Service>(at, text)?
+        .ok_or_else(|| Error::not_found("there is no such service").code("ServiceNotFound"))
+}
+
+/// What a request says a service is made from.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    image: Option<String>,
+    models: Vec<String>,
+    /// Whether models were named at all.
+    names_models: bool,
+}
+
+impl Parts {
+    fn take(said: &mut Settings) -> Parts {
+        let mut models: Vec<String> = fields::take_text(said, "modelId").into_iter().collect();
+        let mut names_models = !models.is_empty();
+        if let Some(request) = said.get_mut("environmentImageRequest").and_then(Value::as_object_mut) {
+            if let Some(ids) = request.remove("modelIds") {
+                models.extend(texts(&ids));
+                names_models = true;
+            }
+            if let Some(Value::Array(given)) = request.remove("models") {
+                let ids = given.iter().filter_map(|model| model["id"].as_str().map(str::to_owned));
+                models.extend(ids.collect::<Vec<_>>());
+                names_models = true;
+            }
+        }
+        Parts { image: fields::take_text(said, "imageId"), models, names_models }
+    }
+
+    /// Connects the service with what it is made from now, and with nothing else.
+    fn connect(&self, tx: &mut Tx<'_>, at: Id, id: Id, doc: &mut ServiceDoc) -> CoreResult<()> {
+        if let Some(image) = &self.image {
+            let image = images::find(tx, at, image).map_err(|error| {
+                error.conceal(|| {
+                    Error::invalid("`imageId` names an image that is not there").code("ImageNotFound")
+                })
+            })?;
+            doc.image = Some(image.id);
+            doc.models = Vec::new();
+        }
+        if self.names_models {
+            doc.models = models::find_all(tx, at, &self.models)?;
+            if self.image.is_none() {
+                doc.image = None;
+            }
+        }
+        for (target, _) in tx.targets(id, Relation::MadeFrom)? {
+            tx.disconnect(id, target, Relation::MadeFrom)?;
+        }
+        for target in doc.models.iter().copied().chain(doc.image) {
+            tx.connect(id, target, Relation::MadeFrom)?;
+        }
+        Ok(())
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let Value::Array(values) = value else { return Vec::new() };
+    values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
+/// A fresh key in the form of Azure's: 32 lower-case hexadecimal digits.
+fn new_key(ambient: &Ambient) -> String {
+    Id::from_bytes(ambient.bytes()).to_hex()
+}
+
+/// Takes the keys that a client chose.
+fn take_keys(said: &mut Settings) -> CoreResult<(Option<String>, Option<String>)> {
+    let Some(mut keys) = said.remove("keys") else { return Ok((None, None)) };
+    let mut take = |name: &str| match keys[name].take() {
+        Value::String(key) => chosen_key(key).map(Some),
+        _ => Ok(None),
+    };
+    Ok((take("primaryKey")?, take("secondaryKey")?))
+}
+
+fn chosen_key(key: String) -> CoreResult<String> {
+    if KEY.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(key);
+    }
+    Err(Error::invalid("a key has 32 to 256 characters of ASCII without spaces")
+        .hint("leave it out, and the server makes one"))
+}
+
+/// `POST services`, and `PUT services`, which replaces one of the same name.
+pub(super) async fn create(call: Call) -> Result<Response> {
+    deploy(call, false).await
+}
+
+/// `PUT services`.
+pub(super) async fn replace(call: Call) -> Result<Response> {
+    deploy(call, true).await
+}
+
+async fn deploy(call: Call, replaces: bool) -> Result<Response> {
+    let mut said = fields::read(&call.body, ONCE)?;
+    said.extend(fields::read(&call.body, CHANGEABLE)?);
+    let name = fields::name(&fields::take_text(&mut said, "name").unwrap_or_default())?;
+    let is_first = call.form == Form::Hosting && call.query("api-version") == Some(FIRST_VERSION);
+    for name in ["imageId", "computeResource"] {
+        if is_first && !said.contains_key(name) {
+            return Err(Error::invalid(format!("`{name}` is missing")).into());
+        }
+    }
+    let replaces = replaces || said.remove("overwrite") == Some(Value::Bool(true));
+    said.retain(|name, _| !DROPPED.contains(&name.as_str()));
+    let parts = Parts::take(&mut said);
+    let (primary, secondary) = take_keys(&mut said)?;
+    let ambient = call.app.store().ambient();
+    let mut doc = ServiceDoc {
+        name: name.clone(),
+        description: fields::take_text(&mut said, "description"),
+        tags: fields::take_tags(&mut said),
+        properties: fields::take_map(&mut said, "properties"),
+        image: None,
+        models: Vec::new(),
+        settings: Settings::new(),
+        keys: KeyPair {
+            primary: primary.unwrap_or_else(|| new_key(ambient)),
+            secondary: secondary.unwrap_or_else(|| new_key(ambient)),
+        },
+        created_by: Some(call.person),
+    };
+    doc.settings = said;
+    let id = ambient.new_id();
+    let made = call
+        .write(Permission::Deploy, move |tx, at| {
+            let mut doc = doc.clone();
+            match tx.child_by_name::<Service>(at, &name)? {
+                None => {
+                    // Edges need the resource to be there.
+                    let mut node = tx.create::<Service>(New::under(at, id, doc.clone()))?;
+                    parts.connect(tx, at, id, &mut node.doc)?;
+                    tx.update::<Service>(&node)?;
+                    Ok((Verb::CreateService, id))
+                }
+                Some(mut node) if replaces => {
+                    // Programs that know the old keys go on.
+                    doc.keys = node.doc.keys;
+                    parts.connect(tx, at, node.id, &mut doc)?;
+                    node.doc = doc;
+                    tx.update::<Service>(&node)?;
+                    Ok((Verb::UpdateService, node.id))
+                }
+                Some(_) => Err(taken()),
+            }
+        })
+        .await;
+    let (verb, id) = match made {
+        // Somebody else has just made it.
+        Err(error) if error.code == Some(UNIQUE_VIOLATION) => return Err(taken().into()),
+        made => made?,
+    };
+    operations::accepted(&call, verb, id)
+}
+
+fn taken() -> Error {
+    Error::conflict("there is a service of this name already")
+        .hint("choose another name, or send `overwrite`")
+        .code("ServiceExists")
+}
+
+/// `GET services`.
+pub(super) async fn list(call: Call) -> Result<Json<Value>> {
+    let listing = Listing::of(&call)?;
+    let (value, next) = found(&call, listing).await?;
+    Ok(Json(listing::answer(&call, value, next)))
+}
+
+/// `POST services/list`.
+pub(super) async fn list_by_body(call: Call) -> Result<Json<Value>> {
+    let listing = Listing::of_body(&call)?;
+    let (value, next) = found(&call, listing).await?;
+    Ok(Json(listing::answer_of_body(&call, value, next)))
+}
+
+async fn found(call: &Call, listing: Listing) -> CoreResult<(Vec<Value>, Option<String>)> {
+    let (form, base) = (call.form, call.base.clone());
+    call.read(move |tx, at| {
+        let expands = listing.filter("expand").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let mut found = Vec::new();
+        for node in tx.children::<Service>(at, Page::ALL)? {
+            if is_asked_for(tx, at, &listing, &node)? {
+                found.push(node);
+            }
+        }
+        let (page, next) = listing.page(found, |node| (node, 0));
+        let value =
+            page.iter().map(|node| shape(tx, form, &base, at, node, expands)).collect::<CoreResult<_>>()?;
+        Ok((value, next))
+    })
+    .await
+}
+
+fn is_asked_for(tx: &mut Tx<'_>, at: Id, listing: &Listing, node: &Node<ServiceDoc>) -> CoreResult<bool> {
+    let doc = &node.doc;
+    let text = |name: &str| doc.settings.get(name).and_then(Value::as_str);
+    let compute = doc.settings.get("computeResource").and_then(|compute| compute["id"].as_str());
+    let is_plainly = listing.has(&doc.tags, &doc.properties)
+        && listing.is("name", Some(&doc.name))
+        && listing.is("servicename", Some(&doc.name))
+        && listing.is("computeresourceid", compute)
+        && listing.is("computetype", text("computeType"))
+        // Images have no digest: none was built.
+        && listing.is("imagedigest", None);
+    if !is_plainly {
+        return Ok(false);
+    }
+    let image = match doc.image {
+        Some(id) => tx.get::<ContainerImage>(id)?,
+        None => None,
+    };
+    let image_ids: Vec<String> =
+        image.iter().flat_map(|image| [image.id.to_string(), image.doc.key.clone()]).collect();
+    let manifest = image.as_ref().and_then(|image| image.doc.manifest);
+    if !listing.is_one_of("imageid", &image_ids)
+        || !listing.is("imagename", image.as_ref().map(|image| image.doc.name.as_str()))
+        || !listing.is("manifestid", manifest.map(|id| id.to_string()).as_deref())
+        || !images::is_of_manifest(tx, listing, manifest)?
+    {
+        return Ok(false);
+    }
+    let ids = served::models_of(tx, doc)?;
+    let model = wanted_model(tx, at, listing)?;
+    if model.is_some_and(|model| !ids.contains(&model)) {
+        return Ok(false);
+    }
+    if let Some(run) = listing.filter("runid") {
+        let mut is_of_run = false;
+        for id in &ids {
+            if let Some((_, version)) = models::by_id(tx, at, *id)? {
+                is_of_run |= version.doc.run.as_deref() == Some(run);
+            }
+        }
+        if !is_of_run {
+            return Ok(false);
+        }
+    }
+    images::is_of_model(tx, at, listing, &ids)
+}
+
+/// `GET services/{id}`.
+pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+    let (id, form, base, expands) =
+        (call.part("id").to_owned(), call.form, call.base.clone(), call.flag("expand"));
+    let answer = call
+        .read(move |tx, at| {
+            let node = find(tx, at, &id)?;
+            shape(tx, form, &base, at, &node, expands)
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+/// Writes what was said over a service.
+fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
+    said.retain(|name, _| !DROPPED.contains(&name.as_str()));
+    let parts = Parts::take(&mut said);
+    let (primary, secondary) = take_keys(&mut said)?;
+    let doc = &mut node.doc;
+    doc.keys.primary = primary.unwrap_or(std::mem::take(&mut doc.keys.primary));
+    doc.keys.secondary = secondary.unwrap_or(std::mem::take(&mut doc.keys.secondary));
+    if said.contains_key("description") {
+        doc.description = fields::take_text(&mut said, "description");
+    }
+    if said.contains_key("kvTags") || said.contains_key("tags") {
+        let before = std::mem::take(&mut doc.tags);
+        doc.tags = fields::take_tags(&mut said);
+        models::keep_values(&mut doc.tags, &before);
+    }
+    if said.contains_key("properties") {
+        doc.properties = fields::take_map(&mut said, "properties");
+    }
+    doc.settings.extend(said);
+    parts.connect(tx, at, node.id, doc)
+}
+
+/// `PUT services/{id}`: what is said takes the place of what was, the rest stays.
+pub(super) async fn put(call: Call) -> Result<Response> {
+    let said = fields::read(&call.body, CHANGEABLE)?;
+    let id = call.part("id").to_owned();
+    let id = call
+        .write(Permission::Deploy, move |tx, at| {
+            let mut node = find(tx, at, &id)?;
+            change(tx, at, &mut node, said.clone())?;
+            tx.update::<Service>(&node).map(|node| node.id)
+        })
+        .await?;
+    operations::accepted(&call, Verb::UpdateService, id)
+}
+
+/// `PATCH services/{id}`.
+pub(super) async fn update(call: Call) -> Result<Json<Value>> {
+    let (id, form, base, body) =
+        (call.part("id").to_owned(), call.form, call.base.clone(), call.body.clone());
+    let answer = call
+        .write(Permission::Deploy, move |tx, at| {
+            let mut node = find(tx, at, &id)?;
+            let doc = &mut node.doc;
+            let mut members = json!({
+                "description": doc.description,
+                "kvTags": doc.tags,
+                "properties": doc.properties,
+            });
+            let is_changeable = |name: &str| fields::require_known(name, CHANGEABLE).is_ok();
+            let (changeable, kept): (Settings, Settings) =
+                std::mem::take(&mut doc.settings).into_iter().partition(|(name, _)| is_changeable(name));
+            if let Value::Object(members) = &mut members {
+                members.extend(changeable);
+            }
+            let said = patch::edit(members, &body, CHANGEABLE)?;
+            doc.settings = kept;
+            for name in ["description", "kvTags", "properties"] {
+                if !said.contains_key(name) {
+                    match name {
+                        "description" => doc.description = None,
+                        "kvTags" => doc.tags.clear(),
+                        _ => doc.properties.clear(),
+                    }
+                }
+            }
+            change(tx, at, &mut node, said)?;
+            let node = tx.update::<Service>(&node)?;
+            shape(tx, form, &base, at, &node, true)
+        })
+        .await?;
+    Ok(Json(answer))
+}
+
+/// `DELETE services/{id}`. At once in any case; from 2018 on, hosting accounts name an operation that has ended.
+pub(super) async fn delete(call: Call) -> Result<Response> {
+    let id = call.part("id").to_owned();
+    let known = {
+        let id = id.clone();
+        call.read(move |tx, at| match find(tx, at, &id) {
+            Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
+            found => found.map(|node| Some(node.id)),
+        })
+        .await?
+    };
+    let removed = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
+        Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
+        found => found.map(|node| Some((node.id, node.id))),
+    })
+    .await?;
+    match known.filter(|_| removed) {
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(id) if call.waits_for_deletions() => operations::accepted(&call, Verb::DeleteService, id),
+        Some(_) => Ok(StatusCode::OK.into_response()),
+    }
+}
+
+fn keys_shape(keys: &KeyPair) -> Value {
+    json!({ "primaryKey": keys.primary, "secondaryKey": keys.secondary })
+}
+
+/// `GET services/{id}/keys` and `POST services/{id}/listkeys`.
+pub(super) async fn keys(call: Call) -> Result<Json<Value>> {
+    let (id, scope, actor) = (call.part("id").to_owned(), call.scope.clone(), call.actor);
+    let node = call
+        .app
+        .store()
+        .read(move |tx| {
+            let at = scope.find(tx, &actor, Permission::Deploy)?;
+            find(tx, at, &id)
+        })
+        .await?;
+    Ok(Json(keys_shape(&node.doc.keys)))
+}
+
+/// `POST services/{id}/regenerateKeys`: the old key is dead at once. Of hosting accounts the answer has both keys; `azureml-core` 1 waits
+/// for an operation.
+pub(super) async fn renew_keys(call: Call) -> Result<Response> {
+    let member = |name: &str| call.body.get(name).filter(|value| !value.is_null());
+    // amlrealtimeai sends no type when it wants both; azureml-core 1 sends the name, or its number.
+    let (primary, secondary) = match member("keyType") {
+        None => (true, true),
+        Some(Value::String(name)) if name.eq_ignore_ascii_case("primary") => (true, false),
+        Some(Value::String(name)) if name.eq_ignore_ascii_case("secondary") => (false, true),
+        Some(Value::Number(number)) if number.as_i64() == Some(0) => (true, false),
+        Some(Value::Number(number)) if number.as_i64() == Some(1) => (false, true),
+        Some(_) => return Err(Error::invalid("`keyType` is neither Primary nor Secondary").into()),
+    };
+    let ambient = call.app.store().ambient();
+    let chosen = match member("keyValue") {
+        None => None,
+        Some(Value::String(key)) => Some(chosen_key(key.clone())?),
+        Some(_) => return Err(Error::invalid("`keyValue` is not a text").into()),
+    };
+    let fresh = chosen.unwrap_or_else(|| new_key(ambient));
+    let other = new_key(ambient);
+    let id = call.part("id").to_owned();
+    let node = call
+        .write(Permission::Deploy, move |tx, at| {
+            let mut node = find(tx, at, &id)?;
+            if primary {
+                node.doc.keys.primary.clone_from(&fresh);
+            }
+            if secondary {
+                node.doc.keys.secondary.clone_from(if primary { &other } else { &fresh });
+            }
+            tx.update::<Service>(&node)
+        })
+        .await?;
+    match call.form {
+        Form::V1 => operations::accepted(&call, Verb::RenewKeys, node.id),
+        Form::Hosting | Form::Preview => Ok(Json(keys_shape(&node.doc.keys)).into_response()),
+    }
+}
+
+/// `POST services/{id}/token`: services are asked with keys, or with the caller's own token.
+pub(super) async fn token(call: Call) -> Result<Response> {
+    let id = call.part("id").to_owned();
+    call.read(move |tx, at| find(tx, at, &id)).await?;
+    Err(Error::not_implemented("services have no tokens of their own")
+        .hint("show one of the service's keys, or your own bearer token")
+        .into())
+}
+
+/// `GET services/{id}/logs`: there is no container that writes any.
+pub(super) async fn logs(call: Call) -> Result<Json<Value>> {
+    let id = call.part("id").to_owned();
+    call.read(move |tx, at| find(tx, at, &id)).await?;
+    Ok(Json(
+        json!({ "content": "No container runs for this service: the server answers from the model itself.\n" }),
+    ))
+}
+
+/// `GET deployments`: a bare array, of each service its present one.
+pub(super) async fn deployments(call: Call) -> Result<Json<Value>> {
+    let wanted = call.query("serviceid").map(str::to_owned);
+    let answer = call
+        .read(move |tx, at| {
+            let found = tx.children::<Service>(at, Page::ALL)?;
+            let is_wanted = |node: &Node<ServiceDoc>| {
+                wanted.as_deref().is_none_or(|id| id == node.id.to_string() || id == node.doc.name)
+            };
+            Ok(found.iter().filter(|node| is_wanted(node)).map(deployment).collect::<Vec<_>>())
+        })
+        .await?;
+    Ok(Json(json!(answer)))
+}
+
+/// `GET deployments/{id}`: a deployment is called like its service.
+pub(super) async fn show_deployment(call: Call) -> Result<Json<Value>> {
+    let id = call.part("id").to_owned();
+    let node = call.read(move |tx, at| find(tx, at, &id)).await?;
+    Ok(Json(deployment(&node)))
+}
+
+fn deployment(node: &Node<ServiceDoc>) -> Value {
+    shapes::without_nulls(json!({
+        "id": node.id,
+        "serviceName": node.doc.name,
+        "imageId": node.doc.image,
+        "status": "Succeeded",
+        "createdAt": shapes::time(node.updated_at),
+    }))
+}
