@@ -9,6 +9,7 @@ pub mod blob_host;
 pub mod caller;
 pub mod custom_vision;
 pub mod data_services;
+mod deletion;
 pub mod delivery;
 pub mod discovery;
 pub mod graph;
