@@ -130,7 +130,7 @@ fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
     } else if route.starts_with("/subscriptions") {
         habeas_wire::arm::Failure(error).into_response()
     } else if DATA_SERVICES.iter().any(|service| route.starts_with(service)) {
-        habeas_wire::artifacts::Failure(error).into_response()
+        habeas_wire::data_services::Failure(error).into_response()
     } else if route.starts_with(habeas_wire::blob_host::PREFIX) {
         habeas_wire::artifacts::StorageFailure(error).into_response()
     } else if route.starts_with("/opendsr/") {

@@ -8,6 +8,7 @@ pub mod artifacts;
 pub mod blob_host;
 pub mod caller;
 pub mod custom_vision;
+pub mod data_services;
 mod deletion;
 pub mod delivery;
 pub mod discovery;

@@ -19,7 +19,7 @@ os.environ.update(
 loopback.start()
 
 import requests  # noqa: E402
-from azureml.core import Experiment, Run, Workspace  # noqa: E402
+from azureml.core import Experiment, Model, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
 from checks import check, finish  # noqa: E402
 
@@ -139,6 +139,19 @@ def snapshot(experiment):
     return run
 
 
+def registry(found, run):
+    """A model of the run's files."""
+    model = run.register_model("oak", model_path="outputs/model.txt", tags={"kind": "tree"}, description="of the run")
+    check("a model", (model.name, model.version, model.tags, model.run_id) == ("oak", 1, {"kind": "tree"}, run.id))
+    check("a second version", run.register_model("oak", model_path="outputs/model.txt").version == 2)
+    check("listed", [(one.name, one.version) for one in Model.list(found, name="oak", latest=True)] == [("oak", 2)])
+    check("by version", Model(found, "oak", version=1).description == "of the run")
+    fetched = model.download(target_dir=tempfile.mkdtemp(), exist_ok=True)
+    check(f"fetched: {fetched}", Path(fetched).read_text(encoding="utf-8") == "weights")
+    model.delete()
+    check("deleted", [one.version for one in Model.list(found, name="oak")] == [2])
+
+
 def children(run):
     """Runs of a run."""
     child = run.child_run("fold 1")
@@ -216,6 +229,7 @@ kept = snapshot(experiment)
 run = logging(experiment)
 charts(run)
 files(run)
+registry(found, run)
 children(run)
 failed, cancelled = ends(experiment, run)
 lists(found, experiment, kept, run, failed, cancelled)

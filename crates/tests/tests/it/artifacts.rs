@@ -288,6 +288,7 @@ async fn a_file_is_announced_put_listed_and_fetched_by_both_protocols() {
             format!("/artifact/v1.0@/artifacts/contentinfo/{container}/outputs/up.txt"),
             format!("/history/v1.0@/experiments/e/runs/{run}/artifacts/contentinfo/outputs/up.txt"),
             format!("/history/v1.0@/experiments/e/runs/{run}/artifacts/contentinfo?path=outputs%2Fup.txt"),
+            format!("/artifact/v2.0@/artifacts/{container}/contentinfo?path=outputs/up.txt"),
         ] {
             let content = team.ok("GET", &path, json!(null)).await;
             let (status, _, body) = team.storage("GET", &text(&content["contentUri"]), &[], Vec::new()).await;

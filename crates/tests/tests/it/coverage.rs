@@ -419,6 +419,8 @@ fn artifact_operations(owner: &str, team: &Team<'_>) -> Vec<(&'static str, Strin
         get(format!("/history/v1.0@/runs/{run}/artifacts/contentinfo/a/b")),
         get(format!("/history/v1.0@/runs/{run}/artifacts/prefix/contentinfo")),
         get(format!("/history/v1.0@/runs/{run}/artifacts/prefix/contentinfo/a")),
+        at("POST", format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}/batch/metadata"), paths.clone()),
+        get(format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}/contentinfo?path=a/b")),
         at("POST", format!("/history/v1.0@/runs/{run}/artifacts/batch/metadata"), paths),
         at(
             "POST",

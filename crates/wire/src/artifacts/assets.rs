@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::address::{Access, Signer};
 use super::call::Call;
-use super::errors::Result;
 use super::files::{after, page};
 use super::places::Place;
+use crate::data_services::Result;
 use crate::runs::shortened;
 
 /// Versions of one asset.

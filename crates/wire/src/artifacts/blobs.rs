@@ -21,9 +21,10 @@ use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result as CoreResul
 use habeas_store::{HolderState, Tx, UNIQUE_VIOLATION};
 
 use super::address::{self, Grant};
+use super::blocks;
 use super::call::parameters;
-use super::{blocks, errors};
 use crate::artifact_files::{self, Expected, media_type};
+use crate::data_services;
 use crate::{App, stream};
 
 /// A block list: 50,000 names of at most 64 bytes, each in an element.
@@ -53,7 +54,7 @@ impl From<Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (status, _) = errors::status(&self.0);
+        let (status, _) = data_services::status(&self.0);
         let status = if self.0.code == Some(CONDITION) { StatusCode::PRECONDITION_FAILED } else { status };
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             tracing::error!(error = format_args!("{:#}", self.0), "a request failed");

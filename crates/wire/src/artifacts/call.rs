@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::address::Signer;
-use super::errors::{Failure, Result};
 use crate::App;
 use crate::blob_host::BlobHost;
 use crate::caller::{base_address, recognise};
+use crate::data_services::{Failure, Result};
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.

@@ -11,9 +11,9 @@ use habeas_store::{New, Page, Tx};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::errors::Result;
 use super::files::{after, finish, page};
 use crate::blob_host::BlobHost;
+use crate::data_services::Result;
 
 /// The datastore that every workspace has: this server. `azureml-core` asks for it by this name.
 const OWN: &str = "workspaceblobstore";

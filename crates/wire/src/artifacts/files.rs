@@ -18,9 +18,9 @@ use serde_json::{Map, Value, json};
 
 use super::address::Access;
 use super::call::Call;
-use super::errors::{Result, envelope};
 use super::places::Place;
 use crate::artifact_files::{self, Expected, check_path, media_type};
+use crate::data_services::{Result, envelope};
 use crate::{App, stream};
 
 /// Files in one page of a list.

@@ -10,7 +10,6 @@ mod blobs;
 mod blocks;
 mod call;
 mod datastores;
-mod errors;
 mod files;
 mod notices;
 mod places;
@@ -29,7 +28,6 @@ use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
 use call::named;
-pub use errors::Failure;
 pub use spelling::normalise;
 
 /// The largest request with a JSON body: the tree of a snapshot.
@@ -101,6 +99,15 @@ fn artifacts(app: &App) -> Router<App> {
         .route(
             "/artifacts/contentinfo/{origin}/{container}/{*path}",
             on("Artifact_GetContentInformation", get(files::content)),
+        )
+        // As `azureml-mlflow` has them, with the path in the query.
+        .route(
+            "/artifacts/{origin}/{container}/contentinfo",
+            on("Artifact_GetContentInformation", get(files::content)),
+        )
+        .route(
+            "/artifacts/{origin}/{container}/batch/metadata",
+            on("Artifact_BatchCreateEmptyArtifacts", post(files::announce)),
         )
         .route(
             "/artifacts/write/{origin}/{container}/{*path}",

@@ -10,8 +10,8 @@ use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::errors::Result;
 use super::files::finish;
+use crate::data_services::Result;
 use crate::runs::run_name;
 
 /// Notifications in one page of a list.

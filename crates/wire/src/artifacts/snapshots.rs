@@ -27,11 +27,11 @@ use zip::{CompressionMethod, ZipWriter};
 use super::address::{Access, Signer};
 use super::blobs::{self, Checked};
 use super::call::Call;
-use super::errors::Result;
 use super::files::finish;
 use crate::App;
 use crate::archive::BlobFile;
 use crate::artifact_files::{self, check_path, media_type};
+use crate::data_services::Result;
 use crate::runs::shortened;
 
 /// The id of no snapshot, as clients have it.

@@ -92,7 +92,8 @@ impl Answers {
                 fields.insert(name.to_owned(), value);
             }
         };
-        put("runNumber", json!(doc.details.number));
+        // `azureml-core` cannot open a run that has none, as those that MLflow made.
+        put("runNumber", json!(doc.details.number.unwrap_or(0)));
         put("rootRunId", json!(root.name));
         put("experimentId", json!(node.parent));
         put("createdUtc", json!(node.created_at.rfc3339()));

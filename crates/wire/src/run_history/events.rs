@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::answers;
 use super::call::{Call, Place, read_time};
-use super::errors::{Result, envelope};
 use super::experiments::Which;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EVENTS, Listing};
 use super::{optional_text, runs};
+use crate::data_services::{Result, envelope};
 use crate::runs::{milliseconds, update_run};
 use crate::search::Fact;
 

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::answers;
 use super::call::Call;
-use super::errors::Result;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EXPERIMENTS, Listing};
 use super::text_map;
+use crate::data_services::Result;
 use crate::runs::{NOTE_TAG, shortened};
 use crate::search::Fact;
 use crate::workspaces::default_experiment;
@@ -189,7 +189,7 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
             Ok(missing)
         })
         .await?;
-    let error = super::errors::envelope(&Error::not_found("the experiment has no such tag"));
+    let error = crate::data_services::envelope(&Error::not_found("the experiment has no such tag"));
     let errors: BTreeMap<&String, &Value> = missing.iter().map(|name| (name, &error)).collect();
     Ok(Json(json!({ "errors": errors })))
 }

@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{self, SCALAR};
 use super::call::{Call, read_time};
-use super::errors::{Result, envelope};
 use super::experiments::Which;
 use super::values::{self, Logged};
 use super::{optional_text, runs};
+use crate::data_services::{Result, envelope};
 use crate::runs::{DATA_CONTAINER, milliseconds, number, run_name};
 
 /// The most metrics of a batch.

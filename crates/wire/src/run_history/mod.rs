@@ -6,7 +6,6 @@
 
 mod answers;
 mod call;
-mod errors;
 mod events;
 mod experiments;
 mod filter;
@@ -29,7 +28,6 @@ use serde_json::Value;
 use crate::App;
 use crate::scope::SCOPES;
 use call::named;
-pub use errors::Failure;
 
 /// The largest request: a batch of metrics, or a run definition.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::answers::Answers;
 use super::call::{Call, Place};
-use super::errors::Result;
 use super::experiments::Which;
 use super::filter::{Filter, Key, microseconds};
 use super::listing::{Collector, Found, Listing, RUNS};
 use super::runs;
+use crate::data_services::Result;
 use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name};
 use crate::search::{Comparison, Fact, Operand, Operator};
 

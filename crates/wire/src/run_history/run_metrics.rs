@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::answers;
 use super::call::Call;
-use super::errors::Result;
 use super::experiments::Which;
 use super::filter::{Filter, Key, microseconds};
 use super::listing::{Listing, METRICS, id_of, number_of, token};
 use super::metrics::log;
 use super::run_lists::experiments;
 use super::values::Logged;
+use crate::data_services::Result;
 use crate::runs::{find_run, run_name, shortened};
 use crate::search::{Fact, Operand, Operator};
 

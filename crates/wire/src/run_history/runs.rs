@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{self, Answers};
 use super::call::{Call, Place, read_time};
-use super::errors::{Result, envelope};
 use super::experiments::{Which, text_list};
 use super::{optional_text, text_map};
+use crate::data_services::{Result, envelope};
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
     remove_tag, shortened, update_run,

@@ -1,4 +1,4 @@
-//! Errors in the envelope of Azure ML's data services, `{"error": {"code", "message", "innerError"}, "correlation", ...}`.
+//! Errors in the envelope that Azure ML's services beside its control plane share: `{"error": {"code", "message", "innerError"}, ...}`.
 //!
 //! `azureml-core` tries again for minutes when it gets 408, 429 or most of 5xx, so none of these is sent for what will not change.
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub struct Failure(pub Error);
 
 /// The result of a handler.
-pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -22,7 +22,7 @@ impl From<Error> for Failure {
 }
 
 /// The status, and what went wrong in one word.
-pub(super) fn status(error: &Error) -> (StatusCode, &'static str) {
+pub(crate) fn status(error: &Error) -> (StatusCode, &'static str) {
     let (status, reason) = match error.kind {
         ErrorKind::Invalid | ErrorKind::LimitExceeded => (StatusCode::BAD_REQUEST, "BadArgument"),
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "TooLarge"),
@@ -39,7 +39,7 @@ pub(super) fn status(error: &Error) -> (StatusCode, &'static str) {
 }
 
 /// The error as it stands in answers.
-pub(super) fn envelope(error: &Error) -> Value {
+pub(crate) fn envelope(error: &Error) -> Value {
     let (status, reason) = status(error);
     let code = if status.is_server_error() { "ServiceError" } else { "UserError" };
     json!({
@@ -47,9 +47,8 @@ pub(super) fn envelope(error: &Error) -> Value {
             "code": code,
             "message": error.to_string(),
             "details": [],
-            "innerError": { "code": reason, "innerError": null },
+            "innerError": { "code": reason },
         },
-        "correlation": {},
         "componentName": "habeas",
     })
 }
