@@ -80,16 +80,20 @@ impl World {
 fn settled(answer: &Value, someone: &Someone) -> Value {
     let text = answer.to_string().replace(&someone.id, "[holder]");
     let mut settled: Value = serde_json::from_str(&text).unwrap();
-    let properties = settled["properties"].as_object_mut().unwrap();
-    for (name, value) in properties.iter_mut() {
-        let is_time = name.ends_with("On") || name.ends_with("Date") || name.ends_with("Time");
-        if is_time {
+    settle(&mut settled["properties"]);
+    settled
+}
+
+fn settle(value: &mut Value) {
+    for (name, value) in value.as_object_mut().into_iter().flatten() {
+        if ["On", "Date", "Time"].iter().any(|end| name.ends_with(end)) {
             *value = json!("[time]");
         } else if name == "id" || name.ends_with("Id") && value.as_str().is_some_and(|id| id.len() == 36) {
             *value = json!("[id]");
+        } else {
+            settle(value);
         }
     }
-    settled
 }
 
 #[tokio::test(flavor = "multi_thread")]

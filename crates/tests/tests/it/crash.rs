@@ -414,7 +414,13 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             let (_, held) = holdings(&deployment, "canary@example.org").await;
-            assert!(!held.to_string().contains("Experimentation"), "{fault}: {held}");
+            let items = held["items"].as_array().unwrap();
+            let left =
+                items.iter().filter(|item| item["kind"].as_str().unwrap().starts_with("Experimentation"));
+            assert!(
+                left.clone().count() == 3 && left.clone().all(|item| item["count"] == 0),
+                "{fault}: {held}"
+            );
             drop(store);
             deployment.stop().await;
         }

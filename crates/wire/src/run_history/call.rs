@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Path, Request, State};
-use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
@@ -17,10 +16,8 @@ use serde_json::Value;
 use super::errors::{Failure, Result};
 use crate::App;
 use crate::caller::{bearer, recognise};
+use crate::deletion::Deletion;
 use crate::scope::Scope;
-
-/// The header that names the receipt of a deletion.
-const RECEIPT: HeaderName = HeaderName::from_static("x-habeas-receipt");
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -89,17 +86,8 @@ impl Call {
         &self,
         find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
     ) -> Result<Response> {
-        let rights = &self.app.rights;
-        if self.query("dryrun").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            let mut plan = serde_json::to_value(rights.plan_deletion(find).await?).map_err(Error::from)?;
-            plan["dryRun"] = Value::Bool(true);
-            return Ok(Json(plan).into_response());
-        }
-        let receipt = rights.delete_resource(&self.actor, find).await?.receipt;
-        let receipt = receipt.and_then(|receipt| HeaderValue::from_str(&receipt).ok());
-        let mut answer = Json(serde_json::json!({})).into_response();
-        answer.headers_mut().extend(receipt.map(|receipt| (RECEIPT, receipt)));
-        Ok(answer)
+        let deletion = Deletion::of(&self.app, &self.actor, self.query("dryrun"), find).await?;
+        Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
     }
 
     /// What is needed within a transaction.
