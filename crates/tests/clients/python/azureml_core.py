@@ -16,6 +16,7 @@ os.environ.update(
 import requests  # noqa: E402
 from azureml.core import Experiment, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
+from azureml_models import models, services  # noqa: E402
 from checks import check, finish  # noqa: E402
 
 GROUP, NAME = "Trees", "Forest"
@@ -155,4 +156,5 @@ children(run)
 failed, cancelled = ends(experiment, run)
 lists(found, experiment, run, failed, cancelled)
 experiments(found, experiment)
+services(found, models(found, ENDPOINT, SCOPE, TOKEN))
 finish("azureml-core 1.61.0.post4")
