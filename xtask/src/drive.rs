@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::environment::{CLIENTS, Environment, TRACKERS};
+use crate::environment::{CLIENTS, Environment, OVER_TLS_ONLY, TRACKERS};
 use crate::{output, root, run, target};
 
 /// A server to be driven.
@@ -183,23 +183,34 @@ pub(crate) fn clients(environment: &Environment, binary: &Path) -> anyhow::Resul
     Ok(())
 }
 
-/// Drives the clients of experiment tracking against the binary, over plain HTTP and over TLS.
-pub(crate) fn trackers(pythons: &[PathBuf], binary: &Path) -> anyhow::Result<()> {
+/// Drives the clients of experiment tracking and of Azure ML's control plane against the binary, over plain HTTP and over TLS.
+pub(crate) fn trackers(pythons: &[PathBuf], node: Option<&Path>, binary: &Path) -> anyhow::Result<()> {
+    let clients = root().join("crates/tests/clients");
+    let mut programs: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for (python, (_, files)) in pythons.iter().zip(TRACKERS) {
+        programs.extend(files.iter().map(|file| (python.clone(), clients.join("python").join(file))));
+    }
+    if let Some(modules) = node {
+        for name in ["driven.mjs", "azure_ml_management.mjs"] {
+            std::fs::copy(clients.join("node").join(name), modules.join(name))?;
+        }
+        programs.push(("node".into(), modules.join("azure_ml_management.mjs")));
+    }
     for tls in [false, true] {
         let data = target().join(if tls { "trackers-tls" } else { "trackers-http" });
         let options: &[&str] = if tls { &["--tls"] } else { &[] };
         let server = Server::start(binary, &data, options)?;
         let organisation = organisation(binary, &data)?;
-        for (number, (python, (name, program))) in pythons.iter().zip(TRACKERS).enumerate() {
-            if !tls && name.starts_with("azure") {
+        for (number, (interpreter, file)) in programs.iter().enumerate() {
+            if !tls && OVER_TLS_ONLY.iter().any(|name| file.ends_with(name)) {
                 continue;
             }
             let (owner, other) = (format!("owner{number}@example.org"), format!("other{number}@example.org"));
             let id = person(binary, &data, &owner)?["objectId"].as_str().unwrap_or_default().to_owned();
             person(binary, &data, &other)?;
-            let mut command = Command::new(python);
+            let mut command = Command::new(interpreter);
             command
-                .arg(root().join("crates/tests/clients/python").join(program))
+                .arg(file)
                 .envs(organisation.iter().map(|(name, value)| (name, value)))
                 .env("HABEAS_TEST_PERSON", id)
                 .env("HABEAS_TEST_ENDPOINT", &server.address)
@@ -208,9 +219,11 @@ pub(crate) fn trackers(pythons: &[PathBuf], binary: &Path) -> anyhow::Result<()>
                 .env("HABEAS_TEST_OTHER_TOKEN", token(binary, &data, &other)?)
                 .env("PYTHONDONTWRITEBYTECODE", "1");
             if tls {
-                command.env("REQUESTS_CA_BUNDLE", server.data.join("tls/authority.pem"));
+                let authority = server.data.join("tls/authority.pem");
+                command.env("REQUESTS_CA_BUNDLE", &authority).env("NODE_EXTRA_CA_CERTS", &authority);
             }
-            println!("--- {name} over {}", if tls { "TLS" } else { "HTTP" });
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            println!("--- {} {name} over {}", interpreter.display(), if tls { "TLS" } else { "HTTP" });
             run(&mut command)?;
         }
     }

@@ -122,13 +122,18 @@ pub(crate) const CLIENTS: [&str; 8] =
     ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "1.0.0", "2.0.0", "3.0.0", "3.1.1"];
 
 /// What is installed to be driven together, and the program that drives it: the current MLflow; the last one before 3.0, without what only
-/// models need; Microsoft's clients of workspaces and of what runs in them, which send tokens over TLS only.
-pub(crate) const TRACKERS: [(&str, &str); 4] = [
-    ("mlflow-3.17.2", "mlflow_tracking.py"),
-    ("mlflow-skinny-2.22.5", "mlflow_tracking.py"),
-    ("azure-ml-workspaces", "azure_ml_workspaces.py"),
-    ("azureml-core-1.61.0", "azureml_core.py"),
+/// models need; Microsoft's clients of workspaces and of clusters; those of what runs in workspaces.
+pub(crate) const TRACKERS: [(&str, &[&str]); 5] = [
+    ("mlflow-3.17.2", &["mlflow_tracking.py"]),
+    ("mlflow-skinny-2.22.5", &["mlflow_tracking.py"]),
+    ("azure-ml-workspaces", &["azure_ml_workspaces.py", "azure_ml_clusters.py"]),
+    ("azureml-core-1.61.0", &["azureml_core.py", "azureml_mlflow.py"]),
+    ("azureml-core-0.1.50", &["azureml_core_2018.py"]),
 ];
+
+/// The programs whose client sends tokens over TLS only.
+pub(crate) const OVER_TLS_ONLY: [&str; 3] =
+    ["azure_ml_workspaces.py", "azureml_core.py", "azureml_mlflow.py"];
 
 /// The release of `cargo-deny` that is installed.
 const CARGO_DENY: &str = "0.20.2";
@@ -186,8 +191,11 @@ fn virtual_environment(folder: &Path, requirements: &Path) -> anyhow::Result<()>
         return Ok(());
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    // The files name all that is needed, and not what a package says it needs beyond that.
+    let options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r"];
     run(Command::new(folder.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"])
+        .args(["-m", "pip", "install"])
+        .args(options)
         .arg(requirements))?;
     Ok(std::fs::write(stamp, wanted)?)
 }

@@ -120,7 +120,8 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             None => report.skip("openapi", "Schemathesis could not be installed"),
         }
         match &environment.trackers {
-            Some(pythons) => report.step(only, "trackers", || drive::trackers(pythons, &binary()?)),
+            Some(pythons) => report
+                .step(only, "trackers", || drive::trackers(pythons, environment.node.as_deref(), &binary()?)),
             None => report.skip("trackers", "the clients of tracking could not be installed"),
         }
         match (&environment.node, &environment.validators) {

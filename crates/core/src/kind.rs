@@ -113,12 +113,18 @@ numbered! {
         DatasetInput = 82,
         /// A model that a script made.
         LoggedModel = 83,
-        /// A file of a run or of a logged model.
+        /// A file of a run, of a logged model, of a snapshot, or of a workspace.
         Artifact = 84,
         /// Something that happened to a run.
         RunEvent = 85,
         /// A list, table, matrix or image that a run logged as a metric.
         RunMetric = 86,
+        /// A name for files, with versions.
+        Asset = 87,
+        /// A snapshot of a source folder.
+        Snapshot = 88,
+        /// A note of where a team keeps data.
+        Datastore = 89,
         /// A name in the model registry.
         RegisteredModel = 90,
         /// A version of a registered model.
@@ -129,6 +135,8 @@ numbered! {
         ContainerImage = 93,
         /// A model that programs may ask, with its keys.
         Service = 94,
+        /// What a person is told of, such as the end of a run.
+        Notification = 95,
         /// Artifacts under one name, as models are registered from them.
         ModelAsset = 96,
     }
@@ -194,6 +202,7 @@ impl Kind {
                 | Kind::Project
                 | Kind::Workspace
                 | Kind::ExperimentationAccount
+                | Kind::ExperimentationWorkspace
                 | Kind::ExperimentationProject
                 | Kind::HostingAccount
                 | Kind::Hold

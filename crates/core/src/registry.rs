@@ -129,11 +129,15 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Artifact => Ops::<kinds::Artifact>::INSTANCE,
         Kind::RunEvent => Ops::<kinds::RunEvent>::INSTANCE,
         Kind::RunMetric => Ops::<kinds::RunMetric>::INSTANCE,
+        Kind::Asset => Ops::<kinds::Asset>::INSTANCE,
+        Kind::Snapshot => Ops::<kinds::Snapshot>::INSTANCE,
+        Kind::Datastore => Ops::<kinds::Datastore>::INSTANCE,
         Kind::RegisteredModel => Ops::<kinds::RegisteredModel>::INSTANCE,
         Kind::ModelVersion => Ops::<kinds::ModelVersion>::INSTANCE,
         Kind::Manifest => Ops::<kinds::Manifest>::INSTANCE,
         Kind::ContainerImage => Ops::<kinds::ContainerImage>::INSTANCE,
         Kind::Service => Ops::<kinds::Service>::INSTANCE,
+        Kind::Notification => Ops::<kinds::Notification>::INSTANCE,
         Kind::ModelAsset => Ops::<kinds::ModelAsset>::INSTANCE,
     }
 }

@@ -157,6 +157,38 @@ pub struct RectificationReport {
     pub old_values_unreadable: Option<String>,
 }
 
+/// What deleting a resource takes with it, or took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionReport {
+    /// The resource.
+    pub resource: String,
+    /// What goes, itself among it.
+    pub deletes: Vec<DeletedKind>,
+    /// Files that go.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// Keys that are destroyed, which makes all copies of what they sealed unreadable at once, also in backups. Of what is deleted within
+    /// a container that stays, copies become unreadable when that gets a new key.
+    pub keys: u64,
+    /// The receipt; absent from a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// How much of one kind is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedKind {
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// Resources.
+    pub count: u64,
+    /// Bytes of sealed documents.
+    pub bytes: u64,
+}
+
 /// The retention rules, and what they would delete now or have deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

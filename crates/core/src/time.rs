@@ -30,6 +30,12 @@ impl Timestamp {
         format!("{time:.6}")
     }
 
+    /// As HTTP writes it (RFC 9110, section 5.6.7), in whole seconds.
+    pub fn http_date(self) -> String {
+        let time = jiff::Timestamp::from_second(self.seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// Reads RFC 3339; an offset other than `Z` is converted.
     pub fn parse(text: &str) -> Result<Timestamp> {
         text.parse::<jiff::Timestamp>()
@@ -80,5 +86,6 @@ mod tests {
         assert_eq!(time.rfc3339(), "2026-11-22T08:30:00.123456Z");
         assert_eq!(Timestamp::parse(&time.rfc3339()).unwrap(), time);
         assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(time.http_date(), "Sun, 22 Nov 2026 08:30:00 GMT");
     }
 }

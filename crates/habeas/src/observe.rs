@@ -113,9 +113,11 @@ fn frees_space(route: &str) -> bool {
     ["/erasure", "/erase", "/sign-in", "/sign-out"].iter().any(|part| route.contains(part))
 }
 
-/// Whether a route only reads, though its arguments come in a body: MLflow's searches.
+/// Whether a route only reads, though its arguments come in a body: searches of MLflow and of run history.
 fn searches(route: &str) -> bool {
-    route.contains("/mlflow") && (route.ends_with("/search") || route.ends_with("/get-latest-versions"))
+    route.ends_with(":query")
+        || route.contains("/mlflow")
+            && (route.ends_with("/search") || route.ends_with("/get-latest-versions"))
 }
 
 fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
@@ -127,10 +129,18 @@ fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
         habeas_wire::mlflow::Failure(error).into_response()
     } else if route.starts_with("/subscriptions") {
         habeas_wire::arm::Failure(error).into_response()
+    } else if DATA_SERVICES.iter().any(|service| route.starts_with(service)) {
+        habeas_wire::artifacts::Failure(error).into_response()
+    } else if route.starts_with(habeas_wire::blob_host::PREFIX) {
+        habeas_wire::artifacts::StorageFailure(error).into_response()
     } else {
         habeas_wire::privacy::Problem(error).into_response()
     }
 }
+
+/// Azure ML's services beside its control plane, which share an envelope of errors.
+const DATA_SERVICES: [&str; 6] =
+    ["/artifact/", "/content/", "/datastore/", "/history/", "/metric/", "/notification/"];
 
 /// Gives every request an id, counts it, and logs it by its route template.
 pub(crate) async fn observe(

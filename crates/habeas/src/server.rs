@@ -89,6 +89,8 @@ impl Server {
                 .public_address
                 .as_deref()
                 .map(|address| address.trim_end_matches('/').into()),
+            blob_host: settings.blob_host()?.map(Into::into),
+            blocks: Arc::default(),
             tls: settings.tls(),
             decoding: Arc::new(Semaphore::new(DECODING)),
             processor: Arc::new({
@@ -214,6 +216,7 @@ fn router(app: &App, settings: &Settings) -> Router {
     let protocols = habeas_wire::custom_vision::router(app.clone())
         .merge(habeas_wire::mlflow::router(app.clone()))
         .merge(habeas_wire::arm::router(app.clone()))
+        .merge(habeas_wire::artifacts::router(app.clone()))
         .merge(habeas_wire::model_management::router(app.clone()))
         .merge(habeas_wire::discovery::router(app.clone()))
         .merge(habeas_wire::run_history::router(app.clone()))
@@ -232,9 +235,9 @@ fn router(app: &App, settings: &Settings) -> Router {
         .layer(CatchPanicLayer::new());
     // Paths are brought into one spelling before the router looks at them, so this layer goes around it.
     let spelled = |request| {
-        let request = habeas_wire::custom_vision::normalise::<Body>(request);
+        let request = habeas_wire::blob_host::route::<Body>(habeas_wire::custom_vision::normalise(request));
         let request = habeas_wire::run_history::normalise(habeas_wire::scope::normalise(request));
-        habeas_wire::model_management::normalise(request)
+        habeas_wire::model_management::normalise(habeas_wire::artifacts::normalise(request))
     };
     Router::new().fallback_service(MapRequestLayer::new(spelled).layer(routes))
 }

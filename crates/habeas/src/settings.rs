@@ -52,6 +52,10 @@ settings! {
         /// Address under which clients reach the server, for the image addresses it hands out
         #[arg(long, env = "HABEAS_PUBLIC_ADDRESS", value_name = "URL")]
         public_address: String,
+        /// Host under which clients of Azure ML send and fetch files, of the form ACCOUNT.blob.SUFFIX; `habeas.blob.` before the server's
+        /// own if not given
+        #[arg(long, env = "HABEAS_BLOB_HOST", value_name = "HOST")]
+        blob_host: String,
         /// Database: `embedded`, or postgres://user:password@host/database
         #[arg(long, env = "HABEAS_DATABASE", value_name = "URL", hide_env_values = true)]
         database: String,
@@ -206,6 +210,14 @@ impl Settings {
     /// Whether the server speaks TLS on its address.
     pub fn tls(&self) -> bool {
         self.tls.unwrap_or(false) || self.tls_certificate.is_some()
+    }
+
+    /// The host for files, if one is configured.
+    pub fn blob_host(&self) -> anyhow::Result<Option<String>> {
+        if let Some(host) = &self.blob_host {
+            habeas_wire::blob_host::check(host)?;
+        }
+        Ok(self.blob_host.clone())
     }
 
     /// What the store is opened with.

@@ -6,6 +6,7 @@
 mod archive;
 mod article_15;
 mod crate_metadata;
+mod deletion;
 mod delivering;
 mod erasure;
 mod exports;

@@ -22,8 +22,8 @@ pub struct Successor {
 }
 
 impl Rights {
-    /// Hands a project or an account over to another holder: `to` is a person, an organisation, or, for a project, an account. Allowed to
-    /// whoever owns it and may make projects there, and to the operator. An account gets new keys.
+    /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
+    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision gets new keys.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
         let (kind, parent, holder, resources) = self

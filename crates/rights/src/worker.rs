@@ -7,7 +7,7 @@ use habeas_core::{Error, Result, Timestamp, time};
 use habeas_store::{Lane, TaskKind, TaskRow};
 
 use crate::plan::PLAN_HOURS;
-use crate::{Rights, retention};
+use crate::{Rights, deletion, retention};
 
 /// The longest time between two looks for due tasks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -115,6 +115,7 @@ impl Rights {
             TaskKind::Export => self.run_export(task).await,
             TaskKind::Mail => self.run_mail(task).await,
             TaskKind::Retention => retention::run(self, task).await,
+            TaskKind::Deletion => deletion::run(self, task).await,
             TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

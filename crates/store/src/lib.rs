@@ -23,12 +23,13 @@ mod tasks;
 mod tree;
 
 pub use backup::verify_backup;
-pub use blobs::Blobs;
+pub use blobs::{BlobWriter, Blobs};
 pub use engine::{FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION};
 pub use holds::{HeldPart, NewHold};
 pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
 pub use tree::{
-    Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page, Removed, Tx,
+    Below, Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page,
+    Removed, Tx,
 };

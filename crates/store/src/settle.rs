@@ -105,6 +105,7 @@ impl Store {
             | TaskKind::Export
             | TaskKind::Mail
             | TaskKind::Retention
+            | TaskKind::Deletion
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

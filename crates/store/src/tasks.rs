@@ -26,6 +26,8 @@ pub enum TaskKind {
     Mail = 7,
     /// Delete what its retention rule no longer keeps.
     Retention = 20,
+    /// Issue the receipt of what somebody deleted.
+    Deletion = 21,
     /// Train an iteration.
     Train = 100,
     /// Solve an iteration again without the images that it lost.
@@ -64,6 +66,7 @@ impl TaskKind {
         TaskKind::Export,
         TaskKind::Mail,
         TaskKind::Retention,
+        TaskKind::Deletion,
         TaskKind::Train,
         TaskKind::Forget,
         TaskKind::ExportModel,

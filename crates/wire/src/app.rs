@@ -7,6 +7,7 @@ use habeas_rights::Rights;
 use habeas_store::Store;
 use tokio::sync::Semaphore;
 
+use crate::artifacts::Blocks;
 use crate::custom_vision::limits::Limits;
 use crate::opendsr::ProcessorSource;
 
@@ -19,6 +20,10 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// The address under which clients reach the server, if it is not to be taken from their requests.
     pub public_address: Option<Arc<str>>,
+    /// The host of the form ACCOUNT.blob.SUFFIX under which clients send and fetch files, if it is not to follow from the server's own name.
+    pub blob_host: Option<Arc<str>>,
+    /// Files that are being sent in blocks.
+    pub blocks: Arc<Blocks>,
     /// Whether clients reach the server over TLS, if neither that address nor a proxy's header says.
     pub tls: bool,
     /// How many images are decoded at a time: each may take some 430 MB.

@@ -6,6 +6,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::App;
+use crate::blob_host::BlobHost;
 use crate::caller::base_address;
 
 /// The name of this cloud, which `AZUREML_CURRENT_CLOUD` repeats.
@@ -48,7 +49,8 @@ async fn endpoints(State(app): State<App>, request: Request) -> Json<Value> {
         "vmImageAliasDoc": base,
         "activeDirectoryDataLake": base,
         "suffixes": {
-            "storage": host,
+            // By which `azureml-mlflow` knows the addresses of files.
+            "storage": BlobHost::of(&app, request.headers()).suffix(),
             "keyVaultDns": host,
             "sqlServerHostname": host,
             "acrLoginServer": host,

@@ -3,6 +3,9 @@
 pub mod app;
 pub mod archive;
 pub mod arm;
+mod artifact_files;
+pub mod artifacts;
+pub mod blob_host;
 pub mod caller;
 pub mod custom_vision;
 pub mod delivery;
@@ -12,6 +15,7 @@ mod image_bytes;
 pub mod import;
 pub mod mlflow;
 pub mod model_management;
+mod notifications;
 pub mod oauth;
 pub mod opendsr;
 mod percent;

@@ -1,4 +1,6 @@
-//! Percent-encoding of query strings.
+//! Percent-encoding of query strings and paths.
+
+use std::fmt::Write as _;
 
 /// Percent-decodes, with `+` as a space. What is not valid stays as it is.
 pub(crate) fn decode(text: &str) -> String {
@@ -19,4 +21,30 @@ pub(crate) fn decode(text: &str) -> String {
         at += 1;
     }
     String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Percent-encodes a path: what is neither unreserved (RFC 3986, section 2.3) nor the `/` between its parts.
+pub(crate) fn encode_path(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_back() {
+        for path in ["a/b.txt", "größe +1%/x&y=z", "~a"] {
+            assert_eq!(decode(&encode_path(path)), path);
+        }
+        assert_eq!(encode_path("a b/ü"), "a%20b/%C3%BC");
+    }
 }

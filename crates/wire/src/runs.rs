@@ -7,6 +7,8 @@ use habeas_core::{AttrKey, Error, Id, Node, Result, Timestamp};
 use habeas_store::{New, Tx};
 use serde_json::{Value, json};
 
+use crate::notifications;
+
 /// The tag that is the run's name too.
 pub(crate) const NAME_TAG: &str = "mlflow.runName";
 /// The tag under which MLflow's clients send the login name.
@@ -114,10 +116,15 @@ pub(crate) fn remove_tag(run: &mut RunDoc, key: &str) -> bool {
 
 /// Stores a changed run whose state was `before`. What follows from its end follows here, whichever protocol reports it.
 pub(crate) fn update_run(tx: &mut Tx<'_>, mut node: Node<RunDoc>, before: RunStatus) -> Result<Node<RunDoc>> {
-    if node.doc.status.is_over() && !before.is_over() {
+    let ends = node.doc.status.is_over() && !before.is_over();
+    if ends {
         node.doc.end_time.get_or_insert(milliseconds(tx.now()));
     }
-    tx.update::<Run>(&node)
+    let node = tx.update::<Run>(&node)?;
+    if ends {
+        notifications::run_ended(tx, &node)?;
+    }
+    Ok(node)
 }
 
 /// A time in milliseconds since 1970.

@@ -28,8 +28,7 @@ pub(crate) const SCOPES: [&str; 4] = [
 ];
 
 /// The address of a hosting account below `/api`, as a route.
-pub(crate) const HOSTING_SCOPE: &str =
-    "/subscriptions/{subscription}/resourcegroups/{group}/accounts/{account}";
+pub const HOSTING_SCOPE: &str = "/subscriptions/{subscription}/resourcegroups/{group}/accounts/{account}";
 
 /// What the path of a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +61,12 @@ impl Scope {
             (None, None) => return None,
         };
         Some(Scope { subscription: part("subscription")?, group: part("group")?, place })
+    }
+
+    /// The scope of a hosting account.
+    pub(crate) fn of_hosting(subscription: Id, group: &str, account: &str) -> Scope {
+        let place = Place::Hosting { account: account.to_owned() };
+        Scope { subscription: subscription.to_string(), group: group.to_owned(), place }
     }
 
     /// What experiments, assets and models of this scope stand under, if the actor may do this with it; not found otherwise.

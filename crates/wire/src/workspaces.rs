@@ -1,32 +1,11 @@
-//! Workspaces and projects of experiments and models: how a workspace is found, and what they begin with.
+//! What workspaces and projects of experiments and models begin with.
 
-use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, Workspace, WorkspaceDoc};
-use habeas_core::{Error, Id, Node, Result};
+use habeas_core::{Id, Node, Result};
 use habeas_store::{New, Tx};
-
-use crate::scope::{holder, key};
 
 /// The name of the experiment that runs go to when their script names none.
 const DEFAULT_EXPERIMENT: &str = "Default";
-
-/// The workspace at an address, if the actor may do this with it.
-pub(crate) fn find(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    subscription: &str,
-    group: &str,
-    name: &str,
-    permission: Permission,
-) -> Result<Node<WorkspaceDoc>> {
-    let holder = holder(tx, actor, subscription, Permission::Read)?;
-    let node = tx.child_by_name::<Workspace>(holder, &key(group, name))?.ok_or_else(|| {
-        Error::not_found(format!("there is no workspace `{name}` in the resource group `{group}`"))
-            .code("ResourceNotFound")
-    })?;
-    authorise(tx, actor, node.id, permission)?;
-    Ok(node)
-}
 
 /// Makes a workspace with its default experiment.
 pub(crate) fn create(

@@ -20,6 +20,7 @@ pub struct HostingSku {
     /// 1 to 16.
     pub capacity: u32,
     /// `Free`, `Basic`, `Standard`, `Premium` or `DevTest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
 }
 
@@ -111,6 +112,21 @@ pub enum ProvisioningState {
     Failed,
     /// Given up.
     Canceled,
+}
+
+impl ProvisioningState {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ProvisioningState::Unknown => "Unknown",
+            ProvisioningState::Updating => "Updating",
+            ProvisioningState::Creating => "Creating",
+            ProvisioningState::Deleting => "Deleting",
+            ProvisioningState::Succeeded => "Succeeded",
+            ProvisioningState::Failed => "Failed",
+            ProvisioningState::Canceled => "Canceled",
+        }
+    }
 }
 
 /// A cluster that serves models, as its team describes it.

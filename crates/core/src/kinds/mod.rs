@@ -1,5 +1,6 @@
 //! The kinds of data that the server keeps, a file for each service.
 
+mod azure_content;
 mod compute;
 mod custom_vision;
 mod experimentation;
@@ -11,6 +12,7 @@ mod installation;
 mod learning;
 mod model_management;
 mod model_registry;
+mod notifications;
 mod predictions;
 mod recipients;
 mod requests;
@@ -20,6 +22,9 @@ mod sign_in;
 mod telemetry;
 mod tracking;
 
+pub use azure_content::{
+    Asset, AssetDoc, AssetFile, AssetVersion, Datastore, DatastoreDoc, Snapshot, SnapshotDoc,
+};
 pub use compute::{
     Compute, ComputeDoc, HostingAccount, HostingAccountDoc, HostingSku, OperationalizationCluster,
     OperationalizationClusterDoc, ProvisioningState,
@@ -51,6 +56,7 @@ pub use model_registry::{
     LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,
     RegisteredModel, RegisteredModelDoc,
 };
+pub use notifications::{NOTIFICATION_DAYS, Notification, NotificationDoc};
 pub use predictions::{
     PREDICTION_DAYS, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion, SuggestionDoc,
     scored_json, uncertainty,

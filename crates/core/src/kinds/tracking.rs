@@ -566,10 +566,10 @@ impl DataKind for DatasetInput {
     }
 }
 
-/// A file that a run, or the maker of a logged model, stored.
+/// A file that a run, or the maker of a logged model or of a snapshot, stored; or one of a workspace or project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactDoc {
-    /// Its path below the run or model, with `/` between its parts.
+    /// Its path below the run, model or snapshot, with `/` between its parts; of a workspace or project, `ORIGIN/CONTAINER/PATH`.
     pub path: String,
     /// Its bytes.
     pub content: BlobRef,
@@ -583,7 +583,8 @@ pub struct Artifact;
 
 impl DataKind for Artifact {
     const KIND: Kind = Kind::Artifact;
-    const PARENTS: &'static [Kind] = &[Kind::Run, Kind::LoggedModel];
+    const PARENTS: &'static [Kind] =
+        &[Kind::Run, Kind::LoggedModel, Kind::Snapshot, Kind::Workspace, Kind::ExperimentationProject];
     const ABOUT: About = About {
         service: SERVICE,
         title: "Artifacts",

@@ -18,7 +18,7 @@ pub use holders::HolderState;
 pub use metrics::LatestMetric;
 pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};
-pub use summary::{BlobRow, Holding};
+pub use summary::{Below, BlobRow, Holding};
 
 use std::sync::Arc;
 

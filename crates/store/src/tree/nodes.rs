@@ -529,6 +529,8 @@ impl Tx<'_> {
                     | Kind::DeviceCode
                     | Kind::Request
                     | Kind::CaseFile
+                    // It holds random ids only, and many come and go.
+                    | Kind::Notification
             ) {
                 self.schedule_resealing(place.container)?;
             }

@@ -31,6 +31,19 @@ pub struct BlobRow {
     pub size: u64,
 }
 
+/// A resource with all that stands under it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Below {
+    /// How much of each kind; bytes are those of sealed documents.
+    pub kinds: Vec<Holding>,
+    /// How many containers: the units whose keys are destroyed.
+    pub containers: u64,
+    /// Files.
+    pub files: u64,
+    /// Their plain bytes.
+    pub file_bytes: u64,
+}
+
 impl Tx<'_> {
     /// How much of each kind `holder` has; kinds of which there is nothing are left out.
     pub fn holdings(&mut self, holder: Id) -> Result<Vec<Holding>> {
@@ -213,17 +226,51 @@ impl Tx<'_> {
         Ok(self.number("SELECT COUNT(*) FROM resource WHERE container = ?1", &[(&container).into()])? as u64)
     }
 
-    /// How many resources of each kind go when `id` is removed, itself among them.
-    pub fn count_below(&mut self, id: Id) -> Result<Vec<(Kind, u64)>> {
-        self.query(
-            "WITH RECURSIVE subtree (id, kind) AS (
-                 SELECT id, kind FROM resource WHERE id = ?1
-                 UNION ALL SELECT r.id, r.kind FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT kind, COUNT(*) FROM subtree GROUP BY kind ORDER BY kind",
+    /// What goes when `id` is removed, itself among it.
+    pub fn below(&mut self, id: Id) -> Result<Below> {
+        let rows = self.query(
+            "WITH RECURSIVE subtree (id) AS (
+                 SELECT id FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT r.kind, COUNT(*), CAST(SUM(LENGTH(r.doc)) AS BIGINT), MIN(r.expires_at),
+                    COUNT(CASE WHEN r.container = r.id THEN 1 END)
+             FROM subtree s JOIN resource r ON r.id = s.id GROUP BY r.kind ORDER BY r.kind",
             &[(&id).into()],
+        )?;
+        let mut below = Below::default();
+        for row in &rows {
+            below.kinds.push(Holding {
+                kind: Kind::from_number(row.int(0)?)?,
+                count: row.int(1)? as u64,
+                bytes: row.int(2)? as u64,
+                next_expiry: row.optional_int(3)?.map(Timestamp),
+            });
+            below.containers += row.int(4)? as u64;
+        }
+        let blobs = self.query_one(
+            "WITH RECURSIVE subtree (id) AS (
+                 SELECT id FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM subtree s JOIN blob b ON b.resource = s.id",
+            &[(&id).into()],
+        )?;
+        if let Some(row) = blobs {
+            (below.files, below.file_bytes) = (row.int(0)? as u64, row.int(1)? as u64);
+        }
+        Ok(below)
+    }
+
+    /// The resources of a kind that stand anywhere under `root`, with what each stands under; in the order of ids.
+    pub fn ids_below(&mut self, root: Id, kind: Kind) -> Result<Vec<(Id, Id)>> {
+        self.query(
+            "WITH RECURSIVE subtree (id, kind, parent) AS (
+                 SELECT id, kind, parent FROM resource WHERE id = ?1
+                 UNION ALL SELECT r.id, r.kind, r.parent FROM resource r JOIN subtree s ON r.parent = s.id)
+             SELECT id, parent FROM subtree WHERE kind = ?2 AND parent IS NOT NULL ORDER BY id",
+            &[(&root).into(), kind.number().into()],
         )?
         .iter()
-        .map(|row| Ok((Kind::from_number(row.int(0)?)?, row.int(1)? as u64)))
+        .map(|row| Ok((row.id(0)?, row.id(1)?)))
         .collect()
     }
 

@@ -2,20 +2,23 @@
 
 use habeas_core::{Error, Id, Kind, Result};
 
-use super::Tx;
 use super::holders::HolderState;
+use super::{KEY_GONE, Tx};
+use crate::UNIQUE_VIOLATION;
 
 impl Tx<'_> {
-    /// Moves a project into another account, or an account to another holder, with all that stands under it. Its own key stays its own:
-    /// an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved; refused while a
-    /// hold keeps something of it.
+    /// Moves a project into another account, or an account or a workspace to another holder, with all that stands under it. Its own key
+    /// stays its own: an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved;
+    /// refused while a hold keeps something of it, and where there is one of that name.
     pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<(Id, u64)> {
         let gone = || Error::not_found("there is no such project or account, or nothing to hand it over to");
         let from = self.place(resource)?.ok_or_else(gone)?;
         let to = self.place(parent)?.ok_or_else(gone)?;
         let fits = match from.kind {
             Kind::Project => to.kind == Kind::Account,
-            Kind::Account => matches!(to.kind, Kind::Person | Kind::Organisation) && to.holder == parent,
+            Kind::Account | Kind::Workspace | Kind::ExperimentationAccount | Kind::HostingAccount => {
+                matches!(to.kind, Kind::Person | Kind::Organisation) && to.holder == parent
+            }
             _ => false,
         };
         if !fits {
@@ -23,14 +26,20 @@ impl Tx<'_> {
                 "a {:?} cannot be handed over to a {:?}",
                 from.kind, to.kind
             ))
-            .hint("projects go to an account, accounts to a person or an organisation"));
+            .hint("projects go to an account; accounts and workspaces to a person or an organisation"));
         }
         self.require_removable(resource)?;
         self.require_active(to.holder)?;
         // Writers that saw it under the old holder have committed, or look again.
         self.set_holder_state(from.holder, from.state)?;
         let moved = self.move_subtree(resource, parent, to.holder)?;
-        Ok((to.holder, moved))
+        match self.rename_moved(resource) {
+            Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
+                Err(Error::conflict("whom it should go to has one of that name")
+                    .hint("delete or rename one of the two first"))
+            }
+            renamed => renamed.map(|()| (to.holder, moved)),
+        }
     }
 
     /// Moves what was handed over after the backup that is being restored; nothing happens when one of the two is not there.
@@ -40,8 +49,28 @@ impl Tx<'_> {
         }
         if let Some((_, _, holder)) = self.position(parent)? {
             self.move_subtree(resource, parent, holder)?;
+            return match self.rename_moved(resource) {
+                // One of the two was erased since: it goes when the erasure is replayed.
+                Err(error) if error.code == Some(KEY_GONE) => Ok(()),
+                renamed => renamed,
+            };
         }
         Ok(())
+    }
+
+    /// Writes the name of a container that was moved under the key of what it stands in now.
+    fn rename_moved(&mut self, resource: Id) -> Result<()> {
+        let Some(node) = self.raw(resource)? else { return Ok(()) };
+        let Some(above) = node.parent.map(|parent| self.place(parent)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        let names = (above.container, above.generation);
+        let name_mac = self.shared.name_mac_of(node.kind, names, node.parent, &node.doc)?;
+        self.execute(
+            "UPDATE resource SET name_mac = ?2 WHERE id = ?1",
+            &[(&resource).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
+        )
+        .map(|_| ())
     }
 
     fn move_subtree(&mut self, resource: Id, parent: Id, holder: Id) -> Result<u64> {

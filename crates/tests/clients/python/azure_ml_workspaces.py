@@ -7,7 +7,20 @@ import mlflow
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.mgmt.machinelearningservices import MachineLearningServicesMgmtClient
-from azure.mgmt.machinelearningservices.models import Workspace, WorkspaceUpdateParameters
+from azure.mgmt.machinelearningservices.models import (
+    AmlCompute,
+    AmlComputeProperties,
+    ComputeInstance,
+    ComputeInstanceProperties,
+    ComputeResource,
+    ClusterUpdateParameters,
+    ScaleSettings,
+    VirtualMachine,
+    VirtualMachineProperties,
+    VirtualMachineSshCredentials,
+    Workspace,
+    WorkspaceUpdateParameters,
+)
 from checks import check, finish
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -76,6 +89,41 @@ def workspaces():
     return made.id
 
 
+def computes():
+    """Machines that the team attaches, and those that a workspace is asked for: records, with their life."""
+    computes = service(TOKENS["contributor"]).machine_learning_compute
+    account = VirtualMachineSshCredentials(username="user", password="a secret")
+    properties = VirtualMachineProperties(ssh_port=22, address="10.0.0.1", administrator_account=account)
+    attached = ComputeResource(location="here", properties=VirtualMachine(resource_id="/subscriptions/vm", description="saws", properties=properties))
+    made = computes.begin_create_or_update("Trees", "Forest", "Saws", attached, polling_interval=0).result()
+    check("attached", (made.properties.compute_type, made.properties.is_attached_compute, made.properties.provisioning_state) == ("VirtualMachine", True, "Succeeded"))
+    check("without its password", made.properties.properties.administrator_account.password is None)
+    check("which has its place", computes.list_keys("Trees", "Forest", "Saws").administrator_account.password == "a secret")
+    scale = ScaleSettings(min_node_count=1, max_node_count=4)
+    asked = ComputeResource(location="here", properties=AmlCompute(properties=AmlComputeProperties(vm_size="small", scale_settings=scale)))
+    made = computes.begin_create_or_update("Trees", "Forest", "Cpus", asked, polling_interval=0).result()
+    check("asked for", (made.properties.is_attached_compute, made.properties.properties.scale_settings.max_node_count) == (False, 4))
+    check("without nodes", (made.properties.properties.current_node_count, made.properties.properties.allocation_state) == (0, "Steady"))
+    check("none listed", list(computes.list_nodes("Trees", "Forest", "Cpus")) == [])
+    change = ClusterUpdateParameters(scale_settings=ScaleSettings(max_node_count=7))
+    changed = computes.begin_update("Trees", "Forest", "Cpus", change, polling_interval=0).result()
+    check("scaled", changed.properties.properties.scale_settings.max_node_count == 7)
+    instance = ComputeResource(location="here", properties=ComputeInstance(properties=ComputeInstanceProperties(vm_size="small")))
+    computes.begin_create_or_update("Trees", "Forest", "Desk", instance, polling_interval=0).result()
+    for turn, state in ((computes.start, "Running"), (computes.stop, "Stopped"), (computes.restart, "Running")):
+        turn("Trees", "Forest", "Desk")
+        check(state, computes.get("Trees", "Forest", "Desk").properties.properties.state == state)
+    reading = service(TOKENS["reader"], version="2018-03-01-preview").machine_learning_compute
+    check("listed", [one.name for one in reading.list_by_workspace("Trees", "Forest")] == ["Saws", "Cpus", "Desk"])
+    refused("a reader's", HttpResponseError, "AuthorizationFailed", lambda: reading.list_keys("Trees", "Forest", "Saws"))
+    computes.begin_delete("Trees", "Forest", "Saws", underlying_resource_action="Detach", polling_interval=0).result()
+    computes.begin_delete("Trees", "Forest", "Desk", underlying_resource_action="Delete", polling_interval=0).result()
+    check("detached", [one.name for one in computes.list_by_workspace("Trees", "Forest")] == ["Cpus"])
+    client = service(TOKENS["reader"])
+    check("nothing is used up", list(client.usages.list("here")) == [])
+    check("nothing is offered", not (client.virtual_machine_sizes.list("here").value or []))
+
+
 def tracking(workspace):
     """A member's script in the team's workspace; who reads it, and who does not."""
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
@@ -118,5 +166,7 @@ def deletion(run):
     check("its name is free", made.name == "Forest" and [one.name for one in MlflowClient().search_experiments()] == ["Default"])
 
 
-deletion(tracking(workspaces()))
+made = workspaces()
+computes()
+deletion(tracking(made))
 finish("azure-mgmt-machinelearningservices 1.0.1")

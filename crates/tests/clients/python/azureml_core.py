@@ -1,7 +1,11 @@
 """Microsoft's `azureml-core`, unmodified: what a training script of the Azure ML era does, from the workspace to the deletion of its experiment."""
 
+import json
 import os
 import tempfile
+from pathlib import Path
+
+import loopback
 
 ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
 PERSON, TOKEN, OTHER_TOKEN = (os.environ[f"HABEAS_TEST_{name}"] for name in ("PERSON", "TOKEN", "OTHER_TOKEN"))
@@ -12,6 +16,7 @@ os.environ.update(
     HOME=tempfile.mkdtemp(),
     AZUREML_METRICS_POLLING_INTERVAL="1",
 )
+loopback.start()
 
 import requests  # noqa: E402
 from azureml.core import Experiment, Run, Workspace  # noqa: E402
@@ -45,7 +50,7 @@ def logging(experiment):
     """Numbers, lists, tables and rows; tags and properties."""
     run = experiment.start_logging(snapshot_directory=None, display_name="first")
     check("running", run.get_status() == "Running")
-    check("its number", run.number == 1)
+    check("its number", run.number == 2)
     for value in (2, 1.5, float("nan"), 1.5):
         run.log("loss", value)
     for step in range(3):
@@ -75,6 +80,63 @@ def logging(experiment):
     run.remove_tags(["season"])
     check("a tag less", "season" not in run.get_tags())
     check("its name", (run.display_name, run.description) == ("first", "what was tried"))
+    return run
+
+
+#: A picture of one pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63f8cfc0f01f0005000201a5f645400000000049454e44ae426082"
+)
+
+
+def charts(run):
+    """Metrics whose values lie in files."""
+
+    def shape(sort, **data):
+        return {"schema_type": sort, "schema_version": "1.0.0", "data": data}
+
+    matrix = shape("confusion_matrix", class_labels=["oak", "elm"], matrix=[[3, 1], [0, 4]])
+    run.log_confusion_matrix("matrix", matrix)
+    run.log_accuracy_table("accuracy", shape("accuracy_table", class_labels=["0"], probability_tables=[[[1, 0, 0, 1]]], probability_thresholds=[0.5], percentile_tables=[[[1, 0, 0, 1]]], percentile_thresholds=[0.5]))
+    run.log_predictions("predictions", shape("predictions", bin_averages=[0.25], bin_errors=[0.1], bin_counts=[1], bin_edges=[0, 1]))
+    run.log_residuals("residuals", shape("residuals", bin_edges=[0, 1], bin_counts=[1]))
+    picture = f"{tempfile.mkdtemp()}/pixel.png"
+    Path(picture).write_bytes(PIXEL)
+    run.log_image("picture", path=picture)
+    run.flush()
+    metrics = run.get_metrics(populate=True)
+    check("a matrix", json.loads(metrics["matrix"].data) == matrix)
+    check("the others", {"accuracy", "predictions", "residuals"} <= set(metrics))
+    check("a picture", metrics["picture"].data == PIXEL)
+
+
+def files(run):
+    """Files of a run, sent and fetched."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "model.txt").write_text("weights", encoding="utf-8")
+    (folder / "part").mkdir()
+    (folder / "part" / "two.txt").write_text("two", encoding="utf-8")
+    run.upload_file("outputs/model.txt", str(folder / "model.txt"))
+    run.upload_folder("all", str(folder))
+    names = run.get_file_names()
+    check(f"files: {names}", {"outputs/model.txt", "all/model.txt", "all/part/two.txt"} <= set(names))
+    fetched = folder / "fetched.txt"
+    run.download_file("outputs/model.txt", str(fetched))
+    check("fetched", fetched.read_text(encoding="utf-8") == "weights")
+    run.download_files(prefix="all", output_directory=str(folder / "again"))
+    check("a folder", (folder / "again" / "all" / "part" / "two.txt").read_text(encoding="utf-8") == "two")
+
+
+def snapshot(experiment):
+    """The script and its folder, as the default of `start_logging` keeps them."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "train.py").write_text("print('trees')", encoding="utf-8")
+    run = experiment.start_logging(snapshot_directory=str(folder))
+    kept = run.get_snapshot_id()
+    check("a snapshot", kept is not None and run.get_properties()["ContentSnapshotId"] == kept)
+    archive = run.restore_snapshot(kept, path=tempfile.mkdtemp())
+    check(f"brought back: {archive}", archive is not None)
+    run.complete()
     return run
 
 
@@ -113,10 +175,10 @@ def ends(experiment, run):
     return failed, cancelled
 
 
-def lists(found, experiment, run, failed, cancelled):
+def lists(found, experiment, kept, run, failed, cancelled):
     ids = lambda runs: [one.id for one in runs]  # noqa: E731
-    check("newest first", ids(experiment.get_runs()) == [cancelled.id, failed.id, run.id])
-    check("with their parts", len(ids(experiment.get_runs(include_children=True))) == 8)
+    check("newest first", ids(experiment.get_runs()) == [cancelled.id, failed.id, run.id, kept.id])
+    check("with their parts", len(ids(experiment.get_runs(include_children=True))) == 9)
     check("by tag", ids(experiment.get_runs(tags={"kind": "oak"})) == [run.id])
     check("by a tag's name", ids(experiment.get_runs(tags="kind")) == [run.id])
     check("by property", ids(experiment.get_runs(properties={"author": "ada"})) == [run.id])
@@ -151,10 +213,13 @@ def experiments(found, experiment):
 
 found = prepare()
 experiment = Experiment(found, "leaves")
+kept = snapshot(experiment)
 run = logging(experiment)
+charts(run)
+files(run)
 children(run)
 failed, cancelled = ends(experiment, run)
-lists(found, experiment, run, failed, cancelled)
+lists(found, experiment, kept, run, failed, cancelled)
 experiments(found, experiment)
 services(found, models(found, ENDPOINT, SCOPE, TOKEN))
 finish("azureml-core 1.61.0.post4")

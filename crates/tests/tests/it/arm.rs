@@ -1,31 +1,44 @@
 //! Azure's control plane over workspaces, by plain HTTP.
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines};
 
 /// A person who calls the control plane.
-struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     deployment: &'a Deployment,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl<'a> Caller<'a> {
-    async fn new(deployment: &'a Deployment, someone: &Someone) -> Caller<'a> {
+    pub(crate) async fn new(deployment: &'a Deployment, someone: &Someone) -> Caller<'a> {
         let path = format!("/persons/{}/tokens", someone.id);
         let (_, issued) = deployment.operator("POST", &path, json!({})).await;
         Caller { deployment, token: issued["secret"].as_str().unwrap().to_owned() }
     }
 
-    async fn call(
+    pub(crate) async fn call(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: Value,
     ) -> (StatusCode, Value) {
+        let (status, _, answer) = self.send(method, path, headers, body).await;
+        (status, answer)
+    }
+
+    /// The same, with the headers of the answer.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> (StatusCode, HeaderMap, Value) {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -34,9 +47,36 @@ impl<'a> Caller<'a> {
             request = request.header(*name, *value);
         }
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let (status, answer) = self.deployment.send(request.body(body).unwrap()).await;
-        (status, serde_json::from_slice(&answer).unwrap_or_default())
+        let response = self.deployment.server().router().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 30).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or_default())
     }
+
+    /// Makes something new.
+    pub(crate) async fn make(&self, path: &str, body: Value) -> Value {
+        let (status, made) = self.call("PUT", path, &[], body).await;
+        assert_eq!(status, 201, "{path}: {made}");
+        made
+    }
+
+    /// What is there.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, found) = self.call("GET", path, &[], json!(null)).await;
+        assert_eq!(status, 200, "{path}: {found}");
+        found
+    }
+}
+
+/// The names in a list.
+pub(crate) fn names(list: &Value) -> Vec<&str> {
+    list["value"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+/// How much of each kind a plan deletes.
+pub(crate) fn counts(plan: &Value) -> Vec<(&str, i64)> {
+    let deletes = plan["deletes"].as_array().unwrap().iter();
+    deletes.map(|one| (one["kind"].as_str().unwrap(), one["count"].as_i64().unwrap())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,19 +144,8 @@ async fn workspaces_are_made_changed_listed_and_deleted() {
 
         // Lists, of which a stranger sees nothing.
         let version = "?api-version=2020-08-01";
-        let names = |answer: &Value| -> Vec<String> {
-            answer["value"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|one| one["name"].as_str().unwrap().to_owned())
-                .collect()
-        };
         for path in [list.clone(), list.replace("/resourceGroups/Trees", "")] {
-            assert_eq!(
-                names(&caller.call("GET", &format!("{path}{version}"), &[], json!(null)).await.1),
-                ["Forest"]
-            );
+            assert_eq!(names(&caller.get(&format!("{path}{version}")).await), ["Forest"]);
         }
         let (_, groups) = caller
             .call("GET", &format!("/subscriptions/{}/resourceGroups{version}", someone.id), &[], json!(null))
@@ -156,13 +185,7 @@ async fn workspaces_are_made_changed_listed_and_deleted() {
         assert_eq!(status, 200, "{answer}");
         let (_, plan) =
             caller.call("DELETE", &format!("{}&dryRun=true", at("Forest")), &[], json!(null)).await;
-        let gone: Vec<(&str, i64)> = plan["deletes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| (one["kind"].as_str().unwrap(), one["count"].as_i64().unwrap()))
-            .collect();
-        assert_eq!(gone, [("Workspace", 1), ("Experiment", 1), ("Run", 1)]);
+        assert_eq!(counts(&plan), [("Workspace", 1), ("Experiment", 1), ("Run", 1)]);
         for expected in [200, 204] {
             assert_eq!(caller.call("DELETE", &at("Forest"), &[], json!(null)).await.0, expected);
         }

@@ -39,6 +39,7 @@ async fn child() {
                 .image(&someone, projects[0]["id"].as_str().unwrap(), "late.jpg", &image(99), &[])
                 .await;
         }
+        "artifact" => crate::artifacts::put_in_blocks(&deployment, &someone).await,
         "import" => {
             let project = projects[0]["id"].as_str().unwrap();
             let path = format!("/projects/{project}/export");
@@ -97,6 +98,12 @@ async fn child() {
         }
         "retention" => {
             deployment.operator("POST", "/retention", json!({})).await;
+        }
+        "deletion" => {
+            let caller = crate::arm::Caller::new(&deployment, &someone).await;
+            let [account, ..] = crate::control_plane::make(&caller, &someone.id).await;
+            let path = format!("{account}?api-version=2017-05-01-preview");
+            caller.call("DELETE", &path, &[], json!(null)).await;
         }
         _ => {
             deployment.erase(&someone).await;
@@ -342,6 +349,22 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
             assert_eq!((status.as_u16(), held["person"]["email"].as_str()), (200, Some(email)), "{fault}");
             deployment.stop().await;
         }
+        for fault in ["deletion.committed", "container.recorded", "deletion.receipted"] {
+            let mut deployment = killed(database(), "deletion", fault).await;
+            let store = deployment.server().app().store().clone();
+            let receipts = || {
+                store.read(|tx| {
+                    tx.held(habeas_core::Id::NIL, habeas_core::Kind::Receipt, habeas_core::Id::NIL, 10)
+                })
+            };
+            while receipts().await.unwrap().len() != 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            let (_, held) = holdings(&deployment, "canary@example.org").await;
+            assert!(!held.to_string().contains("Experimentation"), "{fault}: {held}");
+            drop(store);
+            deployment.stop().await;
+        }
         for fault in ["retention.batch", "retention.receipted"] {
             let mut deployment = Deployment::open(database()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
@@ -412,6 +435,26 @@ async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
             )
             .await;
         assert_eq!(held["items"].as_array().unwrap().len(), 1, "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_put_in_blocks_is_there_when_its_list_was_committed_or_not_at_all() {
+    let _lock = crate::canary::exclusively().await;
+    // What is there after a start: files, and blobs besides the two images.
+    let faults = [("blob.put.after:2", 0), ("artifact.blocks.joined", 0), ("artifact.blocks.committed", 1)];
+    for (number, (fault, left)) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault)))
+    {
+        let database = if number == 0 { None } else { crate::postgres::database() };
+        let deployment = killed(database, "artifact", fault).await;
+        let store = deployment.server().app().store();
+        while futures::StreamExt::count(store.blobs().list()).await != 2 + left {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
+        let path = format!("/persons/{}/items/Artifact", persons[0]["objectId"].as_str().unwrap());
+        let (_, held) = deployment.operator("GET", &path, json!(null)).await;
+        assert_eq!(held["items"].as_array().unwrap().len(), left, "{fault}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
@@ -622,12 +623,92 @@ async fn experiments_are_archived_and_deleted_with_their_runs() {
         assert_eq!((&active["archivedTime"], &active["tags"]), (&json!(null), &json!({ "c": "d" })));
         let (status, _) = historian.call("PATCH", &path, json!({ "name": "Default" })).await;
         assert_eq!(status, 409);
+        let plan = historian.ok("DELETE", &format!("{path}?dryRun=true"), json!(null)).await;
+        let counts: Vec<(&str, u64)> = plan["deletes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["kind"].as_str().unwrap(), one["count"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(counts, [("Experiment", 1), ("Run", 1)]);
         historian.ok("DELETE", &path, json!(null)).await;
         assert_eq!(historian.call("GET", "/runs/r", json!(null)).await.0, 404);
         assert_eq!(historian.call("DELETE", &path, json!(null)).await.0, 404);
         let again = historian.experiment("renamed").await;
         assert_ne!(again, id);
         historian.run("renamed", "r").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_the_same_run_at_once_makes_one_and_no_value_is_lost() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        historian.experiment("roots").await;
+        let made = join_all((0..8).map(|number| {
+            let experiment = if number % 2 == 0 { "leaves" } else { "roots" };
+            let path = format!("/experiments/{experiment}/runs/r");
+            let (historian, body) = (&historian, json!({ "tags": { format!("t{number}"): "x" } }));
+            async move { historian.call("PATCH", &path, body).await.0 }
+        }))
+        .await;
+        // One experiment has it, with every tag that was sent there; the other is told so.
+        assert_eq!(made.iter().filter(|status| **status == 200).count(), 4, "{made:?}");
+        assert_eq!(made.iter().filter(|status| **status == 409).count(), 4, "{made:?}");
+        let runs = historian.ok("GET", "/runs", json!(null)).await;
+        assert_eq!(names(&runs, "runId"), ["r"]);
+        assert_eq!(runs["value"][0]["tags"].as_object().unwrap().len(), 4);
+        let batches = (0..8).map(|batch| {
+            let values: Vec<Value> = (0..10)
+                .map(|value| scalar("loss", &format!("{batch}-{value}"), json!(batch * 10 + value)))
+                .collect();
+            historian.ok("POST", "/metric:/runs/r/batch", json!({ "values": values }))
+        });
+        join_all(batches).await;
+        let full = historian.ok("POST", "/metric:/runs/r/full", json!({ "metricName": "loss" })).await;
+        let values = full["value"].as_array().unwrap();
+        let mut steps: Vec<i64> = values.iter().map(|value| value["step"].as_i64().unwrap()).collect();
+        steps.sort_unstable();
+        assert_eq!(steps, (0..80).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_has_a_run_history_of_its_own() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let caller = crate::arm::Caller::new(&deployment, &someone).await;
+        let [_, workspace, project] = crate::control_plane::make(&caller, &someone.id).await;
+        let elsewhere = Historian::new(&deployment, &someone).await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let historian = Historian { tracker, scope: project.clone() };
+        historian.experiment("leaves").await;
+        historian.run("leaves", "r").await;
+        historian.event("leaves", "r", "Completed", json!({})).await;
+        historian
+            .ok("POST", "/metric:/runs/r/batch", json!({ "values": [scalar("loss", "1", json!(1))] }))
+            .await;
+        assert_eq!(names(&historian.ok("GET", "/runs", json!(null)).await, "runId"), ["r"]);
+        let run = historian.mlflow("GET", "/runs/get?run_id=r", json!(null)).await;
+        assert_eq!(run["run"]["data"]["metrics"][0]["key"], "loss");
+        // Of a workspace with one project, an address may leave it out.
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let short = Historian { tracker, scope: workspace };
+        assert_eq!(short.ok("GET", "/runs/r", json!(null)).await["status"], "Completed");
+        assert_eq!(elsewhere.call("GET", "/runs/r", json!(null)).await.0, 404);
+        elsewhere.experiment("leaves").await;
+        elsewhere.run("leaves", "r").await;
+
+        let address = format!("{project}?{}", crate::control_plane::PREVIEW);
+        assert_eq!(caller.call("DELETE", &address, &[], json!(null)).await.0, 200);
+        assert_eq!(historian.call("GET", "/runs/r", json!(null)).await.0, 404);
+        assert_eq!(elsewhere.call("GET", "/runs/r", json!(null)).await.0, 200);
     }
 }
 

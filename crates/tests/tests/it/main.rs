@@ -4,10 +4,12 @@
 
 mod archives;
 mod arm;
+mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
 mod classroom;
+mod control_plane;
 mod coverage;
 mod crash;
 mod custom_vision;
@@ -48,6 +50,7 @@ mod s3;
 mod scan;
 mod schema;
 mod scoring;
+mod seed;
 mod sign_in;
 mod standards;
 mod starting;

@@ -22,7 +22,7 @@ impl<'a> Tracker<'a> {
         Tracker { deployment, token: issued["secret"].as_str().unwrap().to_owned() }
     }
 
-    async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+    pub(crate) async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -15,24 +15,9 @@ use habeas_core::{Error, Id};
 use serde_json::Value;
 
 use super::errors::{Failure, PRECONDITION_FAILED, Result};
+use super::providers::{Provider, version};
 use crate::App;
 use crate::caller::{base_address, recognise};
-
-/// The versions of the control plane whose shapes are answered: those that clients of workspaces send.
-const VERSIONS: [&str; 12] = [
-    "2018-03-01-preview",
-    "2018-11-19",
-    "2019-05-01",
-    "2019-06-01",
-    "2019-11-01",
-    "2020-01-01",
-    "2020-03-01",
-    "2020-04-01",
-    "2020-06-01",
-    "2020-08-01",
-    "2022-05-01",
-    "2022-12-01",
-];
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -43,10 +28,48 @@ pub(super) struct Call {
     pub(super) person: Id,
     /// The address under which the client reached the server.
     pub(super) base: String,
+    /// Whose resources it is about; none for subscriptions and groups.
+    pub(super) provider: Option<&'static Provider>,
+    /// The version of the API that is asked for.
+    pub(super) version: &'static str,
+    /// The path, as it is routed.
+    pub(super) route: String,
+    /// For which version of the resource it holds.
+    pub(super) precondition: Precondition,
     path: HashMap<String, String>,
     query: HashMap<String, String>,
-    headers: HeaderMap,
     pub(super) body: Value,
+}
+
+/// For which version of a resource a request holds (RFC 9110, section 13).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Precondition {
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+}
+
+impl Precondition {
+    fn of(headers: &HeaderMap) -> Precondition {
+        let header = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
+        Precondition { if_match: header(IF_MATCH), if_none_match: header(IF_NONE_MATCH) }
+    }
+
+    /// Refuses to change a resource that is not in the version that the client knows; no version is one that is not there.
+    pub(super) fn check(&self, version: Option<i64>) -> habeas_core::Result<()> {
+        let etag = version.map(etag);
+        let is = |value: &str| match &etag {
+            None => false,
+            Some(etag) => value.trim() == "*" || value.split(',').any(|one| one.trim() == etag),
+        };
+        if self.if_match.as_deref().is_some_and(|value| !is(value))
+            || self.if_none_match.as_deref().is_some_and(is)
+        {
+            return Err(Error::conflict("the resource is not in the version that the request asks for")
+                .hint("read it again and repeat the change with its new ETag")
+                .code(PRECONDITION_FAILED));
+        }
+        Ok(())
+    }
 }
 
 /// Registers `route` as the operation `name`, which stands in the caller's telemetry.
@@ -88,25 +111,9 @@ impl Call {
         self.query.get(name).map(String::as_str)
     }
 
-    /// Whether the request holds for one version of the resource only.
-    pub(super) fn is_conditional(&self) -> bool {
-        self.headers.contains_key(IF_MATCH)
-    }
-
-    /// Refuses to change a resource that is not in the version that the client knows; no version is one that is not there.
-    pub(super) fn check_version(&self, version: Option<i64>) -> habeas_core::Result<()> {
-        let header = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let etag = version.map(etag);
-        let is = |value: &str| match &etag {
-            None => false,
-            Some(etag) => value.trim() == "*" || value.split(',').any(|one| one.trim() == etag),
-        };
-        if header(IF_MATCH).is_some_and(|value| !is(value)) || header(IF_NONE_MATCH).is_some_and(is) {
-            return Err(Error::conflict("the resource is not in the version that the request asks for")
-                .hint("read it again and repeat the change with its new ETag")
-                .code(PRECONDITION_FAILED));
-        }
-        Ok(())
+    /// The parts of the path.
+    pub(super) fn parts(&self) -> &HashMap<String, String> {
+        &self.path
     }
 }
 
@@ -138,23 +145,11 @@ impl FromRequest<App> for Call {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (crate::percent::decode(name).to_lowercase(), crate::percent::decode(value)))
             .collect();
-        match query.get("api-version") {
-            None => {
-                return Err(Error::invalid("the query parameter `api-version` is missing")
-                    .hint(format!("send one of {}", VERSIONS.join(", ")))
-                    .code("MissingApiVersionParameter")
-                    .into());
-            }
-            Some(version) if !VERSIONS.contains(&version.to_lowercase().as_str()) => {
-                return Err(Error::invalid("this `api-version` is not served")
-                    .hint(format!("send one of {}", VERSIONS.join(", ")))
-                    .code("InvalidApiVersionParameter")
-                    .into());
-            }
-            Some(_) => {}
-        }
-        let headers = request.headers().clone();
-        let base = base_address(&headers, app.public_address.as_deref(), app.tls);
+        let route = request.uri().path().to_owned();
+        let provider = Provider::of(&route);
+        let version = version(provider, query.get("api-version").map(String::as_str))?;
+        let precondition = Precondition::of(request.headers());
+        let base = base_address(request.headers(), app.public_address.as_deref(), app.tls);
         let bytes = Bytes::from_request(request, app)
             .await
             .map_err(|_| Error::too_large("the request is too large, or broke off"))?;
@@ -169,6 +164,18 @@ impl FromRequest<App> for Call {
                 ))
             })?
         };
-        Ok(Call { app: app.clone(), actor, person, base, path, query, headers, body })
+        Ok(Call {
+            app: app.clone(),
+            actor,
+            person,
+            base,
+            provider,
+            version,
+            route,
+            precondition,
+            path,
+            query,
+            body,
+        })
     }
 }

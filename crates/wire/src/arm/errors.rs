@@ -37,9 +37,12 @@ impl IntoResponse for Failure {
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError")
             }
         };
-        // What an operation says of its preconditions is told by its status too.
-        let status =
-            if self.0.code == Some(PRECONDITION_FAILED) { StatusCode::PRECONDITION_FAILED } else { status };
+        // Two of the codes have a status of their own.
+        let status = match self.0.code {
+            Some(PRECONDITION_FAILED) => StatusCode::PRECONDITION_FAILED,
+            Some(METHOD_NOT_ALLOWED) => StatusCode::METHOD_NOT_ALLOWED,
+            _ => status,
+        };
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }
@@ -50,3 +53,6 @@ impl IntoResponse for Failure {
 
 /// The code of a resource that is not in the version that `If-Match` or `If-None-Match` names.
 pub(super) const PRECONDITION_FAILED: &str = "PreconditionFailed";
+
+/// The code of an address that does not take the method of the request.
+pub(super) const METHOD_NOT_ALLOWED: &str = "MethodNotAllowed";

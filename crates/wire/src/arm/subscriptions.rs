@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use habeas_access::Permission;
-use habeas_core::kinds::{Organisation, Person, Workspace};
-use habeas_core::{Error, Id, Kind, Result as CoreResult};
+use habeas_core::kinds::{
+    AzureResource, ExperimentationAccount, HostingAccount, OperationalizationCluster, Organisation, Person,
+    Workspace,
+};
+use habeas_core::{Error, Id, Kind, Result as CoreResult, Timestamp};
 use habeas_store::{Page, Tx};
 use serde_json::{Value, json};
 
+use super::body::Fields;
 use super::call::Call;
 use super::errors::Result;
+use super::providers::{EXPERIMENTATION, SERVICES};
+use super::resource::Resource;
 use crate::scope::holder;
 
 fn shape(id: Id, name: &str) -> Value {
@@ -65,7 +71,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     Ok(Json(shown))
 }
 
-/// `ResourceGroups_List`: a group is there while it has a workspace, and lies where the oldest of them does.
+/// `ResourceGroups_List`: a group is there while it has a resource, and lies where the oldest of them does.
 pub(super) async fn groups(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({ "value": all_groups(&call).await?.into_values().collect::<Vec<_>>() })))
 }
@@ -75,7 +81,7 @@ pub(super) async fn group(call: Call) -> Result<Json<Value>> {
     let wanted = call.part("group").to_lowercase();
     let found = all_groups(&call).await?.remove(&wanted).ok_or_else(|| {
         Error::not_found("there is no such resource group")
-            .hint("a resource group is there while it has a workspace")
+            .hint("a resource group is there while it has a resource")
             .code("ResourceGroupNotFound")
     })?;
     Ok(Json(found))
@@ -89,9 +95,14 @@ async fn all_groups(call: &Call) -> Result<BTreeMap<String, Value>> {
         .store()
         .read(move |tx| {
             let holder = holder(tx, &actor, &subscription, Permission::Read)?;
+            let mut found = Vec::new();
+            collect::<Workspace>(tx, holder, &mut found)?;
+            collect::<ExperimentationAccount>(tx, holder, &mut found)?;
+            collect::<HostingAccount>(tx, holder, &mut found)?;
+            collect::<OperationalizationCluster>(tx, holder, &mut found)?;
+            found.sort_by_key(|(made, _)| *made);
             let mut groups = BTreeMap::new();
-            for node in tx.children::<Workspace>(holder, Page::ALL)? {
-                let Some(azure) = node.doc.azure else { continue };
+            for (_, azure) in found {
                 groups.entry(azure.group.to_lowercase()).or_insert_with(|| {
                     json!({
                         "id": format!("/subscriptions/{holder}/resourceGroups/{}", azure.group),
@@ -105,4 +116,67 @@ async fn all_groups(call: &Call) -> Result<BTreeMap<String, Value>> {
             Ok(groups)
         })
         .await?)
+}
+
+/// What the control plane says of the holder's resources of a type, and since when.
+fn collect<R: Resource>(
+    tx: &mut Tx<'_>,
+    holder: Id,
+    found: &mut Vec<(Timestamp, AzureResource)>,
+) -> CoreResult<()> {
+    for node in tx.children::<R>(holder, Page::ALL)? {
+        found.extend(R::azure(&node.doc).map(|azure| (node.created_at, azure.clone())));
+    }
+    Ok(())
+}
+
+/// `CheckNameAvailability`, of the types that stand in a resource group: one that is used already, or would be refused.
+pub(super) async fn check_name(call: Call) -> Result<Json<Value>> {
+    let asked = Fields::of(&call.body)?;
+    let (name, type_name) = (asked.required("name")?, asked.required("type")?);
+    let namespace = call.provider.map(|provider| provider.namespace).unwrap_or_default();
+    let of_provider = type_name
+        .get(..namespace.len())
+        .filter(|start| start.eq_ignore_ascii_case(namespace))
+        .and_then(|_| type_name.get(namespace.len() + 1..));
+    let type_name = of_provider.unwrap_or(&type_name).to_lowercase();
+    let (actor, subscription) = (call.actor, call.part("subscription").to_owned());
+    let is_services = namespace == SERVICES.namespace;
+    let reason = call
+        .app
+        .store()
+        .read(move |tx| {
+            let holder = holder(tx, &actor, &subscription, Permission::Read)?;
+            match type_name.as_str() {
+                "workspaces" if is_services => reason::<Workspace>(tx, holder, &name),
+                "accounts" if namespace == EXPERIMENTATION.namespace => {
+                    reason::<ExperimentationAccount>(tx, holder, &name)
+                }
+                "accounts" => reason::<HostingAccount>(tx, holder, &name),
+                "operationalizationclusters" => reason::<OperationalizationCluster>(tx, holder, &name),
+                _ => Err(Error::invalid("there is no such type of resources")
+                    .hint("give the `type` of a resource that stands in a resource group")),
+            }
+        })
+        .await?;
+    let mut answer = json!({ "nameAvailable": reason.is_none() });
+    if let Some((reason, message)) = reason {
+        answer["reason"] = json!(reason);
+        answer["message"] = json!(message);
+    }
+    Ok(Json(answer))
+}
+
+/// Why a new resource could not have this name, as a code and in words.
+fn reason<R: Resource>(
+    tx: &mut Tx<'_>,
+    holder: Id,
+    name: &str,
+) -> CoreResult<Option<(&'static str, String)>> {
+    if let Err(error) = R::check_name(name) {
+        return Ok(Some(("Invalid", error.what)));
+    }
+    let mut others = tx.children::<R>(holder, Page::ALL)?.into_iter();
+    let is_used = others.any(|node| R::name(&node.doc).eq_ignore_ascii_case(name));
+    Ok(is_used.then(|| ("AlreadyExists", "the subscription has one of this name".to_owned())))
 }

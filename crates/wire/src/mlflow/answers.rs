@@ -1,5 +1,7 @@
 //! Answers in MLflow's shapes: fields that were never set and empty lists are left out.
 
+use axum::extract::Request;
+use axum::http::header::USER_AGENT;
 use habeas_core::kinds::{
     DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus, ModelVersionDoc,
     RegisteredModelDoc, RunDoc,
@@ -11,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::workspace::experiment_name;
 pub(super) use crate::runs::{USER_TAG, client_name, milliseconds, number, run_name};
+use crate::scope::Scope;
 
 /// An object without its empty fields.
 pub(super) fn compact(value: Value) -> Value {
@@ -60,6 +63,37 @@ fn artifact_location(id: &str, doc: &ExperimentDoc) -> String {
 pub(super) fn artifact_uri(workspace: Id, experiment: &Node<ExperimentDoc>, below: &str) -> String {
     let id = experiment_name(workspace, experiment.id);
     format!("{}/{below}/artifacts", artifact_location(&id, &experiment.doc).trim_end_matches('/'))
+}
+
+/// Where a client looks for the files of runs.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Files {
+    /// At this protocol's own addresses.
+    #[default]
+    Here,
+    /// At run history's, below this address: `azureml-mlflow` knows no other.
+    AzureMl(String),
+}
+
+impl Files {
+    /// What the client that sent this request, below a workspace of Azure's, understands.
+    pub(super) fn of(request: &Request, base: &str, scope: &Scope) -> Files {
+        let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+        if !agent.is_some_and(|agent| agent.contains("azureml-mlflow/")) {
+            return Files::Here;
+        }
+        let host = base.split_once("://").map_or(base, |(_, host)| host);
+        Files::AzureMl(format!("azureml://{host}/mlflow/v2.0{}", scope.path()))
+    }
+
+    /// The experiment with the place of its files, unless it was given another.
+    pub(super) fn place(&self, workspace: Id, mut experiment: Node<ExperimentDoc>) -> Node<ExperimentDoc> {
+        if let (Files::AzureMl(base), None) = (self, &experiment.doc.artifact_location) {
+            let id = experiment_name(workspace, experiment.id);
+            experiment.doc.artifact_location = Some(format!("{base}/experiments/{id}/runs"));
+        }
+        experiment
+    }
 }
 
 /// What of a run stands outside its document.

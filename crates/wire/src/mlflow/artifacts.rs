@@ -8,19 +8,18 @@ use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, X_CONTENT_TYPE_OPTIONS};
 use axum::response::Response;
-use futures::StreamExt as _;
 use habeas_access::{Actor, Permission};
 use habeas_core::kinds::{Artifact, ArtifactDoc};
-use habeas_core::{BlobRef, Error, Id, Node, Result as CoreResult};
-use habeas_store::{New, Page, Tx};
+use habeas_core::{Error, Id, Node, Result as CoreResult};
+use habeas_store::{Page, Tx};
 use serde_json::{Value, json};
 
 use super::answers;
 use super::call::Call;
 use super::errors::{Failure, Result};
 use super::logged_models;
-use super::validation::artifact_path;
 use super::workspace::{find_active_run, find_run, shortened};
+use crate::artifact_files::{self, Expected, check_path, is_below};
 use crate::runs::experiment_of;
 use crate::{App, stream};
 
@@ -44,7 +43,7 @@ fn no_artifact(path: &str) -> Error {
 impl Address {
     fn parse(text: &str) -> CoreResult<Address> {
         let text = text.trim_end_matches('/');
-        artifact_path(text)?;
+        check_path(text)?;
         let parts: Vec<&str> = text.split('/').collect();
         match parts[..] {
             [_, "models", model, "artifacts", ref rest @ ..] => {
@@ -80,64 +79,18 @@ pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Resu
     if address.path.is_empty() {
         return Err(Error::invalid("Invalid path").hint("name a file below the run's artifacts").into());
     }
-    let (actor, workspace) = (call.actor, call.workspace);
-    let media_type = media_type(&address.path);
-    let blob = BlobRef::new(app.store().ambient(), 0, media_type);
-    let (announced, wanted) = (blob.clone(), address.clone());
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
+    let wanted = address.clone();
+    let owner = move |tx: &mut Tx<'_>| wanted.owner(tx, &actor, workspace, Permission::Write);
+    let media_type = artifact_files::media_type(&address.path);
+    let body = request.into_body();
+    let blob = artifact_files::receive(&app, owner.clone(), media_type, body, Expected::default()).await?;
     call.write(move |tx| {
-        let owner = wanted.owner(tx, &actor, workspace, Permission::Write)?;
-        tx.announce_blobs(owner, &[&announced])
-    })
-    .await?;
-    let mut writer = app.store().blobs().writer(blob);
-    let mut body = request.into_body().into_data_stream();
-    while let Some(piece) = body.next().await {
-        let Ok(piece) = piece else {
-            // What is left of it is deleted as an abandoned upload.
-            let _ = writer.abort().await;
-            return Err(Error::invalid("the upload broke off").into());
-        };
-        writer.write(&piece).await?;
-    }
-    let blob = writer.finish().await?;
-    let person = call.person;
-    let id = app.store().ambient().new_id();
-    call.write(move |tx| {
-        let owner = address.owner(tx, &actor, workspace, Permission::Write)?;
-        let stored = tx.child_by_name::<Artifact>(owner, &address.path)?;
-        let id = match stored {
-            Some(mut node) => {
-                let old = std::mem::replace(&mut node.doc.content, blob.clone());
-                node.doc.created_by = Some(person);
-                tx.update::<Artifact>(&node)?;
-                tx.release_blobs(&[old.id])?;
-                node.id
-            }
-            None => {
-                let doc = ArtifactDoc {
-                    path: address.path.clone(),
-                    content: blob.clone(),
-                    created_by: Some(person),
-                };
-                tx.create::<Artifact>(New::under(owner, id, doc))?.id
-            }
-        };
-        tx.attach_blobs(id, &[&blob])
+        let owner = owner(tx)?;
+        artifact_files::keep(tx, owner, &address.path, &blob, Some(person))
     })
     .await?;
     Ok(Json(json!({})))
-}
-
-/// A media type by the end of the name: browsers show pictures and texts, everything else is bytes.
-fn media_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).as_deref() {
-        Some("txt" | "log" | "md" | "yaml" | "yml" | "csv") => "text/plain; charset=utf-8",
-        Some("json") => "application/json",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("gif") => "image/gif",
-        _ => "application/octet-stream",
-    }
 }
 
 /// `downloadArtifact`.
@@ -213,13 +166,13 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
 pub(super) async fn of_run(call: Call) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
     let path = directory(call.arguments.text("path")?)?;
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, place) = (call.actor, call.workspace, call.files.clone());
     let (root, files) = call
         .app
         .store()
         .read(move |tx| {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
-            let experiment = experiment_of(tx, &node)?;
+            let experiment = place.place(workspace, experiment_of(tx, &node)?);
             let files = entries(&all(tx, node.id)?, &path, &path);
             Ok((answers::artifact_uri(workspace, &experiment, &answers::run_name(&node)), files))
         })
@@ -248,16 +201,12 @@ pub(super) async fn of_model(call: Call) -> Result<Json<Value>> {
 fn directory(path: Option<&str>) -> CoreResult<String> {
     match path.map(|path| path.trim_end_matches('/')) {
         None | Some("") => Ok(String::new()),
-        Some(path) => artifact_path(path),
+        Some(path) => check_path(path).map(|()| path.to_owned()),
     }
 }
 
 fn all(tx: &mut Tx<'_>, owner: Id) -> CoreResult<Vec<Node<ArtifactDoc>>> {
     tx.children::<Artifact>(owner, Page::ALL)
-}
-
-fn is_below(path: &str, directory: &str) -> bool {
-    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn has_below(nodes: &[Node<ArtifactDoc>], directory: &str) -> bool {

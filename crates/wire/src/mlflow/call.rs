@@ -16,10 +16,12 @@ use habeas_core::{Error, Id};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
 use zeroize::Zeroizing;
 
+use super::answers::Files;
 use super::arguments::Arguments;
 use super::errors::{Failure, Result};
 use super::workspace::default_workspace;
 use crate::App;
+use crate::caller::base_address;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -31,6 +33,8 @@ pub(super) struct Call {
     pub(super) person: Id,
     /// The workspace whose experiments and models are meant.
     pub(super) workspace: Id,
+    /// Where the client looks for files.
+    pub(super) files: Files,
     pub(super) arguments: Arguments,
 }
 
@@ -122,8 +126,11 @@ impl Call {
             .map_err(|_| Error::invalid("the path is not valid UTF-8"))?
             .0;
         // An address of Azure's names the workspace or project; a plain one means the person's own.
+        let mut files = Files::default();
         let workspace = match Scope::of(&path) {
             Some(scope) => {
+                let base = base_address(request.headers(), app.public_address.as_deref(), app.tls);
+                files = Files::of(request, &base, &scope);
                 let find = move |tx: &mut Tx<'_>| scope.find(tx, &actor, Permission::Read);
                 // MLflow has codes of its own.
                 app.store().read(find).await.map_err(|error| Error { code: None, ..error })?
@@ -135,7 +142,7 @@ impl Call {
                 arguments.insert(part, value);
             }
         }
-        Ok(Call { app: app.clone(), actor, person, workspace, arguments })
+        Ok(Call { app: app.clone(), actor, person, workspace, files, arguments })
     }
 }
 

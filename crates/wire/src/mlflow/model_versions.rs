@@ -16,8 +16,9 @@ use super::errors::Result;
 use super::filter::{Entity, Fact};
 use super::registered_models::find;
 use super::search::{Listing, MODEL_VERSIONS, registry_tag};
-use super::validation::{self, REGISTRY_TAG_VALUE, artifact_path};
+use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::shortened;
+use crate::artifact_files::check_path;
 use crate::provenance;
 
 /// The most versions one search answers, and how many without being told.
@@ -95,7 +96,7 @@ fn checked_source(arguments: &Arguments) -> CoreResult<String> {
         }
         _ => true,
     };
-    if !allowed || (scheme != "models" && artifact_path(rest.trim_end_matches('/')).is_err()) {
+    if !allowed || (scheme != "models" && check_path(rest.trim_end_matches('/')).is_err()) {
         return Err(invalid());
     }
     Ok(source.to_owned())

@@ -57,7 +57,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         _ => {}
     }
     doc.tags.insert(NAME_TAG.to_owned(), doc.name.clone());
-    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
+    let (actor, workspace, person, files) = (call.actor, call.workspace, call.person, call.files.clone());
     let id = call.app.store().ambient().new_id();
     let answer = call
         .write(move |tx| {
@@ -71,7 +71,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             doc.user_tag = remember_client_name(tx, person, user_tag.as_deref())?;
             let node = tx.create::<Run>(New::under(experiment_node.id, id, doc))?;
             let parts = RunParts::of(tx, &node)?;
-            Ok(answers::run(workspace, &experiment_node, &node, &parts))
+            Ok(answers::run(workspace, &files.place(workspace, experiment_node), &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "run": answer })))
@@ -80,13 +80,13 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 /// `getRun`.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .app
         .store()
         .read(move |tx| {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
-            let experiment = experiment_of(tx, &node)?;
+            let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let parts = RunParts::of(tx, &node)?;
             Ok(answers::run(workspace, &experiment, &node, &parts))
         })
@@ -114,7 +114,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     let text = arguments.run_id()?.to_owned();
     let (status, end_time) = (status(arguments)?, arguments.integer("end_time")?);
     let name = arguments.text("run_name")?.filter(|name| !name.is_empty()).map(str::to_owned);
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .write(move |tx| {
             let mut node = find_active_run(tx, &actor, workspace, &text)?;
@@ -126,7 +126,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                 node.doc.tags.insert(NAME_TAG.to_owned(), name.clone());
             }
             let node = update_run(tx, node, before)?;
-            let experiment = experiment_of(tx, &node)?;
+            let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let user = answers::client_name(tx, node.doc.user)?;
             Ok(answers::run_info(workspace, &experiment, &node, user.as_deref()))
         })

@@ -239,7 +239,7 @@ pub(super) async fn runs(call: Call) -> Result<Json<Value>> {
     let view = view_type(&call.arguments, "run_view_type")?;
     let experiments: Vec<String> =
         call.arguments.texts("experiment_ids")?.into_iter().map(str::to_owned).collect();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let (found, next) = call
         .app
         .store()
@@ -254,7 +254,7 @@ pub(super) async fn runs(call: Call) -> Result<Json<Value>> {
             for text in &experiments {
                 match find_experiment(tx, &actor, workspace, text, Permission::Read) {
                     Ok(node) => {
-                        search.experiments.insert(node.id, node);
+                        search.experiments.insert(node.id, files.place(workspace, node));
                     }
                     // As upstream: what is not there has no runs.
                     Err(error) if error.kind == ErrorKind::NotFound => {}

@@ -1,4 +1,4 @@
-//! Handing projects and accounts over.
+//! Handing projects, accounts and workspaces over.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,13 +15,13 @@ use crate::caller::Caller;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CreateTransfer {
-    /// A project or an account.
+    /// A project, an account or a workspace.
     resource: String,
     /// A person or an organisation; for a project also an account.
     to: String,
 }
 
-/// Hands a project or an account over to another holder, with all that stands under it. For whoever owns it and may make projects there.
+/// Hands a project, an account or a workspace over to another holder, with all that stands under it. For whoever owns it and may make projects there.
 #[utoipa::path(post, path = "/transfers", request_body = CreateTransfer, tag = "organisations",
     responses((status = 201, body = TransferReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn create(

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use axum::RequestExt as _;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
+use axum::{Json, RequestExt as _};
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id, Timestamp};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
@@ -17,6 +18,9 @@ use super::errors::{Failure, Result};
 use crate::App;
 use crate::caller::{bearer, recognise};
 use crate::scope::Scope;
+
+/// The header that names the receipt of a deletion.
+const RECEIPT: HeaderName = HeaderName::from_static("x-habeas-receipt");
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -78,6 +82,24 @@ impl Call {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => self.app.store().write(work).await,
             result => result,
         }
+    }
+
+    /// Deletes what `find` finds, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only counts it.
+    pub(super) async fn delete(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
+    ) -> Result<Response> {
+        let rights = &self.app.rights;
+        if self.query("dryrun").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            let mut plan = serde_json::to_value(rights.plan_deletion(find).await?).map_err(Error::from)?;
+            plan["dryRun"] = Value::Bool(true);
+            return Ok(Json(plan).into_response());
+        }
+        let receipt = rights.delete_resource(&self.actor, find).await?.receipt;
+        let receipt = receipt.and_then(|receipt| HeaderValue::from_str(&receipt).ok());
+        let mut answer = Json(serde_json::json!({})).into_response();
+        answer.headers_mut().extend(receipt.map(|receipt| (RECEIPT, receipt)));
+        Ok(answer)
     }
 
     /// What is needed within a transaction.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::response::Response;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
@@ -202,19 +203,13 @@ pub(super) fn text_list(value: Option<&Value>) -> CoreResult<Vec<String>> {
 
 /// DELETE `experimentids/ID`: with its runs and their files, for good. The clients take 200, or 202 with an address to ask again; 204 and 404
 /// they call errors, which what is not there is.
-pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
+pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which) = (call.place(), Which::of(&call));
-    let removed = call
-        .app
-        .store()
-        .write(move |tx| {
-            let scope = place.find(tx, Permission::Read)?;
-            let node = which.find(tx, &place.actor, scope, Permission::Write)?;
-            tx.remove(node.id)
-        })
-        .await?;
-    call.app.store().finish(&removed).await;
-    Ok(Json(json!({})))
+    call.delete(move |tx| {
+        let scope = place.find(tx, Permission::Read)?;
+        which.find(tx, &place.actor, scope, Permission::Write).map(|node| node.id)
+    })
+    .await
 }
 
 /// Which experiments a list shows.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::Permission;
@@ -409,16 +410,7 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
 }
 
 /// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, for good.
-pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
+pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    let removed = call
-        .app
-        .store()
-        .write(move |tx| {
-            let (_, node) = find(tx, &place, &which, &id, Permission::Write)?;
-            tx.remove(node.id)
-        })
-        .await?;
-    call.app.store().finish(&removed).await;
-    Ok(Json(json!({})))
+    call.delete(move |tx| find(tx, &place, &which, &id, Permission::Write).map(|(_, node)| node.id)).await
 }

@@ -1,0 +1,157 @@
+//! Deleting a resource with all that stands under it: a plan with counts, one transaction, and a receipt. Once for all protocols.
+
+use habeas_access::Actor;
+use habeas_core::kind::HolderKind;
+use habeas_core::report::{DeletedKind, DeletionReport};
+use habeas_core::{Error, Id, Result, Timestamp, fault, receipt};
+use habeas_store::{Below, Removed, TaskKind, TaskRow, TaskState, Tx};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Rights;
+use crate::holdings::kind_name;
+
+/// A deletion as its task keeps it: counts and random ids.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct DeletionTask {
+    report: DeletionReport,
+    /// When the rows went.
+    deleted_at: Timestamp,
+    /// Whether the resource was a container itself, so that no copy of it can be read any more.
+    was_container: bool,
+    /// The tasks that delete its files and destroy its keys.
+    removal: Vec<Id>,
+    /// Who has the receipt: whoever deleted it.
+    subject: Option<Id>,
+}
+
+impl Rights {
+    /// What deleting the resource that `find` finds would take with it. Changes nothing; fails with the reason for which [`delete_resource`](Self::delete_resource) would
+    /// refuse.
+    pub async fn plan_deletion(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> Result<Id> + Send + Sync + 'static,
+    ) -> Result<DeletionReport> {
+        self.store
+            .read(move |tx| {
+                let id = find(tx)?;
+                tx.require_removable(id)?;
+                Ok(report(id, &tx.below(id)?))
+            })
+            .await
+    }
+
+    /// Deletes the resource that `find` finds, with all that stands under it, for good, and issues a receipt. `find` runs in the transaction that
+    /// deletes, and fails if `actor` may not. When this returns, files are gone and keys destroyed, or a task that the worker repeats says so.
+    pub async fn delete_resource(
+        &self,
+        actor: &Actor,
+        find: impl Fn(&mut Tx<'_>) -> Result<Id> + Send + Sync + 'static,
+    ) -> Result<DeletionReport> {
+        let person = actor.person();
+        let task = self
+            .store
+            .write(move |tx| {
+                let id = find(tx)?;
+                let task = remove(tx, id, person)?;
+                let now = tx.now();
+                let id = tx.enqueue(TaskKind::Deletion, None, &serde_json::to_value(&task)?, now)?;
+                tx.claim(id)
+            })
+            .await?
+            .ok_or_else(|| Error::internal("a deletion was claimed before it was committed"))?;
+        fault::point("deletion.committed");
+        let mut report = DeletionTask::deserialize(&task.payload)?.report;
+        report.receipt = Some(task.id.to_string());
+        if let Err(error) = run(self, &task).await {
+            tracing::warn!(error = format_args!("{error:#}"), "a deletion is finished by the worker");
+        }
+        Ok(report)
+    }
+
+    /// Files and keys first, then the receipt, which has the task's id.
+    async fn finish_deletion(&self, id: Id, task: &DeletionTask) -> Result<()> {
+        let removal = Removed { tasks: task.removal.clone(), ..Removed::default() };
+        self.store.finish(&removal).await;
+        let tasks = task.removal.clone();
+        let is_done = self
+            .store
+            .read(move |tx| {
+                for &task in &tasks {
+                    if tx.task(task)?.is_some_and(|task| task.state != TaskState::Done) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })
+            .await?;
+        if !is_done {
+            return Err(Error::unavailable("its files and keys are not all gone yet"));
+        }
+        let report = &task.report;
+        let backups = if task.was_container {
+            "unreadable for what was deleted since the time above"
+        } else {
+            "unreadable for what was deleted once what it stood in has a new key"
+        };
+        let statement = json!({
+            "type": "deletion-receipt/1",
+            "issuer": receipt::key_id(&self.public_key()?),
+            "resource": report.resource,
+            "requested": task.deleted_at.rfc3339(),
+            "completed": self.store.ambient().now().rfc3339(),
+            "deleted": report.deletes,
+            "deletedFiles": report.files,
+            "keysDestroyed": report.keys,
+            "backups": backups,
+            "version": env!("CARGO_PKG_VERSION"),
+        });
+        self.issue(id, "deletion-receipt/1", statement, task.subject).await?;
+        fault::point("deletion.receipted");
+        self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await
+    }
+}
+
+fn remove(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<DeletionTask> {
+    let below = tx.below(id)?;
+    let (kind, _, holder) = tx.position(id)?.ok_or_else(|| Error::not_found("there is no such resource"))?;
+    let is_a_persons = matches!(tx.holder(holder)?, Some((HolderKind::Person, _)));
+    let subject = person.or(is_a_persons.then_some(holder));
+    let removed = tx.remove(id)?;
+    Ok(DeletionTask {
+        report: report(id, &below),
+        deleted_at: tx.now(),
+        was_container: kind.is_container(),
+        removal: removed.tasks,
+        subject,
+    })
+}
+
+fn report(id: Id, below: &Below) -> DeletionReport {
+    let deletes = below.kinds.iter().map(|holding| DeletedKind {
+        kind: kind_name(holding.kind),
+        count: holding.count,
+        bytes: holding.bytes,
+    });
+    DeletionReport {
+        resource: id.to_string(),
+        deletes: deletes.collect(),
+        files: below.files,
+        file_bytes: below.file_bytes,
+        keys: below.containers,
+        receipt: None,
+    }
+}
+
+/// Finishes a claimed deletion, or puts it back for another try.
+pub(crate) async fn run(rights: &Rights, task: &TaskRow) -> Result<()> {
+    let (id, attempts) = (task.id, task.attempts);
+    let deletion = DeletionTask::deserialize(&task.payload)?;
+    match rights.finish_deletion(id, &deletion).await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            rights.store.write(move |tx| tx.retry_task(id, attempts)).await?;
+            Err(Error { what: format!("deletion: {}", error.what), ..error })
+        }
+    }
+}

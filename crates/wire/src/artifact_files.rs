@@ -1,0 +1,236 @@
+//! Files of runs, logged models, snapshots and workspaces, whatever the protocol: how they are received, kept, found and listed.
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use habeas_core::crypto::Sha256;
+use habeas_core::kinds::{Artifact, ArtifactDoc};
+use habeas_core::{BlobRef, Error, Id, Node, Result};
+use habeas_store::{BlobWriter, New, Page, Tx};
+use md5::{Digest as _, Md5};
+
+use crate::App;
+
+/// What a client says of the bytes that it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// Their SHA-256.
+    pub(crate) sha256: Option<[u8; 32]>,
+    /// Their MD5.
+    pub(crate) md5: Option<[u8; 16]>,
+}
+
+/// The code of bytes that are not what their client said.
+pub(crate) const MISMATCH: &str = "Md5Mismatch";
+
+/// Digests of the bytes so far, as far as they are asked for.
+struct Digests {
+    expected: Expected,
+    sha256: Sha256,
+    md5: Md5,
+}
+
+impl Digests {
+    fn new(expected: Expected) -> Digests {
+        Digests { expected, sha256: Sha256::default(), md5: Md5::new() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if self.expected.sha256.is_some() {
+            self.sha256.update(bytes);
+        }
+        if self.expected.md5.is_some() {
+            self.md5.update(bytes);
+        }
+    }
+
+    fn agree(self) -> bool {
+        self.expected.sha256.is_none_or(|expected| expected == self.sha256.finish())
+            && self.expected.md5.is_none_or(|expected| expected == <[u8; 16]>::from(self.md5.finalize()))
+    }
+}
+
+/// Streams a body into a sealed blob, which is announced under what `owner` finds; nothing is visible before a document has it. An error,
+/// and nothing kept, when the body breaks off or is not what was expected.
+pub(crate) async fn receive(
+    app: &App,
+    owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
+    media_type: &str,
+    body: Body,
+    expected: Expected,
+) -> Result<BlobRef> {
+    let blob = announce(app, owner, media_type).await?;
+    let id = blob.id;
+    let received = write(app.store().blobs().writer(blob), body, expected).await;
+    or_give_up(app, id, received).await
+}
+
+/// A blob that is about to be written below what `owner` finds.
+async fn announce(
+    app: &App,
+    owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
+    media_type: &str,
+) -> Result<BlobRef> {
+    let blob = BlobRef::new(app.store().ambient(), 0, media_type);
+    let announced = blob.clone();
+    app.store()
+        .write(move |tx| {
+            let owner = owner(tx)?;
+            tx.announce_blobs(owner, &[&announced])
+        })
+        .await?;
+    Ok(blob)
+}
+
+async fn write(mut writer: BlobWriter, body: Body, expected: Expected) -> Result<BlobRef> {
+    let mut digests = Digests::new(expected);
+    let mut body = body.into_data_stream();
+    while let Some(piece) = body.next().await {
+        let Ok(piece) = piece else {
+            // What is left of it is deleted as an abandoned upload.
+            let _ = writer.abort().await;
+            return Err(Error::invalid("the upload broke off").hint("send it again"));
+        };
+        digests.update(&piece);
+        writer.write(&piece).await?;
+    }
+    if !digests.agree() {
+        let _ = writer.abort().await;
+        return Err(Error::invalid("the bytes do not have the digest that was sent with them")
+            .hint("send them again")
+            .code(MISMATCH));
+    }
+    writer.finish().await
+}
+
+/// One blob with the bytes of several, in their order; announced under what `owner` finds.
+pub(crate) async fn join(
+    app: &App,
+    owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
+    media_type: &str,
+    parts: &[BlobRef],
+) -> Result<BlobRef> {
+    let blob = announce(app, owner, media_type).await?;
+    let id = blob.id;
+    let joined = copy(app, blob, parts).await;
+    or_give_up(app, id, joined).await
+}
+
+async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef]) -> Result<BlobRef> {
+    let blobs = app.store().blobs();
+    let mut writer = blobs.writer(blob);
+    for part in parts {
+        let mut bytes = blobs.stream(part, 0..part.size);
+        while let Some(piece) = bytes.next().await {
+            let piece: Bytes = piece?;
+            writer.write(&piece).await?;
+        }
+    }
+    writer.finish().await
+}
+
+/// What was done with a blob; where it failed, the blob is given up.
+pub(crate) async fn or_give_up<T>(app: &App, blob: Id, done: Result<T>) -> Result<T> {
+    if done.is_err() {
+        give_up(app, &[blob]).await;
+    }
+    done
+}
+
+/// Gives up blobs that no document will have. What cannot be given up now is collected with abandoned uploads.
+pub(crate) async fn give_up(app: &App, ids: &[Id]) {
+    let ids = ids.to_vec();
+    if let Err(error) = app.store().write(move |tx| tx.abandon_blobs(&ids)).await {
+        tracing::warn!(
+            error = format_args!("{error:#}"),
+            "a broken upload is left to the collection of abandoned ones"
+        );
+    }
+}
+
+/// Makes a blob that was received the content of the file at `path`; in place of what it had before.
+pub(crate) fn keep(
+    tx: &mut Tx<'_>,
+    owner: Id,
+    path: &str,
+    blob: &BlobRef,
+    person: Option<Id>,
+) -> Result<Node<ArtifactDoc>> {
+    let node = match tx.child_by_name::<Artifact>(owner, path)? {
+        Some(mut node) => {
+            let old = std::mem::replace(&mut node.doc.content, blob.clone());
+            node.doc.created_by = person;
+            let node = tx.update::<Artifact>(&node)?;
+            tx.release_blobs(&[old.id])?;
+            node
+        }
+        None => {
+            let doc = ArtifactDoc { path: path.to_owned(), content: blob.clone(), created_by: person };
+            let id = tx.new_id();
+            tx.create::<Artifact>(New::under(owner, id, doc))?
+        }
+    };
+    tx.attach_blobs(node.id, &[blob])?;
+    Ok(node)
+}
+
+/// The files of `owner` at or below a path, in the order of their paths; all of them for the empty path.
+pub(crate) fn below(tx: &mut Tx<'_>, owner: Id, path: &str) -> Result<Vec<Node<ArtifactDoc>>> {
+    let mut nodes = tx.children::<Artifact>(owner, Page::ALL)?;
+    nodes.retain(|node| node.doc.path == path || is_below(&node.doc.path, path));
+    nodes.sort_unstable_by(|left, right| left.doc.path.cmp(&right.doc.path));
+    Ok(nodes)
+}
+
+/// Whether a path leads below a directory.
+pub(crate) fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Checks that a path leads out of nothing, however it was encoded.
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    let mut decoded = path.to_owned();
+    // Decoded until nothing changes: `%252e` is a dot too.
+    for _ in 0..8 {
+        // A plus is no space in a path.
+        let next = crate::percent::decode(&decoded.replace('+', "%2B"));
+        if next == decoded {
+            break;
+        }
+        decoded = next;
+    }
+    let outside = |part: &str| matches!(part, "" | "." | "..");
+    if decoded.contains(['\\', '#', '\0']) || decoded.split('/').any(outside) || decoded.len() > 4096 {
+        // In words that MLflow has.
+        return Err(Error::invalid("Invalid path"));
+    }
+    Ok(())
+}
+
+/// A media type by the end of the name: browsers show pictures and texts, everything else is bytes.
+pub(crate) fn media_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension.to_lowercase()).as_deref() {
+        Some("txt" | "log" | "md" | "yaml" | "yml" | "csv") => "text/plain; charset=utf-8",
+        Some("json") => "application/json",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for good in ["model/MLmodel", "a b/c%d.txt", "1+1"] {
+            assert!(check_path(good).is_ok(), "{good}");
+        }
+        for bad in ["../a", "a/%2e%2e/b", "%252e%252e/a", "a\\b", "/a", "a#b", ""] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
+        assert!(is_below("a/b", "a") && is_below("a", "") && !is_below("ab", "a") && !is_below("a", "a"));
+    }
+}
