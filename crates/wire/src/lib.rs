@@ -8,6 +8,7 @@ pub mod artifacts;
 pub mod blob_host;
 pub mod caller;
 pub mod custom_vision;
+mod deletion;
 pub mod delivery;
 pub mod discovery;
 pub mod graph;

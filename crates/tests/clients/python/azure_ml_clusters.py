@@ -20,8 +20,8 @@ def refused(name, code, call):
     try:
         call()
     except (CloudError, models.ErrorResponseWrapperException) as told:
-        error = told.error.error
-        found = error.error if isinstance(told, CloudError) else error.code
+        # The one has the code itself there, the other the model that has it.
+        found = told.error.error if isinstance(told, CloudError) else told.error.error.code
         check(f"{name}: {found}: {told}", found == code)
     else:
         check(f"{name}: not refused", False)

@@ -134,7 +134,7 @@ pub fn router(app: App) -> Router {
             );
     }
     router
-        .route("/subscriptions/{*rest}", any(unknown))
+        .route("/subscriptions/{subscription}/{*rest}", any(unknown))
         .route("/providers/{*rest}", any(unknown))
         .method_not_allowed_fallback(refused)
         .layer(from_fn(call::label))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::http::header::{ETAG, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::StatusCode;
+use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::AzureResource;
@@ -17,10 +17,8 @@ use super::call::{Call, Precondition, etag};
 use super::errors::Result;
 use super::paging;
 use super::providers::Provider;
+use crate::deletion::Deletion;
 use crate::scope::{holder, key};
-
-/// The header that names the receipt of a deletion.
-pub(super) const RECEIPT: HeaderName = HeaderName::from_static("x-habeas-receipt");
 
 /// The longest name of a resource or group, in characters.
 const NAME: usize = 90;
@@ -406,29 +404,10 @@ pub(super) async fn edit<R: Resource>(
 /// `Delete`: with everything under it, for good. With `dryRun=true` only counts what would go.
 pub(super) async fn delete<R: Resource>(call: Call) -> Result<Response> {
     let find = deletable::<R>(call.actor, Address::of(&call), call.precondition.clone());
-    let rights = &call.app.rights;
-    if call.query("dryrun").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return match rights.plan_deletion(find).await {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(StatusCode::NO_CONTENT.into_response()),
-            plan => {
-                let mut plan = serde_json::to_value(plan?).map_err(Error::from)?;
-                plan["dryRun"] = json!(true);
-                Ok(Json(plan).into_response())
-            }
-        };
+    match Deletion::of(&call.app, &call.actor, call.query("dryrun"), find).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(StatusCode::NO_CONTENT.into_response()),
+        deletion => Ok(deletion?.answer(|receipt| R::deleted(&call, receipt))?),
     }
-    let deleted = match rights.delete_resource(&call.actor, find).await {
-        Err(error) if error.kind == ErrorKind::NotFound => {
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
-        deleted => deleted?,
-    };
-    let receipt = deleted.receipt.unwrap_or_default();
-    let mut answer = R::deleted(&call, &receipt);
-    if let Ok(receipt) = HeaderValue::from_str(&receipt) {
-        answer.headers_mut().insert(RECEIPT, receipt);
-    }
-    Ok(answer)
 }
 
 fn deletable<R: Resource>(

@@ -64,6 +64,7 @@ impl Resource for Workspace {
         properties.insert("friendlyName".into(), json!(friendly_name));
         properties.insert("creationTime".into(), json!(node.created_at.rfc3339()));
         properties.insert("provisioningState".into(), json!("Succeeded"));
+        // Where `azureml-core` asks for the services of the workspace.
         properties.insert("discoveryUrl".into(), json!(format!("{}/discovery", shown.base)));
         let tracking = format!("{}/mlflow/v1.0{}", shown.base, shown.path);
         properties.insert("mlFlowTrackingUri".into(), json!(tracking));
@@ -72,9 +73,8 @@ impl Resource for Workspace {
     }
 
     fn beside(_node: &Node<WorkspaceDoc>, out: &mut Map<String, Value>) {
-        // azureml-core reads both.
+        // azureml-core reads it.
         out.insert("sku".into(), json!({ "name": "Basic", "tier": "Basic" }));
-        out.insert("identity".into(), json!({ "type": "None" }));
     }
 }
 

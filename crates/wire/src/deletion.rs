@@ -1,0 +1,59 @@
+//! How deletions are answered: with the plan that was asked for, or with the receipt of what was done.
+
+use axum::Json;
+use axum::http::HeaderValue;
+use axum::http::header::HeaderName;
+use axum::response::{IntoResponse as _, Response};
+use habeas_access::Actor;
+use habeas_core::report::DeletionReport;
+use habeas_core::{Id, Result};
+use habeas_store::Tx;
+use serde_json::json;
+
+use crate::App;
+
+/// The header that names the receipt of a deletion.
+const RECEIPT: HeaderName = HeaderName::from_static("x-habeas-receipt");
+
+/// A deletion as it was asked for.
+#[derive(Debug)]
+pub(crate) enum Deletion {
+    /// Not done: what would go.
+    Planned(DeletionReport),
+    /// Done, with this receipt.
+    Done(String),
+}
+
+impl Deletion {
+    /// Deletes what `find` finds, with all that stands under it, or plans it, where the value of the query's `dryRun` is `true`.
+    pub(crate) async fn of(
+        app: &App,
+        actor: &Actor,
+        dry_run: Option<&str>,
+        find: impl Fn(&mut Tx<'_>) -> Result<Id> + Send + Sync + 'static,
+    ) -> Result<Deletion> {
+        if dry_run.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return app.rights.plan_deletion(find).await.map(Deletion::Planned);
+        }
+        let report = app.rights.delete_resource(actor, find).await?;
+        Ok(Deletion::Done(report.receipt.unwrap_or_default()))
+    }
+
+    /// The answer: the plan as JSON, or what the protocol says of a deletion that is done, given its receipt, with the receipt in a header.
+    pub(crate) fn answer(self, done: impl FnOnce(&str) -> Response) -> Result<Response> {
+        match self {
+            Deletion::Planned(report) => {
+                let mut plan = serde_json::to_value(report)?;
+                plan["dryRun"] = json!(true);
+                Ok(Json(plan).into_response())
+            }
+            Deletion::Done(receipt) => {
+                let mut answer = done(&receipt);
+                answer
+                    .headers_mut()
+                    .extend(HeaderValue::from_str(&receipt).ok().map(|value| (RECEIPT, value)));
+                Ok(answer)
+            }
+        }
+    }
+}
