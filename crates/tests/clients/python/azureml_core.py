@@ -21,7 +21,7 @@ loopback.start()
 import requests  # noqa: E402
 from azureml.core import Experiment, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
-from azureml_models import models, services  # noqa: E402
+from azureml_models import models, registered, services  # noqa: E402
 from checks import check, finish  # noqa: E402
 
 GROUP, NAME = "Trees", "Forest"
@@ -222,4 +222,5 @@ failed, cancelled = ends(experiment, run)
 lists(found, experiment, kept, run, failed, cancelled)
 experiments(found, experiment)
 services(found, models(found, ENDPOINT, SCOPE, TOKEN))
+registered(found, Experiment(found, "models"))
 finish("azureml-core 1.61.0.post4")

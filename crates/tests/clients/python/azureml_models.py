@@ -1,6 +1,9 @@
 """Models, images and services of `azureml-core`: from a file of a run to a service that answers."""
 
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import requests
 from azureml._restclient.assets_client import AssetsClient
@@ -80,6 +83,29 @@ def models(workspace, endpoint, scope, token):
     check("changed", (changed.tags, changed.properties) == ({"kind": "sum", "more": "1"}, {"origin": "field", "later": "2"}))
     check("described anew", changed.description == "changed")
     return model
+
+
+def registered(workspace, experiment):
+    """Models as scripts register them: from a file of their run, and from one of their own; downloaded again, and asked."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "sum.onnx").write_bytes(graph())
+    # The client takes files below the working directory only.
+    os.chdir(folder)
+    run = experiment.start_logging(snapshot_directory=None)
+    run.upload_file("outputs/sum.onnx", "sum.onnx")
+    of_run = run.register_model("of-run", model_path="outputs/sum.onnx", model_framework=Model.Framework.ONNX)
+    run.complete()
+    check("of a run", (of_run.name, of_run.version, of_run.run_id) == ("of-run", 1, run.id))
+    local = Model.register(workspace, model_path="sum.onnx", model_name="local", model_framework=Model.Framework.ONNX)
+    for model in (of_run, local):
+        found = model.download(target_dir=str(folder / model.name))
+        check(f"downloaded {model.name}", Path(found).read_bytes() == graph())
+        settings = AciWebservice.deploy_configuration(cpu_cores=1, memory_gb=1)
+        service = Model.deploy(workspace, f"{model.name}-service", [model], deployment_config=settings)
+        service.wait_for_deployment()
+        check(f"asked {model.name}", service.run(json.dumps({"a": [1, 2, 3], "b": [0.5, 0, -3]})) == {"y": [1.5, 2.0, 0.0]})
+        service.delete()
+        model.delete()
 
 
 def services(workspace, model):
