@@ -6,7 +6,9 @@
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tract_onnx::Onnx;
+use tract_onnx::pb::tensor_shape_proto::Dimension;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimensionValue;
+use tract_onnx::pb::{ValueInfoProto, type_proto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{Cost, bail};
 use tract_onnx::tract_hir::infer::Factoid as _;
@@ -143,12 +145,15 @@ impl Graph {
     /// Reads a graph. Nothing of it is computed; weights in files of their own are not found.
     pub fn load(bytes: &[u8], limits: Limits) -> Result<Graph, OnnxError> {
         let proto = tract_onnx::onnx().proto_model_for_read(&mut Cursor::new(bytes)).map_err(failed)?;
-        let parse =
-            |framework: Onnx| framework.parse(&proto, None).map(|result| result.model).map_err(failed);
-        let outputs = parse(tract_onnx::onnx()).and_then(|model| ports(&model, &model.outputs))?;
         // What the graph says of extents inside it may have names where the inputs' are numbers.
-        let model = parse(tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true))?;
+        let framework = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let model = framework.parse(&proto, None).map_err(failed)?.model;
         let inputs = ports(&model, &model.inputs)?;
+        let declared: &[ValueInfoProto] = proto.graph.as_ref().map_or(&[], |graph| &graph.output);
+        let outputs = ports(&model, &model.outputs)?
+            .into_iter()
+            .map(|port| declared.iter().find(|info| info.name == port.name).map_or(port, declared_port))
+            .collect();
         if let Some(text) = inputs.iter().find(|port| matches!(port.element, None | Some(Element::Text))) {
             return Err(OnnxError::Load(format!(
                 "its input `{}` is of a type that is not served",
@@ -303,7 +308,7 @@ impl Graph {
     }
 }
 
-/// What a graph declares of its inputs or outputs.
+/// What is known of inputs or outputs.
 fn ports(model: &InferenceModel, outlets: &[OutletId]) -> Result<Vec<Port>, OnnxError> {
     let port = |outlet: &OutletId| {
         let fact = model.outlet_fact(*outlet).map_err(failed)?;
@@ -316,6 +321,42 @@ fn ports(model: &InferenceModel, outlets: &[OutletId]) -> Result<Vec<Port>, Onnx
         })
     };
     outlets.iter().map(port).collect()
+}
+
+/// What a graph declares of an output (onnx.proto, `ValueInfoProto`).
+fn declared_port(info: &ValueInfoProto) -> Port {
+    let kind = info.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let tensor = kind.map(|type_proto::Value::TensorType(tensor)| tensor);
+    let extent = |dimension: &Dimension| match dimension.value {
+        Some(DimensionValue::DimValue(extent)) => usize::try_from(extent).ok(),
+        Some(DimensionValue::DimParam(_)) | None => None,
+    };
+    let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+    Port {
+        name: info.name.clone(),
+        element: tensor.and_then(|tensor| declared_element(tensor.elem_type)),
+        shape: shape.map(|shape| shape.dim.iter().map(extent).collect()),
+    }
+}
+
+/// The element type of a number of onnx.proto's `TensorProto.DataType`.
+fn declared_element(number: i32) -> Option<Element> {
+    Some(match number {
+        1 => Element::Float(32),
+        2 => Element::Unsigned(8),
+        3 => Element::Integer(8),
+        4 => Element::Unsigned(16),
+        5 => Element::Integer(16),
+        6 => Element::Integer(32),
+        7 => Element::Integer(64),
+        8 => Element::Text,
+        9 => Element::Flag,
+        10 => Element::Float(16),
+        11 => Element::Float(64),
+        12 => Element::Unsigned(32),
+        13 => Element::Unsigned(64),
+        _ => return None,
+    })
 }
 
 fn check_shape(port: &Port, shape: &[usize]) -> Result<(), OnnxError> {

@@ -201,6 +201,17 @@ pub(crate) fn of_version(tx: &mut Tx<'_>, at: Id, version: &Node<ModelVersionDoc
     Ok(linked.map(|id| Place { owner: id, path, below: owner }))
 }
 
+/// Connects what was made with what it was made from, and marks it when something that this was made from is gone.
+pub(crate) fn made_from(tx: &mut Tx<'_>, made: Id, from: impl IntoIterator<Item = Id>) -> Result<()> {
+    for target in from {
+        tx.connect(made, target, Relation::MadeFrom)?;
+        if let Some(since) = tx.source_erased(target)? {
+            tx.connect_since(made, made, Relation::SourceErased, since)?;
+        }
+    }
+    Ok(())
+}
+
 /// Connects a version with what it was made from: what holds its files, its run and its logged model.
 pub(crate) fn connect_version(
     tx: &mut Tx<'_>,
@@ -215,10 +226,7 @@ pub(crate) fn connect_version(
     if let Some(name) = &version.doc.model_id {
         from.extend(logged_model_in(tx, at, name)?);
     }
-    for target in from {
-        tx.connect(version.id, target, Relation::MadeFrom)?;
-    }
-    Ok(())
+    made_from(tx, version.id, from)
 }
 
 /// The logged model of this name on the wire, `m-` and its identifier, below a workspace or project.
@@ -239,7 +247,7 @@ pub(crate) fn connect_dataset(tx: &mut Tx<'_>, actor: &Actor, at: Id, run: Id, s
             && place.owner != run
             && place.owner != at
         {
-            tx.connect(run, place.owner, Relation::MadeFrom)?;
+            made_from(tx, run, [place.owner])?;
         }
     }
     Ok(())

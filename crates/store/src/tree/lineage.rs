@@ -25,6 +25,27 @@ impl Tx<'_> {
         Ok(self.targets(id, Relation::SourceErased)?.first().map(|(_, since)| *since))
     }
 
+    /// Marks what others made from what `holder` has, before that is deleted.
+    pub fn mark_made_from_holder(&mut self, holder: Id) -> Result<()> {
+        let now = self.now;
+        self.execute(
+            "INSERT INTO edge (source, target, relation, created_at)
+             WITH RECURSIVE made (id) AS (
+                 SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
+                 UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
+             SELECT r.id, r.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m JOIN resource r ON r.id = m.id
+             WHERE r.holder <> ?1
+             ON CONFLICT DO NOTHING",
+            &[
+                (&holder).into(),
+                Relation::MadeFrom.number().into(),
+                Relation::SourceErased.number().into(),
+                now.into(),
+            ],
+        )?;
+        Ok(())
+    }
+
     /// Marks what was made from what stands under `root`, and does not stand there itself. Needs no keys: a connection says it, since those
     /// of what is removed may be gone already.
     pub(crate) fn mark_made_from(&mut self, root: Id) -> Result<()> {

@@ -21,6 +21,7 @@ loopback.start()
 import requests  # noqa: E402
 from azureml.core import Experiment, Model, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
+from azureml_models import models, registered, services  # noqa: E402
 from checks import check, finish  # noqa: E402
 
 GROUP, NAME = "Trees", "Forest"
@@ -234,4 +235,6 @@ children(run)
 failed, cancelled = ends(experiment, run)
 lists(found, experiment, kept, run, failed, cancelled)
 experiments(found, experiment)
+services(found, models(found, ENDPOINT, SCOPE, TOKEN))
+registered(found, Experiment(found, "models"))
 finish("azureml-core 1.61.0.post4")

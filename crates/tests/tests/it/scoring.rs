@@ -219,6 +219,11 @@ async fn what_was_made_from_erased_data_is_planned_and_marked() {
         assert!(manager.ok("GET", &path, json!(null)).await["sourceErasedAt"].is_string());
         let shown = manager.ok("GET", &format!("/services/{service}"), json!(null)).await;
         assert!(shown["sourceErasedAt"].is_string(), "{shown}");
+        // So does what is made from it afterwards.
+        let later = json!({ "name": "later", "modelId": model["id"], "computeType": "ACI" });
+        let later = manager.waited("POST", "/services", later).await;
+        let shown_later = manager.ok("GET", &format!("/services/{later}"), json!(null)).await;
+        assert_eq!(shown_later["sourceErasedAt"], shown["sourceErasedAt"]);
         let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
         assert_eq!((status, &answer["code"]), (501, &json!("NotServed")));
     }

@@ -7,7 +7,6 @@ use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{
     Experiment, ExperimentDoc, LifecycleStage, LoggedModel, LoggedModelDoc, LoggedModelStatus,
 };
-use habeas_core::node::Relation;
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult};
 use habeas_store::{LatestMetric, New, Page, Tx};
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use super::filter::{Entity, Fact, Key};
 use super::search::{LOGGED_MODELS, Listing};
 use super::validation::{self, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_experiment, parse, require_active_experiment, shortened};
+use crate::provenance::made_from;
 use crate::runs::look_up_run;
 
 /// The most models one search answers, and how many without being told.
@@ -86,7 +86,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             if let Some(run) = &node.doc.source_run
                 && let Some(run) = look_up_run(tx, workspace, run)?
             {
-                tx.connect(id, run.id, Relation::MadeFrom)?;
+                made_from(tx, id, [run.id])?;
             }
             Ok(answers::logged_model(workspace, &experiment_node, &node, &[]))
         })

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Json;
 use habeas_core::kinds::{DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc};
 use habeas_core::metric::MetricPoint;
-use habeas_core::node::Relation;
 use habeas_core::{Error, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::call::Call;
 use super::errors::Result;
 use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_active_run, parse, shortened};
-use crate::provenance::{connect_dataset, logged_model_in};
+use crate::provenance::{connect_dataset, logged_model_in, made_from};
 use crate::runs::{put_tag, remove_tag};
 
 /// A value of a metric, and the logged model that it is of.
@@ -236,7 +235,7 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
         }
         for model in &models {
             if let Some(id) = logged_model_in(tx, workspace, model)? {
-                tx.connect(node.id, id, Relation::MadeFrom)?;
+                made_from(tx, node.id, [id])?;
             }
             if !node.doc.model_inputs.contains(model) {
                 node.doc.model_inputs.push(model.clone());
@@ -260,7 +259,7 @@ pub(super) async fn outputs(call: Call) -> Result<Json<Value>> {
     change(&call, true, move |tx, node, _| {
         for model in &models {
             if let Some(id) = logged_model_in(tx, workspace, &model.model_id)? {
-                tx.connect(id, node.id, Relation::MadeFrom)?;
+                made_from(tx, id, [node.id])?;
             }
             if !node.doc.model_outputs.contains(model) {
                 node.doc.model_outputs.push(model.clone());

@@ -25,6 +25,9 @@ use crate::provenance;
 const MOST: u32 = 200_000;
 const USUAL: u32 = 10_000;
 
+/// The tag of a version that was made from something that is gone: since when.
+const SOURCE_ERASED: &str = "habeas.sourceErasedAt";
+
 /// A version by its number.
 pub(super) fn find_version(
     tx: &mut Tx<'_>,
@@ -147,7 +150,17 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 /// `getModelVersion`.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let (model, node) = read(&call).await?;
-    Ok(Json(json!({ "model_version": answers::model_version(&model, &node) })))
+    let mut answer = answers::model_version(&model, &node);
+    let id = node.id;
+    if let Some(since) = call.app.store().read(move |tx| tx.source_erased(id)).await? {
+        // MLflow has no word for it; its pages and clients show tags.
+        let tag = json!({ "key": SOURCE_ERASED, "value": since.rfc3339() });
+        match answer["tags"].as_array_mut() {
+            Some(tags) => tags.push(tag),
+            None => answer["tags"] = json!([tag]),
+        }
+    }
+    Ok(Json(json!({ "model_version": answer })))
 }
 
 /// `getModelVersionDownloadUri`.

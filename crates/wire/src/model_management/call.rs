@@ -1,6 +1,7 @@
 //! Who calls, in which form of the protocol, and with what.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::RequestExt as _;
 use axum::body::Bytes;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id};
-use habeas_store::Tx;
+use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
 use super::errors::{Failure, Result};
@@ -142,20 +143,22 @@ impl Call {
             .await
     }
 
-    /// The same for a change, if the actor may do this with the scope.
+    /// The same for a change, if the actor may do this with the scope; once more when somebody else made the same thing at the same time,
+    /// which is then found.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         permission: Permission,
         work: impl Fn(&mut Tx<'_>, Id) -> habeas_core::Result<T> + Send + Sync + 'static,
     ) -> habeas_core::Result<T> {
-        let (scope, actor) = (self.scope.clone(), self.actor);
-        self.app
-            .store()
-            .write(move |tx| {
-                let at = scope.find(tx, &actor, permission)?;
-                work(tx, at)
-            })
-            .await
+        let (scope, actor, work) = (self.scope.clone(), self.actor, Arc::new(work));
+        let change = move |tx: &mut Tx<'_>| {
+            let at = scope.find(tx, &actor, permission)?;
+            work(tx, at)
+        };
+        match self.app.store().write(change.clone()).await {
+            Err(error) if error.code == Some(UNIQUE_VIOLATION) => self.app.store().write(change).await,
+            result => result,
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::Permission;
 use habeas_core::kinds::{ContainerImage, ContainerImageDoc, Manifest};
-use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Map, Value, json};
@@ -18,6 +17,7 @@ use super::listing::{self, Listing};
 use super::manifests::{self, FILE, RUNTIME, wanted_model};
 use super::operations::{self, Verb};
 use super::{dependents, models, patch, shapes};
+use crate::provenance::made_from;
 
 /// The form of hosting accounts. `computeResourceId` is required by the documentation only: the later versions have none.
 const HOSTING: &[Field] = &[
@@ -170,10 +170,7 @@ pub(super) async fn create(call: Call) -> Result<Response> {
             ..doc.clone()
         };
         let node = tx.create::<ContainerImage>(New::under(at, id, doc))?;
-        for target in node.doc.models.iter().copied().chain(node.doc.manifest) {
-            tx.connect(id, target, Relation::MadeFrom)?;
-        }
-        Ok(())
+        made_from(tx, id, node.doc.models.iter().copied().chain(node.doc.manifest))
     })
     .await?;
     operations::accepted(&call, Verb::CreateImage, id)

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::Permission;
 use habeas_core::kinds::{Manifest, ManifestDoc};
-use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use super::errors::Result;
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::{dependents, models, shapes};
+use crate::provenance::made_from;
 
 /// A file beside the program.
 pub(super) const FILE: &[Field] = &[
@@ -93,9 +93,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             let version = newest.unwrap_or(0) + 1;
             let doc = ManifestDoc { key: format!("{name}:{version}"), version, models, ..doc.clone() };
             let node = tx.create::<Manifest>(New::under(at, id, doc))?;
-            for model in &node.doc.models {
-                tx.connect(id, *model, Relation::MadeFrom)?;
-            }
+            made_from(tx, id, node.doc.models.iter().copied())?;
             shape(tx, at, &node)
         })
         .await?;

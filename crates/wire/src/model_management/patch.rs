@@ -194,7 +194,10 @@ mod tests {
         }
         let doubling = json!({ "op": "copy", "from": "", "path": "/kvTags/x" });
         assert!(apply(&mut document, &json!([doubling])).is_err());
-        let doubling = json!([{ "op": "copy", "from": "/kvTags", "path": "/kvTags/x" }]);
+        let doubling = json!([
+            { "op": "copy", "from": "/kvTags", "path": "/kvTags/x" },
+            { "op": "copy", "from": "/kvTags", "path": "/kvTags/y" },
+        ]);
         for _ in 0..100 {
             if apply(&mut document, &doubling).is_err() {
                 return;

@@ -7,7 +7,7 @@ use habeas_access::Permission;
 use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, Settings};
 use habeas_core::node::Relation;
 use habeas_core::{Ambient, Error, Id, Node, Result as CoreResult};
-use habeas_store::{New, Page, Tx, UNIQUE_VIOLATION};
+use habeas_store::{New, Page, Tx};
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Form};
@@ -17,6 +17,7 @@ use super::listing::{self, Listing};
 use super::manifests::wanted_model;
 use super::operations::{self, Verb};
 use super::{dependents, images, models, patch, served, shapes};
+use crate::provenance::made_from;
 
 /// The version whose documentation demands an image and a compute resource.
 const FIRST_VERSION: &str = "2017-09-01-preview";
@@ -300,10 +301,8 @@ impl Parts {
         for (target, _) in tx.targets(id, Relation::MadeFrom)? {
             tx.disconnect(id, target, Relation::MadeFrom)?;
         }
-        for target in doc.models.iter().copied().chain(doc.image) {
-            tx.connect(id, target, Relation::MadeFrom)?;
-        }
-        Ok(())
+        tx.disconnect(id, id, Relation::SourceErased)?;
+        made_from(tx, id, doc.models.iter().copied().chain(doc.image))
     }
 }
 
@@ -376,7 +375,7 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
     };
     doc.settings = said;
     let id = ambient.new_id();
-    let made = call
+    let (verb, id) = call
         .write(Permission::Deploy, move |tx, at| {
             let mut doc = doc.clone();
             match tx.child_by_name::<Service>(at, &name)? {
@@ -398,12 +397,7 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
                 Some(_) => Err(taken()),
             }
         })
-        .await;
-    let (verb, id) = match made {
-        // Somebody else has just made it.
-        Err(error) if error.code == Some(UNIQUE_VIOLATION) => return Err(taken().into()),
-        made => made?,
-    };
+        .await?;
     operations::accepted(&call, verb, id)
 }
 

@@ -59,6 +59,16 @@ pub(super) fn model_id(
     }
 }
 
+/// Resources with the members that `azureml-core` 1 insists on seeing.
+fn resources(mut said: Value) -> Value {
+    if let Value::Object(members) = &mut said {
+        for name in ["cpu", "memoryInGB", "gpu"] {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    said
+}
+
 /// A version of a model.
 pub(super) fn model(
     tx: &mut Tx<'_>,
@@ -126,7 +136,7 @@ pub(super) fn model(
         "derivedModelIds": [],
         "sampleInputData": said("sampleInputData"),
         "sampleOutputData": said("sampleOutputData"),
-        "resourceRequirements": said("resourceRequirements"),
+        "resourceRequirements": resources(said("resourceRequirements")),
         "createdBy": creator(tx, doc.created_by)?,
     });
     mark(tx, version.id, answer)

@@ -7,6 +7,8 @@ use habeas_core::{Error, Result};
 use habeas_models::scoring::{Array, Element, Port, Values};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+/// What is said of texts; the parser's own words would quote them.
+const TEXTS: &str = "a text where a number is expected";
 /// The member that may stand around the inputs.
 const AROUND: &str = "data";
 
@@ -149,6 +151,10 @@ impl<'de> Visitor<'de> for Whole {
         Ok(Item::Lists(lists))
     }
 
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Item, E> {
+        Err(E::custom(TEXTS))
+    }
+
     numbers!(single: visit_f64(f64) => |value| value, visit_i64(i64) => |value| value as f64,
         visit_u64(u64) => |value| value as f64, visit_bool(bool) => |value| f64::from(u8::from(value)));
 }
@@ -195,6 +201,10 @@ impl<'de> Visitor<'de> for Level<'_> {
             _ => return Err(A::Error::custom("lists of unequal length where a tensor has equal ones")),
         }
         Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+        Err(E::custom(TEXTS))
     }
 
     numbers!(add: visit_f64(f64) => |value| value, visit_i64(i64) => |value| value as f64,
