@@ -81,7 +81,7 @@ def older():
     asked = cluster()
     asked.container_service.system_services = None
     made = clusters.create_or_update("Older", "Groves", asked).result()
-    check("of June", (made.container_service.agent_vm_size, made.container_service.master_count) == ("Standard_D2_v2", None))
+    check("of June", (made.container_service.agent_vm_size, made.container_service.master_count) == ("Standard_D3_v2", None))
     check("found", clusters.get("older", "groves").id == made.id)
     check("listed", [one.name for one in clusters.list_by_resource_group("older")] == ["Groves"])
     check("deleted", clusters.delete("Older", "Groves").result() is None)
