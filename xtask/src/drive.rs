@@ -356,15 +356,27 @@ pub(crate) fn archive(validators: &Path, modules: &Path, binary: &Path) -> anyho
     let data = folder.join("data");
     let _server = Server::start(binary, &data, &["--demo"])?;
     let archive = folder.join("archive.zip");
-    output(
-        Command::new(binary)
-            .args(["export", "--person", "sample.person@example.org", "--output"])
-            .arg(&archive)
-            .arg("--data")
-            .arg(&data),
-    )?;
+    let export = |output: &Path| {
+        let mut export = Command::new(binary);
+        export.args(["export", "--person", "sample.person@example.org", "--output"]).arg(output);
+        export.arg("--data").arg(&data);
+        export
+    };
+    output(export(&archive).args(["--format", "csv,jsonl,coco,yolo,voc,folders"]))?;
+    let (sealed, passphrase) = (folder.join("sealed.zip.age"), folder.join("passphrase"));
+    std::fs::write(&passphrase, "four words, and a number 7\n")?;
+    output(export(&sealed).arg("--passphrase-file").arg(&passphrase))?;
     run(Command::new(validators)
         .arg(root().join("crates/tests/clients/python/archive.py"))
         .arg(&archive)
-        .arg(modules.join("node_modules/ro-crate/lib/context.json")))
+        .arg(modules.join("node_modules/ro-crate/lib/context.json"))
+        .args([&sealed, &passphrase, &folder]))?;
+    // What that sealed is opened here; all of it is there already.
+    run(Command::new(binary)
+        .arg("import")
+        .arg(folder.join("archive.zip.age"))
+        .arg("--identity")
+        .arg(folder.join("key.txt"))
+        .arg("--data")
+        .arg(&data))
 }

@@ -117,6 +117,14 @@ impl Environment {
     }
 }
 
+/// The current MLflow with its server, which benchmarks measure against; installed if it is missing.
+pub(crate) fn mlflow() -> Option<PathBuf> {
+    let (release, _) = TRACKERS[0];
+    let folder = target().join(format!("test-env/python-{release}"));
+    let requirements = root().join(format!("crates/tests/clients/python/requirements-{release}.txt"));
+    attempt("MLflow", || virtual_environment(&folder, &requirements)).then(|| folder.join("bin/mlflow"))
+}
+
 /// The releases of Microsoft's Python client that are driven: those that differ in a version of an API. The last is the current one.
 pub(crate) const CLIENTS: [&str; 8] =
     ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "1.0.0", "2.0.0", "3.0.0", "3.1.1"];

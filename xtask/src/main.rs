@@ -48,11 +48,16 @@ fn main() -> ExitCode {
 fn bench(parts: &[&str]) -> anyhow::Result<()> {
     run(cargo().args(["build", "--release", "--workspace", "--bins", "--locked"]))?;
     let built = target().join("release");
-    run(Command::new(built.join("habeas-bench"))
+    let mut command = Command::new(built.join("habeas-bench"));
+    command
         .arg(built.join("habeas"))
         .arg(root().join("data/custom-vision"))
         .arg(root().join("docs/BENCHMARKS.md"))
-        .args(parts))
+        .args(parts);
+    if let Some(program) = environment::mlflow() {
+        command.env("BENCH_MLFLOW", program);
+    }
+    run(&mut command)
 }
 
 /// Damages inputs of real programs at random, with the same seeds each time.

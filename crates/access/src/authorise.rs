@@ -39,7 +39,11 @@ impl Permission {
                 matches!(self, Permission::Read | Permission::Predict | Permission::Deploy)
             }
             MentionRole::Reader => self == Permission::Read,
-            MentionRole::Administrator | MentionRole::PrivacyOfficer | MentionRole::Subject => false,
+            MentionRole::Administrator
+            | MentionRole::PrivacyOfficer
+            | MentionRole::Subject
+            | MentionRole::Disclosed
+            | MentionRole::Depicted => false,
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod actor;
 mod authorise;
+pub mod depicted;
 mod jwt;
 mod keys;
 pub mod oauth;

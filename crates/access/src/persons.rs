@@ -64,28 +64,49 @@ impl Access {
         if name.len() > NAME_LENGTH {
             return Err(Error::invalid(format!("the name is longer than {NAME_LENGTH} bytes")));
         }
-        if self.store.find_alias(&alias).is_some() {
-            return Err(Error::conflict("there is a person with this e-mail address already"));
+        if new.account_type == AccountType::Unclaimed {
+            return Err(Error::invalid("an unclaimed person is taken up where images name them")
+                .hint("POST /api/privacy/v1/unclaimed, or habeas unclaimed take-up"));
+        }
+        let known = self.store.find_alias(&alias);
+        if let Some(id) = known {
+            self.require_unclaimed(id)
+                .await
+                .map_err(|_| Error::conflict("there is a person with this e-mail address already"))?;
         }
         let created = PersonCreated {
-            id: self.ambient().new_id(),
+            id: known.unwrap_or_else(|| self.ambient().new_id()),
             account: self.ambient().new_id(),
             training_keys: keys::new_pair(self.ambient()),
             prediction_keys: keys::new_pair(self.ambient()),
         };
         let guest = new.account_type == AccountType::Guest;
-        let profile = PersonDoc { name, email, account_type: new.account_type };
+        let profile = PersonDoc { name, email, account_type: new.account_type, named_by: None };
         let result = created.clone();
+        // Somebody whom images named before they had an account is the same person from now on.
+        let (containers, aliases) = match known {
+            Some(_) => (vec![created.account], Vec::new()),
+            None => (vec![created.id, created.account], vec![(alias, created.id)]),
+        };
         self.store
-            .write_with_keys(vec![created.id, created.account], vec![(alias, created.id)], move |tx| {
-                tx.create_holder(created.id, HolderKind::Person)?;
+            .write_with_keys(containers, aliases, move |tx| {
                 let end = Timestamp(tx.now().0 + i64::from(GUEST_HOURS) * time::HOUR);
-                tx.create::<Person>(New {
-                    id: created.id,
-                    parent: None,
-                    expires_at: guest.then_some(end),
-                    doc: profile.clone(),
-                })?;
+                match tx.get::<Person>(created.id)? {
+                    Some(mut node) => {
+                        node.doc = profile.clone();
+                        node.expires_at = guest.then_some(end);
+                        tx.update::<Person>(&node)?;
+                    }
+                    None => {
+                        tx.create_holder(created.id, HolderKind::Person)?;
+                        tx.create::<Person>(New {
+                            id: created.id,
+                            parent: None,
+                            expires_at: guest.then_some(end),
+                            doc: profile.clone(),
+                        })?;
+                    }
+                }
                 let account = AccountDoc {
                     training_keys: created.training_keys.clone(),
                     prediction_keys: created.prediction_keys.clone(),
@@ -95,6 +116,27 @@ impl Access {
             })
             .await?;
         Ok(result)
+    }
+
+    /// Makes an unclaimed person, who is found by `alias`: somebody whom images of others call `name`, without an account.
+    pub async fn create_unclaimed(&self, profile: PersonDoc, alias: [u8; 32]) -> Result<Id> {
+        let id = self.ambient().new_id();
+        self.store
+            .write_with_keys(vec![id], vec![(alias, id)], move |tx| {
+                tx.create_holder(id, HolderKind::Person)?;
+                tx.create::<Person>(New { id, parent: None, expires_at: None, doc: profile.clone() })
+            })
+            .await?;
+        Ok(id)
+    }
+
+    /// The profile of an unclaimed person; not found when it is somebody else.
+    pub async fn require_unclaimed(&self, id: Id) -> Result<Node<PersonDoc>> {
+        let node = self.person(id).await?;
+        match node.doc.account_type {
+            AccountType::Unclaimed => Ok(node),
+            _ => Err(no_person()),
+        }
     }
 
     /// The person whose address this is. For the staff: callers who are not get the same answer for any address.

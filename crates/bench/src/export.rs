@@ -47,7 +47,7 @@ pub(crate) async fn measure(
         let before = server.memory()?.0;
         server.forget_peak()?;
         let begun = Instant::now();
-        let mut stream = std::pin::pin!(client.stream_export(&someone.id, None).await?);
+        let mut stream = std::pin::pin!(client.stream_export(&someone.id, &[], None).await?);
         let mut bytes = 0;
         while let Some(piece) = stream.next().await {
             bytes += piece?.len() as u64;

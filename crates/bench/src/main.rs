@@ -1,7 +1,8 @@
 //! Measures the server against peers and raw limits in the same run: `cargo xtask bench`.
 //!
-//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to; names of parts after them
-//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
+//! Takes the path of the `habeas` program, the folder of the sample images and the file to write the results to, and in `BENCH_MLFLOW` the path
+//! of an `mlflow` program; names of parts after them
+//! (`start`, `tags`, `upload`, `large`, `export`, `person`, `queue`, `tracking`, `log`, `learning`, `unlearning`, `accuracy`) measure only those, and leave the
 //! other lines of the results as they are. Everything is measured three times, in turns, and the middle ratio is reported, so that a
 //! disturbance of one turn does not become a result; but what takes minutes only once.
 
@@ -20,10 +21,12 @@ mod load;
 mod log;
 mod made;
 mod person;
+mod queue;
 mod report;
 mod server;
 mod start;
 mod tags;
+mod tracking;
 mod unlearning;
 mod upload;
 
@@ -76,7 +79,14 @@ async fn run() -> anyhow::Result<()> {
         export::measure(&program, &samples, &mut report).await?;
     }
     if wanted("person") {
-        person::measure(&program, &mut report).await?;
+        person::measure(&program, &samples, &mut report).await?;
+    }
+    if wanted("queue") {
+        queue::measure(&program, &mut report).await?;
+    }
+    if wanted("tracking") {
+        let mlflow = std::env::var_os("BENCH_MLFLOW").map(PathBuf::from);
+        tracking::measure(&program, mlflow.as_deref(), &mut report).await?;
     }
     if wanted("log") {
         log::measure(&mut report)?;

@@ -3,17 +3,23 @@
 //! A small person has 30 resources: what every person has, a project and tags. The times are those of one client that
 //! asks over the operator's socket: for the view, one request; for the erasure, the plan, its start and its completion
 //! with a receipt. Among many means 100 times as many other persons, each as small.
+//!
+//! A large person has 20,000 resources: 18,000 tags and 2,000 images with their files. Seen is what is held by kind, and the first page of each
+//! kind; taken is the whole archive, thrown away. Erased is from the approval of the plan to the completion with a receipt.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use habeas_client::Client;
+use habeas_core::report::PlanReport;
 
-use crate::load;
 use crate::report::{Report, middle};
 use crate::server::{Server, Someone};
+use crate::{ROUNDS, load, upload};
 
 const FEW: u64 = 10;
 const MANY: u64 = 100 * FEW;
@@ -21,7 +27,15 @@ const RESOURCES: u64 = 30;
 /// Persons that are seen and erased in each of the two worlds.
 const SAMPLE: usize = 25;
 
-pub(crate) async fn measure(program: &Path, report: &mut Report) -> anyhow::Result<()> {
+/// Resources of a large person, and how many of them are images.
+const LARGE: u64 = 20_000;
+const IMAGES: u64 = 2_000;
+
+pub(crate) async fn measure(
+    program: &Path,
+    samples: &Arc<Vec<Bytes>>,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let folders = (tempfile::tempdir()?, tempfile::tempdir()?);
     let small = World::make(program, folders.0.path(), FEW).await?;
     let large = World::make(program, folders.1.path(), MANY).await?;
@@ -30,6 +44,11 @@ pub(crate) async fn measure(program: &Path, report: &mut Report) -> anyhow::Resu
     for number in 0..SAMPLE {
         small.sample(number, &mut few).await?;
         large.sample(number, &mut many).await?;
+    }
+    let (mut few_large, mut many_large, mut taken) = (Times::default(), Times::default(), Vec::new());
+    for number in 0..ROUNDS {
+        taken.push(small.sample_large(number, samples, &mut few_large).await?);
+        taken.push(large.sample_large(number, samples, &mut many_large).await?);
     }
     small.server.stop()?;
     large.server.stop()?;
@@ -52,6 +71,25 @@ pub(crate) async fn measure(program: &Path, report: &mut Report) -> anyhow::Resu
         format!("{view:.2} times for the view, {erase:.2} times for the erasure"),
         "at most 1.2 times",
         view.max(erase) <= 1.2,
+    );
+    let (few, many) = (few_large.middle()?, many_large.middle()?);
+    let with = format!("a person with {LARGE} resources, {IMAGES} of them images,");
+    report.add(
+        &format!("{with} seen"),
+        format!("{:.2} s among {FEW}, {:.2} s among {MANY}", few.0, many.0),
+        "at most 0.5 s",
+        few.0.max(many.0) <= 0.5,
+    );
+    report.add(
+        &format!("{with} erased after approval, with a receipt"),
+        format!("{:.2} s among {FEW}, {:.2} s among {MANY}", few.1, many.1),
+        "at most 1 s",
+        few.1.max(many.1) <= 1.0,
+    );
+    let (bytes, seconds) = middle(taken, |(_, seconds)| *seconds)?;
+    report.tell(
+        &format!("{with} taken: the whole archive"),
+        format!("{seconds:.2} s for {:.0} MB", bytes as f64 / 1e6),
     );
     Ok(())
 }
@@ -93,19 +131,64 @@ impl World {
             bail!("a small person has {} resources instead of {RESOURCES}", holdings.total_count);
         }
         let begun = Instant::now();
-        erase(&self.client, &someone).await?;
+        let plan = self.client.plan_erasure(&someone.id).await?;
+        erase(&self.client, &someone, &plan).await?;
         times.erasures.push(begun.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// The bytes of the whole archive, and the seconds it took.
+    async fn sample_large(
+        &self,
+        number: usize,
+        samples: &Arc<Vec<Bytes>>,
+        times: &mut Times,
+    ) -> anyhow::Result<(u64, f64)> {
+        let someone = self.server.someone(&format!("large-{number}")).await?;
+        upload::over_http(&self.server, &someone, samples, 8, IMAGES).await?;
+        // The profile, the account and the project are there.
+        tags(&self.server, &someone, 32, LARGE - IMAGES - 3).await?;
+        let token = self.client.create_token(&someone.id, "bench", None).await?.secret;
+        let mut connection = self.server.connect().await?;
+
+        let begun = Instant::now();
+        let holdings = self.client.holdings(&someone.id).await?;
+        for item in holdings.items.iter().filter(|item| item.count > 0) {
+            connection.get_as(&format!("/api/privacy/v1/persons/me/items/{}", item.kind), &token).await?;
+        }
+        times.views.push(begun.elapsed().as_secs_f64());
+        if holdings.total_count < LARGE {
+            bail!("a large person has {} resources instead of {LARGE}", holdings.total_count);
+        }
+
+        let begun = Instant::now();
+        let mut stream = std::pin::pin!(self.client.stream_export(&someone.id, &[], None).await?);
+        let mut bytes = 0;
+        while let Some(piece) = stream.next().await {
+            bytes += piece?.len() as u64;
+        }
+        let taken = begun.elapsed().as_secs_f64();
+
+        let plan = self.client.plan_erasure(&someone.id).await?;
+        let begun = Instant::now();
+        erase(&self.client, &someone, &plan).await?;
+        times.erasures.push(begun.elapsed().as_secs_f64());
+        Ok((bytes, taken))
     }
 }
 
 async fn small_person(server: &Server, name: &str) -> anyhow::Result<Someone> {
     let someone = server.someone(name).await?;
     // The profile, the account and the project are there.
+    tags(server, &someone, 4, RESOURCES - 3).await?;
+    Ok(someone)
+}
+
+async fn tags(server: &Server, someone: &Someone, clients: usize, count: u64) -> anyhow::Result<()> {
     let (key, project) = (someone.key.clone(), someone.project.clone());
     load::run(
-        4,
-        RESOURCES - 3,
+        clients,
+        count,
         async || server.connect().await,
         move |mut connection, number| {
             let (key, path) = (key.clone(), format!("/projects/{project}/tags?name=tag-{number}"));
@@ -115,12 +198,11 @@ async fn small_person(server: &Server, name: &str) -> anyhow::Result<Someone> {
             }
         },
     )
-    .await?;
-    Ok(someone)
+    .await
+    .map(|_| ())
 }
 
-async fn erase(client: &Client, someone: &Someone) -> anyhow::Result<()> {
-    let plan = client.plan_erasure(&someone.id).await?;
+async fn erase(client: &Client, someone: &Someone, plan: &PlanReport) -> anyhow::Result<()> {
     client.run_erasure(&plan.plan, &someone.email, Some(&plan.digest)).await?;
     loop {
         let report = client.erasure(&plan.plan).await?;

@@ -73,6 +73,11 @@ impl Server {
         Ok(Someone { id: made.object_id, email, key, project })
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in bytes: now, and at its highest since [`Server::forget_peak`].
     pub(crate) fn memory(&self) -> anyhow::Result<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -128,6 +133,14 @@ impl Connection {
         self.send(request).await
     }
 
+    /// The same with a bearer token.
+    pub(crate) async fn get_as(&mut self, path: &str, token: &str) -> anyhow::Result<Bytes> {
+        let bearer = format!("Bearer {token}");
+        let request =
+            Request::get(path).header(header::HOST, "localhost").header(header::AUTHORIZATION, bearer);
+        self.send(request.body(Full::default())?).await
+    }
+
     /// `POST` to the training API; the answer.
     pub(crate) async fn train(
         &mut self,
@@ -158,6 +171,25 @@ impl Connection {
             .header(header::CONTENT_TYPE, media_type)
             .body(Full::new(body))?;
         self.send(request).await
+    }
+
+    /// Any request with a bearer token and a JSON body, if any; the body of the answer.
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(request.body(Full::new(body))?).await
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {

@@ -1,12 +1,15 @@
 //! The import API, `/api/import/v1`.
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
 use habeas_core::Id;
 use habeas_core::import::{
-    AccountEntry, Contents, FinishedImport, ImageUpload, IterationUpload, PredictionUpload, Project, Tag,
+    AccountEntry, Contents, FinishedImport, Ids, ImageUpload, IterationUpload, Point, PredictionUpload,
+    Project, Record, Tag,
 };
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::{Client, Error, Result, encode};
 
@@ -58,10 +61,51 @@ impl Client {
         self.bring_document(&path, project).await
     }
 
-    /// Finishes the unfinished projects of an import, all at once.
-    pub async fn finish_import(&self, account: Id, projects: Vec<Id>) -> Result<()> {
+    /// Finishes the unfinished projects and workspaces of an import, all at once.
+    pub async fn finish_import(&self, account: Id, import: &FinishedImport) -> Result<()> {
         let request = self.import(Method::POST, &format!("/accounts/{account}/finish"));
-        self.send(request.json(&FinishedImport { projects })).await.map(|_| ())
+        self.send(request.json(import)).await.map(|_| ())
+    }
+
+    /// Brings a workspace, whose parent is the person that gets it, unfinished; or keeps one that is unfinished for longer.
+    pub async fn bring_workspace(&self, workspace: &Record) -> Result<Brought> {
+        let path = format!("/persons/{}/workspaces/{}", workspace.parent, workspace.id);
+        self.bring_document(&path, workspace).await
+    }
+
+    /// Removes an unfinished workspace.
+    pub async fn discard_workspace(&self, workspace: Id) -> Result<()> {
+        self.send(self.import(Method::DELETE, &format!("/workspaces/{workspace}"))).await.map(|_| ())
+    }
+
+    /// Which of these ids cannot be brought into a workspace.
+    pub async fn taken_ids(&self, workspace: Id, ids: Vec<Id>) -> Result<Vec<Id>> {
+        let request = self.import(Method::POST, &format!("/workspaces/{workspace}/taken")).json(&Ids { ids });
+        let taken: Ids = self.send(request).await?.json().await.map_err(|_| Error::Unreadable)?;
+        Ok(taken.ids)
+    }
+
+    /// Brings what stands in a workspace; `files` gives the bytes of its files, one after the other.
+    pub async fn bring_record(
+        &self,
+        workspace: Id,
+        record: &Record,
+        files: mpsc::Receiver<Bytes>,
+    ) -> Result<Brought> {
+        let mut line = serde_json::to_vec(record).map_err(|_| Error::Unreadable)?;
+        line.push(b'\n');
+        let first = stream::once(async move { Ok(Bytes::from(line)) });
+        let rest = stream::unfold(files, |mut files| async move {
+            files.recv().await.map(|piece| (std::io::Result::Ok(piece), files))
+        });
+        let path = format!("/workspaces/{workspace}/records/{}", record.id);
+        self.bring(self.import(Method::PUT, &path).body(reqwest::Body::wrap_stream(first.chain(rest)))).await
+    }
+
+    /// Brings points of the metrics of a run or model.
+    pub async fn bring_metrics(&self, workspace: Id, record: Id, points: &[Point]) -> Result<()> {
+        let path = format!("/workspaces/{workspace}/records/{record}/metrics");
+        self.send(self.import(Method::POST, &path).json(points)).await.map(|_| ())
     }
 
     /// Removes an unfinished project.

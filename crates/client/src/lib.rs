@@ -8,18 +8,21 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::Stream;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
-    ConsistencyReport, EntriesReport, ErasureReport, ExportReport, HoldReport, HoldingsReport, IssuedReport,
-    KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport, RectificationReport, RequestPage,
-    RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport, TransferReport,
+    ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
+    HoldingsReport, IssuedReport, KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport,
+    RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport,
+    TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 pub use import::Brought;
 pub use login::{DeviceLogin, IssuedTokens};
@@ -75,6 +78,15 @@ pub struct DatasetProblem {
     pub status: String,
     /// What is wrong.
     pub message: String,
+}
+
+/// How an archive is sealed while it is written: what comes is an age file.
+#[derive(Clone)]
+pub enum Seal {
+    /// For the holder of this age public key.
+    Recipient(String),
+    /// With a passphrase.
+    Passphrase(Zeroizing<String>),
 }
 
 /// A client.
@@ -175,6 +187,21 @@ impl Client {
         account_type: &str,
     ) -> Result<PersonCreatedReport> {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
+    }
+
+    /// Images whose metadata names somebody exactly so, by whose they are.
+    pub async fn find_depicted(&self, name: &str) -> Result<Vec<DepictionReport>> {
+        self.get(&format!("/unclaimed?name={}", encode(name))).await
+    }
+
+    /// Takes up the person whom images name so, in the images of `holder` only unless the name is an e-mail address.
+    pub async fn take_up(&self, name: &str, holder: Option<&str>) -> Result<PersonReport> {
+        self.post("/unclaimed", &json!({ "name": name, "holder": holder })).await
+    }
+
+    /// Says that an unclaimed person is the one with an account.
+    pub async fn link_unclaimed(&self, unclaimed: &str, person: &str) -> Result<PersonReport> {
+        self.post(&format!("/unclaimed/{}/link", encode(unclaimed)), &json!({ "person": person })).await
     }
 
     /// Everything held on a person.
@@ -282,22 +309,29 @@ impl Client {
         self.send(self.request(Method::DELETE, &format!("/holds/{}", encode(hold)))).await.map(|_| ())
     }
 
-    /// An archive as it is written; nothing is stored on the server. With a recipient, an age public key, it comes sealed for its holder.
+    /// An archive as it is written, with its data once more in `formats`; nothing is stored on the server.
     pub async fn stream_export(
         &self,
         person: &str,
-        recipient: Option<&str>,
+        formats: &[ExportFormat],
+        seal: Option<&Seal>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let query = recipient.map(|key| format!("?recipient={}", encode(key))).unwrap_or_default();
-        let path = format!("/persons/{}/export{query}", encode(person));
-        let response = self.send(self.request(Method::GET, &path)).await?;
+        let mut body = json!({ "formats": formats });
+        match seal {
+            Some(Seal::Recipient(key)) => body["recipient"] = json!(key),
+            Some(Seal::Passphrase(passphrase)) => body["passphrase"] = json!(passphrase.as_str()),
+            None => {}
+        }
+        let request = self.request(Method::POST, &format!("/persons/{}/export", encode(person)));
+        let response = self.send(request.json(&body)).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
     /// Orders an archive that is kept for a week.
-    pub async fn create_export(&self, person: &str) -> Result<ExportReport> {
-        self.post(&format!("/persons/{}/exports", encode(person)), &json!({})).await
+    pub async fn create_export(&self, person: &str, formats: &[ExportFormat]) -> Result<ExportReport> {
+        let body = json!({ "formats": formats });
+        self.post(&format!("/persons/{}/exports", encode(person)), &body).await
     }
 
     /// A person's archives, newest first.
@@ -368,6 +402,20 @@ impl Client {
         self.post(&format!("/persons/{}/requests", encode(person)), &body).await
     }
 
+    /// Takes in a request by an e-mail address alone, which may be nobody's. `details` are the optional members of `TakeIn` in the API's
+    /// description.
+    pub async fn take_in_request(
+        &self,
+        email: &str,
+        asked: &str,
+        details: Value,
+    ) -> Result<RequestStatusReport> {
+        let mut body = details;
+        body["type"] = Value::String(asked.to_owned());
+        body["email"] = Value::String(email.to_owned());
+        self.post("/requests", &body).await
+    }
+
     /// The queue of requests, newest first; `query` holds names and values of the filters.
     pub async fn requests(&self, query: &[(&str, &str)]) -> Result<RequestPage> {
         let query: Vec<String> =
@@ -403,24 +451,22 @@ impl Client {
 
     /// Plans an erasure.
     pub async fn plan_erasure(&self, person: &str) -> Result<PlanReport> {
-        self.plan_erasure_with(person, &[]).await
+        self.plan_erasure_with(person, &json!({})).await
     }
 
-    /// Plans an erasure that names who takes over: pairs of an organisation (or the nil id for the installation) and a person.
-    pub async fn plan_erasure_with(
-        &self,
-        person: &str,
-        successors: &[(String, String)],
-    ) -> Result<PlanReport> {
-        let successors: Vec<Value> = successors
-            .iter()
-            .map(|(resource, person)| json!({ "resource": resource, "person": person }))
-            .collect();
-        let body = json!({ "successors": successors });
-        self.post(&format!("/persons/{}/erasure-plans", encode(person)), &body).await
+    /// Plans an erasure with decisions: who takes over, what else goes (`PlanErasure` in the API's description).
+    pub async fn plan_erasure_with(&self, person: &str, decisions: &Value) -> Result<PlanReport> {
+        self.post(&format!("/persons/{}/erasure-plans", encode(person)), decisions).await
     }
 
-    /// Hands a project or an account over to a person, an organisation or, for a project, an account.
+    /// Decides what the plan of a requested erasure offers; the plan as it is then.
+    pub async fn choose_for_request(&self, request: &str, decisions: &Value) -> Result<RequestPlanReport> {
+        let path = format!("/requests/{}/decisions", encode(request));
+        let response = self.send(self.request(Method::PUT, &path).json(decisions)).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
+    }
+
+    /// Hands a project, an account or a workspace over to a person, an organisation or, for a project, an account.
     pub async fn transfer(&self, resource: &str, to: &str) -> Result<TransferReport> {
         self.post("/transfers", &json!({ "resource": resource, "to": to })).await
     }

@@ -1,4 +1,8 @@
-//! Every cryptographic primitive, over `ring`, so that another library could take its place here alone.
+//! Every cryptographic primitive, over `ring`, so that another library could take its place here alone. What `ring` does not have, and age
+//! needs, is beside it: scrypt, and X25519 with a key that is kept.
+
+mod scrypt;
+mod x25519;
 
 use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::signature::KeyPair as _;
@@ -6,6 +10,9 @@ use ring::{agreement, digest, hkdf, hmac, signature};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{Error, Random, Result};
+
+pub use scrypt::scrypt;
+pub use x25519::{public as x25519_public, shared as x25519_kept};
 
 /// Bytes that [`seal`] adds to what it seals: nonce and tag.
 pub const SEAL_OVERHEAD: usize = NONCE_LEN + 16;
@@ -143,6 +150,17 @@ pub fn seal_chacha20(key: &SecretKey, nonce: [u8; NONCE_LEN], plain: &[u8]) -> V
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut buffer)
         .expect("a chunk is far shorter than the longest message");
     buffer
+}
+
+/// Opens what [`seal_chacha20`] made; none when key, nonce or bytes are not the same.
+pub fn open_chacha20(key: &SecretKey, nonce: [u8; NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
+    let key =
+        LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &key.0).expect("a ChaCha20 key has 32 bytes"));
+    let mut buffer = sealed.to_vec();
+    let length =
+        key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut buffer).ok()?.len();
+    buffer.truncate(length);
+    Some(buffer)
 }
 
 /// HMAC-SHA256 (RFC 2104).

@@ -62,6 +62,7 @@ impl std::fmt::Display for Retention {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Retention::UntilErased => f.write_str("until it is deleted or erased"),
+            Retention::Days(1, event) => write!(f, "1 day from {event}"),
             Retention::Days(days, event) => write!(f, "{days} days from {event}"),
             Retention::GuestHours(hours, event) => {
                 write!(f, "until it is deleted or erased; for guests, {hours} hours after {event}")

@@ -1,4 +1,4 @@
-//! What `/api/import/v1` takes and answers: whole projects of another Custom Vision service, with their ids.
+//! What `/api/import/v1` takes and answers: whole projects of another Custom Vision service, and workspaces of another Habeas, with their ids.
 //!
 //! Everything that Microsoft's training API 3.4-preview has a shape for is in that shape, so that what a source answers is passed on as it
 //! came; members that are not kept are ignored. Times are RFC 3339; one without an offset is UTC, as the service itself writes them.
@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Id, Result, Timestamp};
+use crate::node::RawNode;
+use crate::{Error, Id, Kind, Result, Timestamp, registry};
 
 /// Reads a time as the service writes it, with or without `Z`.
 pub fn time(text: &str) -> Result<Timestamp> {
@@ -351,12 +353,105 @@ pub struct PredictionUpload {
     pub contents: String,
 }
 
-/// The projects of an import, all of whose items are there now.
+/// A resource of a kind that archives [carry](crate::DataKind::carry): a line of `records/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its kind, as the data map names it.
+    pub kind: String,
+    /// Its id, kept.
+    pub id: Id,
+    /// What it stands under: the person, of a workspace.
+    pub parent: Id,
+    /// When it was made.
+    pub created: String,
+    /// When it was last changed.
+    pub updated: String,
+    /// When it goes by itself, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Its document as it is stored, without keys and without other people.
+    pub doc: Value,
+    /// The login names that the document refers to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub login_names: BTreeMap<Id, String>,
+    /// Its files, in the order of the document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<RecordFile>,
+    /// Where its metrics are in the archive, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+}
+
+impl Record {
+    /// Its kind; an error for one that archives do not carry.
+    pub fn kind(&self) -> Result<Kind> {
+        let found = registry::carried_kinds().iter().copied().find(|kind| format!("{kind:?}") == self.kind);
+        found.ok_or_else(|| {
+            Error::invalid("a record is of a kind that is not brought")
+                .hint("the archive may come from a newer version of habeas")
+        })
+    }
+
+    /// It as a resource of `holder`, with the document as bytes.
+    pub fn node(&self, holder: Id) -> Result<RawNode> {
+        Ok(RawNode {
+            id: self.id,
+            kind: self.kind()?,
+            parent: Some(self.parent),
+            holder,
+            container: holder,
+            version: 1,
+            created_at: time(&self.created)?,
+            updated_at: time(&self.updated)?,
+            expires_at: self.expires.as_deref().map(time).transpose()?,
+            doc: serde_json::to_vec(&self.doc)?,
+        })
+    }
+}
+
+/// A file of a carried resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordFile {
+    /// Where it is in the archive.
+    pub path: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes, in hexadecimal; in an archive the manifest says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
+}
+
+/// Ids: asked about, and those of them that are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// The ids.
+    pub ids: Vec<Id>,
+}
+
+/// A point of a metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The metric's name.
+    pub metric: String,
+    /// When, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// At which step.
+    pub step: i64,
+    /// The value as text, since JSON has no numbers for what is infinite or none.
+    pub value: String,
+}
+
+/// The projects and workspaces of an import, all of whose items are there now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FinishedImport {
     /// The projects.
     pub projects: Vec<Id>,
+    /// The workspaces, with their names.
+    #[serde(default)]
+    pub workspaces: Vec<Record>,
 }
 
 /// What is there of a project.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{About, Attrs, Bundle, DataMap, Erasure, Error, Fate, Node, Result, View};
+use crate::{About, Attrs, Bundle, Carried, DataMap, Erasure, Error, Fate, Node, Result, View};
 
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
@@ -175,6 +175,10 @@ numbered! {
         Labeler = 8,
         /// May read, and publish, unpublish and export iterations.
         Deployment = 9,
+        /// Is shown by an image.
+        Depicted = 10,
+        /// Their data was given to this recipient. On recipients only.
+        Disclosed = 20,
     }
 }
 
@@ -260,4 +264,10 @@ pub trait DataKind: Sized + 'static {
 
     /// What an erasure does to it.
     fn erase(node: &Node<Self::Doc>, why: Erasure) -> Fate<Self::Doc>;
+
+    /// Lets an archive carry it as it is stored, and another server take it in: says what of it means something on this server only. None for
+    /// kinds whose portable form is [`export`](Self::export) alone. An error for a document that no server made.
+    fn carry(_node: &mut Node<Self::Doc>) -> Result<Option<Carried<'_>>> {
+        Ok(None)
+    }
 }

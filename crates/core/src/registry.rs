@@ -1,10 +1,14 @@
 //! The registry of kinds: a `match` without a wildcard, so that a kind nobody implements does not compile.
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use crate::kinds;
 use crate::node::RawNode;
-use crate::{About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldEntry, Kind, Result, View};
+use crate::{
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldEntry, Id, Kind, Node,
+    Result, Timestamp, View,
+};
 
 /// What can be done with a document whose kind is known at run time only.
 pub trait KindOps: Send + Sync {
@@ -26,6 +30,11 @@ pub trait KindOps: Send + Sync {
     fn export(&self, node: &RawNode, out: &mut dyn Bundle) -> Result<()>;
     /// See [`DataKind::erase`].
     fn erase(&self, node: &RawNode, why: Erasure) -> Result<Fate<Vec<u8>>>;
+    /// See [`DataKind::carry`]: `change` gets what means something on one server only, and may change it. False for kinds that are not
+    /// carried. [`crate::ErrorKind::Invalid`] when the document is not one of this kind.
+    fn carry(&self, node: &mut RawNode, change: &mut dyn FnMut(Carried<'_>) -> Result<()>) -> Result<bool>;
+    /// Whether archives carry the kind.
+    fn is_carried(&self) -> bool;
 }
 
 struct Ops<K>(PhantomData<fn() -> K>);
@@ -82,6 +91,50 @@ impl<K: DataKind> KindOps for Ops<K> {
             Fate::Keep { legal_basis, until } => Fate::Keep { legal_basis, until },
         })
     }
+
+    fn carry(&self, node: &mut RawNode, change: &mut dyn FnMut(Carried<'_>) -> Result<()>) -> Result<bool> {
+        let doc = serde_json::from_slice(&node.doc)
+            .map_err(|_| Error::invalid(format!("the document is none of the kind {:?}", node.kind)))?;
+        let mut typed = node.with_doc(doc);
+        let Some(carried) = K::carry(&mut typed)? else { return Ok(false) };
+        change(carried)?;
+        node.doc = serde_json::to_vec(&typed.doc)?;
+        Ok(true)
+    }
+
+    fn is_carried(&self) -> bool {
+        let mut example = Node {
+            id: Id::NIL,
+            kind: K::KIND,
+            parent: None,
+            holder: Id::NIL,
+            container: Id::NIL,
+            version: 1,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+            expires_at: None,
+            doc: K::example(),
+        };
+        K::carry(&mut example).is_ok_and(|carried| carried.is_some())
+    }
+}
+
+/// The kinds that archives carry as they are stored, each after those that it may stand under.
+pub fn carried_kinds() -> &'static [Kind] {
+    static ORDERED: LazyLock<Vec<Kind>> = LazyLock::new(ordered);
+    &ORDERED
+}
+
+fn ordered() -> Vec<Kind> {
+    let mut waiting: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| ops(*kind).is_carried()).collect();
+    let mut ordered = Vec::new();
+    while !waiting.is_empty() {
+        let is_ready = |kind: &Kind| {
+            ops(*kind).parents().iter().all(|parent| parent == kind || !waiting.contains(parent))
+        };
+        ordered.push(waiting.remove(waiting.iter().position(is_ready).unwrap_or(0)));
+    }
+    ordered
 }
 
 /// What `kind` owes, at run time.
@@ -139,5 +192,21 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
         Kind::Service => Ops::<kinds::Service>::INSTANCE,
         Kind::Notification => Ops::<kinds::Notification>::INSTANCE,
         Kind::ModelAsset => Ops::<kinds::ModelAsset>::INSTANCE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carried_kinds_come_after_what_they_stand_under() {
+        let kinds = carried_kinds();
+        assert_eq!(kinds.first(), Some(&Kind::Workspace));
+        for (place, kind) in kinds.iter().enumerate() {
+            let parents = ops(*kind).parents().iter();
+            let above = parents.filter_map(|parent| kinds.iter().position(|other| other == parent));
+            assert!(above.max().is_none_or(|above| above <= place), "{kind:?}");
+        }
     }
 }

@@ -8,6 +8,8 @@ mod requests;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::kinds::ExportFormat;
+
 pub use requests::{
     DeliveryReport, DestinationReport, PlanDifferenceReport, RequestCommentReport, RequestHistoryReport,
     RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
@@ -23,10 +25,25 @@ pub struct PersonReport {
     pub email: String,
     /// Name.
     pub name: String,
-    /// `guest`, `free` or `standard`.
+    /// `guest`, `free`, `standard` or `unclaimed`.
     pub account_type: String,
     /// When the account was made.
     pub created: String,
+}
+
+/// Images of one holder whose metadata names somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DepictionReport {
+    /// Whose images they are: object id.
+    pub holder: String,
+    /// How many there are.
+    pub count: u64,
+    /// Their ids, the first hundred.
+    pub images: Vec<String>,
+    /// Object id of the person who is found by that name there: of an account, or of an unclaimed person who was taken up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// A person that was made, with the keys of their Custom Vision account.
@@ -255,8 +272,17 @@ pub struct PlanReport {
     /// Legal holds on what would be erased: each keeps its part until it ends; the rest is erased now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldReport>,
+    /// Systems that received this person's data and will be told that it was erased (GDPR Article 19).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<ToldReport>,
     /// Other persons who work in what is erased.
     pub others_affected: u64,
+    /// Images of others that show the person. Their name is taken out of them.
+    #[serde(default)]
+    pub depicted: u64,
+    /// Whether those images are deleted, too, and models forget them.
+    #[serde(default)]
+    pub erase_depicted: bool,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
@@ -291,6 +317,16 @@ pub struct TaintedReport {
     pub kind: String,
 }
 
+/// A system that is told what is done about a person's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToldReport {
+    /// The recipient's id.
+    pub recipient: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// Something that needs a decision before a person is erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -309,13 +345,16 @@ pub struct ChoiceReport {
     /// Object id of the successor whom this plan names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// Whether this plan deletes it, with everything in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// What was handed over to another holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransferReport {
-    /// The project or account.
+    /// The project, account or workspace.
     pub resource: String,
     /// Its kind, as the data map names it.
     pub kind: String,
@@ -482,6 +521,9 @@ pub struct ExportReport {
     /// SHA-256 in hexadecimal, once it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The formats that it has its data in once more.
+    #[serde(default)]
+    pub formats: Vec<ExportFormat>,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.

@@ -8,18 +8,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::read::{Archive, Contents, Files, document, not_there};
-use crate::write::{Images, stopped};
-use crate::{Head, Image, Region, base_name};
+use crate::write::{Images, Writer, stopped};
+use crate::{Image, Region, base_name};
 
 pub(crate) const PATH: &str = "annotations.json";
 
 pub(crate) fn write(
-    head: &Head,
+    writer: &Writer,
     normalized: bool,
     images: &mut dyn Images,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let categories: Vec<Value> = head
+    let categories: Vec<Value> = writer
+        .head()
         .tags
         .iter()
         .enumerate()
@@ -32,7 +33,7 @@ pub(crate) fn write(
             "id": number + 1,
             "width": image.width,
             "height": image.height,
-            "file_name": format!("images/{}", image.file),
+            "file_name": writer.image_path(image),
         });
         item(out, &mut first, &entry)
     })?;

@@ -65,6 +65,14 @@ impl Format {
             Format::Folders => "folders",
         }
     }
+
+    /// Whether its documents say where an image lies, so that it can be left where it is.
+    pub const fn names_images_by_path(self) -> bool {
+        match self {
+            Format::Coco | Format::CocoNormalized | Format::Voc | Format::AzureMl => true,
+            Format::Yolo | Format::Folders => false,
+        }
+    }
 }
 
 impl FromStr for Format {

@@ -18,11 +18,12 @@ use serde_json::{Map, Value, json};
 
 use crate::read::{Archive, Contents};
 use crate::write::{Images, Writer, line};
-use crate::{Format, Head, Image, Region};
+use crate::{Format, Image, Region};
 
 pub(crate) const PATH: &str = "habeas.jsonl";
 
-pub(crate) fn write(format: Format, head: &Head, images: &mut dyn Images, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn write(writer: &Writer, images: &mut dyn Images, out: &mut dyn Write) -> Result<()> {
+    let head = writer.head();
     line(
         out,
         &json!({ "type": "dataset", "version": 1, "detection": head.detection, "multiclass": head.multiclass }),
@@ -33,15 +34,14 @@ pub(crate) fn write(format: Format, head: &Head, images: &mut dyn Images, out: &
             &json!({ "type": "tag", "name": tag.name, "description": tag.description, "tagType": tag.tag_type.name() }),
         )?;
     }
-    let writer = Writer::new(format, head.clone());
-    images.each(&mut |_, image| match note(format, &writer, image) {
+    images.each(&mut |_, image| match note(writer, image) {
         Some(note) => line(out, &note),
         None => Ok(()),
     })
 }
 
-fn note(format: Format, writer: &Writer, image: &Image) -> Option<Value> {
-    let head = writer.head();
+fn note(writer: &Writer, image: &Image) -> Option<Value> {
+    let (format, head) = (writer.format(), writer.head());
     let name = |tag: usize| head.tags.get(tag).map(|tag| tag.name.as_str());
     let mut note = Map::new();
     if let Some(name) = &image.name {

@@ -10,8 +10,8 @@ use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
 use crate::read::{Archive, Contents, Files, LARGEST_LABEL, not_there};
-use crate::write::{Images, stopped};
-use crate::{Head, Image, Region, base_name, stem};
+use crate::write::{Images, Writer, stopped};
+use crate::{Image, Region, base_name, stem};
 
 pub(crate) const IMAGES: &str = "JPEGImages";
 const ANNOTATIONS: &str = "Annotations";
@@ -21,15 +21,16 @@ pub(crate) fn write_set(images: &mut dyn Images, out: &mut dyn Write) -> Result<
     images.each(&mut |_, image| writeln!(out, "{}", image.stem()).map_err(stopped))
 }
 
-pub(crate) fn annotation(head: &Head, image: &Image) -> (String, String) {
+pub(crate) fn annotation(writer: &Writer, image: &Image) -> (String, String) {
     let mut text = format!(
-        "<annotation>\n  <folder>{IMAGES}</folder>\n  <filename>{}</filename>\n  <size><width>{}</width><height>{}</height><depth>3</depth></size>\n",
+        "<annotation>\n  <folder>{}</folder>\n  <filename>{}</filename>\n  <size><width>{}</width><height>{}</height><depth>3</depth></size>\n",
+        escape(writer.image_folder()),
         escape(&image.file),
         image.width,
         image.height
     );
     for region in &image.regions {
-        let name = head.tags.get(region.tag).map_or("", |tag| tag.name.as_str());
+        let name = writer.head().tags.get(region.tag).map_or("", |tag| tag.name.as_str());
         let (xmin, xmax) = pixels(region.left, region.width, image.width);
         let (ymin, ymax) = pixels(region.top, region.height, image.height);
         let _ = writeln!(

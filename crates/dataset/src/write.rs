@@ -17,20 +17,35 @@ pub trait Images {
 pub struct Writer {
     format: Format,
     head: Head,
+    images_in: Option<String>,
 }
 
 impl Writer {
     /// A writer of this format.
     pub fn new(format: Format, head: Head) -> Writer {
-        Writer { format, head }
+        Writer { format, head, images_in: None }
+    }
+
+    /// A writer of this format whose documents name the images in `folder`, relative to the dataset's own, where they lie already. For the
+    /// formats that [name images by path](Format::names_images_by_path).
+    pub fn with_images_in(format: Format, head: Head, folder: String) -> Writer {
+        Writer { format, head, images_in: Some(folder) }
     }
 
     /// Where the bytes of an image lie in the archive.
     pub fn image_path(&self, image: &Image) -> String {
         match self.format {
-            Format::Voc => format!("{}/{}", voc::IMAGES, image.file),
             Format::Folders => folders::path(&self.head, image),
-            _ => format!("images/{}", image.file),
+            _ => format!("{}/{}", self.image_folder(), image.file),
+        }
+    }
+
+    /// The folder of the images, for formats that have one for all.
+    pub(crate) fn image_folder(&self) -> &str {
+        match (&self.images_in, self.format) {
+            (Some(folder), _) => folder,
+            (None, Format::Voc) => voc::IMAGES,
+            (None, _) => "images",
         }
     }
 
@@ -38,7 +53,7 @@ impl Writer {
     pub fn beside(&self, image: &Image) -> Option<(String, String)> {
         match self.format {
             Format::Yolo => yolo::label(image),
-            Format::Voc => Some(voc::annotation(&self.head, image)),
+            Format::Voc => Some(voc::annotation(self, image)),
             _ => None,
         }
     }
@@ -56,15 +71,18 @@ impl Writer {
 
     /// Writes one of the [`documents`](Writer::documents). Looks at the images once or twice; holds one at a time.
     pub fn document(&self, path: &str, images: &mut dyn Images, out: &mut dyn Write) -> Result<()> {
-        let head = &self.head;
         match path {
-            side::PATH => side::write(self.format, head, images, out),
-            coco::PATH => coco::write(head, self.format == Format::CocoNormalized, images, out),
-            yolo::PATH => yolo::write_classes(head, out),
+            side::PATH => side::write(self, images, out),
+            coco::PATH => coco::write(self, self.format == Format::CocoNormalized, images, out),
+            yolo::PATH => yolo::write_classes(&self.head, out),
             voc::SET => voc::write_set(images, out),
             azure_ml::PATH => azure_ml::write(self, images, out),
             _ => Err(Error::internal("a dataset has no such document")),
         }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     pub(crate) fn head(&self) -> &Head {

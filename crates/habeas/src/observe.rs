@@ -133,6 +133,10 @@ fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
         habeas_wire::artifacts::Failure(error).into_response()
     } else if route.starts_with(habeas_wire::blob_host::PREFIX) {
         habeas_wire::artifacts::StorageFailure(error).into_response()
+    } else if route.starts_with("/opendsr/") {
+        habeas_wire::opendsr::Failure::from(error).into_response()
+    } else if route.starts_with("/v1.0/") {
+        habeas_wire::graph::Failure(error).into_response()
     } else {
         habeas_wire::privacy::Problem(error).into_response()
     }

@@ -79,6 +79,7 @@ impl Server {
             ensure!(days <= PREDICTION_DAYS, "prediction-days is at most {PREDICTION_DAYS}");
             limits.prediction_days = days;
         }
+        models.depicts_key().clone_into(&mut limits.depicts_key);
         if let Some(bytes) = settings.image_bytes {
             limits.image_bytes = bytes;
         }

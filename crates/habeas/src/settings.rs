@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, CommandFactory as _};
 use habeas_access::oidc::{IssuerSettings, Issuers};
+use habeas_core::age;
 use habeas_core::requests::deadline::Deadlines;
 use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
@@ -120,6 +121,9 @@ settings! {
         /// by its id; several separated by commas
         #[arg(long, env = "HABEAS_BACKBONE", value_name = "FILE,...")]
         backbone: String,
+        /// The key of an image's metadata that names the persons whom it shows, by e-mail address or object id (depicts if not given)
+        #[arg(long, env = "HABEAS_DEPICTS_KEY", value_name = "KEY")]
+        depicts_key: String,
         /// Iterations a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_ITERATIONS_PER_PROJECT", value_name = "COUNT")]
         iterations_per_project: u64,
@@ -135,6 +139,9 @@ settings! {
         /// Folder below which archives may be written for other systems (Microsoft Graph's exportPersonalData)
         #[arg(long, env = "HABEAS_EXPORT_FOLDER", value_name = "DIR")]
         export_folder: PathBuf,
+        /// How hard it is to try the passphrase of a sealed archive, 10 to 20 (17 if not given): 2^17 KiB of memory, time in proportion
+        #[arg(long, env = "HABEAS_PASSPHRASE_WORK", value_name = "LOGARITHM")]
+        passphrase_work: u8,
         /// PEM file of the certificate chain (P-256) against which OpenDSR's signatures are checked
         #[arg(long, env = "HABEAS_OPENDSR_CERTIFICATE", value_name = "FILE", requires = "opendsr_key")]
         opendsr_certificate: PathBuf,
@@ -251,6 +258,9 @@ impl Settings {
             ..habeas_models::Options::default()
         };
         options.training.iterations = self.iterations_per_project;
+        if let Some(key) = &self.depicts_key {
+            options.depicts_key.clone_from(key);
+        }
         if let Some(count) = self.images_per_tag {
             options.training.images_per_tag = count;
         }
@@ -287,6 +297,13 @@ impl Settings {
     pub fn request_options(&self) -> anyhow::Result<RequestOptions> {
         let undo_days = self.undo_days.unwrap_or(0);
         ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
+        let passphrase_work = self.passphrase_work.unwrap_or(age::USUAL_WORK);
+        ensure!(
+            age::WORK.contains(&passphrase_work),
+            "passphrase-work is from {} to {}",
+            age::WORK.start(),
+            age::WORK.end()
+        );
         let deadlines = Deadlines::parse(self.request_regimes.as_deref(), self.holidays.as_deref())
             .map_err(|error| anyhow::anyhow!("request-regimes or holidays: {error}"))?;
         let scheme = if self.tls() { "https" } else { "http" };
@@ -297,6 +314,7 @@ impl Settings {
             mailer: Some(self.mailer()?),
             address: address.trim_end_matches('/').to_owned(),
             export_folder: self.export_folder.clone(),
+            passphrase_work,
         })
     }
 

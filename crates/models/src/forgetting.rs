@@ -59,7 +59,8 @@ impl Models {
         self.erase_images_except(images, &[]).await
     }
 
-    async fn erase_images_except(&self, images: &[Id], held: &[Id]) -> Result<Vec<Removed>> {
+    /// The same for all but those that legal holds keep, which are named in `held`.
+    pub async fn erase_images_except(&self, images: &[Id], held: &[Id]) -> Result<Vec<Removed>> {
         let (roots, held) = (images.to_vec(), held.to_vec());
         let mut images = self.store().read(move |tx| with_copies(tx, &roots)).await?;
         images.retain(|image| !held.contains(image));

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
     Image, ImageDoc, Iteration, IterationDoc, IterationStatus, IterationTag, KeptImage, Project, ProjectDoc,
     ProjectStatus, Region, Tag,
@@ -417,6 +418,11 @@ fn commit_image(tx: &mut Tx<'_>, work: &ImportTask, image: &Copying) -> Result<(
     };
     tx.attach_blobs(id, &blobs)?;
     tx.connect(id, image.original, Relation::CopyOf)?;
+    for mention in tx.mentioned_in(image.original)? {
+        if mention.role == MentionRole::Depicted && tx.is_active(mention.person)? {
+            tx.mention(id, mention.person, MentionRole::Depicted)?;
+        }
+    }
     for (tag, _) in tx.targets(image.original, Relation::Tagged)? {
         if let Some(copy) = tags.get(&tag) {
             tx.connect(id, *copy, Relation::Tagged)?;

@@ -16,6 +16,7 @@ mod forgetting;
 pub mod importing;
 mod interim;
 mod iterations;
+pub mod labelled;
 mod model_card;
 pub mod notifying;
 mod predicting;
@@ -74,6 +75,8 @@ pub struct Options {
     pub cached_models: usize,
     /// Which calls to addresses that clients name are allowed.
     pub outgoing: Policy,
+    /// The key of an image's metadata that names the persons whom it shows.
+    pub depicts_key: String,
 }
 
 impl Default for Options {
@@ -86,6 +89,7 @@ impl Default for Options {
             final_at_once: 500,
             cached_models: 32,
             outgoing: Policy::default(),
+            depicts_key: "depicts".to_owned(),
         }
     }
 }
@@ -162,6 +166,11 @@ impl Models {
     /// Returns when a task was enqueued since it returned last.
     pub async fn woken_for_outgoing(&self) {
         self.inner.wake_outgoing.notified().await;
+    }
+
+    /// The key of an image's metadata that names the persons whom it shows.
+    pub fn depicts_key(&self) -> &str {
+        &self.inner.options.depicts_key
     }
 
     /// Wakes the workers of the long lane and of outgoing calls: a task was enqueued.

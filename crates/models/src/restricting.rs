@@ -1,10 +1,12 @@
 //! Restriction of processing (GDPR Article 18): what may be kept and shown, but not learned from.
 
+use habeas_core::kind::MentionRole;
 use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Result};
 use habeas_store::{HolderState, Tx};
 
-/// Refuses a training on images of persons whose data is restricted: their own, and copies of theirs, however often copied.
+/// Refuses a training on images of persons whose data is restricted: their own, copies of theirs, however often
+/// copied, and images that show them.
 pub(crate) fn require_unrestricted(tx: &mut Tx<'_>, images: &[Id]) -> Result<()> {
     if !tx.has_restrictions()? {
         return Ok(());
@@ -17,7 +19,7 @@ pub(crate) fn require_unrestricted(tx: &mut Tx<'_>, images: &[Id]) -> Result<()>
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "{restricted} of the images must not be processed: whose they are has asked for restriction (GDPR Article 18)"
+        "{restricted} of the images must not be processed: whose they are, or whom they show, has asked for restriction (GDPR Article 18)"
     ))
     .hint("take their tags away, or wait until the restriction is lifted")
     .code("Restricted"))
@@ -29,6 +31,13 @@ fn is_restricted(tx: &mut Tx<'_>, image: Id) -> Result<bool> {
         let Some((_, _, holder)) = tx.position(id)? else { continue };
         if matches!(tx.holder(holder)?, Some((_, HolderState::Restricted))) {
             return Ok(true);
+        }
+        for mention in tx.mentioned_in(id)? {
+            if mention.role == MentionRole::Depicted
+                && matches!(tx.holder(mention.person)?, Some((_, HolderState::Restricted)))
+            {
+                return Ok(true);
+            }
         }
         next.extend(tx.targets(id, Relation::CopyOf)?.into_iter().map(|(source, _)| source));
     }

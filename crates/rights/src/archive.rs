@@ -15,6 +15,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::Image;
+use habeas_core::metric::MetricPoint;
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Bundle, Error, Id, Kind, Result, Timestamp, registry};
 use habeas_store::Store;
@@ -31,6 +32,10 @@ const TITLES: usize = 10_000;
 
 /// Blobs that are read while the ones before them are written: what opening one costs is waiting, on the disk or on a remote store.
 const AHEAD: usize = 8;
+
+/// The media types of tables.
+pub(crate) const CSV: &str = "text/csv";
+pub(crate) const JSON_LINES: &str = "application/jsonl";
 
 /// How large an archive became.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,11 +77,13 @@ struct Coming {
 /// An archive in the making. Runs on a thread that may block.
 pub(crate) struct Archive<W: Write> {
     zip: ZipWriter<StreamWriter<W>>,
-    store: Store,
-    runtime: Handle,
+    pub(crate) store: Store,
+    pub(crate) runtime: Handle,
+    lookup: Lookup,
     tables: BTreeMap<String, Table>,
+    /// What `datapackage.json` says of the tables that were written.
+    resources: Vec<Value>,
     pub(crate) entries: Vec<Entry>,
-    titles: HashMap<Id, Option<String>>,
     coming: VecDeque<Coming>,
     /// The kind whose files are being written.
     pub(crate) kind: Option<Kind>,
@@ -86,11 +93,12 @@ impl<W: Write> Archive<W> {
     pub(crate) fn new(out: W, store: Store, runtime: Handle) -> Archive<W> {
         Archive {
             zip: ZipWriter::new_stream(out),
+            lookup: Lookup::new(store.clone(), runtime.clone()),
             store,
             runtime,
             tables: BTreeMap::new(),
+            resources: Vec::new(),
             entries: Vec::new(),
-            titles: HashMap::new(),
             coming: VecDeque::new(),
             kind: None,
         }
@@ -142,7 +150,7 @@ impl<W: Write> Archive<W> {
     }
 
     /// Writes blobs that were read ahead, in their order, until at most `left` of them are waiting.
-    fn write_blobs(&mut self, left: usize) -> Result<()> {
+    pub(crate) fn write_blobs(&mut self, left: usize) -> Result<()> {
         while self.coming.len() > left {
             let Some(blob) = self.coming.pop_front() else { break };
             let read = self.runtime.block_on(blob.content);
@@ -166,32 +174,38 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Writes what is still being read ahead, the CSV tables that were gathered, and `datapackage.json` about them (Frictionless Data
+    /// Notes a table for `datapackage.json`. Values in CSV are texts; those in JSON Lines are what they are.
+    pub(crate) fn describe_table(&mut self, path: &str, columns: &[String]) {
+        let (format, media_type, field) = match path.rsplit_once('.') {
+            Some((_, "jsonl")) => ("jsonl", JSON_LINES, "any"),
+            _ => ("csv", CSV, "string"),
+        };
+        let fields: Vec<Value> =
+            columns.iter().map(|name| serde_json::json!({ "name": name, "type": field })).collect();
+        self.resources.push(serde_json::json!({
+            "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
+            "path": path,
+            "profile": "tabular-data-resource",
+            "format": format,
+            "mediatype": media_type,
+            "encoding": "utf-8",
+            "schema": { "fields": fields },
+        }));
+    }
+
+    /// Writes what is still being read ahead, the CSV tables that were gathered, and `datapackage.json` about all tables (Frictionless Data
     /// Package 1.0).
     pub(crate) fn finish_tables(&mut self) -> Result<()> {
         self.write_blobs(0)?;
-        let mut resources = Vec::new();
         for (path, table) in std::mem::take(&mut self.tables) {
-            let fields: Vec<Value> = table
-                .columns
-                .iter()
-                .map(|name| serde_json::json!({ "name": name, "type": "string" }))
-                .collect();
-            resources.push(serde_json::json!({
-                "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
-                "path": path,
-                "profile": "tabular-data-resource",
-                "format": "csv",
-                "mediatype": "text/csv",
-                "encoding": "utf-8",
-                "schema": { "fields": fields },
-            }));
+            self.describe_table(&path, &table.columns);
             let bytes =
                 table.csv.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
             self.kind = table.kind;
-            self.file(&path, "text/csv", &bytes)?;
+            self.file(&path, CSV, &bytes)?;
         }
         self.kind = None;
+        let resources = std::mem::take(&mut self.resources);
         let package = serde_json::json!({ "profile": "tabular-data-package", "name": "habeas-export", "resources": resources });
         self.json("datapackage.json", &package)
     }
@@ -240,40 +254,81 @@ impl<W: Write> Bundle for Archive<W> {
     }
 
     fn metrics(&mut self, path: &str, run: Id) -> Result<()> {
-        let names = self.runtime.block_on(self.store.read(move |tx| tx.latest_metrics(run)))?;
-        if names.is_empty() {
+        let lookup = &self.lookup;
+        if lookup.metric_names(run)?.is_empty() {
             return Ok(());
         }
-        let (runtime, store) = (self.runtime.clone(), self.store.clone());
-        self.file_in_pieces(path, "text/csv", move |out, _| {
-            out.write_all(b"metric,timestamp,step,value\n")?;
-            for metric in names {
-                let mut after = None;
-                loop {
-                    let name = metric.name.clone();
-                    let points = runtime
-                        .block_on(store.read(move |tx| tx.metric_history(run, &name, after, POINTS)))
-                        .map_err(io::Error::other)?;
-                    let mut csv = csv::Writer::from_writer(&mut *out);
-                    for point in &points {
-                        csv.serialize((&metric.name, point.time, point.step, point.value))?;
-                    }
-                    csv.flush()?;
-                    after = points.last().copied();
-                    if points.len() < POINTS as usize {
-                        break;
-                    }
-                }
-            }
-            Ok(())
+        let (store, runtime) = (self.store.clone(), self.runtime.clone());
+        self.file_in_pieces(path, CSV, move |out, _| {
+            let mut csv = csv::Writer::from_writer(out);
+            csv.write_record(METRIC_COLUMNS)?;
+            Lookup::new(store, runtime)
+                .points(run, &mut |name, point| {
+                    csv.serialize((name, point.time, point.step, point.value))
+                        .map_err(|_| stopped(io::ErrorKind::BrokenPipe.into()))
+                })
+                .map_err(io::Error::other)?;
+            csv.flush()
         })
     }
 
     fn targets(&mut self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {
-        self.runtime.block_on(self.store.read(move |tx| tx.targets(source, relation)))
+        self.lookup.targets(source, relation)
     }
 
     fn title(&mut self, id: Id) -> Result<Option<String>> {
+        self.lookup.title(id)
+    }
+}
+
+/// The columns of a table of metrics.
+pub(crate) const METRIC_COLUMNS: [&str; 4] = ["metric", "timestamp", "step", "value"];
+
+/// What a kind may look up while it writes its part. Runs on a thread that may block.
+pub(crate) struct Lookup {
+    store: Store,
+    runtime: Handle,
+    titles: HashMap<Id, Option<String>>,
+}
+
+impl Lookup {
+    pub(crate) fn new(store: Store, runtime: Handle) -> Lookup {
+        Lookup { store, runtime, titles: HashMap::new() }
+    }
+
+    fn metric_names(&self, run: Id) -> Result<Vec<String>> {
+        let latest = self.runtime.block_on(self.store.read(move |tx| tx.latest_metrics(run)))?;
+        Ok(latest.into_iter().map(|metric| metric.name).collect())
+    }
+
+    /// Shows every point of a run's metrics, with the metric's name.
+    pub(crate) fn points(
+        &self,
+        run: Id,
+        visit: &mut dyn FnMut(&str, &MetricPoint) -> Result<()>,
+    ) -> Result<()> {
+        for name in self.metric_names(run)? {
+            let mut after = None;
+            loop {
+                let asked = name.clone();
+                let points = self
+                    .runtime
+                    .block_on(self.store.read(move |tx| tx.metric_history(run, &asked, after, POINTS)))?;
+                points.iter().try_for_each(|point| visit(&name, point))?;
+                after = points.last().copied();
+                if points.len() < POINTS as usize {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn targets(&self, source: Id, relation: Relation) -> Result<Vec<(Id, Timestamp)>> {
+        self.runtime.block_on(self.store.read(move |tx| tx.targets(source, relation)))
+    }
+
+    pub(crate) fn title(&mut self, id: Id) -> Result<Option<String>> {
         if let Some(title) = self.titles.get(&id) {
             return Ok(title.clone());
         }

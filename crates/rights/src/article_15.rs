@@ -7,7 +7,7 @@ use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
 use crate::holdings::{kind_name, personal_kinds, role_title};
-use crate::recipients::NOTIFIED;
+use crate::recipients::{self, NOTIFIED};
 use crate::requests;
 
 /// Resources read at a time.
@@ -24,8 +24,8 @@ pub(crate) struct Recipients {
     members: Vec<(Id, &'static str, Id)>,
     /// When staff looked, and what they did.
     staff: Vec<(String, String)>,
-    /// Systems that receive data from here, by name, and since when.
-    systems: Vec<(String, String)>,
+    /// Systems that received data of the person: name, since when, and which kinds; all of them when none are named.
+    systems: Vec<(String, String, Option<Vec<String>>)>,
     /// Where archives of everything were sent, and when they arrived.
     archives: Vec<(String, String)>,
     /// Systems that were told of a request of the person's, the request, and when.
@@ -71,8 +71,9 @@ impl Recipients {
 
     fn note_systems(&mut self, tx: &mut Tx<'_>, person: Id) -> Result<()> {
         let systems = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
+        let received = recipients::concerned(tx, person)?.into_iter();
         self.systems =
-            systems.iter().map(|system| (system.doc.name.clone(), system.created_at.rfc3339())).collect();
+            received.map(|node| (node.doc.name, node.created_at.rfc3339(), node.doc.kinds)).collect();
         for request in requests::of_person(tx, person)? {
             for entry in request.doc.history.iter().filter(|entry| entry.event == NOTIFIED) {
                 let system = systems.iter().find(|system| Some(system.id) == entry.by);
@@ -117,8 +118,14 @@ impl Recipients {
             self.members.iter().map(|(id, role, place)| format!("the person {id}, as {role} of {place}"));
         let staff =
             self.staff.iter().map(|(at, operation)| format!("staff of this server: {operation}, {at}"));
-        let systems =
-            self.systems.iter().map(|(name, since)| format!("{name}, which receives data since {since}"));
+        let systems = self.systems.iter().map(|(name, since, kinds)| {
+            let what = match kinds.as_deref() {
+                None => "all kinds of data".to_owned(),
+                Some([]) => "data by the case".to_owned(),
+                Some(kinds) => kinds.join(", "),
+            };
+            format!("{name}, which receives {what} since {since}")
+        });
         let archives =
             self.archives.iter().map(|(place, at)| format!("{place}, an archive of everything, {at}"));
         let notices = self
@@ -140,7 +147,7 @@ impl Recipients {
                 .map(|(at, operation)| json!({ "minute": at, "operation": operation }))
                 .collect::<Vec<_>>(),
             "systems": self.systems.iter()
-                .map(|(name, since)| json!({ "name": name, "since": since }))
+                .map(|(name, since, kinds)| json!({ "name": name, "since": since, "kinds": kinds }))
                 .collect::<Vec<_>>(),
             "archives": self.archives.iter()
                 .map(|(place, at)| json!({ "sentTo": place, "at": at }))

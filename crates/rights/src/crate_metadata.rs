@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::archive::{Archive, Entry, is_image};
 use crate::article_15::{self, Recipients};
+use crate::exports::FOLDER;
 use crate::holdings::kind_name;
 
 /// Items of one kind that the preview shows in full; the tables have all of them.
@@ -40,7 +41,7 @@ pub(crate) fn write_metadata<W: Write>(
 ) -> Result<()> {
     let person = holdings.person.object_id.clone();
     archive.file_in_pieces("ro-crate-metadata.json", "application/ld+json", |out, entries| {
-        let parts: Vec<Value> = entries.iter().map(|entry| json!({ "@id": entry.path })).collect();
+        let parts: Vec<Value> = entries.iter().map(|entry| json!({ "@id": address(&entry.path) })).collect();
         let head = [
             json!({
                 "@id": "ro-crate-metadata.json",
@@ -87,7 +88,7 @@ pub(crate) fn write_metadata<W: Write>(
 fn file_entity(entry: &Entry) -> Value {
     let about = entry.kind.map(|kind| registry::ops(kind).about());
     json!({
-        "@id": entry.path,
+        "@id": address(&entry.path),
         "@type": "File",
         "name": entry.path.rsplit('/').next().unwrap_or(&entry.path),
         "description": about.map_or("about this archive", |about| about.title),
@@ -129,7 +130,7 @@ impl Preview<'_> {
             let person = &self.holdings.person;
             let images: HashMap<&str, &str> = entries
                 .iter()
-                .filter(|entry| is_image(&entry.media_type))
+                .filter(|entry| is_image(&entry.media_type) && !entry.path.starts_with(FOLDER))
                 .filter_map(|entry| Some((entry.path.rsplit('/').next()?.split('.').next()?, entry.path.as_str())))
                 .collect();
             write!(
@@ -144,11 +145,16 @@ impl Preview<'_> {
                 escape(&person.email),
             )?;
             for item in &self.holdings.items {
+                // First what there is; what it is in detail is one step further.
+                let shown = self.shown.iter().find(|(kind, items)| kind_name(*kind) == item.kind && !items.is_empty());
+                let title = match shown {
+                    Some(_) => format!("<a href=\"#{}\">{}</a>", escape(&item.kind), escape(&item.title)),
+                    None => escape(&item.title),
+                };
                 write!(
                     out,
-                    "<tr><td>{}</td><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                    "<tr><td>{}</td><th scope=\"row\">{title}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                     escape(&item.service),
-                    escape(&item.title),
                     item.count,
                     item.bytes,
                     escape(&item.why),
@@ -158,18 +164,26 @@ impl Preview<'_> {
             out.write_all(b"</tbody></table>")?;
             self.write_answers(out)?;
             for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
-                write!(out, "<section><h2>{}</h2>", escape(registry::ops(*kind).about().title))?;
+                let title = escape(registry::ops(*kind).about().title);
+                write!(out, "<section id=\"{}\"><h2>{title}</h2><details><summary>", kind_name(*kind))?;
+                match items.len() {
+                    1 => out.write_all(b"Show it")?,
+                    SHOWN => write!(out, "Show the first {SHOWN}")?,
+                    count => write!(out, "Show all {count}")?,
+                }
+                out.write_all(b"</summary>")?;
                 if items.len() == SHOWN {
                     write!(out, "<p>The first {SHOWN}; the tables and files beside this page have all of them.</p>")?;
                 }
                 for item in items {
                     write_item(out, item, &images)?;
                 }
-                out.write_all(b"</section>")?;
+                out.write_all(b"</details></section>")?;
             }
             out.write_all(b"<h2>Files</h2><ul>")?;
-            for entry in entries.iter().filter(|entry| !entry.path.contains("/images/")) {
-                write!(out, "<li><a href=\"{0}\">{0}</a></li>", escape(&entry.path))?;
+            let files = entries.iter().map(|entry| entry.path.as_str());
+            for path in files.filter(|path| !path.contains("/images/") && !is_of_dataset(path)) {
+                write!(out, "<li><a href=\"{}\">{}</a></li>", escape(&address(path)), escape(path))?;
             }
             out.write_all(b"</ul></main></body></html>\n")
         })
@@ -200,6 +214,26 @@ impl Preview<'_> {
         }
         out.write_all(b"</dl></section>")
     }
+}
+
+/// Whether a file is one of an image, or of its labels, in a format that was asked for.
+fn is_of_dataset(path: &str) -> bool {
+    let mut parts = path.strip_prefix(FOLDER).unwrap_or_default().split('/').skip(2);
+    parts.next().is_some_and(|part| !["annotations.json", "data.yaml", "habeas.jsonl"].contains(&part))
+}
+
+/// A path as a relative address (RFC 3986): class folders are named as people named their classes.
+fn address(path: &str) -> String {
+    let mut address = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                address.push(char::from(byte));
+            }
+            _ => address.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    address
 }
 
 fn write_item(out: &mut dyn Write, item: &Shown, images: &HashMap<&str, &str>) -> io::Result<()> {

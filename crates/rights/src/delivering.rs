@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::Rights;
+use crate::recipients::note_arrival;
 use crate::requests::Case;
 
 /// How often something is tried: with pauses of 1, 2, 4 ... up to 300 seconds that is about a day.
@@ -284,7 +285,8 @@ impl Rights {
 
 /// Notes how a delivery ended. The permission in the address has served its purpose.
 fn end_archive(tx: &mut Tx<'_>, request: Id, state: DeliveryState) -> Result<()> {
-    let Some(file) = tx.get::<Request>(request)?.and_then(|node| node.doc.case_file) else { return Ok(()) };
+    let Some(doc) = tx.get::<Request>(request)?.map(|node| node.doc) else { return Ok(()) };
+    let (Some(person), Some(file)) = (doc.subject, doc.case_file) else { return Ok(()) };
     let Some(mut file) = tx.get::<CaseFile>(file)? else { return Ok(()) };
     let ended_at = Some(tx.now());
     file.doc.destination = file.doc.destination.map(|destination| ArchiveDelivery {
@@ -293,6 +295,9 @@ fn end_archive(tx: &mut Tx<'_>, request: Id, state: DeliveryState) -> Result<()>
         ended_at,
     });
     tx.update::<CaseFile>(&file)?;
+    if let Some(sent) = file.doc.destination.filter(|_| state == DeliveryState::Done) {
+        note_arrival(tx, person, sent.place())?;
+    }
     let event = if state == DeliveryState::Done { "archiveSent" } else { "archiveNotSent" };
     note(tx, request, event, None)
 }

@@ -7,7 +7,7 @@
 
 use habeas_access::Actor;
 use habeas_core::kind::HolderKind;
-use habeas_core::kinds::{Hold, Organisation, Person};
+use habeas_core::kinds::{Decisions, Hold, Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
@@ -16,10 +16,10 @@ use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ownership::{self, Successor};
+use crate::ownership;
 use crate::plan::{self, PLAN_HOURS};
 use crate::requests::{self, Moved};
-use crate::{Rights, holds, receipts, verify};
+use crate::{Rights, holds, receipts, recipients, verify};
 
 /// The steps, in order, and what each does in words for the person.
 pub const STEPS: &[(&str, &str)] = &[
@@ -68,13 +68,13 @@ pub(crate) struct ErasureTask {
     pub(crate) resolved: Vec<ModelReceipt>,
     pub(crate) error: Option<String>,
     pub(crate) receipt: Option<Id>,
-    /// Who takes over where the person is the last owner or administrator.
-    #[serde(default)]
-    pub(crate) successors: Vec<Successor>,
+    /// What was decided with the plan.
+    #[serde(flatten)]
+    pub(crate) decisions: Decisions,
     /// What holds keep: filled in when the run freezes the person.
     #[serde(default)]
     pub(crate) held: Vec<HeldPart>,
-    /// Copies of the person's images that holds keep in projects of others.
+    /// Copies of the person's images, and images to be erased that show the person, that holds keep in projects of others.
     #[serde(default)]
     pub(crate) held_copies: Vec<Id>,
     /// The receipt of the rest, which is issued when the holds have ended.
@@ -109,7 +109,7 @@ impl ErasureTask {
         person: Id,
         plan: &PlanReport,
         salt: [u8; 16],
-        successors: Vec<Successor>,
+        decisions: Decisions,
     ) -> ErasureTask {
         ErasureTask {
             person,
@@ -126,7 +126,7 @@ impl ErasureTask {
             resolved: Vec::new(),
             error: None,
             receipt: None,
-            successors,
+            decisions,
             held: Vec::new(),
             held_copies: Vec::new(),
             last_receipt: None,
@@ -261,7 +261,7 @@ impl Rights {
                 if tx.now().0 > row.created_at.0 + PLAN_HOURS * time::HOUR {
                     return Err(Error::conflict("the plan is more than 24 hours old").hint("make a new plan"));
                 }
-                let now = plan::make(tx, person, &task.successors)?;
+                let now = plan::make(tx, person, &task.decisions)?;
                 if let Some(reason) = now.blocked.first() {
                     return Err(Error::conflict(reason.clone()));
                 }
@@ -303,7 +303,7 @@ impl Rights {
         while task.step < STEPS.len() {
             let result = match STEPS[task.step].0 {
                 "freeze" => self.freeze(&mut task).await,
-                "subtract" => self.subtract(&mut task).await,
+                "subtract" => self.subtract(id, &mut task).await,
                 "shred" => self.shred(&mut task).await,
                 "delete" => self.delete(&mut task).await,
                 "resolve" => self.resolve(&mut task).await,
@@ -351,12 +351,16 @@ impl Rights {
     /// From here on nothing of the person is written: writers before it have committed, writers after it are refused.
     async fn freeze(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        let successors = task.successors.clone();
-        let (containers, held) = self
+        let decisions = task.decisions.clone();
+        let salts: Vec<[u8; 16]> = decisions.deletions.iter().map(|_| self.store.ambient().bytes()).collect();
+        let (containers, held, told) = self
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
-                ownership::succeed(tx, &successors)?;
+                ownership::succeed(tx, &decisions.successors)?;
+                for (organisation, salt) in decisions.deletions.iter().zip(&salts) {
+                    start_at_once(tx, *organisation, *salt)?;
+                }
                 tx.set_holder_state(person, HolderState::Frozen)?;
                 let mut held = Vec::new();
                 for part in tx.held_parts(person)? {
@@ -367,24 +371,30 @@ impl Rights {
                         until: holds::end(tx, part.hold)?.map(Timestamp::rfc3339),
                     });
                 }
-                Ok((tx.containers_of(person)?, held))
+                // Who received data since the plan was made is told, too.
+                let told = match tx.holder(person)? {
+                    Some((HolderKind::Person, _)) => recipients::told(tx, person)?,
+                    _ => Vec::new(),
+                };
+                Ok((tx.containers_of(person)?, held, told))
             })
             .await?;
         self.access.telemetry().forget(person);
         task.containers = containers;
         task.held = held;
+        task.plan.recipients = told;
         task.frozen_at = Some(self.store.ambient().now());
         Ok(())
     }
 
-    async fn subtract(&self, task: &mut ErasureTask) -> Result<()> {
+    async fn subtract(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         // Others may place holds on copies in their projects until these are erased.
-        let person = task.person;
+        let (person, decisions) = (task.person, task.decisions.clone());
         let copies = self
             .store
             .read(move |tx| {
                 let mut parts = Vec::new();
-                for (hold, copy) in holds::held_copies(tx, person)? {
+                for (hold, copy) in holds::held_elsewhere(tx, person, &decisions)? {
                     let until = holds::end(tx, hold)?.map(Timestamp::rfc3339);
                     parts.push((copy, HeldPart { hold, target: None, resources: 1, until }));
                 }
@@ -406,6 +416,7 @@ impl Rights {
                 task.subtracted.push(iteration);
             }
         }
+        self.forget_depicted(id, task).await?;
         fault::point("erase.subtracted");
         Ok(())
     }
@@ -433,7 +444,7 @@ impl Rights {
     /// The commit point. The tombstone comes first: after a crash in between, the keys of a person who has one are destroyed
     /// when the server starts, before it answers anybody.
     async fn shred(&self, task: &mut ErasureTask) -> Result<()> {
-        self.remember_address(task.person, task.request).await;
+        self.keep_address(task.person, task.request).await?;
         let person = task.person;
         let containers = task.containers.clone();
         let erased = self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await?;
@@ -610,10 +621,29 @@ pub(crate) fn call_off(tx: &mut Tx<'_>, plan: Id, state: HolderState) -> Result<
     Ok(task)
 }
 
-/// What a confirmation must say: a person's e-mail address, an organisation's name.
+/// Plans and starts the erasure of a holder for whom nothing has to be decided; false when it cannot start, or runs already.
+pub(crate) fn start_at_once(tx: &mut Tx<'_>, holder: Id, salt: [u8; 16]) -> Result<bool> {
+    let tasks = tx.tasks_about(holder, TaskKind::Erasure)?;
+    if tasks.iter().any(|task| matches!(task.state, TaskState::Waiting | TaskState::Running))
+        || tx.holder(holder)?.is_none()
+    {
+        return Ok(false);
+    }
+    let decisions = Decisions::default();
+    let report = plan::make(tx, holder, &decisions)?;
+    if !report.blocked.is_empty() {
+        return Ok(false);
+    }
+    let task = ErasureTask::planned(holder, &report, salt, decisions);
+    let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
+    tx.start_planned(id)
+}
+
+/// What a confirmation must say: a person's e-mail address (the name of somebody who has none), an organisation's name.
 pub(crate) fn called(tx: &mut Tx<'_>, holder: Id) -> Result<String> {
     if let Some(person) = tx.get::<Person>(holder)? {
-        return Ok(person.doc.email);
+        // Unclaimed persons may have a name only.
+        return Ok(if person.doc.email.is_empty() { person.doc.name } else { person.doc.email });
     }
     match tx.get::<Organisation>(holder)? {
         Some(organisation) => Ok(organisation.doc.name),

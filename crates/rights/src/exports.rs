@@ -5,24 +5,31 @@ use std::io::Write;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use habeas_core::age::{Recipient, Sealed};
+use habeas_core::age::{Passphrase, Recipient, Sealed};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState};
+use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState};
+use habeas_core::node::RawNode;
 use habeas_core::report::ExportReport;
 use habeas_core::{
     BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
 };
-use habeas_store::{New, Order, Page, TaskKind, TaskRow, TaskState, Tx};
+use habeas_store::{New, Order, Page, Store, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::Rights;
 use crate::archive::{Archive, ArchiveSize};
 use crate::article_15::{Recipients, article_15};
 use crate::crate_metadata::{self, Preview, Shown};
+use crate::formats;
 use crate::holdings::{self, kind_name, personal_kinds, role_title};
 use crate::pieces::{self, Pieces};
+use crate::records::Records;
 use crate::requests;
+
+/// Where the formats lie that were asked for.
+pub(crate) const FOLDER: &str = "formats/";
 
 /// Resources read at a time.
 const PAGE: u32 = 50;
@@ -39,32 +46,40 @@ struct ExportTask {
 }
 
 impl Rights {
-    /// Streams an archive of everything held on a person. Nothing is stored. An error in the middle ends the stream with it, so that
-    /// a broken archive is not taken for a whole one.
-    pub fn stream_export(&self, person: Id) -> BoxStream<'static, Result<Bytes>> {
+    /// Streams an archive of everything held on a person, with its data once more in `formats`; with a recipient, sealed for them
+    /// on its way: what comes out is an age file. Nothing is stored. An error in the middle ends the stream with it, so that a
+    /// broken archive is not taken for a whole one.
+    pub fn stream_export(
+        &self,
+        person: Id,
+        formats: Vec<ExportFormat>,
+        recipient: Option<Recipient>,
+    ) -> BoxStream<'static, Result<Bytes>> {
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        pieces::stream(move |out| {
-            let (mut out, _) = rights.write_archive(person, out, &runtime, &mut |_| Ok(()))?;
+        pieces::stream(move |mut out| {
+            if let Some(recipient) = recipient {
+                let sealed = Sealed::new(out, &recipient, &*rights.store.ambient().random)?;
+                let (sealed, _) =
+                    rights.write_archive(person, &formats, sealed, &runtime, &mut |_| Ok(()))?;
+                out = sealed.finish().map_err(|_| not_taken())?;
+            } else {
+                (out, _) = rights.write_archive(person, &formats, out, &runtime, &mut |_| Ok(()))?;
+            }
             hand_over(&mut out)
         })
     }
 
-    /// The same, sealed for the holder of an age key on its way: what comes out is an age file.
-    pub fn stream_export_for(&self, person: Id, recipient: Recipient) -> BoxStream<'static, Result<Bytes>> {
-        let rights = self.clone();
-        let runtime = tokio::runtime::Handle::current();
-        pieces::stream(move |out| {
-            let sealed = Sealed::new(out, &recipient, &*rights.store.ambient().random)?;
-            let (sealed, _) = rights.write_archive(person, sealed, &runtime, &mut |_| Ok(()))?;
-            hand_over(&mut sealed.finish().map_err(|_| not_taken())?)
-        })
+    /// Whoever knows this passphrase, as the recipient of an archive. An error for one that is too short or too long.
+    pub fn recipient_by_passphrase(&self, text: Zeroizing<String>) -> Result<Recipient> {
+        let passphrase = Passphrase::new(text)?;
+        Ok(Recipient::Passphrase { passphrase, work: self.requests.passphrase_work })
     }
 
     /// Orders an archive that is kept, sealed, for a week.
-    pub async fn request_export(&self, person: Id) -> Result<ExportReport> {
+    pub async fn request_export(&self, person: Id, formats: Vec<ExportFormat>) -> Result<ExportReport> {
         let id = self.store.ambient().new_id();
-        let node = self.store.write(move |tx| order(tx, person, id, None)).await?;
+        let node = self.store.write(move |tx| order(tx, person, id, None, formats.clone())).await?;
         self.wake();
         Ok(report(&node))
     }
@@ -150,11 +165,14 @@ impl Rights {
         let (archive, person) = (task.archive, task.person);
         let blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
         let announced = blob.clone();
-        self.store
+        let formats = self
+            .store
             .write(move |tx| {
-                tx.get::<ExportArchive>(archive)?
+                let node = tx
+                    .get::<ExportArchive>(archive)?
                     .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
-                tx.announce_blobs(archive, &[&announced])
+                tx.announce_blobs(archive, &[&announced])?;
+                Ok(node.doc.formats)
             })
             .await?;
         let mut writer = self.store.blobs().writer(blob);
@@ -163,7 +181,7 @@ impl Rights {
         let runtime = tokio::runtime::Handle::current();
         let writing = tokio::task::spawn_blocking(move || {
             let mut done = 0;
-            let (mut out, size) = rights.write_archive(person, out, &runtime, &mut |count| {
+            let (mut out, size) = rights.write_archive(person, &formats, out, &runtime, &mut |count| {
                 done += count;
                 if done % PROGRESS == 0 {
                     runtime.block_on(rights.note_progress(archive, done))
@@ -225,6 +243,7 @@ impl Rights {
     fn write_archive<W: Write>(
         &self,
         person: Id,
+        formats: &[ExportFormat],
         out: W,
         runtime: &tokio::runtime::Handle,
         progress: &mut dyn FnMut(u64) -> Result<()>,
@@ -242,24 +261,18 @@ impl Rights {
             archive.kind = Some(kind);
             let mut count = 0;
             let mut of_kind = Vec::new();
-            let mut after = Id::NIL;
-            loop {
-                let nodes =
-                    runtime.block_on(self.store.read(move |tx| tx.held(person, kind, after, PAGE)))?;
-                for node in &nodes {
-                    registry::ops(kind).export(node, &mut archive)?;
-                    if of_kind.len() < Preview::MOST {
-                        let view = registry::ops(kind).view(node)?;
-                        of_kind.push(Shown { id: node.id, title: view.title, facts: view.facts });
-                    }
-                    after = node.id;
-                    count += 1;
-                    progress(1)?;
+            let mut records = Records::new(person, kind);
+            each_held(&self.store, runtime, person, kind, &mut |node| {
+                registry::ops(kind).export(node, &mut archive)?;
+                records.add(&mut archive, node)?;
+                if of_kind.len() < Preview::MOST {
+                    let view = registry::ops(kind).view(node)?;
+                    of_kind.push(Shown { id: node.id, title: view.title, facts: view.facts });
                 }
-                if (nodes.len() as u32) < PAGE {
-                    break;
-                }
-            }
+                count += 1;
+                progress(1)
+            })?;
+            records.finish(&mut archive)?;
             resources += count;
             found.push((kind, count));
             shown.push((kind, of_kind));
@@ -292,6 +305,7 @@ impl Rights {
         let organisations =
             mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
         found.push((Kind::Organisation, organisations));
+        formats::write(&mut archive, person, formats)?;
         archive.finish_tables()?;
         archive.json("completeness.json", &crate_metadata::completeness(&found))?;
         archive.json("article-15.json", &article_15(&holdings, &recipients))?;
@@ -300,6 +314,7 @@ impl Rights {
             &json!({
                 "person": person,
                 "scope": "everything held on the person",
+                "formats": formats,
                 "legal": "GDPR Articles 15 and 20",
                 "written": now.rfc3339(),
                 "writtenBy": format!("habeas {}", env!("CARGO_PKG_VERSION")),
@@ -322,6 +337,25 @@ impl Rights {
     }
 }
 
+/// Shows everything of one kind that a person holds, in the order of ids. On a thread that may block.
+pub(crate) fn each_held(
+    store: &Store,
+    runtime: &tokio::runtime::Handle,
+    person: Id,
+    kind: Kind,
+    visit: &mut dyn FnMut(&RawNode) -> Result<()>,
+) -> Result<()> {
+    let mut after = Id::NIL;
+    loop {
+        let nodes = runtime.block_on(store.read(move |tx| tx.held(person, kind, after, PAGE)))?;
+        nodes.iter().try_for_each(&mut *visit)?;
+        match nodes.last() {
+            Some(last) if nodes.len() as u32 == PAGE => after = last.id,
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// Only a whole archive is handed over to its end.
 fn hand_over(out: &mut Pieces) -> Result<()> {
     out.hand_over().map_err(|_| not_taken())
@@ -337,9 +371,17 @@ pub(crate) fn order(
     person: Id,
     id: Id,
     request: Option<Id>,
+    formats: Vec<ExportFormat>,
 ) -> Result<Node<ExportArchiveDoc>> {
     let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
-    let doc = ExportArchiveDoc { state: ExportState::Running, archive: None, done: 0, total, sha256: None };
+    let doc = ExportArchiveDoc {
+        state: ExportState::Running,
+        archive: None,
+        done: 0,
+        total,
+        sha256: None,
+        formats,
+    };
     let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
     let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
     let now = tx.now();
@@ -361,6 +403,7 @@ fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
         total: node.doc.total,
         bytes: node.doc.archive.as_ref().map(|archive| archive.size),
         sha256: node.doc.sha256.clone(),
+        formats: node.doc.formats.clone(),
         created: node.created_at.rfc3339(),
         expires: node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
     }
@@ -373,9 +416,12 @@ Open ro-crate-preview.html in a browser to read it; it works offline.
 
 profile/          the account
 custom-vision/    projects, tags, images as they were uploaded
+tracking/         experiments, runs, registered models
+records/          the same as it is stored, for habeas import
 activity/         what was called in the person's name, and what staff did
 rights/           requests, what was noted and answered, earlier exports and receipts
 shared/           where the person appears in what others hold
+formats/          the same once more, in the formats that were asked for, if any
 completeness.json every kind of data the server knows, and how much of it is here
 article-15.json   purposes, legal bases, recipients, periods (GDPR Article 15(1))
 

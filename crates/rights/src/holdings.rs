@@ -132,7 +132,13 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
             kind: kind_name(mention.kind),
             role: role_title(mention.role).to_owned(),
             since: mention.since.rfc3339(),
-            on_erasure: "the connection is deleted; the resource is its holder's and stays".to_owned(),
+            on_erasure: match mention.role {
+                MentionRole::Depicted => {
+                    "your name is taken out of it; the plan of an erasure can also have it deleted, and models forget it"
+                }
+                _ => "the connection is deleted; the resource is its holder's and stays",
+            }
+            .to_owned(),
         })
         .collect();
     Ok(HoldingsReport {
@@ -166,5 +172,7 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Trainer => "trainer",
         MentionRole::Labeler => "labeler",
         MentionRole::Deployment => "deployment",
+        MentionRole::Disclosed => "data given to this recipient",
+        MentionRole::Depicted => "depicted",
     }
 }

@@ -1,14 +1,16 @@
 //! Legal holds: placed, listed and released by the staff.
 
+use std::collections::BTreeSet;
+
 use habeas_access::Actor;
-use habeas_core::kinds::{Hold, HoldDoc};
+use habeas_core::kinds::{Decisions, Hold, HoldDoc};
 use habeas_core::node::Relation;
 use habeas_core::report::{HeldReport, HoldReport};
 use habeas_core::{Error, Id, Node, Result, Timestamp};
 use habeas_store::{NewHold, Tx};
 
-use crate::Rights;
 use crate::holdings::kind_name;
+use crate::{Rights, depicted};
 
 /// The longest matter or reason, in bytes.
 const TEXT: usize = 1_000;
@@ -97,33 +99,41 @@ fn report(tx: &mut Tx<'_>, node: &Node<HoldDoc>) -> Result<HoldReport> {
     })
 }
 
-/// What holds keep of a holder, for a plan: outer holds before those within, then copies in projects of others, whose holds are not told
+/// What holds keep of a holder, for a plan: outer holds before those within, then images in projects of others, whose holds are not told
 /// about in words.
-pub(crate) fn held(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<HeldReport>> {
+pub(crate) fn held(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<Vec<HeldReport>> {
     let mut held = Vec::new();
     for part in tx.held_parts(holder)? {
         let resources = part.counts.values().sum();
         held.push(held_report(tx, part.hold, part.target, resources)?);
     }
-    for (hold, copy) in held_copies(tx, holder)? {
+    for (hold, image) in held_elsewhere(tx, holder, decisions)? {
         held.push(HeldReport {
             matter: String::new(),
-            reason: "a copy in a project of somebody else is under a legal hold there".to_owned(),
-            ..held_report(tx, hold, copy, 1)?
+            reason: "an image in a project of somebody else is under a legal hold there".to_owned(),
+            ..held_report(tx, hold, image, 1)?
         });
     }
     Ok(held)
 }
 
-/// Copies of a holder's images in projects of others that must be kept there, each after the hold that keeps it.
-pub(crate) fn held_copies(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<(Id, Id)>> {
-    let copies: Vec<Id> =
-        tx.edges_from_others(holder, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+/// Images that would be erased in projects of others and must be kept there, each after the hold that keeps it.
+pub(crate) fn held_elsewhere(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<Vec<(Id, Id)>> {
     let mut held = Vec::new();
-    for copy in habeas_models::with_copies(tx, &copies)? {
-        held.extend(tx.held_by(copy)?.map(|hold| (hold, copy)));
+    for image in images_of_others(tx, holder, decisions)? {
+        held.extend(tx.held_by(image)?.map(|hold| (hold, image)));
     }
     Ok(held)
+}
+
+/// Images in projects of others that go with a holder: copies of theirs and, if that was decided, those that show them, with their copies.
+pub(crate) fn images_of_others(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<BTreeSet<Id>> {
+    let mut images: Vec<Id> =
+        tx.edges_from_others(holder, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+    if decisions.erase_depicted {
+        images.extend(depicted::images(tx, holder)?);
+    }
+    habeas_models::with_copies(tx, &images)
 }
 
 /// When a hold ends by itself.

@@ -8,8 +8,10 @@ mod article_15;
 mod crate_metadata;
 mod deletion;
 mod delivering;
+mod depicted;
 mod erasure;
 mod exports;
+mod formats;
 mod holdings;
 mod holds;
 mod ownership;
@@ -17,10 +19,13 @@ pub mod pieces;
 mod plan;
 mod receipts;
 mod recipients;
+mod records;
 mod rectification;
 mod requests;
 mod restriction;
 mod retention;
+mod tables;
+mod unclaimed;
 mod verify;
 mod worker;
 
@@ -38,11 +43,10 @@ pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use ownership::Successor;
 pub use recipients::NewRecipient;
 pub use rectification::{Correction, Rectify};
 pub use requests::{
-    FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
+    ByStaff, FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
 };
 pub use worker::Worker;
 
@@ -55,8 +59,6 @@ pub struct Rights {
     requests: Arc<RequestOptions>,
     /// Slows down whoever takes in requests for one address, or asks for codes, again and again.
     throttle: Arc<Throttle>,
-    /// Addresses for the last letters to persons who are being erased.
-    letters: Arc<requests::LastLetters>,
     wake: Arc<Notify>,
     wake_letters: Arc<Notify>,
 }
@@ -71,7 +73,6 @@ impl Rights {
             store,
             requests: Arc::new(requests),
             throttle: Arc::default(),
-            letters: Arc::default(),
             wake: Arc::default(),
             wake_letters: Arc::default(),
         }

@@ -1,29 +1,22 @@
 //! Whose things are: handing them over, and who comes after a person on whom others depend.
 
 use habeas_access::{Access, Actor, Permission, authorise};
+use std::collections::BTreeMap;
+
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{Account, Organisation};
+use habeas_core::kinds::{Account, Decisions, Organisation, Successor};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
 use habeas_store::ledger::Record;
-use habeas_store::{Page, Tx};
-use serde::{Deserialize, Serialize};
+use habeas_store::{Page, Tx, UNIQUE_VIOLATION};
 
 use crate::Rights;
 use crate::holdings::{kind_name, role_title};
 
-/// Who comes after a person in a role that nobody else has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Successor {
-    /// The organisation, or the nil id for the installation.
-    pub resource: Id,
-    /// Who becomes its owner or administrator.
-    pub person: Id,
-}
-
 impl Rights {
     /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
-    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision gets new keys.
+    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision gets new keys, and a workspace that had no name
+    /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
         let (kind, parent, holder, resources) = self
@@ -40,7 +33,14 @@ impl Rights {
                     _ => to,
                 };
                 authorise(tx, &actor, parent, Permission::Manage)?;
-                let (holder, resources) = tx.transfer(resource, parent)?;
+                let (holder, resources) =
+                    tx.transfer(resource, parent).map_err(|error| match error.code {
+                        Some(UNIQUE_VIOLATION) => {
+                            Error::conflict("there is a workspace of this group and name already")
+                                .hint("delete or rename one of them first")
+                        }
+                        _ => error,
+                    })?;
                 Ok((kind, parent, holder, resources))
             })
             .await?;
@@ -73,8 +73,9 @@ impl Rights {
     }
 }
 
-/// What needs a decision before `person` is erased, with what `successors` say to it.
-pub(crate) fn choices(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<Vec<ChoiceReport>> {
+/// What needs a decision before `person` is erased, with what `decisions` say to it.
+pub(crate) fn choices(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<ChoiceReport>> {
+    let successors = &decisions.successors;
     let mut choices = Vec::new();
     for mention in tx.mentions_of(person)? {
         let (role, resource) = (mention.role, mention.resource);
@@ -102,14 +103,32 @@ pub(crate) fn choices(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> 
             role: role_title(role).to_owned(),
             people: people.len() as u64,
             successor,
+            deleted: decisions.deletions.contains(&resource),
         });
     }
+    let known: BTreeMap<&str, &ChoiceReport> =
+        choices.iter().map(|choice| (choice.resource.as_str(), choice)).collect();
+    let hint = "make a plan without it: `choices` says where a decision is needed";
     for successor in successors {
-        if !choices.iter().any(|choice| choice.resource == successor.resource.to_string()) {
+        if !known.contains_key(successor.resource.to_string().as_str()) {
             return Err(Error::invalid(
                 "a successor is named where the person is not the last in their role",
             )
-            .hint("make a plan without it: `choices` says where one is needed"));
+            .hint(hint));
+        }
+    }
+    for deletion in &decisions.deletions {
+        match known.get(deletion.to_string().as_str()) {
+            Some(choice) if choice.name.is_some() && choice.successor.is_none() => {}
+            Some(choice) if choice.name.is_some() => {
+                return Err(Error::invalid("an organisation is handed over or deleted, not both"));
+            }
+            _ => {
+                return Err(Error::invalid(
+                    "something is to be deleted that is not an organisation of which the person is the last owner",
+                )
+                .hint(hint));
+            }
         }
     }
     Ok(choices)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use habeas_core::crypto::Sha256;
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{Iteration, IterationStatus, ModelExport, ModelExportDoc};
+use habeas_core::kinds::{Decisions, Iteration, IterationStatus, ModelExport, ModelExportDoc};
 use habeas_core::node::Relation;
 use habeas_core::report::{
     ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport, TaintedReport,
@@ -12,11 +12,10 @@ use habeas_core::report::{
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{HolderState, Page, TaskKind, Tx};
 
-use crate::Rights;
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
-use crate::holds;
-use crate::ownership::{self, Successor};
+use crate::ownership;
+use crate::{Rights, depicted, holds, recipients};
 
 /// How long a plan can be run, in hours.
 pub(crate) const PLAN_HOURS: i64 = 24;
@@ -27,25 +26,28 @@ impl Rights {
     /// Plans the erasure of a person or an organisation and keeps the plan, so that it can be approved and run. Changes nothing of
     /// theirs.
     pub async fn plan_erasure(&self, holder: Id) -> Result<PlanReport> {
-        self.plan_erasure_with(holder, Vec::new()).await
+        self.plan_erasure_with(holder, Decisions::default()).await
     }
 
-    /// The same with successors where the person is the last owner or administrator: they take over when the plan runs. The caller has
+    /// The same with decisions: successors where the person is the last owner or administrator take over when the plan runs. The caller has
     /// checked that the actor may name them.
-    pub async fn plan_erasure_with(&self, holder: Id, successors: Vec<Successor>) -> Result<PlanReport> {
+    pub async fn plan_erasure_with(&self, holder: Id, decisions: Decisions) -> Result<PlanReport> {
         let salt: [u8; 16] = self.store.ambient().bytes();
         let mut tags = BTreeMap::new();
-        for (iteration, images) in self.store.read(move |tx| leaving(tx, holder)).await? {
+        let decided = decisions.clone();
+        for (iteration, images) in self.store.read(move |tx| leaving(tx, holder, &decided)).await? {
             tags.insert(iteration.to_string(), self.models.tags_without(iteration, &images).await?);
         }
+        let kept = self.requests.kept_address();
         self.store
             .write(move |tx| {
-                let mut plan = make(tx, holder, &successors)?;
+                let mut plan = make(tx, holder, &decisions)?;
+                plan.kept.extend(kept.clone());
                 for model in &mut plan.models {
                     let left = tags.get(&model.iteration).copied().unwrap_or_default();
                     (model.tags_emptied, model.tags_below_minimum) = (left.emptied, left.below_minimum);
                 }
-                let task = ErasureTask::planned(holder, &plan, salt, successors.clone());
+                let task = ErasureTask::planned(holder, &plan, salt, decisions.clone());
                 let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
                 plan.plan = id.to_string();
                 Ok(plan)
@@ -55,7 +57,7 @@ impl Rights {
 }
 
 /// Makes a plan, without its id.
-pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Result<PlanReport> {
+pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result<PlanReport> {
     let Some((sort @ (HolderKind::Person | HolderKind::Organisation), state)) = tx.holder(holder)? else {
         return Err(Error::not_found("there is no such person or organisation"));
     };
@@ -77,8 +79,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
         })
         .collect();
     let mentions = tx.mentions_of(holder)?;
-    let choices = ownership::choices(tx, holder, successors)?;
-    let models = models(tx, holder)?;
+    let choices = ownership::choices(tx, holder, decisions)?;
+    let models = models(tx, holder, decisions)?;
     let mut revoked = exported_digests(tx, holder)?.len() as u64;
     for model in &models {
         let exports = tx.children::<ModelExport>(model.iteration.parse().unwrap_or(Id::NIL), Page::ALL)?;
@@ -88,7 +90,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
     Ok(PlanReport {
         plan: String::new(),
         object_id: holder.to_string(),
-        digest: digest(tx, holder, successors)?,
+        digest: digest(tx, holder, decisions)?,
         restricted: state == HolderState::Restricted,
         created: now.rfc3339(),
         valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
@@ -100,8 +102,11 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, successors: &[Successor]) -> Res
             what: "records of requests: type, dates and decisions under random ids, no personal data; deleted three years after their end".into(),
             why: "proof that requests were answered in time".into(),
         }],
-        held: holds::held(tx, holder)?,
+        held: holds::held(tx, holder, decisions)?,
+        recipients: if sort == HolderKind::Person { recipients::told(tx, holder)? } else { Vec::new() },
         others_affected: tx.count_others_mentioned(holder)?,
+        depicted: depicted::images(tx, holder)?.len() as u64,
+        erase_depicted: decisions.erase_depicted,
         unlinked: mentions.len() as u64,
         models,
         tainted: tainted(tx, holder)?,
@@ -132,17 +137,15 @@ pub(crate) fn exported_digests(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<String
 }
 
 /// The models of others that have to forget, with the images that leave each; in the order of their ids.
-fn leaving(tx: &mut Tx<'_>, person: Id) -> Result<BTreeMap<Id, Vec<Id>>> {
-    let copies: Vec<Id> =
-        tx.edges_from_others(person, Relation::CopyOf)?.into_iter().map(|(copy, _)| copy).collect();
+fn leaving(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<BTreeMap<Id, Vec<Id>>> {
     let mut leaving: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
     for (iteration, image) in tx.edges_from_others(person, Relation::LearnedFrom)? {
         leaving.entry(iteration).or_default().push(image);
     }
-    for copy in habeas_models::with_copies(tx, &copies)? {
-        for iteration in tx.sources(copy, Relation::LearnedFrom)? {
+    for image in holds::images_of_others(tx, person, decisions)? {
+        for iteration in tx.sources(image, Relation::LearnedFrom)? {
             if tx.position(iteration)?.is_some_and(|(_, _, holder)| holder != person) {
-                leaving.entry(iteration).or_default().push(copy);
+                leaving.entry(iteration).or_default().push(image);
             }
         }
     }
@@ -150,8 +153,8 @@ fn leaving(tx: &mut Tx<'_>, person: Id) -> Result<BTreeMap<Id, Vec<Id>>> {
 }
 
 /// What becomes of those models. What becomes of their tags takes more than a transaction to tell.
-fn models(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ModelPlanReport>> {
-    leaving(tx, person)?
+fn models(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<ModelPlanReport>> {
+    leaving(tx, person, decisions)?
         .into_iter()
         .map(|(iteration, images)| {
             let images = images.len() as u64;
@@ -198,7 +201,7 @@ fn kinds_of(sort: HolderKind) -> impl Iterator<Item = Kind> {
 fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
     choices
         .iter()
-        .filter(|choice| choice.successor.is_none())
+        .filter(|choice| choice.successor.is_none() && !choice.deleted)
         .map(|choice| {
             if choice.kind == kind_name(Kind::Installation) {
                 return "this is the last administrator: name a successor first (habeas person role EMAIL administrator, or PUT \
@@ -214,8 +217,9 @@ fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
             format!(
                 "this is the last owner of organisation {organisation}, in which {people}. Hand it over (habeas organisation member \
                  {organisation} EMAIL --role owner, or PUT /api/privacy/v1/organisations/{organisation}/members/ID; or in the plan, habeas \
-                 erase plan --successor {organisation}=EMAIL), or delete it with everything in it (habeas erase plan --organisation \
-                 {organisation}, or POST /api/privacy/v1/organisations/{organisation}/erasure-plans)"
+                 erase plan --successor {organisation}=EMAIL), or delete it with everything in it (in the plan, habeas \
+                 erase plan --delete {organisation}; or before, habeas erase plan --organisation {organisation}, or POST \
+                 /api/privacy/v1/organisations/{organisation}/erasure-plans)"
             )
         })
         .collect()
@@ -228,7 +232,7 @@ pub(crate) const fn binds(kind: Kind) -> bool {
 }
 
 /// The digest that an approval binds to: what is held in which version and what becomes of it, and who else is tied to what.
-fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<String> {
+fn digest(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<String> {
     let mut digest = Sha256::default();
     let mut after = Id::NIL;
     loop {
@@ -246,18 +250,22 @@ fn digest(tx: &mut Tx<'_>, person: Id, successors: &[Successor]) -> Result<Strin
             break;
         }
     }
-    for successor in successors {
+    digest.update(&[u8::from(decisions.erase_depicted)]);
+    for successor in &decisions.successors {
         digest.update(successor.resource.as_bytes());
         digest.update(successor.person.as_bytes());
     }
-    for model in models(tx, person)? {
+    for &organisation in &decisions.deletions {
+        digest.update(self::digest(tx, organisation, &Decisions::default())?.as_bytes());
+    }
+    for model in models(tx, person, decisions)? {
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
     }
     for (made, _) in tx.made_from_holder(person)? {
         digest.update(made.as_bytes());
     }
-    for part in holds::held(tx, person)? {
+    for part in holds::held(tx, person, decisions)? {
         digest.update(part.hold.as_bytes());
         digest.update(part.target.as_bytes());
     }

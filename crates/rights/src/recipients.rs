@@ -1,20 +1,28 @@
 //! Telling recipients what was done about a person's data (GDPR Article 19): by webhooks, signed as Standard Webhooks has it.
 //!
-//! A recipient learns the request, what was done, under which law, and the object id by which it knows the person: nothing else.
+//! A recipient learns the request, what was done, under which law, and the object id by which it knows the person: nothing else. Only those
+//! are told that received data of the person: whoever receives everything, or a kind of which something is held, or was given it in a case
+//! that was recorded.
+
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use habeas_core::crypto::{self, SecretKey};
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Recipient, RecipientDoc, Request};
+use habeas_core::report::ToldReport;
 use habeas_core::requests::{RequestState, RequestType};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_fetch::Method;
 use habeas_store::{New, Page, Tx};
 use serde_json::json;
+use url::Url;
 
 use crate::Rights;
 use crate::delivering::Delivery;
+use crate::holdings::{kind_name, personal_kinds};
 use crate::requests::Case;
 
 /// The longest name, in bytes.
@@ -36,17 +44,28 @@ pub struct NewRecipient {
 }
 
 impl Rights {
-    /// Registers a recipient that is told at `url`.
-    pub async fn register_recipient(&self, name: &str, url: &str) -> Result<NewRecipient> {
+    /// Registers a recipient that is told at `url`. `kinds` are those that it receives of everybody, by name; every kind when there is no
+    /// list.
+    pub async fn register_recipient(
+        &self,
+        name: &str,
+        url: &str,
+        kinds: Option<Vec<String>>,
+    ) -> Result<NewRecipient> {
         let name = name.trim().to_owned();
         if name.is_empty() || name.len() > NAME_LENGTH {
             return Err(Error::invalid(format!("a recipient has a name of 1 to {NAME_LENGTH} bytes")));
         }
         self.models.outgoing().check(url)?;
+        let known: HashSet<String> = personal_kinds().map(kind_name).collect();
+        if kinds.iter().flatten().any(|kind| !known.contains(kind)) {
+            return Err(Error::invalid("a recipient receives kinds of data that persons hold")
+                .hint("see `kind` in /api/privacy/v1/kinds"));
+        }
         let secret = STANDARD.encode(self.store.ambient().bytes::<32>());
         let shown = format!("whsec_{secret}");
         let id = self.store.ambient().new_id();
-        let doc = RecipientDoc { name, url: url.to_owned(), secret };
+        let doc = RecipientDoc { name, url: url.to_owned(), secret, kinds };
         self.store
             .write(move |tx| {
                 let all = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
@@ -78,6 +97,17 @@ impl Rights {
             .await?;
         self.store.finish(&removed).await;
         Ok(())
+    }
+
+    /// Records that a person's data was given to a recipient. Goes with the person.
+    pub async fn record_disclosure(&self, recipient: Id, person: Id) -> Result<()> {
+        self.store
+            .write(move |tx| {
+                tx.get::<Recipient>(recipient)?
+                    .ok_or_else(|| Error::not_found("there is no such recipient"))?;
+                tx.mention(recipient, person, MentionRole::Disclosed)
+            })
+            .await
     }
 
     /// Tells a recipient that a request was completed, and records in the request that it was told.
@@ -127,13 +157,50 @@ impl Rights {
     }
 }
 
+/// The recipients that received data of a person, oldest first.
+pub(crate) fn concerned(tx: &mut Tx<'_>, person: Id) -> Result<Vec<Node<RecipientDoc>>> {
+    let mut recipients = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
+    if recipients.is_empty() {
+        return Ok(recipients);
+    }
+    let disclosed = tx.mentions_of(person)?.into_iter();
+    let disclosed: HashSet<Id> = disclosed
+        .filter(|mention| mention.role == MentionRole::Disclosed)
+        .map(|mention| mention.resource)
+        .collect();
+    let held: HashSet<String> =
+        tx.holdings(person)?.into_iter().map(|holding| kind_name(holding.kind)).collect();
+    recipients.retain(|node| {
+        let kinds = node.doc.kinds.as_ref();
+        kinds.is_none_or(|kinds| kinds.iter().any(|kind| held.contains(kind))) || disclosed.contains(&node.id)
+    });
+    Ok(recipients)
+}
+
+/// The same, as plans and receipts name them.
+pub(crate) fn told(tx: &mut Tx<'_>, person: Id) -> Result<Vec<ToldReport>> {
+    let concerned = concerned(tx, person)?.into_iter();
+    Ok(concerned.map(|node| ToldReport { recipient: node.id.to_string(), name: node.doc.name }).collect())
+}
+
+/// Notes that an archive of a person's data arrived at `place`, if that belongs to a recipient: it has the same origin.
+pub(crate) fn note_arrival(tx: &mut Tx<'_>, person: Id, place: &str) -> Result<()> {
+    let Ok(place) = Url::parse(place) else { return Ok(()) };
+    for recipient in tx.children::<Recipient>(Id::NIL, Page::ALL)? {
+        if Url::parse(&recipient.doc.url).is_ok_and(|url| url.origin() == place.origin()) {
+            tx.mention(recipient.id, person, MentionRole::Disclosed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Enqueues what recipients are to be told of a request that has just been completed.
-pub(crate) fn enqueue_notices(tx: &mut Tx<'_>, request: Id, asked: RequestType) -> Result<()> {
-    if !matches!(asked, RequestType::Erasure | RequestType::Rectification | RequestType::Restriction) {
+pub(crate) fn enqueue_notices(tx: &mut Tx<'_>, request: Id, asked: RequestType, told: &[Id]) -> Result<()> {
+    if matches!(asked, RequestType::Access | RequestType::Portability) {
         return Ok(());
     }
-    for recipient in tx.children::<Recipient>(Id::NIL, Page::ALL)? {
-        Delivery::Notice { recipient: recipient.id, request }.enqueue(tx)?;
+    for &recipient in told {
+        Delivery::Notice { recipient, request }.enqueue(tx)?;
     }
     Ok(())
 }

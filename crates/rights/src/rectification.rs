@@ -1,10 +1,11 @@
 //! Rectification (GDPR Article 16): one way to correct whatever is held on a person.
 
-use habeas_access::normalise_email;
-use habeas_core::kinds::Person;
+use habeas_access::{Actor, Permission, authorise, depicted, normalise_email, record_staff, staff_role};
+use habeas_core::kind::HolderKind;
+use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
 use habeas_core::{Error, Id, Result, Timestamp, fault};
-use habeas_store::Removed;
+use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
 use crate::Rights;
@@ -39,10 +40,11 @@ pub struct Correction {
 }
 
 impl Rights {
-    /// Corrects a person's name, address and any personal field of what they hold. The person is found by the new address from then on, and
+    /// Corrects a person's name, address and any personal field of what they hold, or of what others hold where the actor may change it or is
+    /// of the staff: a run's tag in a workspace of a team may name the person. The person is found by the new address from then on, and
     /// by the old one no more. The profile gets a new key at once, so that the old values can be read nowhere; projects in which something
     /// was corrected get theirs within the time that deletions have. The caller has checked that the actor may.
-    pub async fn rectify(&self, person: Id, change: Rectify) -> Result<RectificationReport> {
+    pub async fn rectify(&self, actor: &Actor, person: Id, change: Rectify) -> Result<RectificationReport> {
         if change.corrections.len() > CORRECTIONS {
             return Err(Error::limit(format!("at most {CORRECTIONS} fields are corrected at a time")));
         }
@@ -55,6 +57,10 @@ impl Rights {
         }
         let email = change.email.as_deref().map(|email| email.trim().to_owned());
         let current = self.access.person(person).await?;
+        if current.doc.account_type == AccountType::Unclaimed {
+            return Err(Error::conflict("what an unclaimed person is called is what images of others say")
+                .hint("have it corrected there, or make an account for the person"));
+        }
         let old_alias = self.store.alias("email", &normalise_email(&current.doc.email)?)?;
         let new_alias = match &email {
             Some(email) => Some(self.store.alias("email", &normalise_email(email)?)?),
@@ -70,7 +76,9 @@ impl Rights {
             }
         }
         fault::point("rectify.alias_put");
+        let new_email = email.clone();
         let corrections = change.corrections;
+        let (actor, depicts_key) = (*actor, self.models.depicts_key().to_owned());
         let result = self
             .store
             .write(move |tx| {
@@ -88,11 +96,14 @@ impl Rights {
                 }
                 let mut due = None;
                 for correction in &corrections {
-                    if let Some(until) =
-                        tx.correct(person, correction.resource, &correction.field, &correction.value)?
-                    {
+                    let resource = correction.resource;
+                    require_correctable(tx, &actor, person, resource)?;
+                    if let Some(until) = tx.correct(resource, &correction.field, &correction.value)? {
                         changed += 1;
                         due = due.max(Some(until));
+                        if let Some(image) = habeas_models::find_image(tx, resource)? {
+                            depicted::link(tx, resource, image.holder, &image.doc.metadata, &depicts_key)?;
+                        }
                     }
                 }
                 let forgetting =
@@ -113,11 +124,29 @@ impl Rights {
             self.store.reseal(person).await?;
         }
         self.store.finish(&Removed { tasks: forgetting.into_iter().collect(), ..Removed::default() }).await;
+        if let (Some(_), Some(email)) = (new_alias, &new_email) {
+            self.tie_depicted(email).await?;
+        }
         let now = self.store.ambient().now();
         Ok(RectificationReport {
             person: self.person_report(person).await?,
             changed,
             old_values_unreadable: (changed > 0).then(|| due.unwrap_or(now).rfc3339()),
         })
+    }
+}
+
+/// Succeeds when `resource` is the person's, or the actor may change it, or is of the staff. Whatever is neither does not exist for the
+/// actor.
+fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id) -> Result<()> {
+    match tx.position(resource)? {
+        Some((_, _, holder)) if holder == person => Ok(()),
+        // Receipts, requests and the like say what was.
+        Some((_, _, Id::NIL)) | None => Err(Error::not_found("there is no such resource to correct")),
+        Some((_, _, holder)) if staff_role(tx, actor)?.is_some() => match tx.holder(holder)? {
+            Some((HolderKind::Person, _)) => record_staff(tx, holder, actor.reference(), "RectifyPerson"),
+            _ => Ok(()),
+        },
+        Some(_) => authorise(tx, actor, resource, Permission::Write),
     }
 }

@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Rights;
-use crate::erasure::ErasureTask;
+use crate::erasure;
 use crate::holdings::kind_name;
-use crate::plan;
 
 /// Resources removed in one transaction.
 const BATCH: u32 = 100;
@@ -164,20 +163,10 @@ impl Rights {
         let started = self
             .store
             .write(move |tx| {
-                let running = tx.tasks_about(guest, TaskKind::Erasure)?;
-                if running.iter().any(|task| matches!(task.state, TaskState::Waiting | TaskState::Running)) {
-                    return Ok(false);
-                }
                 if !matches!(tx.holder(guest)?, Some((HolderKind::Person, _))) {
                     return Ok(false);
                 }
-                let report = plan::make(tx, guest, &[])?;
-                if !report.blocked.is_empty() {
-                    return Ok(false);
-                }
-                let task = ErasureTask::planned(guest, &report, salt, Vec::new());
-                let id = tx.plan_task(TaskKind::Erasure, Some(guest), &serde_json::to_value(&task)?)?;
-                tx.start_planned(id)
+                erasure::start_at_once(tx, guest, salt)
             })
             .await?;
         self.wake();

@@ -34,10 +34,9 @@ async fn files_are_gone(rights: &Rights, purges: Vec<TaskRow>) -> Result<()> {
         if purge.state != TaskState::Done {
             return Err(Error::internal("files are left to be deleted"));
         }
-        for blob in Purged::deserialize(&purge.payload)?.blobs {
-            if rights.store.blobs().exists(blob).await? {
-                return Err(Error::internal(format!("file {blob} is left in the object store")));
-            }
+        let Purged { blobs } = Purged::deserialize(&purge.payload)?;
+        if let Some(blob) = rights.store.blobs().any_stored(&blobs).await? {
+            return Err(Error::internal(format!("file {blob} is left in the object store")));
         }
     }
     Ok(())

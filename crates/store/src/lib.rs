@@ -13,6 +13,7 @@ mod holds;
 mod inspect;
 pub mod keyring;
 pub mod ledger;
+mod once;
 mod open;
 mod resealing;
 pub mod root_key;

@@ -209,8 +209,14 @@ impl Store {
                 Ok(holds.into_iter().filter_map(|(hold, known)| known.map(|_| hold)).collect::<Vec<_>>())
             })
             .await?;
-        let known: std::collections::HashSet<Id> =
-            rows.iter().map(|(id, _)| *id).filter(|id| !erased.contains(id)).chain(placed).collect();
+        let waiting = self.waiting_for_once_keys().await?;
+        let known: std::collections::HashSet<Id> = rows
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| !erased.contains(id))
+            .chain(placed)
+            .chain(waiting)
+            .collect();
         self.with_keyring(move |keyring| {
             let orphans: Vec<Id> =
                 keyring.containers().into_iter().map(|(id, _)| id).filter(|id| !known.contains(id)).collect();

@@ -146,8 +146,7 @@ impl Store {
 
     /// The MAC under which the keyring finds a person by `text` of a scheme such as `email`. Never stored in the database.
     pub fn alias(&self, scheme: &str, text: &str) -> Result<[u8; 32]> {
-        let key = self.installation_key(b"alias")?;
-        Ok(habeas_core::crypto::mac(&key, format!("{scheme}:{text}").as_bytes()))
+        self.inner.shared.alias(scheme, text)
     }
 
     /// The person that an alias stands for.

@@ -122,6 +122,11 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Archive { zip, paths })
     }
 
+    /// A file, unpacked while it is read.
+    pub fn entry(&mut self, path: &str) -> Result<impl Read> {
+        self.zip.by_name(path).map_err(|_| Error::invalid("the file cannot be read"))
+    }
+
     /// Unpacks a file without keeping it: its length in bytes, and its SHA-256 in hexadecimal. An error once it is longer than `most`.
     pub fn digest(&mut self, path: &str, most: u64) -> Result<(u64, String)> {
         let unreadable = |_| Error::invalid("the file cannot be unpacked");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::{Artifact, ArtifactDoc};
-use habeas_core::{BlobRef, Error, Id, Node, Result};
+use habeas_core::{BlobRef, Error, Id, Node, Result, fault};
 use habeas_store::{BlobWriter, New, Page, Tx};
 use md5::{Digest as _, Md5};
 
@@ -60,8 +60,10 @@ pub(crate) async fn receive(
     expected: Expected,
 ) -> Result<BlobRef> {
     let blob = announce(app, owner, media_type).await?;
+    fault::point("upload.announced");
     let id = blob.id;
     let received = write(app.store().blobs().writer(blob), body, expected).await;
+    fault::point("upload.stored");
     or_give_up(app, id, received).await
 }
 

@@ -51,6 +51,20 @@ pub(crate) async fn recognise(parts: &Parts, app: &App) -> Result<Actor> {
     app.access().recognise_bearer(token).await
 }
 
+/// Who calls, if they say so: for operations that are anybody's. A token that is not good is refused all the same.
+pub(crate) struct Anybody(pub(crate) Option<Actor>);
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = crate::privacy::Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Anybody, Self::Rejection> {
+        if parts.extensions.get::<Actor>().is_none() && bearer(parts).is_none() {
+            return Ok(Anybody(None));
+        }
+        Ok(Anybody(Some(recognise(parts, app).await?)))
+    }
+}
+
 /// [`recognise`] as an extractor of the privacy API.
 pub(crate) struct Caller(pub(crate) Actor);
 

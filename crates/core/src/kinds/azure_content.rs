@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::custom_vision::BASIS;
 use super::tracking::{RECIPIENTS, SERVICE};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
+    Retention, View,
 };
 
 /// Where all of these stand.
@@ -123,6 +123,10 @@ impl DataKind for Asset {
     fn erase(_node: &Node<AssetDoc>, _why: Erasure) -> Fate<AssetDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<AssetDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
+    }
 }
 
 /// A snapshot of a source folder. Its files stand under it as artifacts.
@@ -230,6 +234,10 @@ impl DataKind for Snapshot {
 
     fn erase(_node: &Node<SnapshotDoc>, _why: Erasure) -> Fate<SnapshotDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<SnapshotDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
     }
 }
 

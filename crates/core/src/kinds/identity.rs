@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::node::AttrKey;
 use crate::{
-    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
     Retention, Timestamp, View,
 };
 
@@ -24,6 +24,8 @@ pub enum AccountType {
     Free,
     /// Has a paid or managed account.
     Standard,
+    /// Has no account: somebody whom images of others name.
+    Unclaimed,
 }
 
 impl AccountType {
@@ -33,6 +35,7 @@ impl AccountType {
             AccountType::Guest => "guest",
             AccountType::Free => "free",
             AccountType::Standard => "standard",
+            AccountType::Unclaimed => "unclaimed",
         }
     }
 }
@@ -40,12 +43,15 @@ impl AccountType {
 /// A person's profile: the root of all that is held on them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersonDoc {
-    /// The name they go by.
+    /// The name they go by; of an unclaimed person exactly what images call them.
     pub name: String,
-    /// Their e-mail address, as they wrote it.
+    /// Their e-mail address, as they wrote it; empty of an unclaimed person who is not called by one.
     pub email: String,
-    /// Guest, free or standard.
+    /// Guest, free, standard or unclaimed.
     pub account_type: AccountType,
+    /// Of an unclaimed person who is not called by an e-mail address: whose images call them so.
+    #[serde(default)]
+    pub named_by: Option<Id>,
 }
 
 /// [`Kind::Person`].
@@ -70,6 +76,7 @@ impl DataKind for Person {
             name: "Sample Person".into(),
             email: "person@example.org".into(),
             account_type: AccountType::Free,
+            named_by: Some(Id::NIL),
         }
     }
 
@@ -80,7 +87,7 @@ impl DataKind for Person {
     fn attrs(_doc: &PersonDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &PersonDoc, map: &mut DataMap) {
-        let PersonDoc { name, email, account_type } = doc;
+        let PersonDoc { name, email, account_type, named_by } = doc;
         map.field(name, "name", FieldClass::Personal, "to address the person");
         map.field(
             email,
@@ -89,6 +96,12 @@ impl DataKind for Person {
             "to sign in, and to find the person when they ask for their data",
         );
         map.field(account_type, "account_type", FieldClass::Technical, "decides which limits apply");
+        map.field(
+            named_by,
+            "named_by",
+            FieldClass::Technical,
+            "random id of whose images name somebody without an account",
+        );
     }
 
     fn view(node: &Node<PersonDoc>) -> View {

@@ -63,10 +63,12 @@ pub use predictions::{
 };
 pub use recipients::{Recipient, RecipientDoc};
 pub use requests::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, PlannedErasure, PlannedKind, REQUEST_DAYS,
-    Request, RequestComment, RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, PlannedErasure, PlannedKind,
+    REQUEST_DAYS, Request, RequestAddress, RequestComment, RequestDoc, RequestHistory, Successor,
 };
-pub use rights::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportState, Receipt, ReceiptDoc};
+pub use rights::{
+    ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState, Receipt, ReceiptDoc,
+};
 pub use run_history::{
     RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
 };

@@ -9,8 +9,8 @@ use super::custom_vision::BASIS;
 use super::model_management::Settings;
 use super::tracking::{LifecycleStage, RECIPIENTS, SERVICE};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Id, Kind, Node,
+    Result, Retention, View,
 };
 
 /// How far a logged model is.
@@ -105,7 +105,7 @@ impl DataKind for LoggedModel {
 
     fn export(node: &Node<LoggedModelDoc>, out: &mut dyn Bundle) -> Result<()> {
         out.json(
-            &format!("tracking/models/{}/model.json", node.id),
+            &format!("{}/model.json", model_folder(node.id)),
             &json!({
                 "model_id": format!("m-{}", node.id.to_hex()),
                 "experiment_id": node.parent.map(|id| id.to_hex()),
@@ -119,12 +119,22 @@ impl DataKind for LoggedModel {
                 "params": node.doc.params,
             }),
         )?;
-        out.metrics(&format!("tracking/models/{}/metrics.csv", node.id), node.id)
+        out.metrics(&format!("{}/metrics.csv", model_folder(node.id)), node.id)
     }
 
     fn erase(_node: &Node<LoggedModelDoc>, _why: Erasure) -> Fate<LoggedModelDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<LoggedModelDoc>) -> Result<Option<Carried<'_>>> {
+        let metrics = Some(format!("{}/metrics.csv", model_folder(node.id)));
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], metrics, ..Carried::default() }))
+    }
+}
+
+/// Where an archive has a logged model.
+fn model_folder(model: Id) -> String {
+    format!("tracking/models/{model}")
 }
 
 /// A name in the model registry, under which versions are kept.
@@ -211,6 +221,10 @@ impl DataKind for RegisteredModel {
 
     fn erase(_node: &Node<RegisteredModelDoc>, _why: Erasure) -> Fate<RegisteredModelDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<RegisteredModelDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
     }
 }
 
@@ -366,5 +380,13 @@ impl DataKind for ModelVersion {
 
     fn erase(_node: &Node<ModelVersionDoc>, _why: Erasure) -> Fate<ModelVersionDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ModelVersionDoc>) -> Result<Option<Carried<'_>>> {
+        let ModelVersionDoc { number, name, created_by, .. } = &mut node.doc;
+        if *name != number.to_string() {
+            return Err(Error::invalid("a version is called otherwise than its number"));
+        }
+        Ok(Some(Carried { persons: vec![created_by], ..Carried::default() }))
     }
 }

@@ -16,6 +16,10 @@ pub struct RecipientDoc {
     pub url: String,
     /// The 256-bit key that signs what it is told, in base64.
     pub secret: String,
+    /// The kinds of data that it receives of everybody, as the data map names them; all of them when none are named. With an empty list it
+    /// receives data case by case, and each case is recorded ([`MentionRole::Disclosed`](crate::kind::MentionRole::Disclosed)).
+    #[serde(default)]
+    pub kinds: Option<Vec<String>>,
 }
 
 /// [`Kind::Recipient`].
@@ -40,6 +44,7 @@ impl DataKind for Recipient {
             name: "Annotation service".into(),
             url: "https://recipient.example.org/habeas".into(),
             secret: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
+            kinds: Some(vec!["Image".into()]),
         }
     }
 
@@ -50,10 +55,16 @@ impl DataKind for Recipient {
     fn attrs(_doc: &RecipientDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &RecipientDoc, map: &mut DataMap) {
-        let RecipientDoc { name, url, secret } = doc;
+        let RecipientDoc { name, url, secret, kinds } = doc;
         map.field(name, "name", FieldClass::Technical, "by which persons are told of it: a system's name");
         map.field(url, "url", FieldClass::Technical, "where it is told");
         map.field(secret, "secret", FieldClass::Secret, "signs what it is told");
+        map.field(
+            kinds,
+            "kinds",
+            FieldClass::Technical,
+            "what it receives, so that only those concerned are told",
+        );
     }
 
     fn view(node: &Node<RecipientDoc>) -> View {

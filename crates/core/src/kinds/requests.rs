@@ -2,7 +2,8 @@
 //!
 //! What proves that a request was answered must outlive the person; what was said in it must not. So a request is two resources: the
 //! record, which the installation holds and which names nobody (random ids, dates, decisions), and the case file, which the person
-//! holds and which goes with them.
+//! holds and which goes with them. Only an address that a letter has yet to reach, of somebody who has no profile (any more), stands in the
+//! record, and then under a key of its own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -40,12 +41,53 @@ pub struct PlannedKind {
     pub bytes: u64,
 }
 
+/// The address that a letter about a request still has to reach, when nobody's profile has it (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAddress {
+    /// The address, sealed under a key of its own that is destroyed with the last letter, in base64.
+    pub sealed: String,
+    /// MAC of the one-time code under a key of the installation, in hexadecimal, while one is good.
+    pub code_mac: Option<String>,
+    /// Until when it is good.
+    pub code_until: Option<Timestamp>,
+}
+
+/// Who comes after a person in a role that nobody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successor {
+    /// The organisation, or the nil id for the installation.
+    pub resource: Id,
+    /// Who becomes its owner or administrator.
+    pub person: Id,
+}
+
+/// What was decided with an erasure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decisions {
+    /// Who takes over where the person is the last owner or administrator.
+    #[serde(default)]
+    pub successors: Vec<Successor>,
+    /// Organisations of which the person is the last owner, that are deleted with everything in them.
+    #[serde(default)]
+    pub deletions: Vec<Id>,
+    /// Whether images of others that show the person are erased, too.
+    #[serde(default)]
+    pub erase_depicted: bool,
+}
+
+impl Decisions {
+    /// Whether they are about more than images: about roles and organisations of which others may be part.
+    pub fn names_others(&self) -> bool {
+        !self.successors.is_empty() || !self.deletions.is_empty()
+    }
+}
+
 /// Something that happened to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestHistory {
     /// When.
     pub at: Timestamp,
-    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`.
+    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`.
     pub event: String,
     /// Who did it; [`Id::NIL`] for the operator of the machine, nobody for the server itself and for whoever is not signed in.
     pub by: Option<Id>,
@@ -86,6 +128,9 @@ pub struct RequestDoc {
     pub undo_until: Option<Timestamp>,
     /// Whether a second person has to approve it.
     pub needs_approval: bool,
+    /// Of an erasure: who takes over, and what else goes.
+    #[serde(default)]
+    pub decisions: Decisions,
     /// Who approved it.
     pub approver: Option<Id>,
     /// The plan that was shown or approved last.
@@ -107,6 +152,12 @@ pub struct RequestDoc {
     /// Addresses of the controller that passed the request on, which is told of every change.
     #[serde(default)]
     pub callbacks: Vec<String>,
+    /// The recipients that are told of what was done, by their random ids.
+    #[serde(default)]
+    pub recipients: Vec<Id>,
+    /// Where letters go to somebody who has no profile (any more).
+    #[serde(default)]
+    pub address: Option<RequestAddress>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistory>,
 }
@@ -146,6 +197,11 @@ impl DataKind for Request {
             wrong_codes: 0,
             undo_until: Some(Timestamp(0)),
             needs_approval: true,
+            decisions: Decisions {
+                successors: vec![Successor { resource: Id::NIL, person: Id::NIL }],
+                deletions: vec![Id::NIL],
+                erase_depicted: true,
+            },
             approver: Some(Id::NIL),
             plan: Some(PlannedErasure {
                 digest: "00".repeat(32),
@@ -160,6 +216,12 @@ impl DataKind for Request {
             reminded: true,
             wake_at: Some(Timestamp(0)),
             callbacks: vec!["https://controller.example.org/callbacks".into()],
+            recipients: vec![Id::NIL],
+            address: Some(RequestAddress {
+                sealed: "AAAA".into(),
+                code_mac: Some("00".repeat(32)),
+                code_until: Some(Timestamp(0)),
+            }),
             history: vec![RequestHistory { at: Timestamp(0), event: "verified".into(), by: Some(Id::NIL) }],
         }
     }
@@ -197,6 +259,7 @@ impl DataKind for Request {
             wrong_codes,
             undo_until,
             needs_approval,
+            decisions,
             approver,
             plan,
             erasure,
@@ -207,6 +270,8 @@ impl DataKind for Request {
             reminded,
             wake_at,
             callbacks,
+            recipients,
+            address,
             history,
         } = doc;
         let technical = FieldClass::Technical;
@@ -236,6 +301,7 @@ impl DataKind for Request {
         map.field(wrong_codes, "wrong_codes", technical, "so that codes are not guessed");
         map.field(undo_until, "undo_until", technical, "until when the person may change their mind");
         map.field(needs_approval, "needs_approval", technical, "whether a second person has to agree");
+        map.field(decisions, "decisions", technical, "who takes over, by random id, and what else goes");
         map.field(approver, "approver", technical, "random id of who agreed");
         map.field(plan, "plan", technical, "counts and digest of what was agreed to");
         map.field(erasure, "erasure", technical, "random id of the run");
@@ -250,6 +316,13 @@ impl DataKind for Request {
             "callbacks",
             technical,
             "where the controller that passed it on is told of changes",
+        );
+        map.field(recipients, "recipients", technical, "random ids of the systems that are told of it");
+        map.field(
+            address,
+            "address",
+            FieldClass::Personal,
+            "where the last letters go, sealed under a key of its own that is destroyed with the last of them",
         );
         map.field(history, "history", technical, "what happened, when, by the random id of whom");
     }
@@ -277,6 +350,7 @@ impl DataKind for Request {
                 "identityCheckedBy": doc.verified_by,
                 "denied": doc.denial,
                 "receipt": doc.receipt,
+                "recipients": doc.recipients,
                 "history": doc.history.iter().map(|entry| json!({ "at": entry.at.rfc3339(), "event": entry.event })).collect::<Vec<_>>(),
             }),
         )

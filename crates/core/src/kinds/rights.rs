@@ -1,9 +1,10 @@
 //! What the rights engine itself keeps: archives for download, and receipts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
-    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Kind, Node, Result,
     Retention, Timestamp, View,
 };
 
@@ -19,6 +20,66 @@ pub enum ExportState {
     Failed,
 }
 
+/// A form in which an archive can have its data once more, for other tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// A table for each kind of data, as CSV (RFC 4180).
+    Csv,
+    /// A table for each kind of data, as JSON Lines.
+    Jsonl,
+    /// Labelled images: COCO.
+    Coco,
+    /// Labelled images: YOLO.
+    Yolo,
+    /// Labelled images: Pascal VOC.
+    Voc,
+    /// Labelled images: a folder for each tag.
+    Folders,
+}
+
+impl ExportFormat {
+    /// All of them.
+    pub const ALL: [ExportFormat; 6] = [
+        ExportFormat::Csv,
+        ExportFormat::Jsonl,
+        ExportFormat::Coco,
+        ExportFormat::Yolo,
+        ExportFormat::Voc,
+        ExportFormat::Folders,
+    ];
+
+    /// Its name on the wire, and of its folder in the archive.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ExportFormat::Csv => "csv",
+            ExportFormat::Jsonl => "jsonl",
+            ExportFormat::Coco => "coco",
+            ExportFormat::Yolo => "yolo",
+            ExportFormat::Voc => "voc",
+            ExportFormat::Folders => "folders",
+        }
+    }
+
+    /// The formats that were named, each once, in a fixed order. An error for a name that is none.
+    pub fn parse_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ExportFormat>> {
+        let mut wanted = [false; ExportFormat::ALL.len()];
+        for name in names {
+            let place = ExportFormat::ALL.iter().position(|format| format.name() == name);
+            let place = place.ok_or_else(|| {
+                let names = ExportFormat::ALL.map(ExportFormat::name).join(", ");
+                Error::invalid("an archive has no such format").hint(format!("formats are {names}"))
+            })?;
+            wanted[place] = true;
+        }
+        Ok(ExportFormat::ALL
+            .into_iter()
+            .zip(wanted)
+            .filter_map(|(format, wanted)| wanted.then_some(format))
+            .collect())
+    }
+}
+
 /// An archive of everything held on a person. It is personal data itself: it expires, and an erasure erases it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportArchiveDoc {
@@ -32,6 +93,9 @@ pub struct ExportArchiveDoc {
     pub total: u64,
     /// SHA-256 of the archive, in hexadecimal, once it is ready.
     pub sha256: Option<String>,
+    /// The formats that it has its data in once more.
+    #[serde(default)]
+    pub formats: Vec<ExportFormat>,
 }
 
 /// [`Kind::ExportArchive`].
@@ -66,6 +130,7 @@ impl DataKind for ExportArchive {
             done: 1,
             total: 1,
             sha256: Some("00".repeat(32)),
+            formats: vec![ExportFormat::Csv, ExportFormat::Coco],
         }
     }
 
@@ -76,12 +141,13 @@ impl DataKind for ExportArchive {
     fn attrs(_doc: &ExportArchiveDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExportArchiveDoc, map: &mut DataMap) {
-        let ExportArchiveDoc { state, archive, done, total, sha256 } = doc;
+        let ExportArchiveDoc { state, archive, done, total, sha256, formats } = doc;
         map.field(state, "state", FieldClass::Technical, "to show how far the export has come");
         map.field(archive, "archive", FieldClass::Personal, "the copy of everything held on the person");
         map.field(done, "done", FieldClass::Technical, "to show how far the export has come");
         map.field(total, "total", FieldClass::Technical, "to show how far the export has come");
         map.field(sha256, "sha256", FieldClass::Technical, "so that a download can be checked");
+        map.field(formats, "formats", FieldClass::Technical, "which formats were asked for");
     }
 
     fn view(node: &Node<ExportArchiveDoc>) -> View {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::custom_vision::BASIS;
 use super::tracking::{RECIPIENTS, SERVICE};
 use crate::{
-    About, AttrKey, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node,
-    Result, Retention, Timestamp, View,
+    About, AttrKey, AttrValue, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Id,
+    Kind, Node, Result, Retention, Timestamp, View,
 };
 
 /// How far a run is. Run history's states, of which MLflow has five; those are stored under its names.
@@ -220,6 +220,10 @@ impl DataKind for RunEvent {
     fn erase(_node: &Node<RunEventDoc>, _why: Erasure) -> Fate<RunEventDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<RunEventDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
+    }
 }
 
 /// One value of a metric that is no plain number.
@@ -350,6 +354,10 @@ impl DataKind for RunMetric {
 
     fn erase(_node: &Node<RunMetricDoc>, _why: Erasure) -> Fate<RunMetricDoc> {
         Fate::Delete
+    }
+
+    fn carry(_node: &mut Node<RunMetricDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried::default()))
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Map, json};
 use super::custom_vision::BASIS;
 use super::run_history::{RunDetails, RunStatus};
 use crate::{
-    About, AttrKey, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id,
-    Kind, Node, Result, Retention, Timestamp, View,
+    About, AttrKey, AttrValue, Attrs, BlobRef, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate,
+    FieldClass, Id, Kind, Node, Result, Retention, Timestamp, View,
 };
 
 pub(super) const SERVICE: &str = "Experiment tracking";
@@ -47,7 +47,7 @@ pub struct WorkspaceDoc {
 }
 
 /// What Azure's control plane says of a workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AzureResource {
     /// Group and name in lower case, `GROUP/NAME`: unique among the holder's workspaces.
     pub key: String,
@@ -148,6 +148,19 @@ impl DataKind for Workspace {
 
     fn erase(_node: &Node<WorkspaceDoc>, _why: Erasure) -> Fate<WorkspaceDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<WorkspaceDoc>) -> Result<Option<Carried<'_>>> {
+        let WorkspaceDoc { name, azure } = &mut node.doc;
+        let is_sound = match azure.as_ref() {
+            Some(azure) => azure.key == format!("{}/{}", azure.group, name).to_lowercase(),
+            None => !name.contains('/'),
+        };
+        if !is_sound {
+            return Err(Error::invalid("a workspace is called otherwise than its address says"));
+        }
+        let persons = azure.as_mut().map(|azure| &mut azure.created_by).into_iter().collect();
+        Ok(Some(Carried { persons, ..Carried::default() }))
     }
 }
 
@@ -258,6 +271,10 @@ impl DataKind for Experiment {
 
     fn erase(_node: &Node<ExperimentDoc>, _why: Erasure) -> Fate<ExperimentDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ExperimentDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
     }
 }
 
@@ -447,7 +464,7 @@ impl DataKind for Run {
         });
         let [user, user_tag] = names;
         out.json(
-            &format!("tracking/runs/{}/run.json", node.id),
+            &format!("{}/run.json", run_folder(node.id)),
             &json!({
                 "run_id": node.id.to_hex(),
                 "experiment_id": node.parent.map(|id| id.to_hex()),
@@ -471,12 +488,28 @@ impl DataKind for Run {
                 },
             }),
         )?;
-        out.metrics(&format!("tracking/runs/{}/metrics.csv", node.id), node.id)
+        out.metrics(&format!("{}/metrics.csv", run_folder(node.id)), node.id)
     }
 
     fn erase(_node: &Node<RunDoc>, _why: Erasure) -> Fate<RunDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<RunDoc>) -> Result<Option<Carried<'_>>> {
+        let metrics = Some(format!("{}/metrics.csv", run_folder(node.id)));
+        let RunDoc { user, user_tag, created_by, .. } = &mut node.doc;
+        Ok(Some(Carried {
+            persons: vec![created_by],
+            login_names: vec![user, user_tag],
+            metrics,
+            ..Carried::default()
+        }))
+    }
+}
+
+/// Where an archive has a run.
+fn run_folder(run: Id) -> String {
+    format!("tracking/runs/{run}")
 }
 
 /// A dataset that a run learned from.
@@ -564,6 +597,10 @@ impl DataKind for DatasetInput {
     fn erase(_node: &Node<DatasetInputDoc>, _why: Erasure) -> Fate<DatasetInputDoc> {
         Fate::Delete
     }
+
+    fn carry(_node: &mut Node<DatasetInputDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried::default()))
+    }
 }
 
 /// A file that a run, or the maker of a logged model or of a snapshot, stored; or one of a workspace or project.
@@ -575,6 +612,11 @@ pub struct ArtifactDoc {
     pub content: BlobRef,
     /// Who stored it.
     pub created_by: Option<Id>,
+}
+
+/// Where an archive has the bytes of an artifact.
+fn artifact_file(node: &Node<ArtifactDoc>) -> String {
+    format!("tracking/artifacts/{}/{}.bin", node.parent.unwrap_or(Id::NIL), node.id)
 }
 
 /// [`Kind::Artifact`].
@@ -627,12 +669,13 @@ impl DataKind for Artifact {
 
     fn export(node: &Node<ArtifactDoc>, out: &mut dyn Bundle) -> Result<()> {
         let owner = node.parent.unwrap_or(Id::NIL);
-        out.blob(&format!("tracking/artifacts/{owner}/{}.bin", node.id), &node.doc.content)?;
+        let file = artifact_file(node);
+        out.blob(&file, &node.doc.content)?;
         out.row(
             "tracking/artifacts.csv",
             &["file", "run_or_model", "path", "bytes", "stored"],
             &[
-                format!("tracking/artifacts/{owner}/{}.bin", node.id),
+                file,
                 owner.to_string(),
                 node.doc.path.clone(),
                 node.doc.content.size.to_string(),
@@ -643,5 +686,15 @@ impl DataKind for Artifact {
 
     fn erase(_node: &Node<ArtifactDoc>, _why: Erasure) -> Fate<ArtifactDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ArtifactDoc>) -> Result<Option<Carried<'_>>> {
+        let path = artifact_file(node);
+        let ArtifactDoc { path: name, content, created_by } = &mut node.doc;
+        let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if !name.split('/').all(is_plain) || name.contains(['\\', '\0']) {
+            return Err(Error::invalid("the path of an artifact leads out of its folder"));
+        }
+        Ok(Some(Carried { persons: vec![created_by], files: vec![(path, content)], ..Carried::default() }))
     }
 }

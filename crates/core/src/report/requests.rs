@@ -69,6 +69,9 @@ pub struct RequestReport {
     /// Where the archive is sent, if it is not to be fetched; gone with the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<DestinationReport>,
+    /// Ids of the recipients that are told of what was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// Notes and answers, oldest first; gone with the person.
     pub comments: Vec<RequestCommentReport>,
     /// What happened, oldest first.

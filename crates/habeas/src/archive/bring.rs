@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use habeas_client::{Brought, Error as TargetError};
 use habeas_core::import::{
-    self, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project, Tag,
+    self, FinishedImport, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project,
+    Record, Tag,
 };
-use habeas_core::{Id, Timestamp, crypto};
+use habeas_core::{Id, Kind, Timestamp, crypto, registry};
 use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
 use serde::Deserialize;
@@ -22,9 +23,9 @@ use super::{ArchiveReport, Target};
 const LARGEST: u64 = 512 << 20;
 
 /// Ids that are tried in place of one that is taken: each was erased here before.
-const DERIVED: u32 = 3;
-/// Images brought until their unfinished project is kept for longer.
-const TOUCH_AFTER: usize = 1_000;
+pub(super) const DERIVED: u32 = 3;
+/// Items brought until what they stand in is kept unfinished for longer.
+pub(super) const TOUCH_AFTER: usize = 1_000;
 
 /// What an archive says of an image beside what every source says.
 #[derive(Deserialize)]
@@ -55,16 +56,18 @@ pub(super) struct IterationFile {
     tags: Vec<Tag>,
 }
 
-struct Import<'a> {
-    checked: &'a mut Checked,
-    target: &'a Target<'a>,
+pub(super) struct Import<'a> {
+    pub(super) checked: &'a mut Checked,
+    pub(super) target: &'a Target<'a>,
     /// Ids that are others here.
-    ids: HashMap<Id, Id>,
+    pub(super) ids: HashMap<Id, Id>,
     /// Iterations that were brought, and their projects.
     iterations: HashMap<Id, Id>,
     /// Projects as they are here.
     unfinished: Vec<Id>,
-    report: ArchiveReport,
+    /// Workspaces as they are here.
+    pub(super) unfinished_workspaces: Vec<Record>,
+    pub(super) report: ArchiveReport,
 }
 
 impl Checked {
@@ -74,6 +77,7 @@ impl Checked {
         let report = ArchiveReport {
             signed_by: self.signed_by.clone(),
             projects: self.projects.len() as u64,
+            workspaces: self.records.workspaces(),
             ..ArchiveReport::default()
         };
         let mut import = Import {
@@ -82,6 +86,7 @@ impl Checked {
             ids: HashMap::new(),
             iterations: HashMap::new(),
             unfinished: Vec::new(),
+            unfinished_workspaces: Vec::new(),
             report,
         };
         match import.run().await {
@@ -97,7 +102,12 @@ impl Import<'_> {
             self.project(project).await.with_context(|| format!("project {project}"))?;
         }
         self.exports().await?;
-        self.target.client.finish_import(self.target.account, self.unfinished.clone()).await?;
+        self.workspaces().await?;
+        let import = FinishedImport {
+            projects: self.unfinished.clone(),
+            workspaces: self.unfinished_workspaces.clone(),
+        };
+        self.target.client.finish_import(self.target.account, &import).await?;
         self.left_out();
         Ok(())
     }
@@ -115,14 +125,15 @@ impl Import<'_> {
                  brought goes by itself",
             );
         }
+        let client = self.target.client;
         for &project in &self.unfinished {
-            match self.target.client.discard_project(project).await {
-                // It was there before, and stays.
-                Ok(()) | Err(TargetError::Refused { status: 404 | 409, .. }) => {}
-                Err(_) => {
-                    return error
-                        .context(format!("project {project} is left, and goes by itself after a day"));
-                }
+            if !is_discarded(client.discard_project(project).await) {
+                return error.context(format!("project {project} is left, and goes by itself after a day"));
+            }
+        }
+        for Record { id, .. } in &self.unfinished_workspaces {
+            if !is_discarded(client.discard_workspace(*id).await) {
+                return error.context(format!("workspace {id} is left, and goes by itself after a day"));
             }
         }
         if error.is::<Refused>() { error } else { Refused(format!("{error:#}")).into() }
@@ -164,7 +175,7 @@ impl Import<'_> {
     }
 
     /// Writes an item under its id, or, when that is taken or was erased here, under one that is derived from it.
-    async fn put(
+    pub(super) async fn put(
         &mut self,
         id: Id,
         mut write: impl AsyncFnMut(Id) -> habeas_client::Result<Brought>,
@@ -183,14 +194,18 @@ impl Import<'_> {
             self.ids.insert(id, here);
             self.report.remapped.push((id, here));
         }
+        self.count(brought);
+        Ok(here)
+    }
+
+    pub(super) fn count(&mut self, brought: Brought) {
         match brought {
             Brought::New => self.report.brought += 1,
             Brought::Present => self.report.present += 1,
         }
-        Ok(here)
     }
 
-    fn here(&self, id: Id) -> Id {
+    pub(super) fn here(&self, id: Id) -> Id {
         self.ids.get(&id).copied().unwrap_or(id)
     }
 
@@ -338,8 +353,7 @@ impl Import<'_> {
                 )
                 .await;
             match brought {
-                Ok(Brought::New) => self.report.brought += 1,
-                Ok(Brought::Present) => self.report.present += 1,
+                Ok(brought) => self.count(brought),
                 Err(TargetError::Refused { title, .. }) => {
                     self.report.left_out.push(format!("{path}: {title}"));
                 }
@@ -370,8 +384,8 @@ impl Import<'_> {
                 "tables of passwords, keys and tokens: they are issued anew",
             ),
             (
-                count(&|path| path.starts_with("tracking/")),
-                "files of experiments, runs and registered models",
+                count(&|path| path.starts_with("tracking/") && self.checked.records.is_empty()),
+                "files of experiments, runs and registered models: the archive is from before they could be brought",
             ),
             (
                 count(&|path| path.starts_with("activity/") || path.starts_with("rights/")),
@@ -380,7 +394,23 @@ impl Import<'_> {
         ];
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
         self.report.left_out.extend(parts.map(|(count, what)| format!("{count} {what}")));
+        // What stands in workspaces and is not carried.
+        let carried = registry::carried_kinds();
+        for found in self.checked.found.iter().filter(|found| found.count > 0) {
+            let kind = Kind::ALL.iter().find(|kind| format!("{kind:?}") == found.kind);
+            let above = kind.map(|kind| registry::ops(*kind).parents()).unwrap_or_default();
+            if kind.is_some_and(|kind| !carried.contains(kind))
+                && above.iter().any(|above| carried.contains(above))
+            {
+                self.report.left_out.push(format!("{} of {}", found.count, found.title));
+            }
+        }
     }
+}
+
+/// Whether it is gone, or was there before, and stays.
+fn is_discarded(result: habeas_client::Result<()>) -> bool {
+    matches!(result, Ok(()) | Err(TargetError::Refused { status: 404 | 409, .. }))
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {
@@ -389,7 +419,7 @@ fn is_gone(error: &anyhow::Error) -> bool {
 
 /// The id that an item has in this account when its own is taken, and when the ones before this are: the same in every run (UUID version 8,
 /// RFC 9562).
-fn derived(account: Id, id: Id, number: u32) -> Id {
+pub(super) fn derived(account: Id, id: Id, number: u32) -> Id {
     let more = if number == 0 { String::new() } else { format!("/{number}") };
     let digest = crypto::sha256(format!("{account}/{id}{more}").as_bytes());
     let mut bytes = [0; 16];

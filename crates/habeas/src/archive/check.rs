@@ -1,8 +1,7 @@
 //! Reading an archive to its end, before anything of it is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
+use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
 use habeas_core::{Error, Id, import, receipt};
@@ -13,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bring::{ImageFile, IterationFile, ModelExport};
+use super::plain::Plain;
+use super::records::Records;
 
 /// Files in an archive at most.
 const FILES: u64 = 2_000_000;
@@ -35,17 +36,39 @@ pub struct Refused(pub(super) String);
 /// An archive in which every file is the one that was signed, and every document says what its place says.
 #[derive(Debug)]
 pub struct Checked {
-    pub(super) archive: Archive<BufReader<File>>,
+    pub(super) archive: Archive<Plain>,
     /// SHA-256 of each file, in hexadecimal, by path.
     pub(super) digests: BTreeMap<String, String>,
+    /// The lengths of the files.
+    pub(super) sizes: BTreeMap<String, u64>,
     /// The projects.
     pub(super) projects: BTreeSet<Id>,
+    /// The ids of everything in projects.
+    pub(super) ids: BTreeSet<Id>,
+    /// What it carries as it was stored.
+    pub(super) records: Records,
+    /// How much of each kind there was.
+    pub(super) found: Vec<FoundKind>,
     /// The person, as the archive knows them.
     pub person: Profile,
     /// The id of the key that signed it.
     pub signed_by: String,
     /// Whether that key is one that was given.
     pub is_trusted: bool,
+}
+
+/// `completeness.json`.
+#[derive(Debug, serde::Deserialize)]
+struct Completeness {
+    kinds: Vec<FoundKind>,
+}
+
+/// How much of a kind there was.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct FoundKind {
+    pub(super) kind: String,
+    pub(super) title: String,
+    pub(super) count: u64,
 }
 
 /// `profile/account.json`.
@@ -63,15 +86,14 @@ pub struct Profile {
 impl Checked {
     /// Opens the archive and reads all of it. With keys, it must be signed with one of them, or with one that they announce; without, with the
     /// key that it names itself.
-    pub fn open(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
-        let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        let mut archive = Archive::open(BufReader::new(file), FILES).map_err(|error| refused(&error))?;
+    pub fn open(mut file: Plain, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
+        let size = file.seek(SeekFrom::End(0))?;
+        let mut archive = Archive::open(file, FILES).map_err(|error| refused(&error))?;
         let manifest = text(&mut archive, MANIFEST)?;
         let (signed_by, is_trusted) = signature(&mut archive, &manifest, keys)?;
         let digests = listed(&manifest)?;
         let most = UNPACKED.max(size.saturating_mul(RATIO));
-        let mut left = most;
+        let (mut left, mut sizes) = (most, BTreeMap::new());
         for path in archive.paths().to_vec() {
             let bomb = || Refused(format!("it unpacks to more than {most} bytes"));
             let (length, digest) = archive.digest(&path, left).map_err(|error| match error.kind {
@@ -79,6 +101,7 @@ impl Checked {
                 _ => Refused(format!("{path} cannot be unpacked")),
             })?;
             left -= length;
+            sizes.insert(path.clone(), length);
             let expected = match path.as_str() {
                 MANIFEST | SIGNATURE => continue,
                 _ => digests.get(&path).ok_or_else(|| Refused(format!("{path} is not in its manifest")))?,
@@ -91,8 +114,19 @@ impl Checked {
             return Err(Refused(format!("{lost} is missing")).into());
         }
         let person = document(&mut archive, "profile/account.json")?;
-        let mut checked =
-            Checked { archive, digests, projects: BTreeSet::new(), person, signed_by, is_trusted };
+        let Completeness { kinds: found } = document(&mut archive, "completeness.json")?;
+        let mut checked = Checked {
+            archive,
+            digests,
+            sizes,
+            projects: BTreeSet::new(),
+            ids: BTreeSet::new(),
+            records: Records::default(),
+            found,
+            person,
+            signed_by,
+            is_trusted,
+        };
         checked.documents()?;
         for project in checked.projects.clone() {
             checked.project(project)?;
@@ -100,6 +134,7 @@ impl Checked {
         for path in checked.model_exports() {
             checked.document::<ModelExport>(&path)?;
         }
+        checked.check_records()?;
         Ok(checked)
     }
 
@@ -200,6 +235,7 @@ impl Checked {
                 self.projects.insert(project);
             }
         }
+        self.ids = seen;
         match mentioned.difference(&self.projects).next() {
             Some(lost) => {
                 Err(Refused(format!("something in it belongs to a project that is not there, {lost}")))
@@ -249,11 +285,11 @@ fn named(path: &str, name: &str) -> Result<Id, Refused> {
     name.trim_end_matches(".json").parse().map_err(|_| Refused(format!("{path} has no id for a name")))
 }
 
-fn refused(error: &Error) -> Refused {
+pub(super) fn refused(error: &Error) -> Refused {
     Refused(error.what.clone())
 }
 
-fn document<T: DeserializeOwned>(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<T, Refused> {
+fn document<T: DeserializeOwned>(archive: &mut Archive<Plain>, path: &str) -> Result<T, Refused> {
     serde_json::from_str(&text(archive, path)?).map_err(|error| {
         Refused(format!(
             "{path} is not what a Habeas writes there (line {}, column {})",
@@ -263,7 +299,7 @@ fn document<T: DeserializeOwned>(archive: &mut Archive<BufReader<File>>, path: &
     })
 }
 
-fn text(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<String, Refused> {
+fn text(archive: &mut Archive<Plain>, path: &str) -> Result<String, Refused> {
     if archive.paths().binary_search_by(|other| other.as_str().cmp(path)).is_err() {
         return Err(Refused(format!("it is not one that a Habeas wrote: {path} is missing")));
     }
@@ -274,7 +310,7 @@ fn text(archive: &mut Archive<BufReader<File>>, path: &str) -> Result<String, Re
 
 /// Checks the signature over the manifest: the id of the key, and whether it is one of those given.
 fn signature(
-    archive: &mut Archive<BufReader<File>>,
+    archive: &mut Archive<Plain>,
     manifest: &str,
     keys: &[[u8; 32]],
 ) -> Result<(String, bool), Refused> {

@@ -7,6 +7,8 @@
 
 mod bring;
 mod check;
+mod plain;
+mod records;
 
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ use habeas_core::Id;
 use serde::Serialize;
 
 pub use check::{Checked, Profile, Refused};
+pub use plain::{Plain, Readable, plain};
 
 /// Where to.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Target<'a> {
     pub client: &'a Client,
     /// The account that gets the projects.
     pub account: Id,
+    /// Who holds it, and gets the workspaces.
+    pub person: Id,
 }
 
 /// What became of an archive.
@@ -35,6 +40,8 @@ pub struct ArchiveReport {
     pub signed_by: String,
     /// Projects in it.
     pub projects: u64,
+    /// Workspaces in it.
+    pub workspaces: u64,
     /// Items that are new here.
     pub brought: u64,
     /// Items that were here already.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use habeas_client::Client;
-use habeas_core::Id;
 use habeas_core::report::{ErasureReport, PlanReport};
 
+use super::decisions::Decisions;
 use super::output::{Format, bytes, table};
 use super::{Reach, code, connect};
 
@@ -25,12 +25,10 @@ pub(crate) enum Verb {
         #[arg(long, required_unless_present = "organisation", conflicts_with = "organisation")]
         person: Option<String>,
         /// An organisation's id: plans its deletion with everything in it
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["successors", "deletions", "erase_depicted"])]
         organisation: Option<String>,
-        /// Who takes over where the person is the last owner or administrator: an organisation's id, or `installation`, and an e-mail address
-        /// or object id
-        #[arg(long = "successor", value_name = "WHERE=WHO", requires = "person")]
-        successors: Vec<String>,
+        #[command(flatten)]
+        decisions: Decisions,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -78,7 +76,7 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Plan { person, organisation, successors, format, reach } => {
+        Verb::Plan { person, organisation, decisions, format, reach } => {
             connect::with(reach, file, async |client| {
                 let (plan, confirmation) = match (&person, &organisation) {
                     (_, Some(organisation)) => {
@@ -86,16 +84,8 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     }
                     (person, None) => {
                         let found = client.find_person(person.as_deref().unwrap_or_default()).await?;
-                        let mut named = Vec::new();
-                        for successor in &successors {
-                            let Some((place, who)) = successor.split_once('=') else {
-                                bail!("--successor {successor} is not WHERE=WHO");
-                            };
-                            let place =
-                                if place == "installation" { Id::NIL.to_string() } else { place.to_owned() };
-                            named.push((place, client.find_person(who).await?.object_id));
-                        }
-                        (client.plan_erasure_with(&found.object_id, &named).await?, found.email)
+                        let decisions = decisions.read(client).await?;
+                        (client.plan_erasure_with(&found.object_id, &decisions).await?, found.email)
                     }
                 };
                 format.print(&plan, |plan| describe(plan, &confirmation))
@@ -222,6 +212,16 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
         plan.others_affected, plan.unlinked, plan.backups
     ));
+    for told in &plan.recipients {
+        text.push_str(&format!("told     {}\n", told.name));
+    }
+    if plan.depicted > 0 {
+        let action = if plan.erase_depicted { "are deleted" } else { "lose the name" };
+        text.push_str(&format!(
+            "shown    {} images of others show the person: they {action}\n",
+            plan.depicted
+        ));
+    }
     for model in &plan.models {
         text.push_str(&format!(
             "model    {} {}: it forgets {} images, {} are left",

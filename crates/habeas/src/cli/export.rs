@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use futures::{Stream, StreamExt as _};
-use habeas_client::Client;
+use habeas_client::{Client, Seal};
 use habeas_core::crypto::Sha256;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::sealed::Sealing;
 use super::{Reach, connect};
 
 /// How often the server is asked how far it has come.
@@ -28,42 +30,46 @@ pub(crate) struct Export {
     /// File to write; `-` streams to standard output and stores nothing on the server
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// Seal the archive on the server for the holder of this age public key (`age1…`); what is written is an age file. Nothing is stored on the
-    /// server
-    #[arg(long, value_name = "KEY")]
-    recipient: Option<String>,
+    #[command(flatten)]
+    sealing: Sealing,
+    /// Have the data once more in these formats, below `formats/`: csv, jsonl (tables), coco, yolo, voc, folders (labelled images)
+    #[arg(long = "format", value_name = "FORMATS", value_delimiter = ',')]
+    formats: Vec<String>,
     #[command(flatten)]
     reach: Reach,
 }
 
 impl Export {
     pub(crate) async fn run(self, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let Export { person, output, recipient, reach } = self;
+        let Export { person, output, sealing, formats, reach } = self;
+        let formats = ExportFormat::parse_all(formats.iter().map(String::as_str))?;
+        let wanted = Wanted { formats, seal: sealing.seal()? };
         connect::with(reach, file, async |client| {
             let id = client.find_person(&person).await?.object_id;
             if output.as_os_str() == "-" {
                 if std::io::stdout().is_terminal() {
                     bail!("the archive is binary: redirect standard output, or name a file with --output");
                 }
-                return stream(client, &id, recipient.as_deref(), &mut std::io::stdout().lock()).await;
+                return stream(client, &id, &wanted, &mut std::io::stdout().lock()).await;
             }
-            if recipient.is_some() {
-                return stream_to(client, &id, recipient.as_deref(), &output).await;
+            if wanted.seal.is_some() {
+                return stream_to(client, &id, &wanted, &output).await;
             }
-            download(client, &id, &output).await
+            download(client, &id, &wanted.formats, &output).await
         })
         .await?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// How the archive is to be.
+struct Wanted {
+    formats: Vec<ExportFormat>,
+    seal: Option<Seal>,
+}
+
 /// Streams into a file, which has its name when it is whole.
-async fn stream_to(
-    client: &Client,
-    person: &str,
-    recipient: Option<&str>,
-    output: &Path,
-) -> anyhow::Result<()> {
+async fn stream_to(client: &Client, person: &str, wanted: &Wanted, output: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let part = partial(output).data;
     let mut file = std::fs::OpenOptions::new()
@@ -73,29 +79,29 @@ async fn stream_to(
         .mode(0o600)
         .open(&part)
         .with_context(|| format!("cannot write {}", part.display()))?;
-    stream(client, person, recipient, &mut file).await?;
+    stream(client, person, wanted, &mut file).await?;
     file.sync_all()?;
     std::fs::rename(&part, output).with_context(|| format!("cannot write {}", output.display()))?;
     println!("{}", output.display());
     Ok(())
 }
 
-async fn stream(
-    client: &Client,
-    person: &str,
-    recipient: Option<&str>,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let mut pieces = client.stream_export(person, recipient).await?;
+async fn stream(client: &Client, person: &str, wanted: &Wanted, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut pieces = client.stream_export(person, &wanted.formats, wanted.seal.as_ref()).await?;
     while let Some(piece) = pieces.next().await {
         out.write_all(&piece?)?;
     }
     Ok(out.flush()?)
 }
 
-async fn download(client: &Client, person: &str, output: &Path) -> anyhow::Result<()> {
+async fn download(
+    client: &Client,
+    person: &str,
+    formats: &[ExportFormat],
+    output: &Path,
+) -> anyhow::Result<()> {
     let partial = partial(output);
-    let mut archive = wanted(client, person, &partial).await?;
+    let mut archive = wanted(client, person, formats, &partial).await?;
     let bar = bar("writing", "{msg} {wide_bar} {pos}/{len} items");
     while archive.status == "running" {
         bar.set_length(archive.total);
@@ -161,15 +167,21 @@ fn partial(output: &Path) -> Partial {
 }
 
 /// The archive that an earlier attempt began to fetch, or a new one.
-async fn wanted(client: &Client, person: &str, partial: &Partial) -> anyhow::Result<ExportReport> {
+async fn wanted(
+    client: &Client,
+    person: &str,
+    formats: &[ExportFormat],
+    partial: &Partial,
+) -> anyhow::Result<ExportReport> {
     if let Ok(id) = std::fs::read_to_string(&partial.note)
         && let Some(archive) =
             client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
+        && archive.formats == formats
     {
         eprintln!("going on with archive {}", archive.id);
         return Ok(archive);
     }
-    let archive = client.create_export(person).await?;
+    let archive = client.create_export(person, formats).await?;
     if partial.data.exists() {
         std::fs::remove_file(&partial.data)?;
     }

@@ -1,6 +1,5 @@
 //! A person's archive, as a ZIP or unpacked into a folder.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,22 +8,24 @@ use habeas_core::{Error, Result};
 use habeas_models::ExportedFiles;
 use zip::ZipArchive;
 
+use super::sealed::Unlock;
+use crate::archive::Plain;
+
 /// An archive that is there.
 pub(crate) enum Exported {
-    /// As it was fetched.
-    Zip(Box<ZipArchive<File>>),
+    /// As it was fetched, or sealed.
+    Zip(Box<ZipArchive<Plain>>),
     /// Unpacked, in this folder.
     Folder(PathBuf),
 }
 
 impl Exported {
     /// Opens it.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Exported> {
+    pub(crate) fn open(path: &Path, unlock: &Unlock) -> anyhow::Result<Exported> {
         if path.is_dir() {
             return Ok(Exported::Folder(path.to_owned()));
         }
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let archive = ZipArchive::new(file)
+        let archive = ZipArchive::new(unlock.open(path)?)
             .with_context(|| format!("{} is neither a folder nor a ZIP", path.display()))?;
         Ok(Exported::Zip(Box::new(archive)))
     }

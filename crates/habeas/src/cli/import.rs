@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::log::public_keys;
 use super::output::{Format, bytes, table};
+use super::sealed::Unlock;
 use super::{Reach, code, connect, export};
 use crate::archive::{ArchiveReport, Checked, Refused, Target};
 use crate::rescue::{Options, Pace, Report, Rescue, Source, Tally};
@@ -26,7 +27,7 @@ pub(crate) struct Import {
 /// A person's archive.
 #[derive(Args)]
 struct FromArchive {
-    /// An archive that `habeas export` wrote, here or elsewhere. It is read and verified whole before anything is written; run again, it
+    /// An archive that `habeas export` wrote, here or elsewhere, sealed or not. It is read and verified whole before anything is written; run again, it
     /// goes on where it ended
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
@@ -34,6 +35,8 @@ struct FromArchive {
     /// wrote the archive, only that it is whole
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
+    #[command(flatten)]
+    unlock: Unlock,
     /// E-mail address or object id of the person who gets it; `me` for whoever HABEAS_TOKEN belongs to. When absent, the person of the
     /// archive, who is made if need be
     #[arg(long)]
@@ -100,7 +103,7 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
         eprintln!("NOT VERIFIED: {error}; nothing of it was brought");
         Ok(ExitCode::from(code::NOT_VERIFIED))
     };
-    let mut checked = match Checked::open(&path, &keys) {
+    let mut checked = match Checked::open(import.unlock.open(&path)?, &keys) {
         Ok(checked) => checked,
         Err(error) if error.is::<Refused>() => return refused(&error),
         Err(error) => return Err(error.context(format!("cannot read {}", path.display()))),
@@ -117,7 +120,7 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
             None => owner(client, &checked).await?,
         };
         let account = account(client, &person, import.account).await?;
-        checked.bring(&Target { client, account }).await
+        checked.bring(&Target { client, account, person: person.parse()? }).await
     })
     .await;
     let mut report = match brought {
@@ -150,8 +153,9 @@ async fn account(client: &Client, person: &str, named: Option<Id>) -> anyhow::Re
 
 fn archive_summary(report: &ArchiveReport) -> String {
     let mut text = format!(
-        "{} projects: {} items brought, {} were here already, {} under another id\n",
+        "{} projects, {} workspaces: {} items brought, {} were here already, {} under another id\n",
         report.projects,
+        report.workspaces,
         report.brought,
         report.present,
         report.remapped.len()

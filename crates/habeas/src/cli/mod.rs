@@ -3,6 +3,7 @@
 mod backup;
 mod connect;
 mod dataset;
+mod decisions;
 mod erase;
 mod export;
 mod exported;
@@ -18,6 +19,8 @@ mod person;
 mod receipt;
 mod request;
 mod retention;
+mod sealed;
+mod unclaimed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,12 +91,15 @@ enum Verb {
     /// Make persons, look at them, let them sign in
     #[command(subcommand)]
     Person(person::Verb),
+    /// Find and take up persons without an account whom images name
+    #[command(subcommand)]
+    Unclaimed(unclaimed::Verb),
     /// Make organisations, and say who works in them
     #[command(subcommand)]
     Organisation(organisation::Verb),
-    /// Hand a project or an account over to another holder
+    /// Hand a project, an account or a workspace over to another holder
     Transfer {
-        /// Id of the project or account
+        /// Id of the project, account or workspace
         resource: String,
         /// A person's e-mail address or object id, an organisation's id, or for a project an account's
         #[arg(long)]
@@ -209,6 +215,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Verb::Request(verb) => request::run(verb, file).await,
         Verb::Hold(verb) => hold::run(verb, file).await,
         Verb::Retention(verb) => retention::run(verb, file).await,
+        Verb::Unclaimed(verb) => unclaimed::run(verb, file).await,
         Verb::Receipt(verb) => receipt::run(verb, file).await,
         Verb::Log(verb) => log::run(verb, file).await,
         Verb::Dataset(verb) => dataset::run(verb, file).await,

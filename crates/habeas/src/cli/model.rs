@@ -10,6 +10,7 @@ use habeas_models::{Verdict, Verification};
 
 use super::exported::Exported;
 use super::output::Format;
+use super::sealed::Unlock;
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -33,6 +34,8 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "ID")]
         iteration: Option<String>,
         #[command(flatten)]
+        unlock: Unlock,
+        #[command(flatten)]
         format: Format,
     },
 }
@@ -40,9 +43,9 @@ pub(crate) enum Verb {
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Revoked { files, reach, format } => revoked(&files, reach, file, format).await,
-        Verb::Verify { archive, iteration, format } => {
+        Verb::Verify { archive, iteration, unlock, format } => {
             let iteration = iteration.as_deref().map(str::parse::<Id>).transpose()?;
-            let found = tokio::task::spawn_blocking(move || verify(&archive, iteration)).await??;
+            let found = tokio::task::spawn_blocking(move || verify(&archive, &unlock, iteration)).await??;
             report(&found, format)
         }
     }
@@ -74,8 +77,8 @@ async fn revoked(
 }
 
 /// Trains what is there to be trained again. An archive without a trained iteration proves nothing, and is an error.
-fn verify(archive: &Path, iteration: Option<Id>) -> anyhow::Result<Vec<Verification>> {
-    let mut exported = Exported::open(archive)?;
+fn verify(archive: &Path, unlock: &Unlock, iteration: Option<Id>) -> anyhow::Result<Vec<Verification>> {
+    let mut exported = Exported::open(archive, unlock)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let found = habeas_models::verify(&mut exported, iteration, threads)?;
     if found.iter().all(|verification| verification.verdict == Verdict::NoModel) {

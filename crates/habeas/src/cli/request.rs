@@ -8,6 +8,7 @@ use habeas_core::report::{PlanDifferenceReport, RequestPlanReport, RequestReport
 use habeas_core::requests::{Channel, DenialReason, ExtensionReason, IdentityCheck, RequestType};
 use serde_json::{Value, json};
 
+use super::decisions::Decisions;
 use super::output::{Format, table};
 use super::person::Change;
 use super::{Reach, connect};
@@ -54,7 +55,7 @@ pub(crate) enum Verb {
     },
     /// Take in a request on behalf of a person
     Create {
-        /// E-mail address or object id
+        /// E-mail address, which may be nobody's, or object id
         #[arg(long)]
         person: String,
         /// access, portability, erasure, rectification, restriction or objection
@@ -73,6 +74,8 @@ pub(crate) enum Verb {
         #[arg(long, value_parser = identity)]
         identity: Option<IdentityCheck>,
         #[command(flatten)]
+        decisions: Decisions,
+        #[command(flatten)]
         format: Format,
         #[command(flatten)]
         reach: Reach,
@@ -87,6 +90,13 @@ pub(crate) enum Verb {
         /// document, known or protocol
         #[arg(long, value_parser = identity)]
         identity: Option<IdentityCheck>,
+    },
+    /// Decide what the plan of an erasure offers, in place of what was decided before
+    Decide {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        decisions: Decisions,
     },
     /// Approve an erasure as a second person, and run it
     Approve {
@@ -119,7 +129,7 @@ pub(crate) enum Verb {
         #[arg(long, default_value = "")]
         text: String,
     },
-    /// Carry out a restriction or a rectification and close it, or close an objection that was carried out
+    /// Carry out a rectification, a restriction or an objection, which restricts too, and close it
     Complete {
         #[command(flatten)]
         one: One,
@@ -186,12 +196,22 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             .await?;
         }
         Verb::Show { one } => show(one, file).await?,
-        Verb::Create { person, asked, channel, received, regime, identity, format, reach } => {
+        Verb::Create { person, asked, channel, received, regime, identity, decisions, format, reach } => {
             connect::with(reach, file, async |client| {
-                let person = client.find_person(&person).await?;
                 let received = received.as_deref().map(moment);
-                let details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
-                let request = client.create_request(&person.object_id, asked.name(), details).await?;
+                let decisions = decisions.read(client).await?;
+                let mut details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
+                let found = match client.find_person(&person).await {
+                    // Whoever has the address is asked for a code, and told that nothing is held.
+                    Err(habeas_client::Error::Refused { status: 404, .. }) if person.contains('@') => {
+                        let status = client.take_in_request(&person, asked.name(), details).await?;
+                        let request = client.show_request(&status.id).await?;
+                        return format.print(&request, describe);
+                    }
+                    found => found?,
+                };
+                details["decisions"] = decisions;
+                let request = client.create_request(&found.object_id, asked.name(), details).await?;
                 format.print(&request, describe)
             })
             .await?;
@@ -206,6 +226,13 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             }
             None => decide(one, file, "confirm-identity", json!({ "identity": identity })).await?,
         },
+        Verb::Decide { one, decisions } => {
+            connect::with(one.reach, file, async |client| {
+                let decisions = decisions.read(client).await?;
+                one.format.print(&client.choose_for_request(&one.request, &decisions).await?, describe_plan)
+            })
+            .await?;
+        }
         Verb::Approve { one, digest } => decide(one, file, "approve", json!({ "digest": digest })).await?,
         Verb::Deny { one, reason, text } => {
             decide(one, file, "deny", json!({ "reason": reason, "text": text })).await?;

@@ -68,6 +68,36 @@ fn a_new_root_key_makes_the_old_one_useless() {
 }
 
 #[test]
+fn a_change_of_the_root_key_killed_at_any_step_is_finished_with_the_new_key() {
+    for (fault, old_key_opens) in [
+        ("keyring.rotate.written", true),
+        ("keyring.rotate.moved:1", false),
+        ("keyring.rotate.moved:2", false),
+    ] {
+        let mut program = Program::new();
+        program.serve(&[]).stop();
+        program.person("ada@example.org");
+        program.set("HABEAS_FAULT", fault);
+        assert_ne!(program.run(&["keyring", "rotate", "--new-root"]).code, 0, "no fault point {fault}");
+        program.set("HABEAS_FAULT", "");
+        if old_key_opens {
+            program.succeed(&["person", "show", "ada@example.org"]);
+            program.succeed(&["keyring", "rotate", "--new-root"]);
+        } else {
+            let refused = program.run(&["person", "show", "ada@example.org"]);
+            assert!(
+                refused.err.contains("after an interrupted `keyring rotate` it is the new one"),
+                "{}",
+                refused.err
+            );
+            std::fs::rename(program.data().join("root.new"), program.data().join("root.key")).unwrap();
+        }
+        program.succeed(&["person", "show", "ada@example.org"]);
+        assert_eq!(program.succeed(&["keyring", "verify"]).matches("ok  ").count(), 3, "{fault}");
+    }
+}
+
+#[test]
 fn a_passphrase_takes_the_place_of_the_file() {
     let mut program = Program::new();
     program.set("HABEAS_PASSPHRASE", "correct horse battery staple");

@@ -7,8 +7,8 @@ use axum::http::header::CONTENT_DISPOSITION;
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream::{self, StreamExt as _};
+use habeas_core::kinds::{Decisions, Successor};
 use habeas_core::{Error, ErrorKind, Id};
-use habeas_rights::Successor;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -17,6 +17,9 @@ use super::session::SignedIn;
 use super::{Failure, PROGRESS, Portal, event, render};
 use crate::pages::{ConfirmPage, Confirmation, ErasurePage, PlanPage, PlanView, Section};
 
+/// What the form sends in place of a successor for an organisation that is to be deleted.
+const DELETE: &str = "delete";
+
 /// `POST /me/erase`: makes a plan, with who takes over if that was chosen; nothing is changed by it.
 pub(super) async fn plan(
     State(portal): State<Portal>,
@@ -24,9 +27,14 @@ pub(super) async fn plan(
     Form(chosen): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "PlanErasure").await?;
-    let mut successors = Vec::new();
+    let erase_depicted = chosen.iter().any(|(name, value)| name == "depicted" && value == "erase");
+    let mut decisions = Decisions { erase_depicted, ..Decisions::default() };
     for (resource, person) in &chosen {
         let (Ok(resource), false) = (resource.parse::<Id>(), person.trim().is_empty()) else { continue };
+        if person == DELETE {
+            decisions.deletions.push(resource);
+            continue;
+        }
         let person = if resource == Id::NIL {
             // Nobody else may look people up by their address.
             portal.rights.require_administrator(&who.actor).await?;
@@ -34,9 +42,9 @@ pub(super) async fn plan(
         } else {
             person.parse().map_err(|_| Error::invalid("choose who takes over from the list"))?
         };
-        successors.push(Successor { resource, person });
+        decisions.successors.push(Successor { resource, person });
     }
-    let plan = portal.rights.plan_erasure_with(who.person, successors).await?;
+    let plan = portal.rights.plan_erasure_with(who.person, decisions).await?;
     Ok(Redirect::to(&format!("/me/erase/{}", plan.plan)).into_response())
 }
 

@@ -1,5 +1,8 @@
 //! Archives: ordered, followed, downloaded, deleted.
 
+use std::collections::HashMap;
+
+use axum::Form;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
@@ -7,6 +10,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use habeas_core::{Error, Id};
 use serde_json::json;
@@ -24,10 +28,28 @@ pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<
     Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
 }
 
-/// `POST /me/exports`.
-pub(super) async fn create(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
+
+/// `POST /me/exports`. Each format that is wanted is a field of its name. With a passphrase the archive comes at once, sealed with it, and is
+/// not stored.
+pub(super) async fn create(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Form(mut chosen): Form<HashMap<String, String>>,
+) -> Result<Response, Failure> {
+    let formats = ExportFormat::ALL.into_iter().filter(|format| chosen.contains_key(format.name())).collect();
+    if let Some(text) = chosen.remove("passphrase").filter(|text| !text.is_empty()) {
+        let recipient = portal.rights.recipient_by_passphrase(text.into())?;
+        portal.rights.authorise(&who.actor, who.person, "StreamExport").await?;
+        let sealed = portal.rights.stream_export(who.person, formats, Some(recipient));
+        let mut response = Body::from_stream(sealed).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONTENT_DISPOSITION, SEALED);
+        return Ok(response);
+    }
     portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
-    let export = portal.rights.request_export(who.person).await?;
+    let export = portal.rights.request_export(who.person, formats).await?;
     Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
 }
 

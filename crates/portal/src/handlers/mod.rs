@@ -117,7 +117,8 @@ pub(crate) fn router(portal: Portal) -> Router {
         .route("/erasures/{plan}", get(erase::follow))
         .route("/erasures/{plan}/events", get(erase::events))
         .route("/erasures/{plan}/receipt.json", get(erase::receipt))
-        .layer(from_fn_with_state(portal.clone(), refuse_foreign_forms))
+        // Of pages only: what is not found here may be meant for a protocol.
+        .route_layer(from_fn_with_state(portal.clone(), refuse_foreign_forms))
         .with_state(portal)
         .route(&format!("{}{{name}}", assets::BASE), get(assets::serve))
         .layer(from_fn(security::headers))

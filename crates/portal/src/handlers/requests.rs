@@ -3,6 +3,7 @@
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use habeas_core::kinds::Decisions;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{Channel, RequestType};
 use habeas_core::{Error, ErrorKind, Id};
@@ -69,7 +70,7 @@ pub(super) async fn take_in(
     Form(form): Form<RequestForm>,
 ) -> Result<Response, Failure> {
     let taken = match type_of(&form.asked) {
-        Ok(asked) => portal.rights.take_in(asked, &form.email, None, Channel::Form).await,
+        Ok(asked) => portal.rights.take_in(asked, &form.email, None, None).await,
         Err(error) => Err(error),
     };
     match taken {
@@ -182,6 +183,7 @@ async fn take_in_own(portal: &Portal, who: &SignedIn, form: &RequestForm) -> Res
         received_at: None,
         identity: None,
         confirm: None,
+        decisions: Decisions::default(),
         id: None,
         callbacks: Vec::new(),
         destination: None,

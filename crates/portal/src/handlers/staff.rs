@@ -3,12 +3,13 @@
 use axum::Form;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use habeas_core::kinds::Decisions;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{
     Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
 };
 use habeas_core::{Error, ErrorKind, Id, Timestamp};
-use habeas_rights::{NewRequest, Rectify, RequestFilter};
+use habeas_rights::{ByStaff, NewRequest, Rectify, RequestFilter};
 use serde::Deserialize;
 
 use super::data::{items_page, receipt_id, receipt_page};
@@ -103,7 +104,7 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     portal.rights.require_staff(&who.actor).await?;
     match take_in(&portal, &who, &form).await {
-        Ok(report) => Ok(Redirect::to(&format!("/staff/requests/{}", report.id)).into_response()),
+        Ok(request) => Ok(Redirect::to(&format!("/staff/requests/{request}")).into_response()),
         // Whom the staff looks for and does not find is about the form, too.
         Err(error) if is_about_the_form(&error) || error.kind == ErrorKind::NotFound => {
             let typed = TakenIn {
@@ -120,14 +121,9 @@ pub(super) async fn create(
     }
 }
 
-async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<RequestReport, Error> {
+/// Takes it in; its id. An address that is nobody's is asked for a code like any other.
+async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<String, Error> {
     let asked = type_of(&form.asked)?;
-    let typed = form.person.trim();
-    let person = match typed.parse() {
-        Ok(id) => id,
-        Err(_) => portal.rights.access().find_person(typed)?,
-    };
-    portal.rights.authorise(&who.actor, person, "CreateRequest").await?;
     let received_at = match form.received.trim() {
         "" => None,
         day => Some(
@@ -135,20 +131,35 @@ async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<Reques
                 .map_err(|_| Error::invalid("the day on which it came is not one, like 2026-11-24"))?,
         ),
     };
+    let regime = Some(form.regime.clone()).filter(|regime| !regime.is_empty());
+    let channel =
+        Channel::from_name(&form.channel).ok_or_else(|| Error::invalid("choose how the request came"))?;
+    let identity = IdentityCheck::from_name(&form.identity);
+    let typed = form.person.trim();
+    let found = typed.parse().map_or_else(|_| portal.rights.access().find_person(typed), Ok);
+    let person = match found {
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            let staff = ByStaff { actor: who.actor, channel, received_at, identity };
+            let status = portal.rights.take_in(asked, typed, regime.as_deref(), Some(staff)).await?;
+            return Ok(status.id);
+        }
+        found => found?,
+    };
+    portal.rights.authorise(&who.actor, person, "CreateRequest").await?;
     let new = NewRequest {
         asked,
         person,
-        regime: Some(form.regime.clone()).filter(|regime| !regime.is_empty()),
-        channel: Channel::from_name(&form.channel)
-            .ok_or_else(|| Error::invalid("choose how the request came"))?,
+        regime,
+        channel,
         received_at,
-        identity: IdentityCheck::from_name(&form.identity),
+        identity,
         confirm: None,
+        decisions: Decisions::default(),
         id: None,
         callbacks: Vec::new(),
         destination: None,
     };
-    portal.rights.create_request(&who.actor, new).await
+    Ok(portal.rights.create_request(&who.actor, new).await?.id)
 }
 
 /// `GET /staff/requests/{id}`.

@@ -59,6 +59,8 @@ pub struct PlanView {
     pub total_bytes: Bytes,
     /// What stays, and why.
     pub kept: Vec<KeptReport>,
+    /// Names of the systems that are told of it.
+    pub recipients: Vec<String>,
     /// Other persons who work in what is erased.
     pub others_affected: Count,
     /// Places in what others hold where the person becomes unlinkable.
@@ -83,6 +85,10 @@ pub struct PlanView {
     pub backups: String,
     /// What has to be settled first; empty when it can run.
     pub blocked: Vec<String>,
+    /// Images of others that show the person.
+    pub depicted: Count,
+    /// Whether this plan deletes them.
+    pub erase_depicted: bool,
     /// Where somebody has to take over.
     pub choices: Vec<PlanChoice>,
 }
@@ -98,6 +104,8 @@ pub struct PlanChoice {
     pub people: Count,
     /// Who takes over by this plan: an object id.
     pub successor: Option<String>,
+    /// Whether it is deleted by this plan.
+    pub deleted: bool,
     /// Who may take over an organisation: object id and name of its other members.
     pub candidates: Vec<(String, String)>,
 }
@@ -169,6 +177,7 @@ impl PlanView {
             total_count: Count(totals.0),
             total_bytes: Bytes(totals.1),
             kept: report.kept.iter().cloned().chain(report.held.iter().map(|held| kept(held, now))).collect(),
+            recipients: report.recipients.iter().map(|told| told.name.clone()).collect(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
@@ -181,6 +190,8 @@ impl PlanView {
             keys: Count(report.keys),
             backups: report.backups.clone(),
             blocked: report.blocked.clone(),
+            depicted: Count(report.depicted),
+            erase_depicted: report.erase_depicted,
             choices: report
                 .choices
                 .iter()
@@ -189,6 +200,7 @@ impl PlanView {
                     name: choice.name.clone(),
                     people: Count(choice.people),
                     successor: choice.successor.clone(),
+                    deleted: choice.deleted,
                     candidates: Vec::new(),
                 })
                 .collect(),

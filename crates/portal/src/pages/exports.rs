@@ -2,6 +2,7 @@
 
 use askama::Template;
 use habeas_core::Timestamp;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 
 use super::Shell;
@@ -26,6 +27,31 @@ pub struct ExportPage {
     /// The archive.
     pub export: ExportView,
 }
+
+/// A format that can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct FormatChoice {
+    /// Which.
+    pub format: ExportFormat,
+    /// What it is, for somebody who has not heard of it.
+    pub title: &'static str,
+}
+
+/// The formats that can be asked for.
+pub const FORMATS: [FormatChoice; ExportFormat::ALL.len()] = [
+    FormatChoice { format: ExportFormat::Csv, title: "Tables for spreadsheets (CSV)" },
+    FormatChoice { format: ExportFormat::Jsonl, title: "Tables for programs (JSON Lines)" },
+    FormatChoice { format: ExportFormat::Coco, title: "Labels of your images in COCO" },
+    FormatChoice {
+        format: ExportFormat::Yolo,
+        title: "Images and labels in YOLO (your images a second time)",
+    },
+    FormatChoice { format: ExportFormat::Voc, title: "Labels of your images in Pascal VOC" },
+    FormatChoice {
+        format: ExportFormat::Folders,
+        title: "Images in a folder for each tag (your images a second time)",
+    },
+];
 
 /// How far an archive has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +81,8 @@ pub struct ExportView {
     pub bytes: Option<Bytes>,
     /// SHA-256 in hexadecimal, once it is ready.
     pub sha256: Option<String>,
+    /// The formats that were asked for.
+    pub formats: Vec<ExportFormat>,
     /// When it was asked for: what it holds is as of then.
     pub created: Option<Moment>,
     /// Until when it can be downloaded.
@@ -78,6 +106,7 @@ impl ExportView {
             total: Count(report.total),
             bytes: report.bytes.map(Bytes),
             sha256: report.sha256.clone(),
+            formats: report.formats.clone(),
             created: Moment::parse(&report.created, now),
             expires,
         }

@@ -434,7 +434,7 @@ impl RequestPage {
 
     /// Whether carrying it out restricts what is done with the person's data.
     pub fn restricts(&self) -> bool {
-        self.by_hand == Some(RequestType::Restriction)
+        matches!(self.by_hand, Some(RequestType::Restriction | RequestType::Objection))
     }
 
     /// Whether it may still be refused.

@@ -41,6 +41,7 @@ fn report(state: &str, asked: RequestType) -> RequestReport {
         receipt: done.then(|| ID.into()),
         duplicate_of: (state == "duplicate").then(|| OTHER.into()),
         destination: None,
+        recipients: Vec::new(),
         denial: (state == "denied").then_some(DenialReason::NoMatch),
         comments: vec![RequestCommentReport {
             at: "2026-11-24T08:10:00Z".into(),

@@ -4,7 +4,7 @@ use askama::Template;
 use habeas_core::report::{
     ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage,
     ItemReport, KeptReport, MentionReport, ModelPlanReport, PersonReport, PlanItemReport, PlanReport,
-    ReceiptSummary, StepReport,
+    ReceiptSummary, StepReport, ToldReport,
 };
 use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
@@ -157,6 +157,7 @@ fn export(status: &str) -> ExportReport {
         total: 1_305,
         bytes: ready.then_some(44_120_331),
         sha256: ready.then(|| DIGEST.into()),
+        formats: Vec::new(),
         created: "2026-11-24T08:28:00Z".into(),
         expires: if status == "expired" { "2026-11-23T08:28:00Z" } else { "2026-12-01T08:28:00Z" }.into(),
     }
@@ -191,6 +192,9 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
             what: "1 receipt of the erasure: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }],
+        recipients: vec![ToldReport { recipient: ID.into(), name: HOSTILE.into() }],
+        depicted: 0,
+        erase_depicted: false,
         others_affected: 2,
         unlinked: 1,
         held: Vec::new(),

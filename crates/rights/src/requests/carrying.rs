@@ -7,9 +7,9 @@ use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent,
 use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::Case;
 use super::intake::{Origin, create, destination, require_fresh};
 use super::mail::{Letter, enqueue};
+use super::{Case, RequestOptions};
 use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off};
 use crate::exports::order;
@@ -66,7 +66,8 @@ impl Rights {
             case.happen(RequestEvent::UndoEnded { approval }, None)?;
         }
         if case.node.doc.state == RequestState::AwaitingApproval && case.node.doc.plan.is_none() {
-            let plan = plan::make(case.tx, case.subject()?, &[])?;
+            let subject = case.subject()?;
+            let plan = plan::make(case.tx, subject, &case.node.doc.decisions)?;
             case.node.doc.plan = Some(planned(&plan, now));
         }
         case.plan_waking();
@@ -74,7 +75,7 @@ impl Rights {
             match case.node.doc.asked {
                 RequestType::Access | RequestType::Portability => case.start_export()?,
                 RequestType::Erasure if case.node.doc.state == RequestState::Planned => {
-                    case.start_erasure(salt)?;
+                    case.start_erasure(&self.requests, salt)?;
                 }
                 // A failed erasure is tried again by its own task; the others wait for an officer.
                 RequestType::Erasure
@@ -92,14 +93,16 @@ impl Case<'_, '_> {
         let subject = self.subject()?;
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
-        order(self.tx, subject, archive, Some(self.node.id))?;
+        order(self.tx, subject, archive, Some(self.node.id), Vec::new())?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }
 
-    fn start_erasure(&mut self, salt: [u8; 16]) -> Result<()> {
+    fn start_erasure(&mut self, options: &RequestOptions, salt: [u8; 16]) -> Result<()> {
         let subject = self.subject()?;
-        let plan = plan::make(self.tx, subject, &[])?;
+        let decisions = self.node.doc.decisions.clone();
+        let mut plan = plan::make(self.tx, subject, &decisions)?;
+        plan.kept.extend(options.kept_address());
         let now = self.tx.now();
         if !plan.blocked.is_empty() {
             // Somebody has to settle it first; the plan says what.
@@ -111,7 +114,7 @@ impl Case<'_, '_> {
             self.node.doc.approver = None;
             return self.happen(RequestEvent::WorldChanged, None);
         }
-        let mut task = ErasureTask::planned(subject, &plan, salt, Vec::new());
+        let mut task = ErasureTask::planned(subject, &plan, salt, decisions);
         task.request = Some(self.node.id);
         // The letter goes first: the address goes with the person.
         enqueue(self.tx, self.node.id, Letter::Erasing)?;
@@ -168,16 +171,11 @@ pub(crate) fn record_direct_erasure(
     let by = Some(actor.reference());
     let node = create(tx, request, RequestType::Erasure, &origin)?;
     let mut case = Case { tx, node };
+    case.node.doc.decisions = task.decisions.clone();
     case.node.doc.plan = Some(planned(&task.plan, now));
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
     let undo = own && rights.requests.undo_days > 0;
     if undo {
-        if !task.successors.is_empty() {
-            return Err(Error::conflict(
-                "who takes over has to do so before the time to change one's mind begins",
-            )
-            .hint("make them owner or administrator first, then make a plan without successors"));
-        }
         let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
         case.node.doc.undo_until = Some(end);
         case.happen(RequestEvent::Verified(Gate::Undo), by)?;
@@ -210,6 +208,11 @@ pub(crate) enum Moved {
     CalledOff,
 }
 
+/// The recipients that are told of an erasure.
+fn told(task: &ErasureTask) -> Vec<Id> {
+    task.plan.recipients.iter().filter_map(|told| told.recipient.parse().ok()).collect()
+}
+
 /// Tells the request that an erasure carries out how far it has come.
 pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -> Result<()> {
     let Some(request) = task.request else { return Ok(()) };
@@ -234,6 +237,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
         }
         Moved::OnlyHeld => {
             case.node.doc.receipt = task.issued_receipt();
+            case.node.doc.recipients = told(task);
             case.happen(RequestEvent::Finished(Outcome::CleanWithHolds), None)?;
         }
         Moved::Done => {
@@ -241,6 +245,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
                 case.happen(RequestEvent::HoldEnded, None)?;
             }
             case.node.doc.receipt = task.issued_receipt();
+            case.node.doc.recipients = told(task);
             case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
         }
         Moved::On | Moved::Failed | Moved::CalledOff => {}

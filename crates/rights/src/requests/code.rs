@@ -29,6 +29,7 @@ impl Rights {
     /// the person is known.
     pub async fn verify_request(&self, request: Id, code: &str) -> Result<RequestStatusReport> {
         let given = self.code_mac(request, code)?;
+        self.find_subject(request, Some(given)).await?;
         let salt = self.salt();
         let rights = self.clone();
         let verified = self
@@ -94,6 +95,7 @@ impl Rights {
             return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`"));
         }
         self.authorise_decision(actor, request, "ConfirmIdentity").await?;
+        self.find_subject(request, None).await?;
         let (by, salt) = (actor.reference(), self.salt());
         let rights = self.clone();
         let report = self
@@ -119,13 +121,20 @@ impl Rights {
         let mac = hex::encode(self.code_mac(request, &code)?);
         self.store
             .write(move |tx| {
-                let case = Case::open(tx, request)?;
-                let file = case_file(case.tx, &case.node.doc)?;
-                let waiting = case.node.doc.state == RequestState::Verifying;
-                let Some(mut file) = file.filter(|_| waiting) else { return Ok(None) };
-                file.doc.code_mac = Some(mac.clone());
-                file.doc.code_until = Some(Timestamp(case.tx.now().0 + GOOD_FOR));
-                case.tx.update::<CaseFile>(&file)?;
+                let mut case = Case::open(tx, request)?;
+                if case.node.doc.state != RequestState::Verifying {
+                    return Ok(None);
+                }
+                let (mac, until) = (Some(mac.clone()), Some(Timestamp(case.tx.now().0 + GOOD_FOR)));
+                if let Some(mut file) = case_file(case.tx, &case.node.doc)? {
+                    (file.doc.code_mac, file.doc.code_until) = (mac, until);
+                    case.tx.update::<CaseFile>(&file)?;
+                } else if let Some(address) = &mut case.node.doc.address {
+                    (address.code_mac, address.code_until) = (mac, until);
+                    case.save()?;
+                } else {
+                    return Ok(None);
+                }
                 Ok(Some(code.clone()))
             })
             .await
@@ -139,9 +148,18 @@ impl Rights {
     }
 }
 
-/// Whether this is the code that was sent last, and still good. Takes as long when nobody is known.
-fn code_is(tx: &mut Tx<'_>, node: &Node<RequestDoc>, given: &[u8; 32], now: Timestamp) -> Result<bool> {
-    let kept = case_file(tx, &node.doc)?.filter(|file| file.doc.code_until.is_some_and(|end| now < end));
-    let kept = kept.and_then(|file| file.doc.code_mac).unwrap_or_default();
+/// Whether this is the code that was sent last, and still good.
+pub(super) fn code_is(
+    tx: &mut Tx<'_>,
+    node: &Node<RequestDoc>,
+    given: &[u8; 32],
+    now: Timestamp,
+) -> Result<bool> {
+    let (mac, until) = match (case_file(tx, &node.doc)?, &node.doc.address) {
+        (Some(file), _) => (file.doc.code_mac, file.doc.code_until),
+        (None, Some(address)) => (address.code_mac.clone(), address.code_until),
+        (None, None) => (None, None),
+    };
+    let kept = mac.filter(|_| until.is_some_and(|end| now < end)).unwrap_or_default();
     Ok(crypto::constant_time_eq(hex::encode(given).as_bytes(), kept.as_bytes()))
 }

@@ -10,7 +10,7 @@ use habeas_store::{HolderState, Removed};
 
 use super::mail::{Letter, enqueue};
 use super::{Case, carrying};
-use crate::{Rectify, Rights, plan};
+use crate::{Rectify, Rights, plan, recipients};
 
 impl Rights {
     /// Approves the erasure that a request asks for, as a second person, and runs it. `digest` is that of the plan as it would be
@@ -31,7 +31,7 @@ impl Rights {
                 // An approval that cannot be given now is refused for that reason first.
                 case.happen(RequestEvent::Approved, Some(by))?;
                 let subject = case.subject()?;
-                let now = plan::make(case.tx, subject, &[])?;
+                let now = plan::make(case.tx, subject, &case.node.doc.decisions)?;
                 if now.digest != digest {
                     return Err(Error::conflict("the digest is not that of what would be erased now")
                         .hint("look at the plan and its difference again: what is held may have changed"));
@@ -138,8 +138,8 @@ impl Rights {
             .await
     }
 
-    /// Carries out what an officer agrees to, and closes the request: a restriction begins, and what `change` names is corrected. What was
-    /// done is the answer to the person. Each part can be repeated, so a request that a crash left open is completed again.
+    /// Carries out what an officer agrees to, and closes the request: a restriction begins, also as what an objection leads to, and what
+    /// `change` names is corrected. What was done is the answer to the person. Each part can be repeated, so a request that a crash left open is completed again.
     pub async fn complete_request(
         &self,
         actor: &Actor,
@@ -159,13 +159,14 @@ impl Rights {
             .await?;
         match (asked, change) {
             (RequestType::Rectification, Some(change)) => {
-                self.rectify(subject, change).await?;
+                self.rectify(actor, subject, change).await?;
             }
             (_, Some(_)) => {
                 return Err(Error::invalid("only a rectification corrects something")
                     .hint("leave `rectification` out"));
             }
-            (RequestType::Restriction, None) => self.restrict(subject, true).await?,
+            // Who objects has the use of their data stopped: it may be seen, exported and erased, and is neither learned from nor predicted with.
+            (RequestType::Restriction | RequestType::Objection, None) => self.restrict(subject, true).await?,
             (_, None) => {}
         }
         fault::point("request.carried_out");
@@ -180,6 +181,11 @@ impl Rights {
                     return Err(Error::conflict("this request is carried out by the server itself"));
                 }
                 case.happen(RequestEvent::Started, Some(by))?;
+                if asked != RequestType::Rectification {
+                    case.note("restricted", Some(by));
+                }
+                case.node.doc.recipients =
+                    recipients::concerned(case.tx, subject)?.into_iter().map(|node| node.id).collect();
                 case.happen(RequestEvent::Finished(Outcome::Clean), Some(by))?;
                 case.node.doc.approver = Some(by);
                 case.write(by, &text, true)?;
@@ -214,6 +220,7 @@ impl Rights {
             .await?;
         fault::point("request.cancelled");
         self.store.finish(&removed).await;
+        self.forget_address(request).await;
         self.forget_letter(request).await;
         Ok(report)
     }

@@ -3,17 +3,20 @@
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, DeliveryState, Person, Request, RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, Person, Request, RequestAddress,
+    RequestDoc, RequestHistory,
 };
 use habeas_core::report::{RequestReport, RequestStatusReport};
-use habeas_core::requests::{Channel, Gate, IdentityCheck, RequestEvent, RequestState, RequestType};
-use habeas_core::{Error, Id, Node, Result, Timestamp, crypto, fault, time};
+use habeas_core::requests::{
+    Channel, DenialReason, Gate, IdentityCheck, RequestEvent, RequestState, RequestType,
+};
+use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, crypto, fault, time};
 use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
 use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
-use crate::Rights;
 use crate::erasure::{CONFIRMATION_HINT, called};
+use crate::{Rights, ownership};
 
 /// A request to be taken in.
 #[derive(Clone, Debug)]
@@ -38,6 +41,21 @@ pub struct NewRequest {
     pub callbacks: Vec<String>,
     /// Where the archive is to be sent when it is written: the address of a blob, or a folder that the operator allows.
     pub destination: Option<String>,
+    /// For an erasure: who takes over, and what else goes.
+    pub decisions: Decisions,
+}
+
+/// What the staff say of a request that they take in by an address.
+#[derive(Clone, Copy, Debug)]
+pub struct ByStaff {
+    /// Who takes it in.
+    pub actor: Actor,
+    /// How it came.
+    pub channel: Channel,
+    /// When it came; now if not given.
+    pub received_at: Option<Timestamp>,
+    /// How they made sure who asks; a one-time code is sent if they did not.
+    pub identity: Option<IdentityCheck>,
 }
 
 /// What a request is made of besides what is asked for.
@@ -56,24 +74,21 @@ impl Rights {
     pub async fn create_request(&self, actor: &Actor, new: NewRequest) -> Result<RequestReport> {
         let own = matches!(actor, Actor::Person { id, .. } if *id == new.person);
         let now = self.store.ambient().now();
-        let received_at = new.received_at.filter(|_| !own).unwrap_or(now);
-        if received_at > now {
-            return Err(Error::invalid("a request cannot have been received in the future"));
-        }
+        let received_at = received(new.received_at.filter(|_| !own), now)?;
         let erasure = new.asked == RequestType::Erasure;
+        if new.decisions != Decisions::default() && !erasure {
+            return Err(Error::invalid(
+                "only an erasure needs successors, deletions, or a word on images that show the person",
+            ));
+        }
+        if new.decisions.names_others() {
+            self.authorise_succession(actor, new.person).await?;
+        }
         if own && erasure {
             require_fresh(actor, now)?;
         }
-        let staff_channels =
-            [Channel::Email, Channel::Letter, Channel::Phone, Channel::InPerson, Channel::Protocol];
-        if !own && !staff_channels.contains(&new.channel) {
-            return Err(Error::invalid(
-                "the channel of a request that staff take in is `email`, `letter`, `phone`, `inPerson` or `protocol`",
-            ));
-        }
-        if matches!(new.identity, Some(IdentityCheck::SignIn | IdentityCheck::Code)) && !own {
-            return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`")
-                .hint("leave it out, and a one-time code is sent"));
+        if !own {
+            check_staff(new.channel, new.identity)?;
         }
         if let Some(location) = &new.destination {
             self.check_destination(location)?;
@@ -108,6 +123,8 @@ impl Rights {
                 let mut node = create(tx, id, new.asked, &origin)?;
                 node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
+                ownership::choices(case.tx, new.person, &new.decisions)?;
+                case.node.doc.decisions = new.decisions.clone();
                 if let Some(location) = &new.destination {
                     case.send_archive_to(location)?;
                 }
@@ -124,30 +141,52 @@ impl Rights {
         Ok(report)
     }
 
-    /// Takes in a request from the public form. The answer is the same, and takes as long, whether or not somebody has this address:
-    /// nobody learns whom the server knows. Whoever reads the address's mail proves it with the code.
+    /// Takes in a request by an address alone: from the public form, or by the staff. The answer is the same, and takes as long, whether or
+    /// not somebody has this address: nobody learns whom the server knows. Whoever reads the address's mail proves it with the code. When it
+    /// is nobody's, the request is then answered by itself: nothing is held.
     pub async fn take_in(
         &self,
         asked: RequestType,
         email: &str,
         regime: Option<&str>,
-        channel: Channel,
+        staff: Option<ByStaff>,
     ) -> Result<RequestStatusReport> {
         let email = normalise_email(email)?;
         let now = self.store.ambient().now();
         let alias = self.store.alias("email", &email)?;
-        self.throttle.attempt(crypto::sha256(&alias), now)?;
+        let subject = self.store.find_alias(&alias);
+        match &staff {
+            None => self.throttle.attempt(crypto::sha256(&alias), now)?,
+            Some(staff) => {
+                self.require_staff(&staff.actor).await?;
+                check_staff(staff.channel, staff.identity)?;
+                if let Some(person) = subject {
+                    match self.authorise(&staff.actor, person, "CreateRequest").await {
+                        // Erased a moment ago, they are unknown.
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        result => result?,
+                    }
+                }
+            }
+        }
+        let received_at = received(staff.and_then(|staff| staff.received_at), now)?;
         let regime = self.requests.deadlines.regime(regime)?;
         let origin = Origin {
-            channel,
-            subject: self.store.find_alias(&alias),
-            requester: None,
+            channel: staff.map_or(Channel::Form, |staff| staff.channel),
+            subject,
+            requester: staff.map(|staff| staff.actor.reference()),
             regime: regime.name.clone(),
-            received_at: now,
-            due_at: self.requests.deadlines.due(regime, now, false)?,
+            received_at,
+            due_at: self.requests.deadlines.due(regime, received_at, false)?,
         };
+        let identity = staff.and_then(|staff| staff.identity);
         let id = self.store.ambient().new_id();
-        let report = self
+        // Also where it is not needed: that takes a while.
+        self.store.make_once_key(id).await?;
+        fault::point("request.key_made");
+        let sealed = self.store.seal_once(id, email.as_bytes())?;
+        let (rights, salt) = (self.clone(), self.salt());
+        let taken = self
             .store
             .write(move |tx| {
                 // Somebody who is being erased is as unknown as somebody who was never there.
@@ -160,14 +199,27 @@ impl Rights {
                     regime: origin.regime.clone(),
                     ..origin
                 };
-                let node = create(tx, id, asked, &origin)?;
+                let mut node = create(tx, id, asked, &origin)?;
+                if !known {
+                    let sealed = sealed.clone();
+                    node.doc.address = Some(RequestAddress { sealed, code_mac: None, code_until: None });
+                }
                 let mut case = Case { tx, node };
-                case.send_code(None)?;
+                match identity {
+                    Some(check) => rights.verified(&mut case, check, origin.requester, salt)?,
+                    None => case.send_code(origin.requester)?,
+                }
                 case.save()?;
-                Ok(status(&case.node))
+                Ok((status(&case.node), known))
             })
-            .await?;
+            .await;
         fault::point("request.created");
+        if !matches!(taken, Ok((_, false))) {
+            let rights = self.clone();
+            // Not waited for: the answer would take longer than that for an unknown address.
+            tokio::spawn(async move { rights.forget_address(id).await });
+        }
+        let (report, _) = taken?;
         self.wake();
         Ok(report)
     }
@@ -180,10 +232,7 @@ impl Rights {
         by: Option<Id>,
         salt: [u8; 16],
     ) -> Result<()> {
-        let Some(subject) = case.node.doc.subject else {
-            return Err(Error::conflict("nobody is known to whom this request could belong")
-                .hint("deny it with the reason `no_match`"));
-        };
+        let Some(subject) = case.node.doc.subject else { return case.answer_nothing_held(check, by) };
         let now = case.tx.now();
         case.node.doc.verified_by = Some(check);
         case.node.doc.wrong_codes = 0;
@@ -251,6 +300,7 @@ pub(super) fn create(
         wrong_codes: 0,
         undo_until: None,
         needs_approval: false,
+        decisions: Decisions::default(),
         approver: None,
         plan: None,
         erasure: None,
@@ -261,6 +311,8 @@ pub(super) fn create(
         reminded: false,
         wake_at: Some(verify_until),
         callbacks: Vec::new(),
+        recipients: Vec::new(),
+        address: None,
         history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
     };
     let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;
@@ -301,7 +353,43 @@ pub(super) fn destination(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<Ar
     Ok(tx.get::<CaseFile>(file)?.and_then(|file| file.doc.destination))
 }
 
+/// When a request was received, of which the staff may say that it was earlier.
+fn received(said: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
+    match said {
+        Some(at) if at > now => Err(Error::invalid("a request cannot have been received in the future")),
+        at => Ok(at.unwrap_or(now)),
+    }
+}
+
+/// Refuses what staff cannot say about a request that they take in.
+fn check_staff(channel: Channel, identity: Option<IdentityCheck>) -> Result<()> {
+    if matches!(channel, Channel::SelfService | Channel::Form | Channel::Operator) {
+        return Err(Error::invalid(
+            "the channel of a request that staff take in is `email`, `letter`, `phone`, `inPerson` or `protocol`",
+        ));
+    }
+    if matches!(identity, Some(IdentityCheck::SignIn | IdentityCheck::Code)) {
+        return Err(Error::invalid("staff check an identity by `document`, `known` or `protocol`")
+            .hint("leave it out, and a one-time code is sent"));
+    }
+    Ok(())
+}
+
 impl Case<'_, '_> {
+    /// It is sure who asks, and nobody has their address: nothing is held, and they are told so.
+    fn answer_nothing_held(&mut self, check: IdentityCheck, by: Option<Id>) -> Result<()> {
+        if self.node.doc.address.is_none() {
+            return Err(Error::conflict("nobody is known to whom this request could belong")
+                .hint("deny it with the reason `no_match`"));
+        }
+        self.node.doc.verified_by = Some(check);
+        self.node.doc.wrong_codes = 0;
+        self.happen(RequestEvent::Verified(Gate::Open), by)?;
+        self.happen(RequestEvent::Denied, None)?;
+        self.node.doc.denial = Some(DenialReason::NoMatch);
+        enqueue(self.tx, self.node.id, Letter::NothingHeld)
+    }
+
     fn send_archive_to(&mut self, location: &str) -> Result<()> {
         let file = match self.node.doc.case_file {
             Some(file) => self.tx.get::<CaseFile>(file)?,

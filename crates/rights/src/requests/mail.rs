@@ -1,13 +1,14 @@
 //! Letters to the person about their request, and reminders to the staff.
 //!
-//! A task knows the request and the sort of letter only; the address is read when the letter is written, and a code is made then.
+//! A task knows the request and the sort of letter only; the address is read when the letter is written, and a code is made then. It stands in
+//! the person's profile. That of somebody who has none, because they are unknown or being erased, is kept in the request until the last letter
+//! is away or given up, sealed under a key of its own, which is destroyed then.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{Person, Request, RequestDoc};
-use habeas_core::{Error, Id, Result, Timestamp, time};
+use habeas_core::kinds::{Person, Request, RequestAddress, RequestDoc};
+use habeas_core::{Error, Id, Result, Timestamp, fault, time};
 use habeas_store::{TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub(super) enum Letter {
     Erasing,
     /// An officer carried it out.
     Answered,
+    /// Nothing is held.
+    NothingHeld,
     /// Refused, and why.
     Denied,
     /// It takes longer, and why.
@@ -56,34 +59,39 @@ impl Rights {
     /// Writes and sends a letter that the worker has claimed. One that does not get away is tried again later.
     pub(crate) async fn run_mail(&self, row: &TaskRow) -> Result<()> {
         let task = MailTask::deserialize(&row.payload)?;
-        let (id, attempts, created_at, request) = (row.id, row.attempts, row.created_at, task.request);
+        let (id, attempts, created_at) = (row.id, row.attempts, row.created_at);
+        let MailTask { request, letter } = task;
         let sent = self.send_letter(&task).await;
+        fault::point("letter.sent");
         let is_sent = sent.is_ok();
-        let given_up = self
+        let (is_over, is_last) = self
             .store
             .write(move |tx| {
-                if is_sent {
-                    tx.end_task(id, TaskState::Done)?;
-                } else if tx.now().0 < created_at.0 + GIVEN_UP_AFTER * time::DAY {
+                if !is_sent && tx.now().0 < created_at.0 + GIVEN_UP_AFTER * time::DAY {
                     tx.retry_task(id, attempts)?;
-                } else {
-                    if let Some(node) = tx.get::<Request>(request)? {
-                        let mut case = Case { tx: &mut *tx, node };
-                        case.note("letterGivenUp", None);
-                        case.save()?;
-                    }
-                    tx.end_task(id, TaskState::Failed)?;
-                    return Ok(true);
+                    return Ok((false, false));
                 }
-                Ok(false)
+                tx.end_task(id, if is_sent { TaskState::Done } else { TaskState::Failed })?;
+                let Some(node) = tx.get::<Request>(request)? else { return Ok((true, true)) };
+                let is_last = letter == Letter::Erasing
+                    || (!node.doc.state.is_open() && !is_waiting(tx, request, |_| true)?);
+                let mut case = Case { tx, node };
+                if !is_sent {
+                    case.note("letterGivenUp", None);
+                }
+                if is_last && case.node.doc.address.take().is_some() || !is_sent {
+                    case.save()?;
+                }
+                Ok((true, is_last))
             })
             .await?;
-        if task.letter == Letter::Erasing && (is_sent || given_up) {
-            self.letters.forget(request);
+        fault::point("letter.ended");
+        if is_last {
+            self.forget_address(request).await;
         }
         if let Err(error) = sent {
-            let then = if given_up { "given up" } else { "tried again" };
-            tracing::warn!(%request, letter = ?task.letter, error = format_args!("{error:#}"), "a letter is {then}");
+            let then = if is_over { "given up" } else { "tried again" };
+            tracing::warn!(%request, ?letter, error = format_args!("{error:#}"), "a letter is {then}");
         }
         Ok(())
     }
@@ -108,7 +116,7 @@ impl Rights {
                 let Some(node) = tx.get::<Request>(request)? else { return Ok(None) };
                 let to = match letter {
                     Letter::Reminder => staff(tx)?,
-                    // Its keys may be destroyed already.
+                    // Their keys may be destroyed already.
                     Letter::Erasing => address_of(tx, node.doc.subject).ok().flatten().into_iter().collect(),
                     _ => address_of(tx, node.doc.subject)?.into_iter().collect(),
                 };
@@ -116,10 +124,11 @@ impl Rights {
             })
             .await?;
         let Some((doc, mut to)) = found else { return Ok(()) };
-        if to.is_empty() && letter == Letter::Erasing {
-            to.extend(self.letters.address(request));
+        if let (Some(address), true) = (&doc.address, to.is_empty()) {
+            let address = self.store.open_once(request, &address.sealed)?;
+            to.extend(address.and_then(|address| String::from_utf8(address).ok()));
         }
-        // Nobody to write to is no failure: the person may have been erased meanwhile, or was never known.
+        // Nobody to write to is no failure: the person may have been erased meanwhile.
         if to.is_empty() {
             return Ok(());
         }
@@ -135,24 +144,50 @@ impl Rights {
         .unwrap_or_else(|_| Err(Error::internal("writing a letter panicked")))
     }
 
-    /// Keeps the address of a person whose keys are about to be destroyed in memory until their last letter is away.
-    pub(crate) async fn remember_address(&self, person: Id, request: Option<Id>) {
-        let by_mail = self.requests.mailer.as_ref().is_some_and(|mailer| mailer.outbox_folder().is_none());
-        let Some(request) = request.filter(|_| by_mail) else { return };
-        // After a restart in between, the keys may be destroyed and nothing left to remember.
-        let Ok(Some(address)) = self.store.read(move |tx| address_of(tx, Some(person))).await else { return };
-        self.letters.remember(request, address);
-        let is_waiting = |row: &TaskRow| {
-            matches!(row.state, TaskState::Waiting | TaskState::Running)
-                && MailTask::deserialize(&row.payload).is_ok_and(|task| task.letter == Letter::Erasing)
-        };
-        let waiting = self
+    /// Seals the address of a person whose keys are about to be destroyed under a key of its own, if their last letter is not away yet. Both
+    /// go with that letter.
+    pub(crate) async fn keep_address(&self, person: Id, request: Option<Id>) -> Result<()> {
+        let Some(request) = request.filter(|_| self.requests.keeps_address()) else { return Ok(()) };
+        let address = self
             .store
-            .read(move |tx| Ok(tx.tasks_about(request, TaskKind::Mail)?.iter().any(is_waiting)))
+            .read(move |tx| {
+                if is_waiting(tx, request, |letter| letter == Letter::Erasing)? {
+                    address_of(tx, Some(person))
+                } else {
+                    Ok(None)
+                }
+            })
             .await;
-        // Looked at afterwards: a letter that got away since then forgets the address itself.
-        if !waiting.unwrap_or(true) {
-            self.letters.forget(request);
+        // After a restart in between the keys may be destroyed, and the address is kept already.
+        let Ok(Some(address)) = address else { return Ok(()) };
+        self.store.make_once_key(request).await?;
+        fault::point("letter.key_made");
+        let sealed = self.store.seal_once(request, address.as_bytes())?;
+        let is_kept = self
+            .store
+            .write(move |tx| {
+                if !is_waiting(tx, request, |letter| letter == Letter::Erasing)? {
+                    return Ok(false);
+                }
+                let mut case = Case::open(tx, request)?;
+                let sealed = sealed.clone();
+                case.node.doc.address = Some(RequestAddress { sealed, code_mac: None, code_until: None });
+                case.save()?;
+                Ok(true)
+            })
+            .await?;
+        fault::point("letter.address_kept");
+        if !is_kept {
+            self.forget_address(request).await;
+        }
+        Ok(())
+    }
+
+    /// Destroys the key under which the address of a request is sealed, if there is one.
+    pub(crate) async fn forget_address(&self, request: Id) {
+        // What fails is made up for at the next start: no request says any more that it waits for this key.
+        if let Err(error) = self.store.destroy_once_key(request).await {
+            tracing::warn!(%request, error = format_args!("{error:#}"), "an address was not forgotten");
         }
     }
 
@@ -166,31 +201,19 @@ impl Rights {
     }
 }
 
-/// Addresses of persons who are being erased, for their last letter. In memory only: what is on disk goes with the person.
-#[derive(Default)]
-pub(crate) struct LastLetters(Mutex<HashMap<Id, String>>);
-
-impl LastLetters {
-    fn all(&self) -> MutexGuard<'_, HashMap<Id, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remember(&self, request: Id, address: String) {
-        self.all().insert(request, address);
-    }
-
-    fn address(&self, request: Id) -> Option<String> {
-        self.all().get(&request).cloned()
-    }
-
-    fn forget(&self, request: Id) {
-        self.all().remove(&request);
-    }
+/// Whether a letter of this sort about a request is still to be sent.
+fn is_waiting(tx: &mut Tx<'_>, request: Id, sort: impl Fn(Letter) -> bool) -> Result<bool> {
+    Ok(tx.tasks_about(request, TaskKind::Mail)?.iter().any(|row| {
+        matches!(row.state, TaskState::Waiting | TaskState::Running)
+            && MailTask::deserialize(&row.payload).is_ok_and(|task| sort(task.letter))
+    }))
 }
 
 fn address_of(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Option<String>> {
     match person {
-        Some(person) => Ok(tx.get::<Person>(person)?.map(|node| node.doc.email)),
+        Some(person) => {
+            Ok(tx.get::<Person>(person)?.map(|node| node.doc.email).filter(|email| !email.is_empty()))
+        }
         None => Ok(None),
     }
 }
@@ -235,6 +258,12 @@ fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) ->
             "Your request is answered",
             format!(
                 "Your request for {asked} was carried out. Sign in to read the answer:\n{address}/me/requests/{id}"
+            ),
+        ),
+        Letter::NothingHeld => (
+            "Nothing is held on you",
+            format!(
+                "Your request for {asked} is answered: nothing is held under this address. Nothing of you is kept from now on but the fact that a request was answered; this address is forgotten with this letter.\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy."
             ),
         ),
         Letter::Denied => (

@@ -2,11 +2,14 @@
 //!
 //! **Invariant:** a request changes its state through [`Case::happen`] only, which asks [`habeas_core::requests::next`]; what carries it
 //! out is enqueued in the same transaction.
-//! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's.
+//! **Invariant:** the record of a request names nobody; what was said in it lies in a case file, which is the person's. An address in it is
+//! sealed under a key of its own, which goes with the last letter.
 
 mod carrying;
+mod choosing;
 mod code;
 mod deciding;
+mod finding;
 mod intake;
 mod mail;
 mod mailer;
@@ -16,7 +19,8 @@ mod waking;
 use habeas_access::Actor;
 use habeas_core::kinds::{CaseFile, CaseFileDoc, Request, RequestComment, RequestDoc, RequestHistory};
 use habeas_core::report::{
-    DestinationReport, RequestCommentReport, RequestHistoryReport, RequestReport, RequestStatusReport,
+    DestinationReport, KeptReport, RequestCommentReport, RequestHistoryReport, RequestReport,
+    RequestStatusReport,
 };
 use habeas_core::requests::deadline::Deadlines;
 use habeas_core::requests::{RequestEvent, RequestState, next};
@@ -29,8 +33,7 @@ use crate::recipients::enqueue_notices;
 
 pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
 pub use habeas_core::kinds::REQUEST_DAYS;
-pub use intake::NewRequest;
-pub(crate) use mail::LastLetters;
+pub use intake::{ByStaff, NewRequest};
 pub use mailer::Mailer;
 pub use queue::RequestFilter;
 pub(crate) use queue::of_person;
@@ -61,6 +64,25 @@ pub struct RequestOptions {
     pub address: String,
     /// The folder of the server's machine below which archives may be written for other systems, if any.
     pub export_folder: Option<std::path::PathBuf>,
+    /// How hard it is to try the passphrase of a sealed archive: one of [`habeas_core::age::WORK`].
+    pub passphrase_work: u8,
+}
+
+impl RequestOptions {
+    /// Whether the address for a person's last letter is kept while they are erased: letters into a folder are read on this machine, and go
+    /// with the person.
+    pub(crate) fn keeps_address(&self) -> bool {
+        self.mailer.as_ref().is_some_and(|mailer| mailer.outbox_folder().is_none())
+    }
+
+    /// What a plan says about that.
+    pub(crate) fn kept_address(&self) -> Option<KeptReport> {
+        self.keeps_address().then(|| KeptReport {
+            what: "the address for the last letter, sealed under a key of its own: destroyed when the letter is away, after five days at the latest"
+                .into(),
+            why: "to tell the person that they are erased".into(),
+        })
+    }
 }
 
 /// A request in a transaction.
@@ -85,6 +107,10 @@ impl<'a, 't> Case<'a, 't> {
             self.node.expires_at = None;
         } else {
             self.node.doc.wake_at = None;
+            if matches!(self.node.doc.state, RequestState::Expired | RequestState::Cancelled) {
+                // No letter follows.
+                self.node.doc.address = None;
+            }
             let unverified = self.node.doc.verified_by.is_none();
             let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
             self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
@@ -99,7 +125,7 @@ impl<'a, 't> Case<'a, 't> {
             Delivery::Callback { request, url: url.clone() }.enqueue(self.tx)?;
         }
         if matches!(doc.state, RequestState::Completed | RequestState::CompletedWithHolds) {
-            enqueue_notices(self.tx, request, doc.asked)?;
+            enqueue_notices(self.tx, request, doc.asked, &doc.recipients)?;
         }
         Ok(())
     }
@@ -190,6 +216,7 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
                 ended: destination.ended_at.map(Timestamp::rfc3339),
             }
         }),
+        recipients: doc.recipients.iter().map(Id::to_string).collect(),
         comments: file
             .into_iter()
             .flat_map(|file| file.doc.comments)

@@ -96,6 +96,7 @@ impl Rights {
     /// What the erasure that a request asks for would do now, and what has changed since its plan was made or approved.
     pub async fn request_plan(&self, actor: &Actor, request: Id) -> Result<RequestPlanReport> {
         let node = self.authorise_request(actor, request, "GetRequestPlan").await?;
+        let kept = self.requests.kept_address();
         self.store
             .read(move |tx| {
                 let doc = &node.doc;
@@ -103,14 +104,19 @@ impl Rights {
                 if doc.asked != RequestType::Erasure || !doc.state.is_open() {
                     return Err(no_plan());
                 }
-                let plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &[])?;
-                let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
-                let difference =
-                    doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();
-                Ok(RequestPlanReport { plan, changed, difference })
+                let mut plan = plan::make(tx, doc.subject.ok_or_else(no_plan)?, &doc.decisions)?;
+                plan.kept.extend(kept.clone());
+                Ok(compared(doc, plan))
             })
             .await
     }
+}
+
+/// A plan as it is made now, beside what a request had planned or had approved last.
+pub(super) fn compared(doc: &RequestDoc, plan: PlanReport) -> RequestPlanReport {
+    let changed = doc.plan.as_ref().is_some_and(|before| before.digest != plan.digest);
+    let difference = doc.plan.as_ref().map(|before| difference(before, &plan)).unwrap_or_default();
+    RequestPlanReport { plan, changed, difference }
 }
 
 /// The requests of a person, oldest first.

@@ -55,6 +55,7 @@ impl Rights {
             .await?;
         fault::point("request.woken");
         if expired {
+            self.forget_address(id).await;
             self.forget_letter(id).await;
         }
         Ok(())

@@ -16,11 +16,13 @@ mod reader;
 mod tests;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use habeas_core::{BlobRef, Error, Id, Result, Timestamp, fault};
@@ -34,6 +36,9 @@ use writer::Uploader;
 
 pub use frames::stored_size;
 pub use writer::BlobWriter;
+
+/// Objects that are deleted, or looked for, at a time.
+const AT_A_TIME: usize = 16;
 
 /// The store of sealed blobs; cheap to clone. Every method may answer [`habeas_core::ErrorKind::Unavailable`] when
 /// the disk is full or not ours, or the remote store cannot be reached.
@@ -203,19 +208,44 @@ impl Blobs {
     /// destroyed with the document that held it, and goes when a rule of the bucket says so; [`Self::describe`]
     /// warns of such buckets.
     pub async fn delete(&self, id: Id) -> Result<()> {
-        match self.0.store.delete(&self.path(id)).await {
-            // Gone already, but perhaps by a process that died before it synced the directory.
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failure::of_blob(&error, Doing::Deleting, id)),
+        self.delete_all(&[id]).await
+    }
+
+    /// Deletes many blobs, as [`Self::delete`] each: several at a time, and a directory is flushed once for all that were in it.
+    pub async fn delete_all(&self, ids: &[Id]) -> Result<()> {
+        for some in ids.chunks(AT_A_TIME) {
+            try_join_all(some.iter().map(|&id| self.remove(id))).await?;
         }
         // The object store syncs what it writes, not what it deletes.
         if let Some(root) = &self.0.root {
-            let directory = root.join(BLOBS).join(&id.to_hex()[..2]);
-            blocking("a deleted blob cannot be made durable", move || backend::sync_directory(&directory))
-                .await?;
+            let names: BTreeSet<String> = ids.iter().map(|id| id.to_hex()[..2].to_owned()).collect();
+            let root = root.join(BLOBS);
+            blocking("a deleted blob cannot be made durable", move || {
+                names.iter().try_for_each(|name| backend::sync_directory(&root.join(name)))
+            })
+            .await?;
         }
         fault::point("blob.delete.after");
         Ok(())
+    }
+
+    async fn remove(&self, id: Id) -> Result<()> {
+        match self.0.store.delete(&self.path(id)).await {
+            // Gone already, but perhaps by a process that died before it synced the directory.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failure::of_blob(&error, Doing::Deleting, id)),
+        }
+    }
+
+    /// One of these blobs that is stored, if any is.
+    pub async fn any_stored(&self, ids: &[Id]) -> Result<Option<Id>> {
+        for some in ids.chunks(AT_A_TIME) {
+            let stored = try_join_all(some.iter().map(|&id| self.exists(id))).await?;
+            if let Some(at) = stored.iter().position(|is_stored| *is_stored) {
+                return Ok(some.get(at).copied());
+            }
+        }
+        Ok(None)
     }
 
     /// Fails when a remote store is not there, or does not let us in: whoever starts with a wrong address hears it at once, not at the

@@ -129,8 +129,14 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lock {
     None,
+    /// As they are, until the transaction ends.
     Share,
+    /// This transaction alone changes them.
     Update,
+    /// Of a resource `r`, its container `c` and holder `h`: that the first is there, and the others as they are.
+    Presence,
+    /// Of the same: the first is changed by this transaction, so that two who change it do not both share it first and wait for each other.
+    Change,
 }
 
 /// A connection within a transaction.

@@ -218,6 +218,8 @@ impl InTransaction<'_> {
             Lock::None => "",
             Lock::Share => " FOR SHARE",
             Lock::Update => " FOR UPDATE",
+            Lock::Presence => " FOR KEY SHARE OF r FOR SHARE OF c, h",
+            Lock::Change => " FOR NO KEY UPDATE OF r FOR SHARE OF c, h",
         });
         let statement = self.transaction.prepare(&text).map_err(translate)?;
         self.statements.insert(key, statement.clone());

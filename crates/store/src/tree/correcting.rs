@@ -7,18 +7,10 @@ use super::Tx;
 use crate::tasks::TaskKind;
 
 impl Tx<'_> {
-    /// Puts `value` in place of a personal or content field of something that `holder` holds; none when it says that already, otherwise by
-    /// when the old value can be read nowhere. The document must still be one of its kind afterwards.
-    pub fn correct(
-        &mut self,
-        holder: Id,
-        resource: Id,
-        field: &str,
-        value: &Value,
-    ) -> Result<Option<Timestamp>> {
-        let Some(node) =
-            self.raw(resource)?.filter(|node| node.holder == holder && node.kind != Kind::Person)
-        else {
+    /// Puts `value` in place of a personal or content field; none when it says that already, otherwise by when the old value can be read
+    /// nowhere. The document must still be one of its kind afterwards. The caller has checked that this may be changed.
+    pub fn correct(&mut self, resource: Id, field: &str, value: &Value) -> Result<Option<Timestamp>> {
+        let Some(node) = self.raw(resource)?.filter(|node| node.kind != Kind::Person) else {
             return Err(Error::not_found("there is no such resource to correct")
                 .hint("the profile itself is corrected by name and email"));
         };

@@ -269,12 +269,12 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// Persons other than `holder` who are mentioned in something that `holder` holds.
+    /// Persons other than `holder` who are mentioned in something that `holder` holds, as more than shown by it.
     pub fn count_others_mentioned(&mut self, holder: Id) -> Result<u64> {
         let count = self.number(
             "SELECT COUNT(DISTINCT m.person) FROM mention m JOIN resource r ON r.id = m.resource
-             WHERE r.holder = ?1 AND m.person <> ?1",
-            &[(&holder).into()],
+             WHERE r.holder = ?1 AND m.person <> ?1 AND m.role <> ?2",
+            &[(&holder).into(), MentionRole::Depicted.number().into()],
         )?;
         Ok(count as u64)
     }

@@ -87,6 +87,11 @@ impl Tx<'_> {
         }
     }
 
+    /// The person who is known by `text` of a scheme such as `email`.
+    pub fn find_alias(&self, scheme: &str, text: &str) -> Result<Option<Id>> {
+        Ok(self.shared.keyring.lookup_alias(&self.shared.alias(scheme, text)?))
+    }
+
     /// Whether the data of anybody is restricted.
     pub fn has_restrictions(&mut self) -> Result<bool> {
         Ok(self.query_one("SELECT 1 FROM holder WHERE state = 2 LIMIT 1", &[])?.is_some())

@@ -11,7 +11,7 @@ use habeas_core::{Error, Id, Result};
 use super::Tx;
 use super::holders::{HolderState, frozen};
 use super::nodes::Place;
-use crate::engine::Arg;
+use crate::engine::{Arg, Lock};
 
 /// Series re-sealed at a time.
 const PAGE: i64 = 500;
@@ -87,7 +87,8 @@ impl Tx<'_> {
     }
 
     fn writable(&mut self, run: Id) -> Result<Place> {
-        let place = self.place(run)?.ok_or_else(|| Error::not_found("there is no such run"))?;
+        let place =
+            self.place_with(run, Lock::Presence)?.ok_or_else(|| Error::not_found("there is no such run"))?;
         if place.state == HolderState::Frozen { Err(frozen()) } else { Ok(place) }
     }
 

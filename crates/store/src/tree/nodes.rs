@@ -76,6 +76,17 @@ impl Tx<'_> {
         Ok(node.with_doc(new.doc))
     }
 
+    /// Creates a resource of a kind that archives carry, from the document that one carried. Otherwise as [`create`](Self::create); what
+    /// cannot stand under its parent is invalid.
+    pub fn create_carried(&mut self, kind: Kind, new: New<Vec<u8>>) -> Result<RawNode> {
+        let ops = registry::ops(kind);
+        let above = new.parent.map(|parent| self.position(parent)).transpose()?.flatten();
+        if !ops.is_carried() || !above.is_some_and(|(above, ..)| ops.parents().contains(&above)) {
+            return Err(Error::invalid(format!("{kind:?} does not stand there")));
+        }
+        self.create_raw(kind, ops.parents(), new)
+    }
+
     fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
         let (holder, container, generation, names) = match new.parent {
             None => {
@@ -181,11 +192,16 @@ impl Tx<'_> {
 
     /// Where a resource stands, without opening it.
     pub(crate) fn place(&mut self, id: Id) -> Result<Option<Place>> {
+        self.place_with(id, Lock::Share)
+    }
+
+    /// The same, for what is to be done with it.
+    pub(crate) fn place_with(&mut self, id: Id, lock: Lock) -> Result<Option<Place>> {
         let rows = self.engine.query(
             "SELECT r.kind, r.holder, r.container, c.generation, h.state FROM resource r \
              JOIN resource c ON c.id = r.container JOIN holder h ON h.id = r.holder WHERE r.id = ?1",
             &[(&id).into()],
-            Lock::Share,
+            lock,
         )?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Place {
@@ -238,7 +254,9 @@ impl Tx<'_> {
     /// The same for a document whose kind is known at run time only.
     pub(crate) fn update_raw(&mut self, node: &RawNode) -> Result<RawNode> {
         let json = &node.doc;
-        let place = self.place(node.id)?.ok_or_else(|| Error::not_found("it does not exist any more"))?;
+        let place = self
+            .place_with(node.id, Lock::Change)?
+            .ok_or_else(|| Error::not_found("it does not exist any more"))?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }
@@ -611,7 +629,7 @@ impl Tx<'_> {
 
     /// Sees to it that the container gets a new key, and its old one is destroyed, once the configured time is over. Many
     /// removals share one such task.
-    pub(crate) fn schedule_resealing(&mut self, container: Id) -> Result<()> {
+    pub fn schedule_resealing(&mut self, container: Id) -> Result<()> {
         let waiting = self.number(
             "SELECT COUNT(*) FROM task WHERE subject = ?1 AND kind = ?2 AND state = 0",
             &[(&container).into(), TaskKind::Reseal.number().into()],

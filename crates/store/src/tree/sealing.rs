@@ -153,6 +153,12 @@ impl Shared {
         Ok(crypto::mac(&key, &message))
     }
 
+    /// The MAC under which the keyring finds a person by `text` of a scheme.
+    pub(crate) fn alias(&self, scheme: &str, text: &str) -> Result<[u8; 32]> {
+        let key = self.key(Id::NIL, 0)?.derive(b"alias");
+        Ok(crypto::mac(&key, format!("{scheme}:{text}").as_bytes()))
+    }
+
     /// The MAC under which a random secret is found.
     pub(crate) fn secret_mac(&self, secret: &str) -> [u8; 32] {
         crypto::mac(&self.lookup, secret.as_bytes())

@@ -1,17 +1,23 @@
 //! Handing a container over to another holder.
 
+use habeas_core::kinds::{AzureResource, Workspace};
 use habeas_core::{Error, Id, Kind, Result};
 
 use super::holders::HolderState;
 use super::{KEY_GONE, Tx};
 use crate::UNIQUE_VIOLATION;
 
+/// The resource group in which a workspace stands at its new holder that had none before: a person's own is addressed without.
+const GROUP: &str = "handed-over";
+
 impl Tx<'_> {
     /// Moves a project into another account, or an account or a workspace to another holder, with all that stands under it. Its own key
     /// stays its own: an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved;
     /// refused while a hold keeps something of it, and where there is one of that name.
     pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<(Id, u64)> {
-        let gone = || Error::not_found("there is no such project or account, or nothing to hand it over to");
+        let gone = || {
+            Error::not_found("there is no such project, account or workspace, or nothing to hand it over to")
+        };
         let from = self.place(resource)?.ok_or_else(gone)?;
         let to = self.place(parent)?.ok_or_else(gone)?;
         let fits = match from.kind {
@@ -33,7 +39,7 @@ impl Tx<'_> {
         // Writers that saw it under the old holder have committed, or look again.
         self.set_holder_state(from.holder, from.state)?;
         let moved = self.move_subtree(resource, parent, to.holder)?;
-        match self.rename_moved(resource) {
+        match self.name_moved(resource) {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
                 Err(Error::conflict("whom it should go to has one of that name")
                     .hint("delete or rename one of the two first"))
@@ -49,7 +55,7 @@ impl Tx<'_> {
         }
         if let Some((_, _, holder)) = self.position(parent)? {
             self.move_subtree(resource, parent, holder)?;
-            return match self.rename_moved(resource) {
+            return match self.name_moved(resource) {
                 // One of the two was erased since: it goes when the erasure is replayed.
                 Err(error) if error.code == Some(KEY_GONE) => Ok(()),
                 renamed => renamed,
@@ -59,7 +65,8 @@ impl Tx<'_> {
     }
 
     /// Writes the name of a container that was moved under the key of what it stands in now.
-    fn rename_moved(&mut self, resource: Id) -> Result<()> {
+    fn name_moved(&mut self, resource: Id) -> Result<()> {
+        self.address_workspace(resource)?;
         let Some(node) = self.raw(resource)? else { return Ok(()) };
         let Some(above) = node.parent.map(|parent| self.place(parent)).transpose()?.flatten() else {
             return Ok(());
@@ -86,6 +93,20 @@ impl Tx<'_> {
             &[(&resource).into(), (&parent).into()],
         )?;
         Ok(moved)
+    }
+
+    /// Gives a workspace that has none an address by which its new holder finds it.
+    fn address_workspace(&mut self, resource: Id) -> Result<()> {
+        let Some(mut node) = self.get::<Workspace>(resource)?.filter(|node| node.doc.azure.is_none()) else {
+            return Ok(());
+        };
+        node.doc.name = format!("{}-{}", node.doc.name, &resource.to_hex()[24..]);
+        node.doc.azure = Some(AzureResource {
+            key: format!("{GROUP}/{}", node.doc.name.to_lowercase()),
+            group: GROUP.to_owned(),
+            ..AzureResource::default()
+        });
+        self.update::<Workspace>(&node).map(|_| ())
     }
 
     /// Whether a holder is there and may be written to.

@@ -1,6 +1,8 @@
 """Holds an archive against the standards that it claims to follow, with their own validators.
 
-Arguments: the archive, and the JSON-LD context of RO-Crate 1.2 (a network away for the validator; the npm package `ro-crate` has it).
+Arguments: the archive with all formats, the JSON-LD context of RO-Crate 1.2 (a network away for the validator; the npm package `ro-crate` has
+it), the archive sealed with a passphrase, the file of the passphrase, and a folder. Into the folder goes the archive sealed for a key by another
+implementation of age, and the key.
 """
 
 import hashlib
@@ -13,13 +15,14 @@ import tempfile
 import zipfile
 
 import frictionless
+import pyrage
 import requests
 import urllib3
 from rocrate_validator import services
 
 CONTEXT = "https://w3id.org/ro/crate/1.2/context"
 
-archive, context = map(pathlib.Path, sys.argv[1:])
+archive, context, sealed, passphrase, exchange = map(pathlib.Path, sys.argv[1:])
 known = context.read_bytes()
 assert json.loads(known)["@id"] == CONTEXT
 
@@ -67,6 +70,12 @@ with tempfile.TemporaryDirectory() as name:
     assert report.valid, report.flatten(["type", "message"])
     tables = [task.place for task in report.tasks]
     assert len(tables) > 3, tables
+    assert any(place.endswith(".jsonl") for place in tables), tables
+    # Datasets name images where they lie.
+    for document in (folder / "formats/coco").rglob("annotations.json"):
+        for image in json.loads(document.read_text())["images"]:
+            assert (document.parent / image["file_name"]).resolve().is_relative_to((folder / "custom-vision").resolve())
+            assert (document.parent / image["file_name"]).is_file(), image
 
     # Every kind is named, also where there is nothing of it.
     completeness = json.loads((folder / "completeness.json").read_text())
@@ -84,5 +93,14 @@ with tempfile.TemporaryDirectory() as name:
     del root["datePublished"]
     metadata.write_text(json.dumps(crate))
     assert violations(folder)
+
+# Another implementation of age opens what the server sealed, and seals what the server is to open.
+opened = pyrage.passphrase.decrypt(sealed.read_bytes(), passphrase.read_text().rstrip("\n"))
+with zipfile.ZipFile(io.BytesIO(opened)) as plain:
+    assert plain.testzip() is None
+    assert "signature/manifest.json" in plain.namelist()
+identity = pyrage.x25519.Identity.generate()
+(exchange / "key.txt").write_text(f"# a comment\n{identity}\n")
+(exchange / "archive.zip.age").write_bytes(pyrage.encrypt(archive.read_bytes(), [identity.to_public()]))
 
 print(f"archive: {len(names)} files, {len(tables)} tables: valid")

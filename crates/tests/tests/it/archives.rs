@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use habeas::archive::{ArchiveReport, Checked, Refused, Target};
+use habeas::archive::{ArchiveReport, Checked, Refused, Target, plain};
 use habeas_client::Client;
 use habeas_core::crypto::{SecretKey, SigningKey, sha256};
 use habeas_core::{Id, ManualClock, receipt, time};
@@ -19,10 +19,10 @@ use zip::write::SimpleFileOptions;
 
 use crate::deployment::{Deployment, Someone, engines, image};
 
-type Files = Vec<(String, Vec<u8>)>;
+pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
 /// A person's archive as it is handed out.
-async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
+pub(crate) async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> PathBuf {
     let path = format!("/api/privacy/v1/persons/{}/export", someone.id);
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     request.extensions_mut().insert(habeas_access::Actor::Operator);
@@ -33,10 +33,20 @@ async fn archive(deployment: &Deployment, someone: &Someone, folder: &Path) -> P
     path
 }
 
-async fn bring(deployment: &Deployment, someone: &Someone, path: &Path) -> anyhow::Result<ArchiveReport> {
-    let client = Client::over_socket(&deployment.path("data/habeas.sock"))?;
+/// A plain archive, read to its end.
+fn checked(path: &Path, keys: &[[u8; 32]]) -> anyhow::Result<Checked> {
+    Checked::open(plain(path, |lock| panic!("the archive is sealed: {lock:?}"))?, keys)
+}
+
+pub(crate) async fn bring(
+    deployment: &Deployment,
+    someone: &Someone,
+    path: &Path,
+) -> anyhow::Result<ArchiveReport> {
+    let client = Client::over_socket(&deployment.settings.data().join("habeas.sock"))?;
     let account = client.accounts(&someone.id).await?[0].id;
-    Checked::open(path, &[])?.bring(&Target { client: &client, account }).await
+    let person = someone.id.parse()?;
+    checked(path, &[])?.bring(&Target { client: &client, account, person }).await
 }
 
 /// What an archive has of the person's projects, without what is computed from it.
@@ -255,7 +265,7 @@ fn text(files: &[(String, Vec<u8>)]) -> Vec<String> {
 }
 
 /// Signs the files with `key` and packs them.
-fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
+pub(crate) fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
     files.retain(|(path, _)| path != "manifest-sha256.txt" && path != "signature/manifest.json");
     let manifest: String =
         files.iter().map(|(path, bytes)| format!("{}  {path}\n", hex::encode(sha256(bytes)))).collect();
@@ -270,7 +280,7 @@ fn pack(mut files: Files, key: &SigningKey, folder: &Path) -> PathBuf {
     zip(&files, folder)
 }
 
-fn unpack(path: &Path) -> Files {
+pub(crate) fn unpack(path: &Path) -> Files {
     crate::deployment::unzip(std::fs::File::open(path).unwrap())
 }
 
@@ -297,12 +307,12 @@ async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
     let path = archive(&deployment, &someone, folder.path()).await;
     let files = unpack(&path);
     let refused = |path: &Path, keys: &[[u8; 32]], expected: &str| {
-        let said = Checked::open(path, keys).unwrap_err().to_string();
+        let said = checked(path, keys).unwrap_err().to_string();
         assert!(said.contains(expected), "{said}, not {expected}");
     };
     let key = deployment.server().app().rights.public_key().unwrap();
-    assert!(Checked::open(&path, &[key]).unwrap().is_trusted);
-    assert!(!Checked::open(&path, &[]).unwrap().is_trusted);
+    assert!(checked(&path, &[key]).unwrap().is_trusted);
+    assert!(!checked(&path, &[]).unwrap().is_trusted);
 
     // Any flipped bit of the file, but for what a ZIP reader has no use for, is refused.
     let whole = std::fs::read(&path).unwrap();
@@ -311,13 +321,13 @@ async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
         let mut changed = whole.clone();
         changed[at] ^= 4;
         std::fs::write(&broken, &changed).unwrap();
-        if let Ok(mut checked) = Checked::open(&broken, &[key]) {
+        if let Ok(mut checked) = checked(&broken, &[key]) {
             let same =
                 files.iter().all(|(path, bytes)| checked.content(path).is_ok_and(|found| found == *bytes));
             assert!(same, "a flipped bit at {at} went unseen");
         }
         std::fs::write(&broken, &whole[..at]).unwrap();
-        assert!(Checked::open(&broken, &[key]).is_err(), "cut at {at}");
+        assert!(checked(&broken, &[key]).is_err(), "cut at {at}");
     }
 
     let change = |path: &str, change: &dyn Fn(&mut Vec<u8>)| {
@@ -349,7 +359,7 @@ async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
     // What a stranger signs is whole, and nobody's whom the caller trusts.
     let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
     let packed = pack(files.clone(), &stranger, folder.path());
-    assert!(Checked::open(&packed, &[]).is_ok());
+    assert!(checked(&packed, &[]).is_ok());
     refused(&packed, &[key], "signed with another key");
     // Nor does signing make these good.
     for (path, expected) in [

@@ -107,9 +107,9 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let trained_on = crate::iterations::plant(deployment, &someone, &marker).await;
     let mut tracked = crate::mlflow::plant(deployment, &someone, &marker).await;
     tracked.extend(crate::artifacts::plant(deployment, &someone, &marker).await);
+    let controlled = crate::control_plane::plant(deployment, &someone, &marker).await;
     let managed = crate::model_management::plant(deployment, &someone, &marker).await;
     let recorded = crate::history::plant(deployment, &someone, &marker).await;
-    let controlled = crate::control_plane::plant(deployment, &someone, &marker).await;
     // The copies of an image that are made when first asked for, and an archive of it all.
     let (_, found) = deployment
         .train("GET", &someone.key, &format!("/projects/{project}/images/id?imageIds={first}"), None)
@@ -186,9 +186,9 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     .collect();
     markers.extend(trained_on);
     markers.extend(tracked);
+    markers.extend(controlled);
     markers.extend(managed);
     markers.extend(recorded);
-    markers.extend(controlled);
     markers.push(exif);
     markers.extend(ORGANISATIONS.map(marker));
     markers.extend(crate::control_plane::SECRETS.map(&marker));
@@ -199,6 +199,19 @@ async fn plant(deployment: &Deployment, seed: &str) -> Canary {
     let secret = session.split_once('=').unwrap().1;
     markers.push(hex::encode(ring::digest::digest(&ring::digest::SHA256, secret.as_bytes())));
     Canary { someone, markers, organisation, hold, session }
+}
+
+/// Lets an image of somebody else name the person, in capitals, so that this is not taken for their profile; the other's project.
+async fn depict(deployment: &Deployment, canary: &mut Canary) -> String {
+    let friend = deployment.person(&format!("friend{}@example.org", seed()), "Friend").await;
+    let project = deployment.project(&friend, "friends").await;
+    let shown = deployment.image(&friend, &project, "us.jpg", &image(3), &[]).await;
+    let marker = canary.someone.email.to_uppercase();
+    let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+    let names = json!({ "depicts": format!("{marker}, a tree") });
+    assert_eq!(deployment.train("POST", &friend.key, &path, Some(names)).await.0, 200);
+    canary.markers.push(marker);
+    project
 }
 
 /// What an organisation's data says, which its owner's archive does not hold.
@@ -242,7 +255,7 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
     let _lock = exclusively().await;
     for database in engines() {
         let mut deployment = open(database).await;
-        let canary = plant(&deployment, &seed()).await;
+        let mut canary = plant(&deployment, &seed()).await;
         let neighbour = plant(&deployment, &seed()).await;
         let store = deployment.server().app().store().clone();
 
@@ -254,9 +267,13 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
                 "{marker} was not found before the erasure"
             );
         }
+        let friends = depict(&deployment, &mut canary).await;
+        let named = canary.markers.last().unwrap().clone();
+        assert_eq!(scan::opened(&store, &[named]).await.len(), 1, "the other's image does not name them");
         let archive: Vec<u8> =
             deployment.export(&canary.someone).await.into_iter().flat_map(|(_, bytes)| bytes).collect();
-        let (own, others) = canary.markers.split_at(canary.markers.len() - SECRETS - ORGANISATIONS.len());
+        let planted = &canary.markers[..canary.markers.len() - 1];
+        let (own, others) = planted.split_at(planted.len() - SECRETS - ORGANISATIONS.len());
         for marker in own {
             assert!(
                 !scan::found(&archive, std::slice::from_ref(marker)).is_empty(),
@@ -293,6 +310,8 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         let public = deployment.server().app().rights.public_key().unwrap();
         habeas_core::receipt::verify(receipt.to_string().as_bytes(), &[public]).unwrap();
         assert!(scan::found(receipt.to_string().as_bytes(), &canary.markers).is_empty());
+        // What others noted about them is re-sealed within a day.
+        store.reseal(friends.parse().unwrap()).await.unwrap();
 
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());
         assert_eq!(scan::on_disk(deployment.folder.path(), &canary.markers), Vec::<String>::new());
@@ -312,7 +331,8 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
         let restored = habeas_store::Store::restore(options.clone(), &backup, habeas_core::Ambient::system())
             .await
             .unwrap();
-        assert!(restored.erased > 0 && restored.unreadable == 0, "{restored:?}");
+        // The other's project and image of then had the key from before the re-sealing.
+        assert!(restored.erased > 0 && restored.unreadable == 2, "{restored:?}");
         let store = habeas_store::Store::open(options, habeas_core::Ambient::system()).await.unwrap();
         assert_eq!(scan::opened(&store, &canary.markers).await, Vec::<String>::new());
         assert!(
@@ -362,7 +382,8 @@ async fn without_sealing_rows_and_files_are_found_and_then_gone() {
     fault::switch_off(&["sealing"]);
     let deployment = open(None).await;
     let store = deployment.server().app().store().clone();
-    let canary = plant(&deployment, &seed()).await;
+    let mut canary = plant(&deployment, &seed()).await;
+    depict(&deployment, &mut canary).await;
     let hits = scan::on_disk(deployment.folder.path(), &canary.markers);
     for marker in &canary.markers {
         assert!(hits.iter().any(|hit| hit.starts_with(marker.as_str())), "the control did not find {marker}");

@@ -68,6 +68,8 @@ async fn every_privacy_operation_refuses_strangers() {
                     "/persons" => json!({ "email": "new@example.org" }),
                     "/organisations" => json!({ "name": "x", "owner": owner.id }),
                     "/holds" => json!({ "target": owner.id, "matter": "m", "reason": "r" }),
+                    "/unclaimed" => json!({ "name": "x" }),
+                    "/unclaimed/{person}/link" => json!({ "person": other.id }),
                     "/transfers" => json!({ "resource": owner.id, "to": other.id }),
                     "/backups" => json!({ "destination": "/nowhere" }),
                     path if path.ends_with("/restriction") => json!({ "restricted": false }),

@@ -70,7 +70,18 @@ async fn child() {
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
+        "file" => {
+            let tracker = crate::mlflow::Tracker::new(&deployment, &someone).await;
+            let found = tracker.ok("POST", "/runs/search", everything(&tracker).await).await;
+            let info = &found["runs"][0]["info"];
+            let (experiment, run) =
+                (info["experiment_id"].as_str().unwrap(), info["run_id"].as_str().unwrap());
+            tracker.upload(&format!("{experiment}/{run}/artifacts/late.bin"), b"late").await;
+        }
         "request" => crate::requests::ask(&deployment, &someone).await,
+        "erase_depicted" => {
+            crate::depicted::erase(&deployment, &someone.id, &someone.email, true).await;
+        }
         "export" => {
             deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
             // The worker passes the fault point and ends the process.
@@ -105,6 +116,38 @@ async fn child() {
             let path = format!("{account}?api-version=2017-05-01-preview");
             caller.call("DELETE", &path, &[], json!(null)).await;
         }
+        "complete" | "deny" | "cancel" => {
+            let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
+            let path = format!("/requests/{}/{work}", page["requests"][0]["id"].as_str().unwrap());
+            let body = match work.as_str() {
+                "complete" => json!({ "text": "Done." }),
+                "deny" => json!({ "reason": "other" }),
+                _ => json!({}),
+            };
+            deployment.operator("POST", &path, body).await;
+        }
+        "wake" => {
+            // The worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        }
+        "transfer" => {
+            let (_, to) =
+                deployment.operator("GET", "/persons?email=neighbour@example.org", json!(null)).await;
+            let body = json!({ "resource": projects[0]["id"], "to": to[0]["objectId"] });
+            deployment.operator("POST", "/transfers", body).await;
+        }
+        "backup" => {
+            let folder = deployment.settings.data().with_file_name("backup");
+            let body = json!({ "destination": folder.to_str().unwrap() });
+            deployment.operator("POST", "/backups", body).await;
+        }
+        "project" => {
+            deployment.project(&someone, "late").await;
+        }
+        "bring" => {
+            let path = deployment.settings.data().with_file_name("archive.zip");
+            crate::archives::bring(&deployment, &someone, &path).await.unwrap();
+        }
         _ => {
             deployment.erase(&someone).await;
         }
@@ -112,11 +155,20 @@ async fn child() {
     deployment.stop().await;
 }
 
+/// A search for the runs of all experiments.
+async fn everything(tracker: &crate::mlflow::Tracker<'_>) -> serde_json::Value {
+    let found = tracker.ok("POST", "/experiments/search", json!({ "max_results": 10 })).await;
+    let ids: Vec<_> =
+        found["experiments"].as_array().unwrap().iter().map(|found| &found["experiment_id"]).collect();
+    json!({ "experiment_ids": ids })
+}
+
 pub(crate) async fn killed(database: Option<String>, work: &str, fault: &str) -> Deployment {
     let mut deployment = Deployment::open(database.clone()).await;
     let someone = deployment.person("canary@example.org", "Canary").await;
     let project = deployment.project(&someone, "p").await;
     deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+    crate::mlflow::small(&deployment, &someone).await;
     let neighbour = deployment.person("neighbour@example.org", "Neighbour").await;
     let theirs = deployment.project(&neighbour, "n").await;
     deployment.image(&neighbour, &theirs, "n.jpg", &image(2), &[]).await;
@@ -231,6 +283,7 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
         "erase.rows_deleted",
         "erase.step:3",
         "blob.delete.after",
+        "erase.blobs_purged",
         "erase.step:4",
         "erase.step:5",
         "erase.before_receipt",
@@ -402,6 +455,155 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        for (work, fault, state, event) in [
+            ("complete", "request.carried_out", "planned", "verified"),
+            ("complete", "request.completed", "completed", "restricted"),
+            ("deny", "request.denied", "denied", "denied"),
+            ("cancel", "request.cancelled", "cancelled", "cancelled"),
+            ("wake", "request.woken", "planned", "reminded"),
+        ] {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let mut deployment = Deployment::open(database.clone()).await;
+            let someone = deployment.person("canary@example.org", "Canary").await;
+            // Late enough that the staff is reminded at once.
+            let body =
+                json!({ "type": "restriction", "identity": "known", "received": "2020-01-01T00:00:00Z" });
+            let path = format!("/persons/{}/requests", someone.id);
+            let (status, request) = deployment.operator("POST", &path, body).await;
+            assert_eq!(status, 201, "{request}");
+            deployment.stop().await;
+            die(&deployment.path("data"), database, work, fault).await;
+            deployment.start().await;
+            let path = format!("/requests/{}", request["id"].as_str().unwrap());
+            let (_, found) = deployment.operator("GET", &path, json!(null)).await;
+            assert_eq!(found["state"], state, "{fault}: {found}");
+            let history = found["history"].as_array().unwrap();
+            let happened = history.iter().filter(|entry| entry["event"] == event).count();
+            assert_eq!(happened, 1, "{fault}: {found}");
+            let holdings = format!("/persons/{}/holdings", someone.id);
+            let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+            assert_eq!(held["restricted"], work == "complete", "{fault}");
+            if state == "planned" {
+                let body = json!({ "text": "Done." });
+                let (_, done) = deployment.operator("POST", &format!("{path}/complete"), body).await;
+                assert_eq!(done["state"], "completed", "{fault}: {done}");
+            }
+            deployment.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or_were_not() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        let database = || if number == 0 { None } else { crate::postgres::database() };
+        let images = async |deployment: &Deployment, email: &str| {
+            let path = format!("/persons?email={email}");
+            let (_, persons) = deployment.operator("GET", &path, json!(null)).await;
+            let path = format!("/persons/{}/items/Image", persons[0]["objectId"].as_str().unwrap());
+            let (_, page) = deployment.operator("GET", &path, json!(null)).await;
+            (persons[0]["objectId"].clone(), page["items"].as_array().unwrap().len())
+        };
+        let mut deployment = killed(database(), "transfer", "transfer.committed").await;
+        let (to, theirs) = images(&deployment, "neighbour@example.org").await;
+        assert_eq!((theirs, images(&deployment, "canary@example.org").await.1), (2, 0));
+        // Nobody was told that it was done; asked for again, it is done again.
+        let store = deployment.server().app().store().clone();
+        let to_id: habeas_core::Id = to.as_str().unwrap().parse().unwrap();
+        let kind = habeas_core::Kind::Project;
+        let projects = store.read(move |tx| tx.held(to_id, kind, habeas_core::Id::NIL, 10)).await.unwrap();
+        for project in projects {
+            let body = json!({ "resource": project.id, "to": to });
+            let (status, said) = deployment.operator("POST", "/transfers", body).await;
+            assert_eq!(status, 201, "{said}");
+        }
+        drop(store);
+        deployment.stop().await;
+
+        let mut deployment = killed(database(), "backup", "backup.rows").await;
+        assert!(!deployment.path("backup").exists());
+        let body = json!({ "destination": deployment.path("backup").to_str().unwrap() });
+        let (status, report) = deployment.operator("POST", "/backups", body).await;
+        assert_eq!((status.as_u16(), &report["blobs"]), (201, &json!(2)), "{report}");
+        deployment.stop().await;
+
+        let deployment = killed(database(), "project", "keys.created").await;
+        let store = deployment.server().app().store();
+        let keys = store.with_keyring(|keyring| Ok(keyring.containers().len())).await.unwrap();
+        // The installation, and for each of the two: person, account and project.
+        assert_eq!(keys, 7, "a key of a project that was never made is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_whose_import_is_killed_is_there_whole_or_not_at_all() {
+    let _lock = crate::canary::exclusively().await;
+    for number in 0..engines().len() {
+        for (fault, state) in [("upload.stored", "Importing"), ("import.finished", "Succeeded")] {
+            let from = Deployment::open(None).await;
+            let someone = from.person("canary@example.org", "Canary").await;
+            let project = from.project(&someone, "p").await;
+            from.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let mut to = Deployment::open(database.clone()).await;
+            let other = to.person("canary@example.org", "Canary").await;
+            let archive = crate::archives::archive(&from, &someone, to.folder.path()).await;
+            to.stop().await;
+            die(&to.path("data"), database, "bring", fault).await;
+            to.start().await;
+            let states = async || {
+                let (_, projects) = to.train("GET", &other.key, "/projects", None).await;
+                let projects = projects.as_array().unwrap().iter();
+                projects.map(|project| project["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(states().await, [state], "{fault}");
+            // Brought again, it goes on where it was, or has nothing to do.
+            let report = crate::archives::bring(&to, &other, &archive).await.unwrap();
+            assert_eq!(report.brought == 0, state == "Succeeded", "{fault}: {report:?}");
+            assert_eq!(states().await, ["Succeeded"], "{fault}");
+            let path = format!("/projects/{project}/images/count");
+            assert_eq!(to.train("GET", &other.key, &path, None).await.1, json!(1), "{fault}");
+        }
+    }
+}
+
+/// The names of fault points, or of those that tests kill at, in the sources under a folder.
+fn fault_points(folder: &Path, before: &str, found: &mut std::collections::BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            fault_points(&path, before, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split(before).skip(1).filter_map(|rest| rest.split(['"', ':']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn a_test_kills_a_process_at_every_fault_point() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let (mut points, mut killed) = Default::default();
+    for entry in std::fs::read_dir(crates).unwrap() {
+        let source = entry.unwrap().path().join("src");
+        if source.is_dir() {
+            fault_points(&source, "fault::point(\"", &mut points);
+        }
+    }
+    for tests in ["tests/tests/it", "habeas/tests/program"] {
+        fault_points(&crates.join(tests), "\"", &mut killed);
+    }
+    assert!(points.len() > 60, "{points:?}");
+    let missing: Vec<&String> = points.difference(&killed).collect();
+    assert!(missing.is_empty(), "no test kills a process at {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
     let _lock = crate::canary::exclusively().await;
     for (fault, count) in [
@@ -425,30 +627,33 @@ async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
 async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
     let _lock = crate::canary::exclusively().await;
     let faults = ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"];
-    for (number, fault) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault))) {
-        let database = if number == 0 { None } else { crate::postgres::database() };
-        let deployment = killed(database, "upload", fault).await;
-        let store = deployment.server().app().store();
-        while futures::StreamExt::count(store.blobs().list()).await != 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    for number in 0..engines().len() {
+        for (work, fault) in ["upload", "file"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
+        {
+            let database = if number == 0 { None } else { crate::postgres::database() };
+            let deployment = killed(database, work, fault).await;
+            let store = deployment.server().app().store();
+            // An image each, and a run's file.
+            while futures::StreamExt::count(store.blobs().list()).await != 3 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            let (_, persons) =
+                deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
+            let id = persons[0]["objectId"].as_str().unwrap();
+            for kind in ["Image", "Artifact"] {
+                let path = format!("/persons/{id}/items/{kind}");
+                let (_, held) = deployment.operator("GET", &path, json!(null)).await;
+                assert_eq!(held["items"].as_array().unwrap().len(), 1, "{work} {fault} {kind}");
+            }
         }
-        let (_, persons) = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
-        let (_, held) = deployment
-            .operator(
-                "GET",
-                &format!("/persons/{}/items/Image", persons[0]["objectId"].as_str().unwrap()),
-                json!(null),
-            )
-            .await;
-        assert_eq!(held["items"].as_array().unwrap().len(), 1, "{fault}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_put_in_blocks_is_there_when_its_list_was_committed_or_not_at_all() {
     let _lock = crate::canary::exclusively().await;
-    // What is there after a start: files, and blobs besides the two images.
-    let faults = [("blob.put.after:2", 0), ("artifact.blocks.joined", 0), ("artifact.blocks.committed", 1)];
+    // Files that are there after a start, a run's own file among them; there are so many blobs besides the two images.
+    let faults = [("blob.put.after:2", 1), ("artifact.blocks.joined", 1), ("artifact.blocks.committed", 2)];
     for (number, (fault, left)) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault)))
     {
         let database = if number == 0 { None } else { crate::postgres::database() };

@@ -98,9 +98,14 @@ impl Deployment {
 
     /// Opens a deployment whose data another process has made.
     pub(crate) async fn open_in(data: PathBuf, database: Option<String>) -> Deployment {
+        Deployment::open_in_with(data, |settings| settings.database = database).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn open_in_with(data: PathBuf, change: impl FnOnce(&mut Settings)) -> Deployment {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut deployment = Deployment::closed(tempfile::tempdir().unwrap(), data);
-        deployment.settings.database = database;
+        change(&mut deployment.settings);
         deployment.start().await;
         deployment
     }
@@ -111,6 +116,7 @@ impl Deployment {
             log: Some("off".to_owned()),
             disk_reserve_mb: Some(0),
             images_per_detected_tag: Some(LEAST_DETECTED),
+            passphrase_work: Some(10),
             ..Settings::default()
         };
         Deployment { folder, settings, ambient: Ambient::system(), server: None }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Someone, engines};
+use crate::requests::once_keys;
 
 /// How a mail server speaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -303,19 +304,130 @@ async fn an_erasure_waits_for_no_mail_server_and_its_letter_is_not_lost() {
     let relay = Relay::start(Speech::Plain);
     let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
     let server = format!("smtp://localhost:{}?tls=none", relay.port);
-    let deployment =
+    let mut deployment =
         Deployment::open_with_clock(clock.clone(), |settings| writes_from(settings, server)).await;
-    let ada = deployment.person("ada@example.org", "Ada").await;
-    relay.refuse(true);
-    let report = deployment.erase(&ada).await;
-    assert_eq!(report["status"], "completed", "{report}");
-    waits_after(&deployment, 1).await;
-    assert!(relay.refusals() > 0);
-    relay.refuse(false);
-    clock.advance(time::HOUR);
-    let letter = relay.letter(0).await;
-    assert_eq!(letter.to, ["ada@example.org"]);
-    assert!(letter.text.contains("is being erased") && letter.text.contains("/requests/"), "{}", letter.text);
+    for (number, email) in ["ada@example.org", "eve@example.org"].into_iter().enumerate() {
+        let someone = deployment.person(email, "Somebody").await;
+        relay.refuse(true);
+        let path = format!("/persons/{}/erasure-plans", someone.id);
+        let (_, plan) = deployment.operator("POST", &path, json!({})).await;
+        assert!(plan["kept"].to_string().contains("the address for the last letter"), "{plan}");
+        let report = deployment.erase(&someone).await;
+        assert_eq!(report["status"], "completed", "{report}");
+        waits_after(&deployment, 1).await;
+        assert!(relay.refusals() > 0);
+        assert_eq!(once_keys(&deployment).await, 1);
+        // Stopped in the meantime.
+        deployment.stop().await;
+        deployment.start().await;
+        assert_eq!(once_keys(&deployment).await, 1);
+        if number == 0 {
+            relay.refuse(false);
+            clock.advance(time::HOUR);
+            let letter = relay.letter(0).await;
+            assert_eq!(letter.to, [email]);
+            let text = letter.text;
+            assert!(text.contains("is being erased") && text.contains("/requests/"), "{text}");
+        } else {
+            // Given up after five days, and with it the address.
+            clock.advance(6 * time::DAY);
+        }
+        while once_keys(&deployment).await != 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
+    let given_up = |request: &Value| request["history"].to_string().contains("letterGivenUp");
+    let requests = page["requests"].as_array().unwrap();
+    assert_eq!(requests.iter().filter(|request| given_up(request)).count(), 1, "{page}");
+}
+
+/// A process of its own that dies: erases Ada, or asks for somebody whom nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn dying_child() {
+    let (Ok(data), Ok(work)) = (std::env::var("HABEAS_TEST_DATA"), std::env::var("HABEAS_TEST_WORK")) else {
+        return;
+    };
+    let deployment = Deployment::open_in_with(data.into(), |settings| {
+        settings.database = std::env::var("HABEAS_TEST_DATABASE").ok();
+        writes_from(settings, std::env::var("HABEAS_TEST_MAIL_SERVER").unwrap());
+    })
+    .await;
+    if work == "ask" {
+        let body = json!({ "type": "access", "email": "nobody@example.org" });
+        deployment.call(None, "POST", "/requests", body).await;
+    } else {
+        let (_, persons) = deployment.operator("GET", "/persons?email=ada@example.org", json!(null)).await;
+        let (id, email) = (persons[0]["objectId"].as_str().unwrap().to_owned(), "ada@example.org".to_owned());
+        deployment.erase(&Someone { id, email, key: String::new() }).await;
+    }
+    // A worker passes the fault point and ends the process.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_letter_survives_a_process_killed_at_any_step_and_its_address_goes_with_it() {
+    let _lock = crate::canary::exclusively().await;
+    for (number, database) in engines().into_iter().enumerate() {
+        for (work, fault, refuses) in [
+            ("erase", "letter.key_made", true),
+            ("erase", "letter.address_kept", true),
+            ("erase", "erase.tombstone_written", true),
+            ("erase", "erase.keys_destroyed", true),
+            ("erase", "receipt.logged", true),
+            ("erase", "letter.sent", false),
+            ("erase", "letter.ended", false),
+            ("ask", "request.key_made", true),
+            ("ask", "request.created", true),
+        ] {
+            let database = if number == 0 { database.clone() } else { crate::postgres::database() };
+            let relay = Relay::start(Speech::Plain);
+            relay.refuse(refuses);
+            let server = format!("smtp://localhost:{}?tls=none", relay.port);
+            let mut deployment = Deployment::open_with(|settings| {
+                settings.database = database.clone();
+                writes_from(settings, server.clone());
+            })
+            .await
+            .unwrap();
+            deployment.person("ada@example.org", "Ada").await;
+            deployment.stop().await;
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child
+                .args(["--exact", "letters::dying_child", "--nocapture", "--test-threads=1"])
+                .env("HABEAS_TEST_DATA", deployment.path("data"))
+                .env("HABEAS_TEST_WORK", work)
+                .env("HABEAS_TEST_MAIL_SERVER", &server)
+                .env("HABEAS_FAULT", fault)
+                .envs(database.map(|database| ("HABEAS_TEST_DATABASE", database)))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let status = tokio::task::spawn_blocking(move || child.status()).await.unwrap().unwrap();
+            assert!(!status.success(), "{work} passed no fault point {fault}");
+
+            relay.refuse(false);
+            deployment.start().await;
+            if fault == "request.key_made" {
+                assert_eq!(once_keys(&deployment).await, 0, "what no request waits for is gone");
+                continue;
+            }
+            let letter = relay.letter(0).await;
+            if work == "ask" {
+                assert_eq!(letter.to, ["nobody@example.org"]);
+                assert_eq!(once_keys(&deployment).await, 1);
+                continue;
+            }
+            assert_eq!(letter.to, ["ada@example.org"], "{fault}");
+            assert!(letter.text.contains("is being erased"), "{fault}: {}", letter.text);
+            loop {
+                let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
+                if page["requests"][0]["state"] == "completed" && once_keys(&deployment).await == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
 }
 
 /// A process of its own, whose log is read: asks, and ends when the mail server has refused.

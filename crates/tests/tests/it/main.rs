@@ -2,21 +2,25 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+mod archive_life;
 mod archives;
 mod arm;
 mod artifacts;
 mod backbone;
 mod bad_input;
 mod canary;
+mod carried;
 mod classroom;
 mod control_plane;
 mod coverage;
 mod crash;
 mod custom_vision;
 mod dataset;
+mod depicted;
 mod deployment;
 mod disk;
 mod exports;
+mod formats;
 mod fuzzing;
 mod graph;
 mod history;
@@ -36,6 +40,7 @@ mod model_management;
 mod notifying;
 mod old_data;
 mod opendsr;
+mod ownership;
 mod portal;
 mod portal_requests;
 mod postgres_tls;
@@ -43,13 +48,16 @@ mod predictions;
 mod proof;
 mod races;
 mod recipients;
+mod rectifying;
 mod requests;
 mod rescue;
 mod restore;
+mod restricting;
 mod s3;
 mod scan;
 mod schema;
 mod scoring;
+mod sealed;
 mod seed;
 mod sign_in;
 mod standards;
@@ -57,6 +65,7 @@ mod starting;
 mod transfer;
 mod unlearning;
 mod versions;
+mod walks;
 mod worlds;
 
 use habeas_tests::postgres;

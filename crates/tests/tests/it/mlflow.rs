@@ -19,7 +19,17 @@ impl<'a> Tracker<'a> {
     pub(crate) async fn new(deployment: &'a Deployment, someone: &Someone) -> Tracker<'a> {
         let path = format!("/persons/{}/tokens", someone.id);
         let (_, issued) = deployment.operator("POST", &path, json!({})).await;
-        Tracker { deployment, token: issued["secret"].as_str().unwrap().to_owned() }
+        Tracker::with(deployment, issued["secret"].as_str().unwrap())
+    }
+
+    /// The person whose token this is.
+    pub(crate) fn with(deployment: &'a Deployment, token: &str) -> Tracker<'a> {
+        Tracker { deployment, token: token.to_owned() }
+    }
+
+    /// The bearer token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     pub(crate) async fn raw(&self, method: &str, path: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
@@ -78,9 +88,21 @@ impl<'a> Tracker<'a> {
         self.raw("PUT", &format!("/api/2.0/mlflow-artifacts/artifacts/{path}"), bytes.to_vec()).await.0
     }
 
-    async fn download(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(crate) async fn download(&self, path: &str) -> (u16, Vec<u8>) {
         self.raw("GET", &format!("/api/2.0/mlflow-artifacts/artifacts/{path}"), Vec::new()).await
     }
+}
+
+/// A run with a metric and a file; where its files stand.
+pub(crate) async fn small(deployment: &Deployment, someone: &Someone) -> String {
+    let tracker = Tracker::new(deployment, someone).await;
+    let experiment = tracker.experiment("e").await;
+    let run = tracker.run(&experiment, "r").await;
+    let metric = json!({ "key": "loss", "value": 1.0, "timestamp": 1, "step": 0 });
+    tracker.ok("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": [metric] })).await;
+    let folder = format!("{experiment}/{run}/artifacts");
+    assert_eq!(tracker.upload(&format!("{folder}/model.bin"), b"weights").await, 200);
+    folder
 }
 
 /// Everything that takes a text, with a marker in it, for the canary.

@@ -364,3 +364,42 @@ async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
     let discovery = call(&deployment, "", "GET", "/opendsr/v2/discovery", "").await;
     insta::assert_json_snapshot!("opendsr_discovery", discovery.json);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_or_has_no_room_is_said_in_each_protocols_own_words() {
+    let _lock = crate::canary::exclusively().await;
+    let mut deployment = open(None).await;
+    let title = |answer: &Answer| answer.json["title"].is_string() && answer.json["code"].is_string();
+    let opendsr = |answer: &Answer| answer.json["error"]["errors"][0]["domain"] == "habeas";
+    let graph = |answer: &Answer| answer.json["error"]["innerError"].is_object();
+    for method in ["GET", "POST", "DELETE"] {
+        for (path, shape) in [
+            ("/api/privacy/v1", &title as &dyn Fn(&Answer) -> bool),
+            ("/api/privacy/v1/nothing", &title),
+            ("/api/privacy/v1/persons/x/nothing/at/all", &title),
+            ("/opendsr/v2/status", &opendsr),
+            ("/opendsr/v3/requests", &opendsr),
+            ("/v1.0/groups", &graph),
+        ] {
+            let answer = call(&deployment, "", method, path, "").await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+            assert!(shape(&answer), "{method} {path}: {}", answer.json);
+        }
+    }
+    // A page is none of theirs, and neither is a form for one.
+    for method in ["GET", "POST"] {
+        assert_eq!(call(&deployment, "", method, "/nothing", "").await.status, 404);
+    }
+    deployment.stop().await;
+    deployment.settings.disk_reserve_mb = Some(u64::MAX);
+    deployment.start().await;
+    for (path, shape) in [
+        ("/api/privacy/v1/persons", &title as &dyn Fn(&Answer) -> bool),
+        ("/opendsr/v2/requests", &opendsr),
+        ("/v1.0/users/x/exportPersonalData", &graph),
+    ] {
+        let answer = call(&deployment, "", "POST", path, "{}").await;
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(shape(&answer), "{path}: {}", answer.json);
+    }
+}

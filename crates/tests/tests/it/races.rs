@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::classroom::{Classroom, Task, digests, healthy, scene, stored};
 use crate::deployment::{Deployment, Someone, engines, image};
+use crate::mlflow::Tracker;
 
 /// Somebody who writes, and where.
 #[derive(Clone)]
@@ -20,6 +21,9 @@ struct Writer {
     /// A detector's, and one of its tags.
     scenes: String,
     tag: String,
+    /// What opens MLflow's API, an experiment and a run.
+    token: String,
+    run: (String, String),
 }
 
 impl Writer {
@@ -30,7 +34,7 @@ impl Writer {
     }
 
     async fn write(&self, round: u64) -> (u16, Value) {
-        let Writer { number, project, scenes, tag, .. } = self;
+        let Writer { number, project, scenes, tag, token, run: (experiment, run), .. } = self;
         let name = number * 100 + round;
         match number % 8 {
             0 => {
@@ -58,6 +62,22 @@ impl Writer {
                 let path = format!("{scenes}/images?imageIds={image}&allIterations=true");
                 let (status, answer) = self.call("DELETE", &path, None).await;
                 (if status == 202 { 200 } else { status }, answer)
+            }
+            4 => {
+                let metrics: Vec<Value> = (0..50)
+                    .map(|step| json!({ "key": format!("m{name}"), "value": 1.0, "timestamp": 1, "step": step }))
+                    .collect();
+                let body =
+                    json!({ "run_id": run, "metrics": metrics, "tags": [{ "key": "t", "value": "v" }] });
+                Tracker::with(&self.deployment, token).call("POST", "/runs/log-batch", body).await
+            }
+            5 => {
+                let path = format!("{experiment}/{run}/artifacts/{name}.bin");
+                (Tracker::with(&self.deployment, token).upload(&path, &[7; 100_000]).await, Value::Null)
+            }
+            6 => {
+                let body = json!({ "experiment_id": experiment, "start_time": 1 });
+                Tracker::with(&self.deployment, token).call("POST", "/runs/create", body).await
             }
             _ => self.call("POST", &format!("{project}/tags?name=t{name}"), None).await,
         }
@@ -96,6 +116,11 @@ async fn writers_racing_an_erasure_leave_nothing() {
         }
         let theirs = copy.train(&deployment, "").await;
 
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let experiment = tracker.experiment("e").await;
+        let run = (experiment.clone(), tracker.run(&experiment, "r").await);
+        let token = tracker.token().to_owned();
+
         let (_, plan) =
             deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
         let mut writers = tokio::task::JoinSet::new();
@@ -107,6 +132,8 @@ async fn writers_racing_an_erasure_leave_nothing() {
                 project: project.clone(),
                 scenes: room.project.clone(),
                 tag: room.tags[0].clone(),
+                token: token.clone(),
+                run: run.clone(),
             };
             writers.spawn(writer.write_until_refused());
         }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use habeas_core::fault;
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, Someone, engines, image};
 use crate::standards::{FarEnd, administrator, call, open, until};
 
 const RECIPIENTS: &str = "/api/privacy/v1/recipients";
@@ -97,6 +97,81 @@ async fn recipients_are_told_of_an_erasure_and_a_rectification() {
         assert_eq!(call(&deployment, &administrator, "DELETE", &one, "").await.status, 204);
         assert_eq!(call(&deployment, &administrator, "DELETE", &one, "").await.status, 404);
         assert_eq!(call(&deployment, &officer, "GET", RECIPIENTS, "").await.json, json!([]));
+    }
+    fault::switch_off(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_recipients_that_received_data_of_the_person_are_told() {
+    let _lock = crate::canary::exclusively().await;
+    fault::switch_off(&["public-only"]);
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = open(database).await;
+        let administrator = administrator(&deployment).await;
+        let officer = deployment.officer("officer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&ada, "p").await;
+        deployment.image(&ada, &project, "a.jpg", &image(1), &[]).await;
+        let mut ids = Vec::new();
+        // Everything, kinds that Ada has and has not, by the case with and without one, and by where her archive goes.
+        for (name, kinds, host) in [
+            ("everything", json!(null), address.clone()),
+            ("images", json!(["Image", "Tag"]), address.clone()),
+            ("runs", json!(["Run"]), address.clone()),
+            ("case", json!([]), address.clone()),
+            ("nothing", json!([]), address.clone()),
+            ("archive", json!([]), address.replace("127.0.0.1", "localhost")),
+        ] {
+            let body = json!({ "name": name, "url": format!("{host}/{name}"), "kinds": kinds }).to_string();
+            let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body).await;
+            assert_eq!((made.status, &made.json["kinds"]), (201, &kinds), "{}", made.json);
+            ids.push(made.json["id"].as_str().unwrap().to_owned());
+        }
+        let wrong = json!({ "name": "x", "url": address, "kinds": ["Receipt"] }).to_string();
+        assert_eq!(call(&deployment, &administrator, "POST", RECIPIENTS, &wrong).await.status, 400);
+        let case = format!("{RECIPIENTS}/{}/persons/{}", ids[3], ada.id);
+        for _ in 0..2 {
+            assert_eq!(call(&deployment, &officer, "PUT", &case, "").await.status, 204);
+        }
+        let nowhere = format!("{RECIPIENTS}/{}/persons/{}", ids[3], ids[3]);
+        assert_eq!(call(&deployment, &officer, "PUT", &nowhere, "").await.status, 404);
+        let activity = format!("/persons/{}/activity", ada.id);
+        let (_, activity) = deployment.operator("GET", &activity, json!(null)).await;
+        let recorded = |entry: &Value| entry["operation"] == "RecordDisclosure" && entry["by"] == "staff";
+        assert!(activity.as_array().unwrap().iter().any(recorded), "{activity}");
+        let sent =
+            json!({ "storageLocation": format!("{}/blob", address.replace("127.0.0.1", "localhost")) });
+        let path = format!("/v1.0/users/{}/exportPersonalData", ada.id);
+        assert_eq!(call(&deployment, &officer, "POST", &path, &sent.to_string()).await.status, 202);
+        let path = format!("/api/privacy/v1/persons/{}/requests", ada.id);
+        until(&deployment, &officer, &path, |requests| requests[0]["destination"]["state"] == "delivered")
+            .await;
+        far.received.lock().unwrap().clear();
+
+        // The person sees who received data, the plan who will be told, the receipt who was to be.
+        let expected = ["everything", "images", "case", "archive"];
+        let names = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let answer = article_15_c(&deployment, &ada).await;
+        assert_eq!(names(&answer["systems"]), expected, "{answer}");
+        let path = format!("/persons/{}/erasure-plans", ada.id);
+        let (_, plan) = deployment.operator("POST", &path, json!({})).await;
+        assert_eq!(names(&plan["recipients"]), expected, "{plan}");
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed", "{report}");
+        let receipt = format!("/erasures/{}/receipt", report["plan"].as_str().unwrap());
+        let (_, receipt) = deployment.operator("GET", &receipt, json!(null)).await;
+        assert_eq!(names(&receipt["statement"]["recipients"]), expected, "{receipt}");
+        let told = far.until(|all| all.len() >= expected.len()).await;
+        let mut lines: Vec<&str> = told.iter().map(|one| one.line.as_str()).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["POST /archive", "POST /case", "POST /everything", "POST /images"]);
+        let queue = "/api/privacy/v1/requests?type=erasure";
+        let queue = call(&deployment, &officer, "GET", queue, "").await.json;
+        assert_eq!(queue["requests"][0]["recipients"].as_array().unwrap().len(), expected.len(), "{queue}");
     }
     fault::switch_off(&[]);
 }

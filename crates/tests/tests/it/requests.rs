@@ -15,7 +15,7 @@ fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
 }
 
 /// The one-time code of the letter in the outbox, once it is written.
-async fn code(deployment: &Deployment, request: &Value) -> String {
+pub(crate) async fn code(deployment: &Deployment, request: &Value) -> String {
     let path = letter(deployment, request);
     loop {
         if let Ok(letter) = std::fs::read_to_string(&path)
@@ -196,9 +196,10 @@ async fn every_other_type_comes_to_its_end() {
         // The others are decided by an officer; the server carries out what it can.
         let holdings = format!("/persons/{}/holdings", ada.id);
         let change = json!({ "name": "Ada King" });
+        let lift = format!("/persons/{}/restriction", ada.id);
         for asked in ["rectification", "restriction", "objection"] {
             let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
-            assert_eq!(held["restricted"], asked == "objection", "{asked}");
+            assert_eq!(held["restricted"], false, "{asked}");
             let body = json!({ "type": asked, "channel": "phone", "identity": "known" });
             let request = on_behalf(&deployment, &officer, &ada, body).await;
             assert_eq!(request["state"], "planned");
@@ -214,6 +215,12 @@ async fn every_other_type_comes_to_its_end() {
             let (status, done) = deployment.call(Some(&officer), "POST", &complete, text.clone()).await;
             assert_eq!((status.as_u16(), done["state"].as_str()), (200, Some("completed")), "{done}");
             assert_eq!(deployment.call(Some(&officer), "POST", &complete, text).await.0, 409);
+            // Who objects has the use of their data stopped, as who has it restricted.
+            let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+            assert_eq!(held["restricted"], asked != "rectification", "{asked}");
+            assert_eq!(events(&done).contains(&"restricted"), asked != "rectification", "{done}");
+            let (status, _) = deployment.operator("PUT", &lift, json!({ "restricted": false })).await;
+            assert_eq!(status, 204);
             // The person reads the answer, and the archive holds it.
             let (_, seen) = deployment.call(Some(&token), "GET", &path, json!(null)).await;
             assert_eq!(seen["comments"][0]["text"], format!("Done: {asked}."));
@@ -261,6 +268,40 @@ async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_e
         let receipt = format!("/receipts/{}", done["receipt"].as_str().unwrap());
         let (_, receipt) = deployment.operator("GET", &receipt, json!(null)).await;
         assert_eq!(receipt["statement"]["completes"], first, "{receipt}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_may_ask_for_images_that_show_the_person_too() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "s.jpg", &image(1), &[]).await;
+        let kept = deployment.image(&owner, &project, "k.jpg", &image(2), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        let names = json!({ "depicts": "ada@example.org" });
+        assert_eq!(deployment.train("POST", &owner.key, &path, Some(names)).await.0, 200);
+
+        let wrong = json!({ "type": "access", "identity": "known", "decisions": { "eraseDepicted": true } });
+        let requests = format!("/persons/{}/requests", ada.id);
+        assert_eq!(deployment.call(Some(&officer), "POST", &requests, wrong).await.0, 400);
+        let body =
+            json!({ "type": "erasure", "identity": "document", "decisions": { "eraseDepicted": true } });
+        let request = on_behalf(&deployment, &officer, &ada, body).await;
+        let path = format!("/requests/{}", id(&request));
+        let (_, plan) = deployment.call(Some(&second), "GET", &format!("{path}/plan"), json!(null)).await;
+        let decided = (&plan["plan"]["depicted"], &plan["plan"]["eraseDepicted"]);
+        assert_eq!(decided, (&json!(1), &json!(true)), "{plan}");
+        let digest = json!({ "digest": plan["plan"]["digest"] });
+        assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
+        in_state(&deployment, &request, "completed").await;
+        let images = format!("/projects/{project}/images");
+        let (_, images) = deployment.train("GET", &owner.key, &images, None).await;
+        assert_eq!((images.as_array().unwrap().len(), &images[0]["id"]), (1, &json!(kept)), "{images}");
     }
 }
 
@@ -322,6 +363,10 @@ async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
         }
         assert_eq!(last, 429, "{email}");
     }
+    // So is the code of the unknown address, which got a letter like the other's.
+    let body = json!({ "code": code(&deployment, &asked[1]).await });
+    let verify = format!("/requests/{}/verify", id(&asked[1]));
+    assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 400);
     // Both expire.
     clock.advance(8 * time::DAY);
     for request in &asked {
@@ -335,6 +380,69 @@ async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_an_unknown_address_is_told_that_nothing_is_held() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let stranger = deployment.token(&ada).await;
+        let body = |email: &str| json!({ "type": "access", "email": email, "channel": "letter", "received": "2026-11-20T08:00:00Z" });
+        for (token, status) in [(None, 401), (Some(stranger.as_str()), 404)] {
+            let refused = deployment.call(token, "POST", "/requests", body("ada@example.org")).await;
+            assert_eq!(refused.0, status, "{}", refused.1);
+        }
+        let mut taken = Vec::new();
+        for email in ["ada@example.org", "nobody@example.org"] {
+            let (status, request) = deployment.call(Some(&officer), "POST", "/requests", body(email)).await;
+            assert_eq!((status.as_u16(), &request["state"]), (202, &json!("verifying")), "{request}");
+            taken.push(request);
+        }
+        assert_eq!(constant(taken[0].clone()), constant(taken[1].clone()));
+        let request = &taken[1];
+        let path = format!("/requests/{}", id(request));
+        let (_, seen) = deployment.call(Some(&officer), "GET", &path, json!(null)).await;
+        assert_eq!((&seen["channel"], seen.get("subject")), (&json!("letter"), None), "{seen}");
+
+        // The address is kept over a restart, until the last letter is written.
+        deployment.stop().await;
+        deployment.start().await;
+        assert_eq!(once_keys(&deployment).await, 1);
+        let mut body = json!({ "code": code(&deployment, request).await });
+        while deployment.call(None, "POST", &format!("{path}/verify"), body).await.0 != 200 {
+            // A letter that was being written is written again, with another code.
+            body = json!({ "code": code(&deployment, request).await });
+        }
+        let closed = in_state(&deployment, request, "denied").await;
+        assert_eq!(closed["denial"], "no_match");
+        assert_eq!(events(&closed), ["received", "codeSent", "verified", "denied"]);
+        let outbox = letter(&deployment, request);
+        while !std::fs::read_to_string(&outbox).is_ok_and(|letter| letter.contains("nothing is held")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(std::fs::read_to_string(&outbox).unwrap().contains("nobody@example.org"));
+        while once_keys(&deployment).await != 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+
+        // Whom the staff know by sight need no code.
+        let body = json!({ "type": "erasure", "email": "other@example.org", "channel": "inPerson", "identity": "document" });
+        let (_, request) = deployment.call(Some(&officer), "POST", "/requests", body).await;
+        assert_eq!(request["state"], "denied");
+        // What is for the staff is not the form's.
+        let body = json!({ "type": "erasure", "email": "other@example.org", "identity": "document" });
+        assert_eq!(deployment.call(None, "POST", "/requests", body).await.0, 400);
+    }
+}
+
+/// How many requests wait for an address that is sealed under a key of its own: keys of the highest generation.
+pub(crate) async fn once_keys(deployment: &Deployment) -> usize {
+    let store = deployment.server().app().store();
+    let keys = store.with_keyring(|keyring| Ok(keyring.containers())).await.unwrap();
+    keys.into_iter().filter(|(_, generation)| *generation == u32::MAX).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ impl Received {
 /// A far end in this process: keeps what it takes, and refuses first what it is told to.
 #[derive(Clone, Default)]
 pub(crate) struct FarEnd {
-    received: Arc<Mutex<Vec<Received>>>,
+    pub(crate) received: Arc<Mutex<Vec<Received>>>,
     refusals: Arc<Mutex<VecDeque<StatusCode>>>,
 }
 

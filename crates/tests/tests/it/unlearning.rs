@@ -13,7 +13,7 @@ const IMAGES: u64 = 30;
 const FEATURES: u64 = 12;
 
 /// Gives an image the features that a training will find.
-async fn give_features(store: &Store, image: Id, number: u64) {
+pub(crate) async fn give_features(store: &Store, image: Id, number: u64) {
     let row: Vec<u8> = (0..FEATURES)
         .flat_map(|place| {
             let lean = if number % 2 == place % 2 { 900 } else { 0 };
@@ -35,12 +35,12 @@ async fn give_features(store: &Store, image: Id, number: u64) {
         .unwrap();
 }
 
-async fn model(store: &Store, iteration: Id) -> TrainedModel {
+pub(crate) async fn model(store: &Store, iteration: Id) -> TrainedModel {
     store.read(move |tx| tx.get::<Iteration>(iteration)).await.unwrap().unwrap().doc.model.unwrap()
 }
 
 /// Trains through the protocol; the iteration.
-async fn trained(deployment: &Deployment, someone: &Someone, project: &str) -> Id {
+pub(crate) async fn trained(deployment: &Deployment, someone: &Someone, project: &str) -> Id {
     let path = format!("/projects/{project}/train?forceTrain=true");
     let (_, begun) = deployment.train("POST", &someone.key, &path, None).await;
     let id = begun["id"].as_str().unwrap().to_owned();
@@ -65,7 +65,7 @@ async fn opened(deployment: &mut Deployment) -> (Store, Models) {
     (store, models)
 }
 
-fn same(forgot: &TrainedModel, never_knew: &TrainedModel) {
+pub(crate) fn same(forgot: &TrainedModel, never_knew: &TrainedModel) {
     assert_eq!((forgot.state, never_knew.state), (ModelState::Final, ModelState::Final));
     assert_eq!(forgot.images, never_knew.images);
     assert_eq!(forgot.sums_digest, never_knew.sums_digest);

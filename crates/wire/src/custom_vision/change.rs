@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use habeas_access::Permission;
+use habeas_access::{Permission, depicted};
 use habeas_core::kinds::{Image, Tag, TagType};
 use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Kind, Result as CoreResult};
@@ -160,6 +160,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
     let pairs: BTreeMap<String, String> = serde_json::from_slice(&body).map_err(|_| wrong())?;
     let pairs = checked_metadata(pairs.into_iter().collect(), &call.app.limits)?;
     let (actor, project, most) = (call.actor, call.project()?, call.app.limits.metadata_pairs);
+    let depicts_key = call.app.limits.depicts_key.clone();
     let images = call.query.ids("imageIds", call.app.limits.images_per_request)?;
     if images.is_empty() {
         return Err(Error::invalid("`imageIds` is missing").code("BadRequestRequiredParamIsNull").into());
@@ -183,6 +184,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
                     continue;
                 }
                 let node = tx.update::<Image>(&node)?;
+                depicted::link(tx, *image, node.holder, &node.doc.metadata, &depicts_key)?;
                 results.push(json!({ "imageId": image, "status": "OK", "metadata": node.doc.metadata }));
             }
             Ok(results)

@@ -11,7 +11,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use habeas_access::{Actor, Permission};
+use habeas_access::{Actor, Permission, depicted};
 use habeas_core::kinds::{Image, ImageDoc, Region, Tag, TagType};
 use habeas_core::node::{AttrKey, Relation};
 use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp, crypto};
@@ -386,6 +386,7 @@ impl<'a> Batch<'a> {
             node.doc.metadata.extend(self.metadata.clone());
             if before != (node.doc.regions.len(), node.doc.metadata.clone()) {
                 tx.update::<Image>(&node)?;
+                depicted::link(tx, node.id, node.holder, &node.doc.metadata, &self.limits.depicts_key)?;
             }
             for tag in &tags {
                 tx.connect(node.id, *tag, Relation::Tagged)?;
@@ -404,8 +405,11 @@ impl<'a> Batch<'a> {
         doc.metadata.clone_from(self.metadata);
         let id = tx.new_id();
         let original = doc.original.clone();
-        tx.create::<Image>(New::under(self.project, id, doc))?;
+        let node = tx.create::<Image>(New::under(self.project, id, doc))?;
         tx.attach_blobs(id, &[&original])?;
+        if !self.metadata.is_empty() {
+            depicted::link(tx, id, node.holder, self.metadata, &self.limits.depicts_key)?;
+        }
         for tag in &tags {
             tx.connect(id, *tag, Relation::Tagged)?;
         }

@@ -53,7 +53,7 @@ fn checked_platform(
     }
     if flavor.is_some() {
         return Err(Error::invalid(
-            "models are written with ONNX operator set 13, which no flavor stands for",
+            "models are written with the ONNX operator set of their extractor, for which no flavor stands",
         )
         .hint("leave `flavor` out")
         .code("BadRequestProjectUnsupportedExportPlatform"));

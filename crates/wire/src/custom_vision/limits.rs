@@ -29,6 +29,8 @@ pub struct Limits {
     pub tags_per_image: usize,
     /// Regions on one image.
     pub regions_per_image: usize,
+    /// The key of an image's metadata that names the persons whom it shows.
+    pub depicts_key: String,
     /// Pairs of metadata on one image.
     pub metadata_pairs: usize,
     /// Characters of a metadata key.
@@ -70,6 +72,7 @@ impl Default for Limits {
             regions_per_request: 64,
             tags_per_image: 100,
             regions_per_image: 300,
+            depicts_key: "depicts".to_owned(),
             metadata_pairs: 10,
             metadata_key: 128,
             metadata_value: 256,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 /// An error on its way to the client.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) Error);
+pub struct Failure(pub Error);
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use habeas_access::Actor;
-use habeas_core::kinds::PersonDoc;
+use habeas_core::kinds::{Decisions, PersonDoc};
 use habeas_core::report::{ExportReport, RequestReport};
 use habeas_core::requests::{Channel, IdentityCheck, RequestType};
 use habeas_core::{Error, Id, Node};
@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::caller::{base_address, recognise};
-use failure::Failure;
+
+pub use failure::Failure;
 
 /// Seconds after which a client asks again.
 const RETRY: HeaderValue = HeaderValue::from_static("5");
@@ -128,6 +129,7 @@ async fn export(
         received_at: None,
         identity: Some(IdentityCheck::Protocol),
         confirm: None,
+        decisions: Decisions::default(),
         callbacks: Vec::new(),
         destination: Some(location),
     };

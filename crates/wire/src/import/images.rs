@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use habeas_access::Actor;
+use habeas_access::{Actor, depicted};
 use habeas_core::import::{self, ImageUpload, PredictionUpload};
 use habeas_core::kinds::{
     Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc, Tag,
@@ -74,6 +74,7 @@ pub(super) async fn put(
         features: std::collections::BTreeMap::new(),
     };
     let (tags, kept) = (labels.tags, upload.kept);
+    let depicts_key = app.limits.depicts_key.clone();
     app.store()
         .write(move |tx| {
             not_there(tx, &actor, project, id, &IMAGES)?;
@@ -89,6 +90,9 @@ pub(super) async fn put(
                 tx.create::<Image>(New::under(project, id, doc.clone()))?;
             }
             tx.attach_blobs(id, &[&blob])?;
+            if let Some((_, _, holder)) = tx.position(id)? {
+                depicted::link(tx, id, holder, &doc.metadata, &depicts_key)?;
+            }
             for (tag, since) in &tags {
                 tx.connect_since(id, *tag, Relation::Tagged, since.unwrap_or(tx.now()))?;
             }

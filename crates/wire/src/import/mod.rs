@@ -1,4 +1,4 @@
-//! `/api/import/v1`: brings whole projects of another Custom Vision service into an account, with their ids.
+//! `/api/import/v1`: brings whole projects of another Custom Vision service, and workspaces of another Habeas, into an account, with their ids.
 //!
 //! For the operator, and for whoever owns the account. Every PUT is idempotent by id: what is there already stays as it is, and an id that
 //! something else has is a conflict. A PUT is committed whole or not at all. Bodies and answers are those of [`habeas_core::import`]; errors
@@ -8,7 +8,12 @@
 //! |---|---|
 //! | `GET /persons/{person}/accounts` | the person's accounts, oldest first |
 //! | `PUT /accounts/{account}/projects/{project}?unfinished=` | a project |
-//! | `POST /accounts/{account}/finish` | the unfinished projects of an import are whole: all of them from one moment on |
+//! | `PUT /persons/{person}/workspaces/{workspace}` | a workspace of experiments and models, unfinished |
+//! | `POST /workspaces/{workspace}/taken` | which of some ids cannot be brought into it |
+//! | `PUT /workspaces/{workspace}/records/{record}` | what stands in it: the record on a line, after it the bytes of its files |
+//! | `POST /workspaces/{workspace}/records/{record}/metrics` | points of its metrics |
+//! | `DELETE /workspaces/{workspace}` | removes an unfinished workspace |
+//! | `POST /accounts/{account}/finish` | the unfinished projects and workspaces of an import are whole: all of them from one moment on |
 //! | `DELETE /projects/{project}` | removes an unfinished project |
 //! | `GET /projects/{project}` | what is there of it, with hashes |
 //! | `PUT /projects/{project}/tags/{tag}` | a tag |
@@ -16,6 +21,9 @@
 //! | `PUT /projects/{project}/iterations/{iteration}` | an iteration with snapshot and measured performance |
 //! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?flavor=&sha256=` | the archive of an exported model, raw |
 //! | `PUT /projects/{project}/predictions/{prediction}` | a stored prediction with its image |
+//!
+//! Records are what archives carry as it is stored ([`habeas_core::DataKind::carry`]). An unfinished workspace is found by no client, and goes by
+//! itself like a project. When it is finished, a workspace of the same name in which there is nothing yet makes way for it.
 //!
 //! A project that was brought with `unfinished=true` is `Importing` on the wire, cannot be trained, and goes by itself 24 hours after it was
 //! last brought, unless it is finished: an import that dies leaves nothing half.
@@ -25,13 +33,14 @@
 mod images;
 mod iterations;
 mod projects;
+mod records;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::{Actor, Permission, authorise};
@@ -54,6 +63,11 @@ pub fn router() -> Router<App> {
         .route("/persons/{person}/accounts", get(projects::accounts))
         .route("/accounts/{account}/projects/{project}", put(projects::put))
         .route("/accounts/{account}/finish", post(projects::finish))
+        .route("/persons/{person}/workspaces/{workspace}", put(records::put_workspace))
+        .route("/workspaces/{workspace}", delete(records::discard))
+        .route("/workspaces/{workspace}/taken", post(records::taken_ids))
+        .route("/workspaces/{workspace}/records/{record}", put(records::put))
+        .route("/workspaces/{workspace}/records/{record}/metrics", post(records::put_metrics))
         .route("/projects/{project}", get(projects::contents).delete(projects::discard))
         .route("/projects/{project}/tags/{tag}", put(projects::put_tag))
         .route("/projects/{project}/images/{image}", put(images::put))
@@ -110,6 +124,8 @@ fn made(new: bool) -> StatusCode {
 fn owned(tx: &mut Tx<'_>, actor: &Actor, project: Id) -> Result<Node<ProjectDoc>> {
     let node = tx.get::<Project>(project)?.ok_or_else(no_project)?;
     authorise(tx, actor, project, Permission::Own)?;
+    // Not while the holder's data is restricted.
+    authorise(tx, actor, project, Permission::Write)?;
     Ok(node)
 }
 

@@ -15,14 +15,15 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::{
-    Document, Ids, is_there, made, no_project, owned, refuse_recorded, refuse_removed, same, tag_type, taken,
+    Document, Ids, is_there, made, no_project, owned, records, refuse_recorded, refuse_removed, same,
+    tag_type, taken,
 };
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::{Problem, QueryString};
 
 /// Keys of a project that fails are destroyed again: nobody else may be making the same one.
-static MAKING: Mutex<()> = Mutex::const_new(());
+pub(super) static MAKING: Mutex<()> = Mutex::const_new(());
 
 /// The accounts of a person or organisation.
 pub(super) async fn accounts(
@@ -61,6 +62,7 @@ pub(super) async fn put(
         .store()
         .write(move |tx| {
             authorise(tx, &actor, account, Permission::Own)?;
+            authorise(tx, &actor, account, Permission::Manage)?;
             let present = is_there(tx, account, id, &[Kind::Project])?;
             if present
                 && let Some(mut node) = tx.get::<Project>(id)?
@@ -112,7 +114,7 @@ pub(super) async fn put(
 /// How long an unfinished project waits for more, in hours.
 const UNFINISHED_HOURS: i64 = 24;
 
-fn unfinished_until(tx: &Tx<'_>) -> Timestamp {
+pub(super) fn unfinished_until(tx: &Tx<'_>) -> Timestamp {
     Timestamp(tx.now().0 + UNFINISHED_HOURS * time::HOUR)
 }
 
@@ -126,15 +128,17 @@ fn store_unchanged(tx: &mut Tx<'_>, node: &Node<ProjectDoc>) -> CoreResult<()> {
     tx.backdate_change(node.id, node.updated_at)
 }
 
-/// Finishes the unfinished projects of an import, all at once. Those that are finished stay as they are.
+/// Finishes the unfinished projects and workspaces of an import, all at once. Those that are finished stay as they are.
 pub(super) async fn finish(
     State(app): State<App>,
     Caller(actor): Caller,
     Ids(account): Ids<Id>,
     Document(import): Document<import::FinishedImport>,
 ) -> Result<StatusCode, Problem> {
-    app.store()
+    let made_way = app
+        .store()
         .write(move |tx| {
+            authorise(tx, &actor, account, Permission::Own)?;
             for &id in &import.projects {
                 let mut node = owned(tx, &actor, id)?;
                 if node.parent != Some(account) {
@@ -146,10 +150,17 @@ pub(super) async fn finish(
                     store_unchanged(tx, &node)?;
                 }
             }
-            Ok(())
+            let mut made_way = Vec::new();
+            for record in &import.workspaces {
+                made_way.extend(records::finish(tx, &actor, record)?);
+            }
+            Ok(made_way)
         })
         .await?;
     fault::point("import.finished");
+    for removal in &made_way {
+        app.store().finish(removal).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

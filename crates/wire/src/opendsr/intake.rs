@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::Actor;
+use habeas_core::kinds::Decisions;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{Channel, IdentityCheck, RequestType};
 use habeas_core::{Error, ErrorKind, Id, Timestamp};
@@ -109,6 +110,7 @@ pub(super) async fn take_in(
         received_at: Some(submitted.min(now)),
         identity: Some(IdentityCheck::Protocol),
         confirm: None,
+        decisions: Decisions::default(),
         callbacks: body.status_callback_urls,
         destination: None,
     };

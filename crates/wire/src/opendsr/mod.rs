@@ -15,7 +15,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use habeas_access::Actor;
 use habeas_core::kinds::RequestDoc;
 use habeas_core::requests::RequestState;
@@ -40,7 +40,11 @@ pub fn router() -> Router<App> {
             .route(&format!("/opendsr/{version}/{requests}"), post(create))
             .route(&format!("/opendsr/{version}/{requests}/{{request}}"), get(show).delete(cancel));
     }
-    router
+    router.route("/opendsr/{*rest}", any(unknown))
+}
+
+async fn unknown() -> Failure {
+    Error::not_found("there is no such endpoint").hint("see /opendsr/v2/discovery").into()
 }
 
 /// The names of the two headers, as the version in the path has them.
@@ -81,7 +85,7 @@ fn answer(app: &App, uri: &Uri, status: StatusCode, body: &Value) -> Result<Resp
 
 /// An error in the protocol's envelope; what was wrong with single members stands in `errors`.
 #[derive(Debug)]
-pub(crate) struct Failure(Error, Vec<Value>);
+pub struct Failure(Error, Vec<Value>);
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {

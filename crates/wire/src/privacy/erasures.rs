@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use habeas_access::Permission;
 use habeas_core::Error;
+use habeas_core::kinds::{Decisions, Successor};
 use habeas_core::report::{ErasureReport, PlanReport};
-use habeas_rights::Successor;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -24,6 +24,26 @@ pub(super) struct PlanErasure {
     /// Who takes over where the person is the last owner or administrator: see `choices` of a plan. For the person, and administrators.
     #[serde(default)]
     successors: Vec<NamedSuccessor>,
+    /// Organisations of which the person is the last owner that are deleted with everything in them: see `choices` of a plan. For the person,
+    /// and administrators.
+    #[serde(default)]
+    deletions: Vec<String>,
+    /// Delete images of others that show the person, too, and have models forget them; otherwise their name is taken out of the metadata.
+    #[serde(default)]
+    erase_depicted: bool,
+}
+
+impl PlanErasure {
+    /// As the engine takes it.
+    pub(super) fn read(&self) -> Result<Decisions, Problem> {
+        let successors = self
+            .successors
+            .iter()
+            .map(|one| Ok(Successor { resource: guid(&one.resource)?, person: guid(&one.person)? }))
+            .collect::<Result<_, Problem>>()?;
+        let deletions = self.deletions.iter().map(|id| guid(id)).collect::<Result<_, Problem>>()?;
+        Ok(Decisions { successors, deletions, erase_depicted: self.erase_depicted })
+    }
 }
 
 /// Who takes over.
@@ -47,15 +67,11 @@ pub(super) async fn plan(
     OptionalBody(body): OptionalBody<PlanErasure>,
 ) -> Result<(StatusCode, Json<PlanReport>), Problem> {
     let id = person(&app, &caller, &text, "PlanErasure").await?;
-    let successors = body
-        .successors
-        .iter()
-        .map(|one| Ok(Successor { resource: guid(&one.resource)?, person: guid(&one.person)? }))
-        .collect::<Result<Vec<_>, Problem>>()?;
-    if !successors.is_empty() {
+    let decisions = body.read()?;
+    if decisions.names_others() {
         app.rights.authorise_succession(&caller, id).await?;
     }
-    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure_with(id, successors).await?)))
+    Ok((StatusCode::CREATED, Json(app.rights.plan_erasure_with(id, decisions).await?)))
 }
 
 /// Plans the deletion of an organisation with everything in it. Changes nothing. For its owners.

@@ -6,12 +6,15 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use habeas_core::age::Recipient;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
+use habeas_core::{Error, Id};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::persons::person;
-use super::problem::{Problem, ProblemBody, QueryString, guid};
+use super::problem::{OptionalBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
 use crate::caller::Caller;
 
@@ -26,6 +29,48 @@ const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"hab
 pub(super) struct StreamQuery {
     /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
     recipient: Option<String>,
+    /// A format to have the data in once more; may be repeated.
+    #[serde(default)]
+    #[param(value_type = Vec<ExportFormat>)]
+    format: Vec<String>,
+}
+
+/// An archive that is written at once.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct StreamExport {
+    /// Formats to have the data in once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
+    /// An age public key, `age1…`: the archive is sealed for its holder, and only they can open it.
+    recipient: Option<String>,
+    /// A passphrase of at least eight letters that opens the archive. It is not kept: whoever forgets it has nothing.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    passphrase: Option<Secret>,
+}
+
+/// A text that no log shows.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What an archive is to have.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct CreateExport {
+    /// Formats to have the data in once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
+}
+
+fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
+    Ok(ExportFormat::parse_all(names.iter().map(String::as_str))?)
 }
 
 /// Streams an archive of everything held on the person, an RO-Crate in a ZIP. Nothing is stored.
@@ -39,28 +84,62 @@ pub(super) async fn stream(
     QueryString(query): QueryString<StreamQuery>,
 ) -> Result<Response, Problem> {
     let id = person(&app, &caller, &text, "StreamExport").await?;
+    let formats = formats(&query.format)?;
     let recipient = query.recipient.map(|text| text.parse()).transpose()?;
-    let (pieces, media_type, disposition) = match recipient {
-        None => (app.rights.stream_export(id), "application/zip", DISPOSITION),
-        Some(recipient) => (app.rights.stream_export_for(id, recipient), "application/octet-stream", SEALED),
+    Ok(streamed(&app, id, formats, recipient))
+}
+
+/// The same, also sealed with a passphrase, which has no place in an address.
+#[utoipa::path(post, path = "/persons/{person}/export", tag = "export",
+    params(("person" = String, Path, description = "object id, or `me`")),
+    request_body = Option<StreamExport>,
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn stream_sealed(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    OptionalBody(body): OptionalBody<StreamExport>,
+) -> Result<Response, Problem> {
+    let id = person(&app, &caller, &text, "StreamExport").await?;
+    let formats = formats(&body.formats)?;
+    let recipient = match (body.recipient, body.passphrase) {
+        (Some(_), Some(_)) => {
+            return Err(Error::invalid("an archive is sealed for a key or with a passphrase, not both")
+                .hint("leave out `recipient` or `passphrase`")
+                .into());
+        }
+        (key, None) => key.map(|text| text.parse()).transpose()?,
+        (None, Some(Secret(text))) => Some(app.rights.recipient_by_passphrase(text.into())?),
     };
+    Ok(streamed(&app, id, formats, recipient))
+}
+
+fn streamed(app: &App, person: Id, formats: Vec<ExportFormat>, recipient: Option<Recipient>) -> Response {
+    let (media_type, disposition) = match recipient {
+        None => ("application/zip", DISPOSITION),
+        Some(_) => ("application/octet-stream", SEALED),
+    };
+    let pieces = app.rights.stream_export(person, formats, recipient);
     let mut response = Body::from_stream(pieces).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
-    Ok(response)
+    response
 }
 
-/// Orders an archive that is kept, sealed, for 7 days.
+/// Orders an archive that is kept, sealed, for 7 days. The body may be left out.
 #[utoipa::path(post, path = "/persons/{person}/exports", tag = "export",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 202, body = ExportReport), (status = 404, body = ProblemBody)))]
+    request_body = Option<CreateExport>,
+    responses((status = 202, body = ExportReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn create(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
+    OptionalBody(body): OptionalBody<CreateExport>,
 ) -> Result<(StatusCode, Json<ExportReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateExport").await?;
-    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id).await?)))
+    let formats = formats(&body.formats)?;
+    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id, formats).await?)))
 }
 
 /// The person's archives, newest first.
@@ -81,13 +160,13 @@ async fn find(
     caller: &habeas_access::Actor,
     text: &str,
     operation: &'static str,
-) -> Result<(habeas_core::Id, ExportReport), Problem> {
+) -> Result<(Id, ExportReport), Problem> {
     let id = guid(text)?;
     let (holder, report) = app.rights.export(id).await?;
     app.rights
         .authorise(caller, holder, operation)
         .await
-        .map_err(|error| error.conceal(|| habeas_core::Error::not_found("there is no such archive")))?;
+        .map_err(|error| error.conceal(|| Error::not_found("there is no such archive")))?;
     Ok((id, report))
 }
 

@@ -16,8 +16,10 @@ mod requests;
 mod retention;
 mod server;
 mod transfers;
+mod unclaimed;
 
 use axum::Router;
+use habeas_core::Error;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -57,6 +59,8 @@ fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(persons::list, persons::create))
         .routes(routes!(persons::show, persons::rectify))
+        .routes(routes!(unclaimed::find, unclaimed::take_up))
+        .routes(routes!(unclaimed::link))
         .routes(routes!(persons::restrict))
         .routes(routes!(persons::holdings))
         .routes(routes!(persons::items))
@@ -73,10 +77,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(applications::remove))
         .routes(routes!(recipients::list, recipients::register))
         .routes(routes!(recipients::remove))
+        .routes(routes!(recipients::record_disclosure))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
         .routes(routes!(organisations::set_member, organisations::remove_member))
-        .routes(routes!(exports::stream))
+        .routes(routes!(exports::stream, exports::stream_sealed))
         .routes(routes!(exports::list, exports::create))
         .routes(routes!(exports::show, exports::delete))
         .routes(routes!(exports::content))
@@ -94,6 +99,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::verify))
         .routes(routes!(requests::resend))
         .routes(routes!(requests::plan))
+        .routes(routes!(requests::decide))
         .routes(routes!(requests::confirm_identity))
         .routes(routes!(requests::approve))
         .routes(routes!(requests::deny))
@@ -122,13 +128,21 @@ fn routes() -> OpenApiRouter<App> {
 pub fn router() -> Router<App> {
     let (router, document) = OpenApiRouter::new().nest(BASE, routes()).split_for_parts();
     let document = finished(&document);
-    router.route(
-        &format!("{BASE}/openapi.json"),
-        axum::routing::get(move || {
-            let document = document.clone();
-            async move { axum::Json(document) }
-        }),
-    )
+    router
+        .route(
+            &format!("{BASE}/openapi.json"),
+            axum::routing::get(move || {
+                let document = document.clone();
+                async move { axum::Json(document) }
+            }),
+        )
+        .route(BASE, axum::routing::any(unknown))
+        .route(&format!("{BASE}/{{*rest}}"), axum::routing::any(unknown))
+}
+
+/// What is not there, in this API's words.
+async fn unknown() -> Problem {
+    Problem(Error::not_found("there is no such operation").hint("see /api/privacy/v1/openapi.json"))
 }
 
 /// The OpenAPI document.

@@ -29,7 +29,7 @@ pub(super) struct CreatePerson {
     /// Name; the local part of the address when absent.
     #[serde(default)]
     name: String,
-    /// `guest`, `free` or `standard`; `standard` when absent.
+    /// `guest`, `free` or `standard`; `standard` when absent. Somebody whom images name already is tied to them.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     account_type: Option<AccountType>,
@@ -102,6 +102,7 @@ pub(super) async fn create(
     };
     let created = app.access().create_person(new).await?;
     let profile = app.access().person(created.id).await?.doc;
+    app.rights.tie_depicted(&profile.email).await?;
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
@@ -163,7 +164,8 @@ impl RectifyPerson {
     }
 }
 
-/// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16). The history keeps no old value.
+/// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16), also of what others hold where the
+/// caller may change it or is of the staff. The history keeps no old value.
 #[utoipa::path(patch, path = "/persons/{person}", request_body = RectifyPerson, tag = "rectify",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 200, body = RectificationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
@@ -174,7 +176,7 @@ pub(super) async fn rectify(
     JsonBody(body): JsonBody<RectifyPerson>,
 ) -> Result<Json<RectificationReport>, Problem> {
     let id = person(&app, &caller, &text, "RectifyPerson").await?;
-    Ok(Json(app.rights.rectify(id, body.read()?).await?))
+    Ok(Json(app.rights.rectify(&caller, id, body.read()?).await?))
 }
 
 /// Whether processing is restricted.

@@ -87,22 +87,33 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequest<
     type Rejection = Problem;
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Problem(Error::too_large("the body is too large or was cut off")))?;
-        serde_json::from_slice(&bytes).map(JsonBody).map_err(|error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Data => {
-                    "the JSON body does not have the members that this operation needs"
-                }
-                _ => "the body is not JSON",
-            };
-            Problem(
-                Error::invalid(format!("{what} (line {}, column {})", error.line(), error.column()))
-                    .hint("see /api/privacy/v1/openapi.json"),
-            )
-        })
+        parse(&whole(request, state).await?).map(JsonBody)
     }
+}
+
+async fn whole<S: Send + Sync>(
+    request: axum::extract::Request,
+    state: &S,
+) -> Result<axum::body::Bytes, Problem> {
+    use axum::extract::FromRequest as _;
+    axum::body::Bytes::from_request(request, state)
+        .await
+        .map_err(|_| Problem(Error::too_large("the body is too large or was cut off")))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => {
+                "the JSON body does not have the members that this operation needs"
+            }
+            _ => "the body is not JSON",
+        };
+        Problem(
+            Error::invalid(format!("{what} (line {}, column {})", error.line(), error.column()))
+                .hint("see /api/privacy/v1/openapi.json"),
+        )
+    })
 }
 
 /// A JSON body that may be left out.
@@ -114,11 +125,8 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned + Default> axum::extract::Fr
     type Rejection = Problem;
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Problem> {
-        use axum::body::HttpBody as _;
-        if request.body().is_end_stream() {
-            return Ok(OptionalBody(T::default()));
-        }
-        JsonBody::from_request(request, state).await.map(|JsonBody(body)| OptionalBody(body))
+        let bytes = whole(request, state).await?;
+        if bytes.is_empty() { Ok(OptionalBody(T::default())) } else { parse(&bytes).map(OptionalBody) }
     }
 }
 

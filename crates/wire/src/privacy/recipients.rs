@@ -18,6 +18,9 @@ pub(super) struct RegisterRecipient {
     name: String,
     /// Where it is told.
     url: String,
+    /// The kinds of data that it receives of everybody, by name; every kind when absent, and with an empty list only what is recorded as
+    /// given to it.
+    kinds: Option<Vec<String>>,
 }
 
 /// A recipient.
@@ -27,13 +30,16 @@ pub(super) struct RecipientReport {
     id: String,
     name: String,
     url: String,
+    /// The kinds of data that it receives; every kind when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kinds: Option<Vec<String>>,
     /// `whsec_` and the key in base64; shown once, when it is registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
 
-/// Registers a system that received personal data from here (GDPR Article 19). It is sent a signed webhook (Standard Webhooks) whenever an
-/// erasure, rectification or restriction is completed. For administrators.
+/// Registers a system that receives personal data from here (GDPR Article 19). It is sent a signed webhook (Standard Webhooks) whenever an
+/// erasure, rectification, restriction or objection is completed of somebody whose data it received. For administrators.
 #[utoipa::path(post, path = "/recipients", request_body = RegisterRecipient, tag = "recipients",
     responses((status = 201, body = RecipientReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn register(
@@ -42,11 +48,12 @@ pub(super) async fn register(
     JsonBody(body): JsonBody<RegisterRecipient>,
 ) -> Result<(StatusCode, Json<RecipientReport>), Problem> {
     app.rights.require_administrator(&caller).await?;
-    let new = app.rights.register_recipient(&body.name, &body.url).await?;
+    let new = app.rights.register_recipient(&body.name, &body.url, body.kinds.clone()).await?;
     let report = RecipientReport {
         id: new.id.to_string(),
         name: body.name.trim().to_owned(),
         url: body.url,
+        kinds: body.kinds,
         secret: Some(new.secret),
     };
     Ok((StatusCode::CREATED, Json(report)))
@@ -68,6 +75,7 @@ pub(super) async fn list(
                 id: node.id.to_string(),
                 name: node.doc.name,
                 url: node.doc.url,
+                kinds: node.doc.kinds,
                 secret: None,
             })
             .collect(),
@@ -84,5 +92,21 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     app.rights.require_administrator(&caller).await?;
     app.rights.remove_recipient(guid(&text)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Records that a person's data was given to a recipient, which is then told what is done about it. The person sees it. For the staff.
+#[utoipa::path(put, path = "/recipients/{recipient}/persons/{person}", tag = "recipients",
+    params(("recipient" = String, Path), ("person" = String, Path, description = "object id")),
+    responses((status = 204), (status = 404, body = ProblemBody)))]
+pub(super) async fn record_disclosure(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path((recipient, person)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    app.rights.require_staff(&caller).await?;
+    let (recipient, person) = (guid(&recipient)?, guid(&person)?);
+    app.rights.authorise(&caller, person, "RecordDisclosure").await?;
+    app.rights.record_disclosure(recipient, person).await?;
     Ok(StatusCode::NO_CONTENT)
 }

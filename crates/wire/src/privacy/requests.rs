@@ -11,20 +11,21 @@ use habeas_core::requests::{
     Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType,
 };
 use habeas_core::{Id, Timestamp};
-use habeas_rights::{NewRequest, RequestFilter};
+use habeas_rights::{ByStaff, NewRequest, RequestFilter};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::erasures::PlanErasure;
 use super::persons::{RectifyPerson, person};
 use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
-use crate::caller::Caller;
+use crate::caller::{Anybody, Caller};
 
 fn id_of(text: &str) -> Result<Id, Problem> {
     text.parse().map_err(|_| Problem(Error::not_found("there is no such request")))
 }
 
-/// A request from somebody who is not signed in.
+/// A request by an address alone.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TakeIn {
@@ -35,17 +36,42 @@ pub(super) struct TakeIn {
     email: String,
     /// The law under which to answer, such as `gdpr`; the deployment's usual one when absent.
     regime: Option<String>,
+    /// Of what the staff take in, who call with their token: how it came.
+    channel: Option<Channel>,
+    /// Of what the staff take in: when it came (RFC 3339); now when absent.
+    received: Option<String>,
+    /// Of what the staff take in: how they made sure who asks: `document`, `known` or `protocol`. When absent, a one-time code is sent.
+    identity: Option<IdentityCheck>,
 }
 
-/// Takes in a request from anybody. The answer is the same whether or not somebody has this address; if somebody has, a one-time code
-/// goes there.
+/// Takes in a request from anybody, or, with a `channel`, by the staff for somebody who wrote or called. The answer is the same whether or
+/// not somebody has this address; a one-time code goes there in either case. When it is repeated and nobody has the address, the request is
+/// answered by itself: nothing is held.
 #[utoipa::path(post, path = "/requests", request_body = TakeIn, tag = "requests", security(()),
     responses((status = 202, body = RequestStatusReport), (status = 400, body = ProblemBody), (status = 429, body = ProblemBody)))]
 pub(super) async fn take_in(
     State(app): State<App>,
+    Anybody(caller): Anybody,
     JsonBody(body): JsonBody<TakeIn>,
 ) -> Result<(StatusCode, Json<RequestStatusReport>), Problem> {
-    let report = app.rights.take_in(body.asked, &body.email, body.regime.as_deref(), Channel::Form).await?;
+    let received_at = body.received.as_deref().map(Timestamp::parse).transpose()?;
+    let staff = match (body.channel, caller) {
+        (Some(channel), Some(actor)) => {
+            Some(ByStaff { actor, channel, received_at, identity: body.identity })
+        }
+        (Some(_), None) => {
+            return Err(Error::unauthenticated("a `channel` is for requests that the staff take in")
+                .hint("send the token of a privacy officer, or leave `channel` out")
+                .into());
+        }
+        (None, _) if received_at.is_some() || body.identity.is_some() => {
+            return Err(Error::invalid("`received` and `identity` are for requests that the staff take in")
+                .hint("say by which `channel` it came, or leave both out")
+                .into());
+        }
+        (None, _) => None,
+    };
+    let report = app.rights.take_in(body.asked, &body.email, body.regime.as_deref(), staff).await?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
@@ -109,6 +135,9 @@ pub(super) struct CreateRequest {
     identity: Option<IdentityCheck>,
     /// Of a person's own erasure: their e-mail address, typed.
     confirm: Option<String>,
+    /// Of an erasure: what its plan offers to decide.
+    #[serde(default)]
+    decisions: PlanErasure,
 }
 
 /// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person.
@@ -133,6 +162,7 @@ pub(super) async fn create(
         received_at: body.received.as_deref().map(Timestamp::parse).transpose()?,
         identity: body.identity,
         confirm: body.confirm,
+        decisions: body.decisions.read()?,
     };
     Ok((StatusCode::CREATED, Json(app.rights.create_request(&caller, new).await?)))
 }
@@ -317,6 +347,20 @@ pub(super) async fn extend(
     Ok(Json(app.rights.extend_request(&caller, id_of(&text)?, body.reason, &body.text).await?))
 }
 
+/// Decides what the plan of a requested erasure offers, in place of what was decided before: who takes over, and what else goes. For the
+/// person it is about, and the staff; successors and deletions for the person, and administrators.
+#[utoipa::path(put, path = "/requests/{request}/decisions", request_body = PlanErasure, tag = "requests",
+    params(("request" = String, Path)),
+    responses((status = 200, body = RequestPlanReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn decide(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<PlanErasure>,
+) -> Result<Json<RequestPlanReport>, Problem> {
+    Ok(Json(app.rights.decide_request(&caller, id_of(&text)?, body.read()?).await?))
+}
+
 /// A note or an answer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -349,8 +393,8 @@ pub(super) struct CompleteRequest {
     rectification: Option<RectifyPerson>,
 }
 
-/// Carries out a rectification or a restriction, and closes it; an objection is closed as it was carried out. The text is the answer to the
-/// person. For the staff.
+/// Carries out a rectification, a restriction or an objection (which restricts, too), and closes it. The text is the answer to the person.
+/// For the staff.
 #[utoipa::path(post, path = "/requests/{request}/complete", request_body = CompleteRequest, tag = "requests",
     params(("request" = String, Path)),
     responses((status = 200, body = RequestReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]

@@ -1,0 +1,56 @@
+//! What an erasure wants decided: who takes over, and what else goes.
+
+use habeas_access::Actor;
+use habeas_core::kinds::Decisions;
+use habeas_core::report::RequestPlanReport;
+use habeas_core::requests::{RequestState, RequestType};
+use habeas_core::{Error, Id, Result, fault};
+
+use super::Case;
+use super::queue::compared;
+use crate::{Rights, plan};
+
+impl Rights {
+    /// Decides what the plan of a requested erasure offers, in place of what was decided before, as long as the run has not begun; the plan
+    /// as it is then. Allowed to the person and the staff; successors and deletions to the person and to administrators. An approval that
+    /// was given for another plan is asked for again.
+    pub async fn decide_request(
+        &self,
+        actor: &Actor,
+        request: Id,
+        decisions: Decisions,
+    ) -> Result<RequestPlanReport> {
+        let node = self.authorise_request(actor, request, "DecideRequest").await?;
+        if let Some(subject) = node.doc.subject
+            && (decisions.names_others() || node.doc.decisions.names_others())
+        {
+            self.authorise_succession(actor, subject).await?;
+        }
+        let (by, salt, rights) = (actor.reference(), self.salt(), self.clone());
+        let report = self
+            .store
+            .write(move |tx| {
+                let mut case = Case::open(tx, request)?;
+                let doc = &case.node.doc;
+                let decidable = doc.asked == RequestType::Erasure
+                    && doc.state.is_open()
+                    && !doc.state.is_running()
+                    && doc.state != RequestState::Failed;
+                if !decidable {
+                    return Err(Error::conflict("there is nothing to decide for this request, or no longer"));
+                }
+                let subject = case.subject()?;
+                let plan = plan::make(case.tx, subject, &decisions)?;
+                let report = compared(&case.node.doc, plan);
+                case.node.doc.decisions = decisions.clone();
+                case.note("decided", Some(by));
+                rights.go_on(&mut case, salt)?;
+                case.save()?;
+                Ok(report)
+            })
+            .await?;
+        fault::point("request.decided");
+        self.wake();
+        Ok(report)
+    }
+}

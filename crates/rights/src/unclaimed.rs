@@ -1,0 +1,170 @@
+//! Persons without an account whom images name: looked for by exactly what they are called, taken up, linked.
+//!
+//! Nothing is made of a name until the staff ask for it, and then all images are read. Whoever is taken up is a person like any other from
+//! then on: seen, exported and erased by the same requests.
+
+use std::collections::BTreeMap;
+
+use habeas_access::depicted::{self, Name};
+use habeas_core::kind::MentionRole;
+use habeas_core::kinds::{AccountType, Image, ImageDoc, KeptImage, PersonDoc};
+use habeas_core::report::{DepictionReport, PersonReport};
+use habeas_core::{DataKind, Error, Id, Result, fault};
+
+use crate::{Rights, erasure};
+
+/// Images read in one transaction.
+const PAGE: u32 = 500;
+/// Images of a holder that are named in a report.
+const SHOWN: usize = 100;
+
+impl Rights {
+    /// Images whose metadata names somebody exactly so, by whose they are. For the staff.
+    pub async fn find_depicted(&self, text: &str) -> Result<Vec<DepictionReport>> {
+        let name = Name::read(text)?;
+        let mut reports = Vec::new();
+        for (holder, images) in self.named(&name).await? {
+            let person = self.store.find_alias(&name.alias(&self.store, holder)?);
+            reports.push(DepictionReport {
+                holder: holder.to_string(),
+                count: images.len() as u64,
+                images: images.iter().take(SHOWN).map(Id::to_string).collect(),
+                person: person.map(|person| person.to_string()),
+            });
+        }
+        Ok(reports)
+    }
+
+    /// Takes up the person whom images name so: ties them to those images, as the account with this address or, where there is none, as an
+    /// unclaimed person. Any name but an e-mail address means one person for each holder of images, who is named then. May be repeated.
+    pub async fn take_up(&self, text: &str, holder: Option<Id>) -> Result<PersonReport> {
+        let name = Name::read(text)?;
+        let mut named = self.named(&name).await?;
+        let owner = match (&name, holder) {
+            (Name::Email(_), None) => Id::NIL,
+            (Name::Email(_), Some(_)) => {
+                return Err(Error::invalid("an e-mail address means the same person in everybody's images")
+                    .hint("leave `holder` out"));
+            }
+            (Name::Exact(_), Some(holder)) => {
+                named.retain(|owner, _| *owner == holder);
+                holder
+            }
+            (Name::Exact(_), None) => {
+                return Err(Error::invalid("name the `holder` whose images call somebody so")
+                    .hint("the same name in the images of two holders need not be the same person"));
+            }
+        };
+        if named.is_empty() {
+            return Err(Error::not_found("no image names anybody so"));
+        }
+        let alias = name.alias(&self.store, owner)?;
+        let person = match self.store.find_alias(&alias) {
+            Some(person) => person,
+            None => {
+                let email = match &name {
+                    Name::Email(_) => text.trim().to_owned(),
+                    Name::Exact(_) => String::new(),
+                };
+                let profile = PersonDoc {
+                    name: text.trim().to_owned(),
+                    email,
+                    account_type: AccountType::Unclaimed,
+                    named_by: holder,
+                };
+                self.access.create_unclaimed(profile, alias).await?
+            }
+        };
+        fault::point("unclaimed.made");
+        self.tie(named).await?;
+        self.person_report(person).await
+    }
+
+    /// Ties a person to the images that name them by their address: of before they had the account, or the address.
+    pub async fn tie_depicted(&self, email: &str) -> Result<()> {
+        let named = self.named(&Name::read(email)?).await?;
+        self.tie(named).await
+    }
+
+    /// Says that an unclaimed person is the one with this account: what was tied to them is tied to the account, and they are erased, with a
+    /// receipt. The caller has checked that the actor may act for both.
+    pub async fn link_unclaimed(&self, unclaimed: Id, person: Id) -> Result<PersonReport> {
+        let profile = self.access.require_unclaimed(unclaimed).await?.doc;
+        if self.access.person(person).await?.doc.account_type == AccountType::Unclaimed {
+            return Err(Error::invalid("an unclaimed person is linked to somebody with an account"));
+        }
+        let alias = Name::read(&profile.name)?.alias(&self.store, profile.named_by.unwrap_or(Id::NIL))?;
+        if self.store.find_alias(&alias) == Some(unclaimed) {
+            self.store.drop_aliases(vec![alias]).await?;
+        }
+        self.store.with_keyring(move |keyring| keyring.put_aliases(&[(alias, person)])).await?;
+        fault::point("unclaimed.alias_moved");
+        let salt: [u8; 16] = self.store.ambient().bytes();
+        self.store
+            .write(move |tx| {
+                for mention in tx.mentions_of(unclaimed)? {
+                    if mention.role == MentionRole::Depicted {
+                        tx.mention(mention.resource, person, MentionRole::Depicted)?;
+                        tx.unmention(mention.resource, unclaimed, MentionRole::Depicted)?;
+                    }
+                }
+                erasure::start_at_once(tx, unclaimed, salt)
+            })
+            .await?;
+        self.wake();
+        self.person_report(person).await
+    }
+
+    /// Images that name somebody so, by their holders.
+    async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
+        let mut found = BTreeMap::new();
+        self.named_among::<Image>(name, &mut found).await?;
+        self.named_among::<KeptImage>(name, &mut found).await?;
+        Ok(found)
+    }
+
+    async fn named_among<K: DataKind<Doc = ImageDoc>>(
+        &self,
+        name: &Name,
+        found: &mut BTreeMap<Id, Vec<Id>>,
+    ) -> Result<()> {
+        let mut after = Id::NIL;
+        loop {
+            let (name, key) = (name.clone(), self.models.depicts_key().to_owned());
+            let (page, last) = self
+                .store
+                .read(move |tx| {
+                    let nodes = tx.everywhere::<K>(after, PAGE)?;
+                    let last = nodes.last().map(|node| node.id).filter(|_| nodes.len() as u32 == PAGE);
+                    let naming = nodes.into_iter().filter(|node| name.is_in(&node.doc.metadata, &key));
+                    Ok((naming.map(|node| (node.holder, node.id)).collect::<Vec<_>>(), last))
+                })
+                .await?;
+            for (holder, image) in page {
+                found.entry(holder).or_default().push(image);
+            }
+            match last {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn tie(&self, named: BTreeMap<Id, Vec<Id>>) -> Result<()> {
+        let images: Vec<Id> = named.into_values().flatten().collect();
+        for some in images.chunks(PAGE as usize) {
+            let (some, key) = (some.to_vec(), self.models.depicts_key().to_owned());
+            self.store
+                .write(move |tx| {
+                    for image in &some {
+                        if let Some(node) = habeas_models::find_image(tx, *image)? {
+                            depicted::link(tx, node.id, node.holder, &node.doc.metadata, &key)?;
+                        }
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! The life of an archive that is kept: it is fetched in parts, called off, gone when its time is over, and erased with its person.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use habeas_core::{ManualClock, time};
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, Someone, engines, image};
+
+struct Life<'a> {
+    deployment: &'a Deployment,
+    /// The person's own token.
+    token: String,
+    person: String,
+}
+
+impl<'a> Life<'a> {
+    async fn of(deployment: &'a Deployment, someone: &Someone) -> Life<'a> {
+        let token = deployment.token(someone).await;
+        Life { deployment, token, person: format!("/persons/{}/exports", someone.id) }
+    }
+
+    /// Orders an archive; its address.
+    async fn order(&self) -> String {
+        let (status, report) = self.call("POST", &self.person).await;
+        assert_eq!(status, 202, "{report}");
+        format!("/exports/{}", report["id"].as_str().unwrap())
+    }
+
+    async fn ready(&self) -> (String, Value) {
+        let address = self.order().await;
+        loop {
+            let (_, report) = self.call("GET", &address).await;
+            if report["status"] != "running" {
+                assert_eq!(report["status"], "ready", "{report}");
+                return (address, report);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn call(&self, method: &str, path: &str) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/privacy/v1{path}"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Body::empty())
+            .unwrap();
+        let (status, body) = self.deployment.send(request).await;
+        (status.as_u16(), serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    async fn content(&self, address: &str, range: &str) -> (u16, Vec<u8>) {
+        let request = Request::get(format!("/api/privacy/v1{address}/content"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .header(header::RANGE, range)
+            .body(Body::empty())
+            .unwrap();
+        let (status, bytes) = self.deployment.send(request).await;
+        (status.as_u16(), bytes)
+    }
+}
+
+/// Files of the embedded store.
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .fold(0, |count, entry| count + if entry.path().is_dir() { files(&entry.path()) } else { 1 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_resumed_called_off_and_gone_in_time() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let now = habeas_core::Timestamp::parse("2026-11-26T08:00:00Z").unwrap();
+        let clock = Arc::new(ManualClock::new(now));
+        let storage = tempfile::tempdir().unwrap();
+        let folder = storage.path().to_owned();
+        let deployment = Deployment::open_with_clock(clock.clone(), |settings| {
+            settings.database = database;
+            settings.storage = Some(folder.display().to_string());
+        })
+        .await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let other = deployment.person("b@example.org", "B").await;
+        let project = deployment.project(&someone, "p").await;
+        for number in 0..4 {
+            deployment.image(&someone, &project, "a.jpg", &image(number), &[]).await;
+        }
+        let life = Life::of(&deployment, &someone).await;
+        let before = files(storage.path());
+
+        let (address, report) = life.ready().await;
+        let size = report["bytes"].as_u64().unwrap();
+        let (status, mut whole) = life.content(&address, &format!("bytes=0-{}", size / 2 - 1)).await;
+        assert_eq!(status, 206);
+        let (status, rest) = life.content(&address, &format!("bytes={}-", size / 2)).await;
+        assert_eq!(status, 206);
+        whole.extend(rest);
+        assert_eq!(report["sha256"], hex::encode(habeas_core::crypto::sha256(&whole)));
+        assert_eq!(life.content(&address, &format!("bytes={size}-")).await.0, 416);
+        assert_eq!(files(storage.path()), before + 1);
+        // It is nobody else's, and nobody is told that it is there.
+        let stranger = Life::of(&deployment, &other).await;
+        for (method, path) in
+            [("GET", address.clone()), ("GET", format!("{address}/content")), ("DELETE", address.clone())]
+        {
+            assert_eq!(stranger.call(method, &path).await.0, 404, "{method} {path}");
+        }
+
+        // Called off, ready or not, it is gone with its bytes.
+        assert_eq!(life.call("DELETE", &address).await.0, 204);
+        assert_eq!(life.content(&address, "bytes=0-").await.0, 404);
+        assert_eq!(files(storage.path()), before);
+        let running = life.order().await;
+        assert_eq!(life.call("DELETE", &running).await.0, 204);
+        assert_eq!(life.call("GET", &running).await.0, 404);
+        assert_eq!(life.call("GET", &life.person).await.1, json!([]));
+
+        // After a week it is gone at once, and its bytes with the next sweep.
+        let (address, report) = life.ready().await;
+        assert_eq!(report["expires"], "2026-12-03T08:00:00.000000Z");
+        clock.advance(7 * time::DAY);
+        assert_eq!(life.call("GET", &address).await.0, 404);
+        assert_eq!(life.content(&address, "bytes=0-").await.0, 404);
+        deployment.server().app().rights.run_retention().await.unwrap();
+        assert_eq!(life.call("GET", &life.person).await.1, json!([]));
+        let report = deployment.operator("GET", "/doctor?scan=true", Value::Null).await.1;
+        assert!(report["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{report}");
+
+        // An erasure erases it.
+        let (address, _) = life.ready().await;
+        let done = deployment.erase(&someone).await;
+        assert_eq!(done["status"], "completed", "{done}");
+        assert_eq!(deployment.operator("GET", &address, Value::Null).await.0, 404);
+        assert_eq!(files(storage.path()), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_says_what_there_is_and_leads_to_it() {
+    let _lock = crate::canary::exclusively().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "A <b>").await;
+    let project = deployment.project(&someone, "p").await;
+    for number in 0..2 {
+        deployment.image(&someone, &project, "<i>.jpg", &image(number), &[]).await;
+    }
+    let files = deployment.export(&someone).await;
+    let page = &files.iter().find(|(path, _)| path == "ro-crate-preview.html").unwrap().1;
+    let page = scraper::Html::parse_document(std::str::from_utf8(page).unwrap());
+    let all = |selector: &str| -> Vec<scraper::ElementRef<'_>> {
+        page.select(&scraper::Selector::parse(selector).unwrap()).collect()
+    };
+    // Each kind that is there is one row of the table, which leads to its items, folded.
+    for link in all("table a") {
+        let target = link.value().attr("href").unwrap();
+        assert_eq!(all(&format!("{target} > details > article")).len().min(1), 1, "{target}");
+    }
+    let summary = all("#Image > details > summary");
+    assert_eq!(summary[0].text().collect::<String>(), "Show all 2");
+    assert_eq!(all("#Image article").len(), 2);
+    // Nothing runs, nothing is fetched, and what people wrote is text.
+    assert!(all("script, link, iframe, b, i").is_empty());
+    let names: std::collections::HashSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    for (selector, attribute) in [("img", "src"), ("ul a, article a", "href")] {
+        for element in all(selector) {
+            let address = element.value().attr(attribute).unwrap();
+            assert!(names.contains(address), "{address}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Persons whom images show: found by what metadata says, with an account or without, and gone by name or with the image.
+
+use std::time::Duration;
+
+use habeas_core::Id;
+use serde_json::{Value, json};
+
+use crate::deployment::{Deployment, Someone, engines, image};
+use crate::unlearning::{give_features, model, same, trained};
+use crate::{crash, scan, transfer};
+
+/// Notes in an image's metadata whom it shows.
+async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: &str, names: &str) {
+    let path = format!("/projects/{project}/images/metadata?imageIds={image}");
+    let (status, answer) =
+        deployment.train("POST", &owner.key, &path, Some(json!({ "depicts": names }))).await;
+    assert_eq!((status.as_u16(), &answer["images"][0]["status"]), (200, &json!("OK")), "{answer}");
+}
+
+/// What somebody is tied to as shown by it.
+async fn shown(deployment: &Deployment, person: &str) -> Vec<String> {
+    let (status, held) =
+        deployment.operator("GET", &format!("/persons/{person}/holdings"), json!(null)).await;
+    assert_eq!(status, 200, "{held}");
+    let mentions = held["mentions"].as_array().unwrap().iter();
+    let mut shown: Vec<String> = mentions
+        .filter(|mention| mention["role"] == "depicted")
+        .map(|mention| mention["resource"].as_str().unwrap().to_owned())
+        .collect();
+    shown.sort();
+    shown
+}
+
+/// What an image's metadata says about whom it shows.
+async fn said(deployment: &Deployment, owner: &Someone, project: &str, image: &str) -> Value {
+    let path = format!("/projects/{project}/images/id?imageIds={image}");
+    deployment.train("GET", &owner.key, &path, None).await.1[0]["metadata"]["depicts"].clone()
+}
+
+/// Erases whoever is called so, with or without the images that show them; the receipt.
+pub(crate) async fn erase(deployment: &Deployment, person: &str, called: &str, depicted: bool) -> Value {
+    let plans = format!("/persons/{person}/erasure-plans");
+    let (_, plan) = deployment.operator("POST", &plans, json!({ "eraseDepicted": depicted })).await;
+    let body = json!({ "plan": plan["plan"], "confirm": called, "digest": plan["digest"] });
+    let (status, begun) = deployment.operator("POST", "/erasures", body).await;
+    assert_eq!(status, 202, "{begun}");
+    let id = plan["plan"].as_str().unwrap();
+    assert_eq!(deployment.finished(id).await["status"], "completed");
+    let (_, receipt) = deployment.operator("GET", &format!("/erasures/{id}/receipt"), json!(null)).await;
+    let public = deployment.server().app().rights.public_key().unwrap();
+    habeas_core::receipt::verify(receipt.to_string().as_bytes(), &[public]).unwrap();
+    receipt
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_an_image_shows_is_found_and_goes_by_name_or_with_the_image() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "s.jpg", &image(1), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        for erase in [false, true] {
+            let email = format!("c4n4ryshown{erase}@example.org");
+            let someone = deployment.person(&email, "Shown").await;
+            let value = format!("a friend, {}, owner@example.org", email.to_uppercase());
+            let pairs = json!({ "depicts": value, "place": "park" });
+            let (status, answer) = deployment.train("POST", &owner.key, &path, Some(pairs)).await;
+            let said = &answer["images"][0]["metadata"]["depicts"];
+            assert_eq!((status.as_u16(), said), (200, &json!(value)), "{answer}");
+            let holdings = format!("/persons/{}/holdings", someone.id);
+            let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
+            let mention = &held["mentions"][0];
+            assert_eq!(
+                (&mention["resource"], &mention["role"]),
+                (&json!(shown), &json!("depicted")),
+                "{held}"
+            );
+            // They see that it is there, and no more.
+            let of_project = format!("/projects/{project}");
+            assert_eq!(deployment.train("GET", &someone.key, &of_project, None).await.0, 404);
+            let plans = format!("/persons/{}/erasure-plans", someone.id);
+            let (_, plan) = deployment.operator("POST", &plans, json!({ "eraseDepicted": erase })).await;
+            let decided = (&plan["depicted"], &plan["eraseDepicted"], &plan["othersAffected"]);
+            assert_eq!(decided, (&json!(1), &json!(erase), &json!(0)), "{plan}");
+            let body = json!({ "plan": plan["plan"], "confirm": email, "digest": plan["digest"] });
+            assert_eq!(deployment.operator("POST", "/erasures", body).await.0, 202);
+            assert_eq!(deployment.finished(plan["plan"].as_str().unwrap()).await["status"], "completed");
+            store.reseal(project.parse().unwrap()).await.unwrap();
+            let marker = format!("C4N4RYSHOWN{}", erase.to_string().to_uppercase());
+            assert_eq!(scan::opened(&store, &[marker]).await, Vec::<String>::new());
+            let images = format!("/projects/{project}/images");
+            let (_, images) = deployment.train("GET", &owner.key, &images, None).await;
+            if erase {
+                assert_eq!(images, json!([]));
+            } else {
+                assert_eq!(images[0]["metadata"]["depicts"], "a friend, owner@example.org", "{images}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_forgets_whom_its_images_showed_and_the_other_images_stay_as_they_were() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let domain = "0732100f-1a38-4e49-a514-c9b44c697ab5";
+        let project =
+            deployment.project(&owner, &format!("p&classificationType=Multiclass&domainId={domain}")).await;
+        let tags =
+            [deployment.tag(&owner, &project, "even").await, deployment.tag(&owner, &project, "odd").await];
+        let mut images = Vec::new();
+        for number in 0..16 {
+            let tag = &tags[number as usize % 2];
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number), &[tag]).await;
+            give_features(&store, id.parse().unwrap(), number).await;
+            images.push(id);
+        }
+        let iteration = trained(&deployment, &owner, &project).await;
+        for shown in &images[..2] {
+            depict(&deployment, &owner, &project, shown, "Ada@Example.org").await;
+        }
+        // While she has her data restricted, nothing new is learned from what shows her.
+        let restriction = format!("/persons/{}/restriction", ada.id);
+        let restrict = async |restricted: bool| {
+            let body = json!({ "restricted": restricted });
+            assert_eq!(deployment.operator("PUT", &restriction, body).await.0, 204);
+        };
+        restrict(true).await;
+        let path = format!("/projects/{project}/train?forceTrain=true");
+        let (status, refused) = deployment.train("POST", &owner.key, &path, None).await;
+        assert_eq!((status.as_u16(), refused["code"].as_str()), (400, Some("Restricted")), "{refused}");
+        restrict(false).await;
+        let before = transfer::content(&deployment, &owner, &project).await;
+        let plans = format!("/persons/{}/erasure-plans", ada.id);
+        let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
+        assert_eq!((&plan["depicted"], &plan["models"]), (&json!(2), &json!([])), "{plan}");
+        let (_, plan) = deployment.operator("POST", &plans, json!({ "eraseDepicted": true })).await;
+        let model_plan = &plan["models"][0];
+        assert_eq!(
+            (&model_plan["iteration"], &model_plan["images"], &model_plan["left"]),
+            (&json!(iteration.to_string()), &json!(2), &json!(14)),
+            "{plan}"
+        );
+        let receipt = erase(&deployment, &ada.id, &ada.email, true).await;
+        assert_eq!(receipt["statement"]["models"].as_array().unwrap().len(), 1, "{receipt}");
+
+        assert_eq!(transfer::content(&deployment, &owner, &project).await, before[2..]);
+        let again = trained(&deployment, &owner, &project).await;
+        same(&model(&store, iteration).await, &model(&store, again).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_account_is_found_by_exactly_what_images_call_them_and_erased() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let officer = deployment.officer("officer").await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let project = deployment.project(&owner, "p").await;
+        let image_of = async |someone: &Someone, project: &str, number: u64, names: &str| {
+            let id = deployment.image(someone, project, "x.jpg", &image(number), &[]).await;
+            depict(&deployment, someone, project, &id, names).await;
+            id
+        };
+        let first = image_of(&owner, &project, 1, "C4n4ry Jane, owner@example.org").await;
+        let others = deployment.project(&other, "p").await;
+        let elsewhere = image_of(&other, &others, 2, "C4n4ry Jane").await;
+
+        let search = async |name: &str| {
+            let path = format!("/unclaimed?name={}", name.replace(' ', "%20"));
+            let (status, found) = deployment.call(Some(&officer), "GET", &path, json!(null)).await;
+            assert_eq!(status, 200, "{found}");
+            found
+        };
+        let found = search("C4n4ry Jane").await;
+        assert_eq!(found.as_array().unwrap().len(), 2, "{found}");
+        assert!(found.as_array().unwrap().iter().all(|one| one["count"] == 1 && one["person"].is_null()));
+        assert_eq!(search("c4n4ry jane").await, json!([]));
+        assert_eq!(search("Jane").await, json!([]));
+
+        // The same name in the images of two holders need not be the same person.
+        let take_up = async |body: Value| deployment.call(Some(&officer), "POST", "/unclaimed", body).await;
+        assert_eq!(take_up(json!({ "name": "C4n4ry Jane" })).await.0, 400);
+        assert_eq!(take_up(json!({ "name": "Nobody", "holder": owner.id })).await.0, 404);
+        let (status, jane) = take_up(json!({ "name": "C4n4ry Jane", "holder": owner.id })).await;
+        assert_eq!((status.as_u16(), &jane["accountType"]), (201, &json!("unclaimed")), "{jane}");
+        let again = take_up(json!({ "name": "C4n4ry Jane", "holder": owner.id })).await.1;
+        assert_eq!(again["objectId"], jane["objectId"]);
+        let jane = jane["objectId"].as_str().unwrap();
+        // What is uploaded from now on is tied by itself.
+        let second = image_of(&owner, &project, 3, "C4n4ry Jane").await;
+        let mut both = vec![first.clone(), second.clone()];
+        both.sort();
+        assert_eq!(shown(&deployment, jane).await, both);
+        let found = search("C4n4ry Jane").await;
+        let theirs = found.as_array().unwrap().iter().find(|one| one["holder"] == owner.id.as_str());
+        assert_eq!(theirs.unwrap()["person"], jane, "{found}");
+
+        erase(&deployment, jane, "C4n4ry Jane", false).await;
+        assert_eq!(said(&deployment, &owner, &project, &first).await, "owner@example.org");
+        assert_eq!(said(&deployment, &owner, &project, &second).await, json!(null));
+        assert_eq!(said(&deployment, &other, &others, &elsewhere).await, "C4n4ry Jane");
+        assert_eq!(search("C4n4ry Jane").await.as_array().unwrap().len(), 1);
+        assert_eq!(deployment.operator("GET", &format!("/persons/{jane}"), json!(null)).await.0, 404);
+        store.reseal(project.parse().unwrap()).await.unwrap();
+        depict(&deployment, &other, &others, &elsewhere, "nobody").await;
+        store.reseal(others.parse::<Id>().unwrap()).await.unwrap();
+        assert_eq!(scan::opened(&store, &["C4n4ry Jane".to_owned()]).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_links_by_itself_and_an_officer_links_other_names() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for (number, names) in ["late@example.org", "Bob@example.org", "Bob the Builder"].iter().enumerate() {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number as u64), &[]).await;
+            depict(&deployment, &owner, &project, &id, names).await;
+            images.push(id);
+        }
+        // An account that is made after the images.
+        let late = deployment.person("late@example.org", "Late").await;
+        assert_eq!(shown(&deployment, &late.id).await, [images[0].clone()]);
+        // An unclaimed person becomes the account with the address, under the same id.
+        let (status, bob) =
+            deployment.operator("POST", "/unclaimed", json!({ "name": "bob@example.org" })).await;
+        assert_eq!((status.as_u16(), &bob["email"]), (201, &json!("bob@example.org")), "{bob}");
+        let path = format!("/persons/{}", bob["objectId"].as_str().unwrap());
+        let wrong = json!({ "name": "Robert" });
+        assert_eq!(deployment.operator("PATCH", &path, wrong).await.0, 409);
+        let account = deployment.person("bob@example.org", "Bob").await;
+        assert_eq!(bob["objectId"], account.id);
+        assert_eq!(deployment.project(&account, "p").await.len(), 36);
+        assert_eq!(shown(&deployment, &account.id).await, [images[1].clone()]);
+        let taken = json!({ "email": "bob@example.org", "name": "x" });
+        assert_eq!(deployment.operator("POST", "/persons", taken).await.0, 409);
+        let wrong = json!({ "email": "x@example.org", "accountType": "unclaimed" });
+        assert_eq!(deployment.operator("POST", "/persons", wrong).await.0, 400);
+        // Any other name is linked by the staff.
+        let named = json!({ "name": "Bob the Builder", "holder": owner.id });
+        let (_, builder) = deployment.operator("POST", "/unclaimed", named).await;
+        let builder = builder["objectId"].as_str().unwrap();
+        let link = format!("/unclaimed/{builder}/link");
+        assert_eq!(deployment.operator("POST", &link, json!({ "person": builder })).await.0, 400);
+        let (status, linked) = deployment.operator("POST", &link, json!({ "person": account.id })).await;
+        assert_eq!((status.as_u16(), &linked["objectId"]), (200, &json!(account.id)), "{linked}");
+        let mut both = images[1..].to_vec();
+        both.sort();
+        assert_eq!(shown(&deployment, &account.id).await, both);
+        while deployment.operator("GET", &format!("/persons/{builder}"), json!(null)).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        erase(&deployment, &account.id, &account.email, false).await;
+        for image in &images[1..] {
+            assert_eq!(said(&deployment, &owner, &project, image).await, json!(null));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() {
+    let _lock = crate::canary::exclusively().await;
+    for database in engines() {
+        let mut deployment = Deployment::open(database.clone()).await;
+        let canary = deployment.person("canary@example.org", "Canary").await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for (number, names) in [canary.email.as_str(), "somebody"].into_iter().enumerate() {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number as u64), &[]).await;
+            depict(&deployment, &owner, &project, &id, names).await;
+            images.push(id);
+        }
+        deployment.stop().await;
+        crash::die(&deployment.path("data"), database, "erase_depicted", "erase.depicted_erased").await;
+        deployment.start().await;
+        while deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await.0 != 404 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let path = format!("/projects/{project}/images");
+        let (_, left) = deployment.train("GET", &owner.key, &path, None).await;
+        assert_eq!((left.as_array().map(Vec::len), &left[0]["id"]), (Some(1), &json!(images[1])), "{left}");
+    }
+}
