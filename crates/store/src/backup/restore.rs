@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::operations::RestoreReport;
-use habeas_core::{Ambient, Error, Id, Kind, Result, fault};
+use habeas_core::{Ambient, Error, Id, Kind, Result, fault, registry};
 
 use super::tables::{self, TABLES};
 use super::{checked, failed, rows_path};
@@ -160,19 +160,36 @@ impl Store {
 
 async fn insert_rows(store: &Store, backup: &Path, table: &'static tables::Table) -> Result<u64> {
     let path = rows_path(backup, table);
-    let lines = BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines();
-    let mut batch: Vec<Vec<Value>> = Vec::new();
     let mut count = 0;
-    for line in lines {
-        let line = line.map_err(|error| failed(&path, &error))?;
-        batch.push(tables::from_json(&line)?);
-        count += 1;
-        if batch.len() == BATCH {
-            insert(store, table, std::mem::take(&mut batch)).await?;
+    // Rows are in the order of kinds: a kind whose parent has a larger number comes when all others are there.
+    let passes: &[bool] = if table.name == tables::RESOURCES { &[false, true] } else { &[false] };
+    for &is_last in passes {
+        let lines = BufReader::new(File::open(&path).map_err(|error| failed(&path, &error))?).lines();
+        let mut batch: Vec<Vec<Value>> = Vec::new();
+        for line in lines {
+            let line = line.map_err(|error| failed(&path, &error))?;
+            let row = tables::from_json(&line)?;
+            if table.name == tables::RESOURCES && comes_last(&row)? != is_last {
+                continue;
+            }
+            batch.push(row);
+            count += 1;
+            if batch.len() == BATCH {
+                insert(store, table, std::mem::take(&mut batch)).await?;
+            }
         }
+        insert(store, table, batch).await?;
     }
-    insert(store, table, batch).await?;
     Ok(count)
+}
+
+/// Whether a row is of a kind that may stand under one with a larger number.
+fn comes_last(row: &[Value]) -> Result<bool> {
+    let Some(Value::Int(number)) = row.get(1) else {
+        return Err(Error::damaged("a resource of the backup has no kind"));
+    };
+    let kind = Kind::from_number(*number)?;
+    Ok(registry::ops(kind).parents().iter().any(|parent| parent.number() > kind.number()))
 }
 
 async fn insert(store: &Store, table: &'static tables::Table, rows: Vec<Vec<Value>>) -> Result<()> {

@@ -22,7 +22,10 @@ pub(super) struct Table {
     numeric: &'static [bool],
 }
 
-/// Parents before children: a resource's parent has a kind with a smaller number.
+/// The table of resources.
+pub(super) const RESOURCES: &str = "resource";
+
+/// Parents before children. Resources are in the order of kinds: a parent has a kind with a smaller number, but for those that a restore inserts last.
 pub(super) const TABLES: &[Table] = &[
     Table {
         name: "holder",
@@ -34,7 +37,7 @@ pub(super) const TABLES: &[Table] = &[
         numeric: &[false],
     },
     Table {
-        name: "resource",
+        name: RESOURCES,
         since: 1,
         page: "SELECT id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc
                FROM resource WHERE (kind, id) > (?1, ?2) ORDER BY kind, id LIMIT ?3",

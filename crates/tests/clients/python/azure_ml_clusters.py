@@ -75,13 +75,16 @@ def newer():
 
 
 def older():
-    """The address of the document of 2018."""
+    """The address of the document of 2018. The client knows the newer shape of system services only, so this cluster has none."""
     clusters = service().operationalization_clusters
     clusters.api_version = "2017-06-01-preview"
-    found = clusters.get(GROUP, "Woods", raw=True).response.json()
-    check("of June", found["properties"]["containerService"]["systemServices"] == ["Batch"])
-    raw = clusters.list_by_subscription_id()
-    check("all of June", len(list(raw)) == 1)
+    asked = cluster()
+    asked.container_service.system_services = None
+    made = clusters.create_or_update("Older", "Groves", asked).result()
+    check("of June", (made.container_service.agent_vm_size, made.container_service.master_count) == ("Standard_D3_v2", None))
+    check("found", clusters.get("older", "groves").id == made.id)
+    check("listed", [one.name for one in clusters.list_by_resource_group("older")] == ["Groves"])
+    check("deleted", clusters.delete("Older", "Groves").result() is None)
 
 
 def deletion():
