@@ -365,7 +365,7 @@ pub(crate) fn archive(validators: &Path, modules: &Path, binary: &Path) -> anyho
     output(export(&archive).args(["--format", "csv,jsonl,coco,yolo,voc,folders"]))?;
     let (sealed, passphrase) = (folder.join("sealed.zip.age"), folder.join("passphrase"));
     std::fs::write(&passphrase, "four words, and a number 7\n")?;
-    output(export(&sealed).arg("--passphrase-file").arg(&passphrase))?;
+    output(export(&sealed).arg("--archive-passphrase-file").arg(&passphrase))?;
     run(Command::new(validators)
         .arg(root().join("crates/tests/clients/python/archive.py"))
         .arg(&archive)

@@ -22,10 +22,10 @@ pub(crate) struct Sealing {
     recipient: Option<String>,
     /// Seal it with the passphrase on the first line of this file. Whoever forgets the passphrase has nothing
     #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    archive_passphrase_file: Option<PathBuf>,
     /// Seal it with a passphrase that is asked for
     #[arg(long)]
-    passphrase_prompt: bool,
+    archive_passphrase: bool,
 }
 
 impl Sealing {
@@ -33,10 +33,10 @@ impl Sealing {
         if let Some(key) = self.recipient {
             return Ok(Some(Seal::Recipient(key)));
         }
-        if let Some(path) = &self.passphrase_file {
+        if let Some(path) = &self.archive_passphrase_file {
             return Ok(Some(Seal::Passphrase(first_line(path)?)));
         }
-        if !self.passphrase_prompt {
+        if !self.archive_passphrase {
             return Ok(None);
         }
         let once = Zeroizing::new(rpassword::prompt_password("passphrase for the archive: ")?);
@@ -53,7 +53,7 @@ impl Sealing {
 pub(crate) struct Unlock {
     /// Open a sealed archive with the passphrase on the first line of this file; asked for when absent
     #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    archive_passphrase_file: Option<PathBuf>,
     /// Open a sealed archive with the age private key (`AGE-SECRET-KEY-1…`) in this file
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -72,10 +72,10 @@ impl Unlock {
                 Ok(text.with_context(|| format!("cannot read {}", path.display()))?.parse()?)
             }
             Lock::Passphrase => {
-                let passphrase = match &self.passphrase_file {
+                let passphrase = match &self.archive_passphrase_file {
                     Some(path) => first_line(path)?,
                     None => Zeroizing::new(rpassword::prompt_password("passphrase of the archive: ").context(
-                        "the archive is sealed with a passphrase: name a file that has it with --passphrase-file",
+                        "the archive is sealed with a passphrase: name a file that has it with --archive-passphrase-file",
                     )?),
                 };
                 Ok(Identity::Passphrase(Passphrase::of_sealed(passphrase)))

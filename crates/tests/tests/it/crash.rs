@@ -575,10 +575,6 @@ async fn an_archive_whose_import_is_killed_is_there_whole_or_not_at_all() {
 const UNTESTED: [&str; 4] =
     ["request.decided", "request.subject_found", "unclaimed.alias_moved", "unclaimed.made"];
 
-/// Fault points at which no test kills a process yet; the list only shrinks.
-const UNTESTED: [&str; 4] =
-    ["request.decided", "request.subject_found", "unclaimed.alias_moved", "unclaimed.made"];
-
 /// The names of fault points, or of those that tests kill at, in the sources under a folder.
 fn fault_points(folder: &Path, before: &str, found: &mut std::collections::BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
