@@ -113,6 +113,7 @@ impl Program {
 
 /// What a command left behind.
 pub(crate) struct Ended {
+    /// -1 when a signal ended it.
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -121,7 +122,7 @@ pub(crate) struct Ended {
 impl From<Output> for Ended {
     fn from(output: Output) -> Ended {
         Ended {
-            code: output.status.code().unwrap(),
+            code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }

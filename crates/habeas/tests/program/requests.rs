@@ -99,8 +99,8 @@ fn an_erasure_is_answered_from_intake_to_proof() {
     let key = sven.succeed(&["receipt", "public-key"]);
     let verified = program.succeed(&["receipt", "verify", "receipt.json", "--key", key.trim()]);
     assert!(verified.starts_with("OK  erasure-receipt/1"), "{verified}");
-    let again = olga.run(&create);
-    assert_eq!(again.code, 3, "{}", again.err);
+    // Nobody has the address any more; whoever has it is asked for a code all the same.
+    assert_eq!(olga.json(&create)["state"], "verifying");
     server.stop();
 }
 

@@ -16,7 +16,7 @@ ENDPOINT = os.environ["HABEAS_TEST_ENDPOINT"]
 PERSON, TOKEN, OTHER_TOKEN = (os.environ[f"HABEAS_TEST_{name}"] for name in ("PERSON", "TOKEN", "OTHER_TOKEN"))
 GROUP = f"/subscriptions/{PERSON}/resourceGroups/Trees/providers"
 SERVICES = "Microsoft.MachineLearningServices/workspaces/{workspaceName}"
-EXPERIMENTATION = "Microsoft.MachineLearningExperimentation/accounts/Elms/workspaces/{workspaceName}"
+EXPERIMENTATION = "Microsoft.MachineLearningExperimentation/accounts/Maples/workspaces/{workspaceName}"
 NOW = datetime(2026, 1, 15, 8, 42, 2, tzinfo=timezone.utc)
 
 
@@ -28,7 +28,7 @@ def make(path, version, body):
 def prepare():
     make("Microsoft.MachineLearningServices/workspaces/Wood", "2018-03-01-preview", {"location": "here"})
     storage = {"storageAccountId": "/subscriptions/s", "accessKey": "k"}
-    account = "Microsoft.MachineLearningExperimentation/accounts/Elms"
+    account = "Microsoft.MachineLearningExperimentation/accounts/Maples"
     for path, properties in [
         (account, {"vsoAccountId": "/subscriptions/v", "keyVaultId": "/subscriptions/k", "storageAccount": storage}),
         (f"{account}/workspaces/Woods", {"friendlyName": "Wood"}),

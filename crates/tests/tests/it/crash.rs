@@ -528,14 +528,14 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
         assert!(!deployment.path("backup").exists());
         let body = json!({ "destination": deployment.path("backup").to_str().unwrap() });
         let (status, report) = deployment.operator("POST", "/backups", body).await;
-        assert_eq!((status.as_u16(), &report["blobs"]), (201, &json!(2)), "{report}");
+        assert_eq!((status.as_u16(), &report["blobs"]), (201, &json!(3)), "{report}");
         deployment.stop().await;
 
         let deployment = killed(database(), "project", "keys.created").await;
         let store = deployment.server().app().store();
         let keys = store.with_keyring(|keyring| Ok(keyring.containers().len())).await.unwrap();
-        // The installation, and for each of the two: person, account and project.
-        assert_eq!(keys, 7, "a key of a project that was never made is left");
+        // The installation, for each of the two: person, account and project, and one's workspace.
+        assert_eq!(keys, 8, "a key of a project that was never made is left");
     }
 }
 
@@ -543,7 +543,7 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
 async fn an_archive_whose_import_is_killed_is_there_whole_or_not_at_all() {
     let _lock = crate::canary::exclusively().await;
     for number in 0..engines().len() {
-        for (fault, state) in [("upload.stored", "Importing"), ("import.finished", "Succeeded")] {
+        for (fault, state) in [("blob.put.after", "Importing"), ("import.finished", "Succeeded")] {
             let from = Deployment::open(None).await;
             let someone = from.person("canary@example.org", "Canary").await;
             let project = from.project(&someone, "p").await;
