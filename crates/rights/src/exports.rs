@@ -11,7 +11,7 @@ use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFo
 use habeas_core::node::RawNode;
 use habeas_core::report::ExportReport;
 use habeas_core::{
-    BlobRef, Bundle as _, Error, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
+    BlobRef, Bundle as _, Error, ErrorKind, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
 };
 use habeas_store::{New, Order, Page, Store, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,7 @@ impl Rights {
                     })
                     .await
             }
-            Err(error) if row.attempts < 3 && error.kind != habeas_core::ErrorKind::NotFound => {
+            Err(error) if row.attempts < 3 && error.kind != ErrorKind::NotFound => {
                 let attempts = row.attempts;
                 self.store.write(move |tx| tx.retry_task(id, attempts)).await?;
                 Err(error)
@@ -214,8 +214,9 @@ impl Rights {
         let blob = writer.finish().await?;
         fault::point("export.blob_written");
         let sha256 = hex::encode(digest.finish());
-        let (bytes, digest) = (blob.size, sha256.clone());
-        self.store
+        let (id, bytes, digest) = (blob.id, blob.size, sha256.clone());
+        let kept = self
+            .store
             .write(move |tx| {
                 let mut node = tx
                     .get::<ExportArchive>(archive)?
@@ -227,7 +228,14 @@ impl Rights {
                 tx.update::<ExportArchive>(&node)?;
                 tx.attach_blobs(archive, &[&blob])
             })
-            .await?;
+            .await;
+        if let Err(error) = kept {
+            // What was called off took its row along, by which an abandoned upload would be found.
+            if error.kind == ErrorKind::NotFound {
+                self.store.blobs().delete(id).await?;
+            }
+            return Err(error);
+        }
         self.issue_for_archive(person, &digest, bytes, size.resources).await
     }
 
