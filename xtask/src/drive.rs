@@ -220,7 +220,10 @@ pub(crate) fn trackers(pythons: &[PathBuf], node: Option<&Path>, binary: &Path) 
                 .env("PYTHONDONTWRITEBYTECODE", "1");
             if tls {
                 let authority = server.data.join("tls/authority.pem");
-                command.env("REQUESTS_CA_BUNDLE", &authority).env("NODE_EXTRA_CA_CERTS", &authority);
+                // `azureml-core` fetches the description of the cloud without requests, by Python's own means.
+                for name in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+                    command.env(name, &authority);
+                }
             }
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             println!("--- {} {name} over {}", interpreter.display(), if tls { "TLS" } else { "HTTP" });

@@ -159,7 +159,7 @@ impl Tx<'_> {
 
     /// The newest point of each metric of a run, in the order of names.
     pub fn latest_metrics(&mut self, run: Id) -> Result<Vec<LatestMetric>> {
-        let Some(place) = self.place(run)? else { return Ok(Vec::new()) };
+        let Some(place) = self.place_seen(run)? else { return Ok(Vec::new()) };
         let rows = self.query(
             "SELECT id, name, last_step, last_time, last_value FROM metric_series WHERE resource = ?1",
             &[(&run).into()],
@@ -190,7 +190,7 @@ impl Tx<'_> {
         after: Option<MetricPoint>,
         limit: u32,
     ) -> Result<Vec<MetricPoint>> {
-        let Some(place) = self.place(run)? else { return Ok(Vec::new()) };
+        let Some(place) = self.place_seen(run)? else { return Ok(Vec::new()) };
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
         let series = self.query_one(
             "SELECT id FROM metric_series WHERE resource = ?1 AND name_mac = ?2",
@@ -217,7 +217,7 @@ impl Tx<'_> {
 
     /// The newest value of one metric in every run that stands directly under `parent` and has it.
     pub fn metric_values(&mut self, parent: Id, name: &str) -> Result<Vec<(Id, f64)>> {
-        let Some(place) = self.place(parent)? else { return Ok(Vec::new()) };
+        let Some(place) = self.place_seen(parent)? else { return Ok(Vec::new()) };
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
         self.query(
             "SELECT s.resource, s.last_value FROM metric_series s JOIN resource r ON r.id = s.resource

@@ -195,6 +195,11 @@ impl Tx<'_> {
         self.place_with(id, Lock::Share)
     }
 
+    /// The same for what is only looked for: sharing a row that is to be changed later would let two who do so wait for each other.
+    pub(crate) fn place_seen(&mut self, id: Id) -> Result<Option<Place>> {
+        self.place_with(id, Lock::None)
+    }
+
     /// The same, for what is to be done with it.
     pub(crate) fn place_with(&mut self, id: Id, lock: Lock) -> Result<Option<Place>> {
         let rows = self.engine.query(
@@ -354,7 +359,7 @@ impl Tx<'_> {
 
     /// The child of kind `K` that has this unique name.
     pub fn child_by_name<K: DataKind>(&mut self, parent: Id, name: &str) -> Result<Option<Node<K::Doc>>> {
-        let Some(place) = self.place(parent)? else { return Ok(None) };
+        let Some(place) = self.place_seen(parent)? else { return Ok(None) };
         let mac = self.shared.name_mac(place.container, place.generation, parent, name)?;
         let row = self.query_one(
             select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND r.name_mac = ?3"),
@@ -370,7 +375,7 @@ impl Tx<'_> {
         key: AttrKey,
         text: &str,
     ) -> Result<Option<Node<K::Doc>>> {
-        let Some(place) = self.place(parent)? else { return Ok(None) };
+        let Some(place) = self.place_seen(parent)? else { return Ok(None) };
         let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
         let row = self.query_one(
             select_nodes!(
@@ -389,7 +394,7 @@ impl Tx<'_> {
         key: AttrKey,
         text: &str,
     ) -> Result<Vec<Node<K::Doc>>> {
-        let Some(place) = self.place(parent)? else { return Ok(Vec::new()) };
+        let Some(place) = self.place_seen(parent)? else { return Ok(Vec::new()) };
         let mac = self.shared.text_mac(place.container, place.generation, key.number(), text)?;
         let rows = self.query(
             select_nodes!(
@@ -408,7 +413,7 @@ impl Tx<'_> {
         key: AttrKey,
         text: &str,
     ) -> Result<Option<Node<K::Doc>>> {
-        let Some(place) = self.place(container)? else { return Ok(None) };
+        let Some(place) = self.place_seen(container)? else { return Ok(None) };
         let mac = self.shared.text_mac(container, place.generation, key.number(), text)?;
         let row = self.query_one(
             select_nodes!(

@@ -121,7 +121,7 @@ def computes():
     check("detached", [one.name for one in computes.list_by_workspace("Trees", "Forest")] == ["Cpus"])
     client = service(TOKENS["reader"])
     check("nothing is used up", list(client.usages.list("here")) == [])
-    check("nothing is offered", not (client.virtual_machine_sizes.list("here").value or []))
+    check("nothing is offered", not client.virtual_machine_sizes.list("here").aml_compute)
 
 
 def tracking(workspace):
