@@ -20,6 +20,7 @@ use habeas_wire::App;
 use habeas_wire::custom_vision::limits::Limits;
 use habeas_wire::opendsr::ProcessorSource;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -301,6 +302,8 @@ pub async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result<()> {
         signs_in = Some(("administrator", administrator));
     }
     let base = server.listen(&settings).await?;
+    // From before it says so, since whoever reads that may ask for the end at once.
+    let signals = Signals::register()?;
     say!("listening on {base}");
     if with_demo {
         let person = demo::load(&server.router(), &access).await?;
@@ -311,7 +314,7 @@ pub async fn serve(settings: Settings, with_demo: bool) -> anyhow::Result<()> {
         None => say!("sign-in link: habeas person sign-in-link EMAIL"),
     }
     say!("next: habeas person create EMAIL --name NAME    (keys for the Custom Vision client)");
-    wait_for_signal().await?;
+    signals.wait().await;
     eprintln!("stopping");
     server.stop().await;
     Ok(())
@@ -323,13 +326,25 @@ async fn print_link(access: &Access, base: &str, who: &str, person: Id) -> anyho
     Ok(())
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What asks the server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on signals are kept instead of ending the process.
+    fn register() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -100,7 +100,9 @@ def charts(run):
     run.log_accuracy_table("accuracy", shape("accuracy_table", class_labels=["0"], probability_tables=[[[1, 0, 0, 1]]], probability_thresholds=[0.5], percentile_tables=[[[1, 0, 0, 1]]], percentile_thresholds=[0.5]))
     run.log_predictions("predictions", shape("predictions", bin_averages=[0.25], bin_errors=[0.1], bin_counts=[1], bin_edges=[0, 1]))
     run.log_residuals("residuals", shape("residuals", bin_edges=[0, 1], bin_counts=[1]))
-    picture = f"{tempfile.mkdtemp()}/pixel.png"
+    # Its path is its name among the run's files.
+    os.chdir(tempfile.mkdtemp())
+    picture = "pixel.png"
     Path(picture).write_bytes(PIXEL)
     run.log_image("picture", path=picture)
     run.flush()
