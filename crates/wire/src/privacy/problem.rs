@@ -137,6 +137,14 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> axum::extract::FromRequestP
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Problem> {
+        // The parser would take `limit=` for no limit.
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
+        if pairs.any(|pair| pair.split_once('=').is_some_and(|(_, value)| value.is_empty())) {
+            return Err(Problem(
+                Error::invalid("a parameter of the query has no value")
+                    .hint("leave it out, or see /api/privacy/v1/openapi.json for what it takes"),
+            ));
+        }
         axum_extra::extract::Query::<T>::from_request_parts(parts, state)
             .await
             .map(|query| QueryString(query.0))
