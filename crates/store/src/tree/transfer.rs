@@ -41,7 +41,7 @@ impl Tx<'_> {
         let moved = self.move_subtree(resource, parent, to.holder)?;
         match self.name_moved(resource) {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
-                Err(Error::conflict("whom it should go to has one of that name")
+                Err(Error::conflict("whom it should go to has a workspace or account of that name")
                     .hint("delete or rename one of the two first"))
             }
             renamed => renamed.map(|()| (to.holder, moved)),
