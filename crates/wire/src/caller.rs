@@ -1,13 +1,53 @@
 //! Who a request comes from, by bearer token or by the server's own socket.
 
-use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use habeas_access::Actor;
 use habeas_core::{Error, Result};
 
 use crate::App;
+
+/// Registers `route` as the operation `name`, which stands in the caller's telemetry. The handlers find the caller ([`Actor`]) with the
+/// request; who is not recognised is told so in the protocol's envelope `F`.
+pub(crate) fn named<F: From<Error> + IntoResponse + 'static>(
+    app: &App,
+    name: &'static str,
+    route: MethodRouter<App>,
+) -> MethodRouter<App> {
+    route.layer(from_fn_with_state((app.clone(), name), observe::<F>))
+}
+
+async fn observe<F: From<Error> + IntoResponse + 'static>(
+    State((app, name)): State<(App, &'static str)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let actor = match recognise(&parts, &app).await {
+        Ok(actor) => actor,
+        Err(error) => return F::from(error).into_response(),
+    };
+    parts.extensions.insert(actor);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(person) = actor.person() {
+        app.access().telemetry().note(person, name, response.status().as_u16());
+    }
+    response
+}
+
+/// Repeats the name that a client gave its request, by which Azure's clients find it again.
+pub(crate) async fn label(request: Request, next: Next) -> Response {
+    const NAME: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+    let given = request.headers().get(NAME).cloned();
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(given.map(|name| (NAME, name)));
+    response
+}
 
 /// The address under which the client reached the server, for the image addresses in answers.
 pub fn base_address(headers: &HeaderMap, configured: Option<&str>, tls: bool) -> String {

@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use axum::RequestExt as _;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Path, Request};
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::MethodRouter;
 use habeas_access::Actor;
 use habeas_core::{Error, Id};
 use serde_json::Value;
@@ -17,7 +14,7 @@ use serde_json::Value;
 use super::errors::{Failure, PRECONDITION_FAILED, Result};
 use super::providers::{Provider, version};
 use crate::App;
-use crate::caller::{base_address, recognise};
+use crate::caller::base_address;
 
 /// Everything a handler knows of its request.
 #[derive(Debug)]
@@ -70,34 +67,6 @@ impl Precondition {
         }
         Ok(())
     }
-}
-
-/// Registers `route` as the operation `name`, which stands in the caller's telemetry.
-pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> MethodRouter<App> {
-    route.layer(from_fn_with_state((app.clone(), name), observe))
-}
-
-async fn observe(State((app, name)): State<(App, &'static str)>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let actor = match recognise(&parts, &app).await {
-        Ok(actor) => actor,
-        Err(error) => return Failure(error).into_response(),
-    };
-    parts.extensions.insert(actor);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    if let Some(person) = actor.person() {
-        app.access().telemetry().note(person, name, response.status().as_u16());
-    }
-    response
-}
-
-/// Repeats the name that a client gave its request, by which Azure's clients find it again.
-pub(super) async fn label(request: Request, next: Next) -> Response {
-    const NAME: HeaderName = HeaderName::from_static("x-ms-client-request-id");
-    let given = request.headers().get(NAME).cloned();
-    let mut response = next.run(request).await;
-    response.headers_mut().extend(given.map(|name| (NAME, name)));
-    response
 }
 
 impl Call {

@@ -30,8 +30,8 @@ use habeas_core::kinds::{
 };
 
 use crate::App;
+use crate::caller::named;
 use crate::scope::WORKSPACE;
-use call::named;
 pub use errors::Failure;
 use providers::{COMPUTE, EXPERIMENTATION, MODEL_MANAGEMENT, PROVIDERS, SERVICES};
 use resource::Resource;
@@ -62,7 +62,7 @@ macro_rules! names {
 
 /// The routes, whose literals are in lower case: mind [`crate::scope::normalise`].
 pub fn router(app: App) -> Router {
-    let on = |name: &'static str, route: MethodRouter<App>| named(&app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(&app, name, route);
     let in_group = |provider: &providers::Provider| format!("{GROUP}{}", provider.route());
     let below = |provider: &providers::Provider| format!("{SUBSCRIPTION}{}", provider.route());
     let experimentation = in_group(&EXPERIMENTATION);
@@ -137,13 +137,13 @@ pub fn router(app: App) -> Router {
         .route("/subscriptions/{subscription}/{*rest}", any(unknown))
         .route("/providers/{*rest}", any(unknown))
         .method_not_allowed_fallback(refused)
-        .layer(from_fn(call::label))
+        .layer(from_fn(crate::caller::label))
         .with_state(app)
 }
 
 /// The common operations of a type, below the address of its list.
 fn resources<R: Resource>(app: &App, list: &str, names: &Names) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new().route(list, on(names.list, get(resource::list::<R>))).route(
         &format!("{list}/{{{}}}", R::PART),
         on(names.show, get(resource::show::<R>))
@@ -155,7 +155,7 @@ fn resources<R: Resource>(app: &App, list: &str, names: &Names) -> Router<App> {
 
 /// The lists over all groups of a subscription.
 fn of_subscriptions(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let list =
         |provider: &providers::Provider, name: &str| format!("{SUBSCRIPTION}{}/{name}", provider.route());
     Router::new()
@@ -189,7 +189,7 @@ fn of_subscriptions(app: &App) -> Router<App> {
 
 /// What is done with resources besides the common operations.
 fn actions(app: &App, cluster: &str) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let compute = format!("{WORKSPACE}/computes/{{compute}}");
     Router::new()
         .route(&format!("{WORKSPACE}/listkeys"), on("Workspaces_ListKeys", post(workspaces::keys)))

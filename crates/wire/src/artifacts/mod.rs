@@ -24,10 +24,11 @@ use serde_json::json;
 
 use crate::App;
 use crate::blob_host::PREFIX;
+use crate::caller::named;
+use crate::data_services::Failure;
 use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
-use call::named;
 pub use spelling::normalise;
 
 /// The largest request with a JSON body: the tree of a snapshot.
@@ -38,7 +39,7 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new()
         .route(
             "/artifact/v1.0/workspaces/{workspace}",
-            named(&app, "Artifact_DeleteAllInWorkspace", delete(files::delete_workspace)),
+            named::<Failure>(&app, "Artifact_DeleteAllInWorkspace", delete(files::delete_workspace)),
         )
         .merge(about("/content/v1.0/meta"))
         .merge(about("/datastore/v1.0/meta"));
@@ -56,7 +57,7 @@ pub fn router(app: App) -> Router {
     router
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .merge(stored())
-        .layer(from_fn(call::label))
+        .layer(from_fn(crate::caller::label))
         .with_state(app)
 }
 
@@ -74,7 +75,7 @@ fn about(prefix: &str) -> Router<App> {
 }
 
 fn artifacts(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let list = || on("Artifact_ListInContainer", get(files::list));
     let list_in_path = || on("Artifact_ListInPath", get(files::list));
     let prefix = || on("Artifact_ListSasByPrefix", get(files::contents));
@@ -130,7 +131,7 @@ fn artifacts(app: &App) -> Router<App> {
 }
 
 fn assets(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
         .route(
             "/artifacts/asset/{origin}/{container}/{*path}",
@@ -157,7 +158,7 @@ fn assets(app: &App) -> Router<App> {
 
 /// A run's files at its own address: directly, and below its experiment, which says nothing more.
 fn run_artifacts(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let mut router = Router::new();
     for run in
         ["/runs/{run}", "/experiments/{experiment}/runs/{run}", "/experimentids/{experiment}/runs/{run}"]
@@ -185,7 +186,7 @@ fn run_artifacts(app: &App) -> Router<App> {
 }
 
 fn snapshots(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
         .route("/snapshots/latest/metadata", on("Snapshot_GetLatestSnapshot", get(snapshots::latest)))
         .route("/snapshots/getblob", on("Snapshot_GetBlob", post(snapshots::announce)))
@@ -211,7 +212,7 @@ fn snapshots(app: &App) -> Router<App> {
 }
 
 fn datastores(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
         .route(
             "/datastores",
@@ -230,7 +231,7 @@ fn datastores(app: &App) -> Router<App> {
 }
 
 fn notifications(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let mut router = Router::new();
     for list in ["/users/{user}/jobs", "/tasks"] {
         router = router.route(

@@ -7,9 +7,8 @@ use axum::RequestExt as _;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::MethodRouter;
+use axum::middleware::Next;
+use axum::response::Response;
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id};
 use habeas_store::{Tx, UNIQUE_VIOLATION};
@@ -17,7 +16,7 @@ use serde_json::Value;
 
 use super::errors::{Failure, Result};
 use crate::App;
-use crate::caller::{base_address, recognise};
+use crate::caller::base_address;
 use crate::scope::Scope;
 
 /// The versions of `/api` whose shapes are answered.
@@ -60,25 +59,6 @@ pub(super) struct Call {
 /// Path and query of a request as a whole: the router takes the scope off for what stands below it.
 #[derive(Clone, Debug)]
 struct Address(String);
-
-/// Registers `route` as the operation `name`, which stands in the caller's telemetry.
-pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> MethodRouter<App> {
-    route.layer(from_fn_with_state((app.clone(), name), observe))
-}
-
-async fn observe(State((app, name)): State<(App, &'static str)>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let actor = match recognise(&parts, &app).await {
-        Ok(actor) => actor,
-        Err(error) => return Failure::from(error).into_response(),
-    };
-    parts.extensions.insert(actor);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    if let Some(person) = actor.person() {
-        app.access().telemetry().note(person, name, response.status().as_u16());
-    }
-    response
-}
 
 /// Gives every answer the name of its request: the client's own, or a fresh one. `amlrealtimeai` reads it whether it sent one or not.
 pub(super) async fn label(State(app): State<App>, mut request: Request, next: Next) -> Response {

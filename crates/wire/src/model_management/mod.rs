@@ -33,8 +33,9 @@ use axum::{Extension, Router};
 use habeas_core::Error;
 
 use crate::App;
+use crate::caller::named;
 use crate::scope::{HOSTING_SCOPE, SCOPES, WORKSPACE};
-use call::{Form, named};
+use call::Form;
 pub use errors::Failure;
 
 /// The largest request, in bytes.
@@ -70,7 +71,7 @@ async fn refused(call: call::Call) -> errors::Result<()> {
 }
 
 fn below(app: &App, form: Form) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let mut router = Router::new()
         .route("/swagger.json", on("Swagger_Get", get(swagger::show)))
         .route(

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Path, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{FromRequest, Path, Request};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::MethodRouter;
 use axum::{Json, RequestExt as _};
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id, Timestamp};
@@ -14,7 +12,7 @@ use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
 use crate::App;
-use crate::caller::{bearer, recognise};
+use crate::caller::bearer;
 use crate::data_services::{Failure, Result};
 use crate::deletion::Deletion;
 use crate::scope::Scope;
@@ -33,25 +31,6 @@ pub(super) struct Call {
     /// The bearer token that was presented; none through the operator's socket.
     pub(super) bearer: Option<String>,
     pub(super) body: Value,
-}
-
-/// Registers `route` as the operation `name`, which stands in the caller's telemetry.
-pub(super) fn named(app: &App, name: &'static str, route: MethodRouter<App>) -> MethodRouter<App> {
-    route.layer(from_fn_with_state((app.clone(), name), observe))
-}
-
-async fn observe(State((app, name)): State<(App, &'static str)>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let actor = match recognise(&parts, &app).await {
-        Ok(actor) => actor,
-        Err(error) => return Failure(error).into_response(),
-    };
-    parts.extensions.insert(actor);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    if let Some(person) = actor.person() {
-        app.access().telemetry().note(person, name, response.status().as_u16());
-    }
-    response
 }
 
 impl Call {

@@ -26,8 +26,9 @@ use habeas_core::{Error, Result};
 use serde_json::Value;
 
 use crate::App;
+use crate::caller::named;
+use crate::data_services::Failure;
 use crate::scope::SCOPES;
-use call::named;
 
 /// The largest request: a batch of metrics, or a run definition.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
@@ -44,7 +45,7 @@ pub fn router(app: App) -> Router {
 }
 
 fn numbers(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
         .route("/runs/{run_id}/batch", on("Metric_PostRunMetrics", post(metrics::batch)))
         .route("/runs/{run_id}/list", on("Metric_ListMetrics", post(metrics::list)))
@@ -52,7 +53,7 @@ fn numbers(app: &App) -> Router<App> {
 }
 
 fn history(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     let mut router = Router::new()
         .route("/experiments", on("Experiment_List", get(experiments::list)))
         .route("/experiments:query", on("Experiment_GetByQuery", post(experiments::list)))
@@ -108,7 +109,7 @@ fn history(app: &App) -> Router<App> {
 }
 
 fn of_experiment(app: &App) -> Router<App> {
-    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
         .route("/runs", on("Run_List", get(run_lists::list)))
         .route("/runs:query", on("Run_GetByQuery", post(run_lists::list)))
