@@ -75,7 +75,7 @@ fn files(folder: &Path) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_is_resumed_called_off_and_gone_in_time() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let now = habeas_core::Timestamp::parse("2026-11-26T08:00:00Z").unwrap();
         let clock = Arc::new(ManualClock::new(now));
@@ -146,7 +146,7 @@ async fn an_archive_is_resumed_called_off_and_gone_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_says_what_there_is_and_leads_to_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A <b>").await;
     let project = deployment.project(&someone, "p").await;

@@ -115,7 +115,7 @@ fn query(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_out_and_brought_in_elsewhere_is_the_same() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let from = Deployment::open(None).await;
         let to = Deployment::open(database).await;
@@ -167,7 +167,7 @@ async fn projects_of(deployment: &Deployment, someone: &Someone) -> Vec<(String,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_midway_leaves_nothing() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let from = Deployment::open(None).await;
         let to = Deployment::open(database).await;
@@ -204,7 +204,7 @@ async fn what_the_server_refuses_midway_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_killed_goes_on_or_goes_by_itself() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let from = Deployment::open(None).await;
         let clock = Arc::new(ManualClock::new(from.server().app().store().ambient().now()));
@@ -297,7 +297,7 @@ fn zip(files: &[(String, Vec<u8>)], folder: &Path) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let folder = tempfile::tempdir().unwrap();
     let someone = deployment.person("a@example.org", "A").await;

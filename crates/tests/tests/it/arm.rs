@@ -81,7 +81,7 @@ pub(crate) fn counts(plan: &Value) -> Vec<(&str, i64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workspaces_are_made_changed_listed_and_deleted() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

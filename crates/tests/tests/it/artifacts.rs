@@ -205,7 +205,7 @@ pub(crate) async fn put_in_blocks(deployment: &Deployment, someone: &Someone) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_announced_put_listed_and_fetched_by_both_protocols() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -339,7 +339,7 @@ async fn a_file_is_announced_put_listed_and_fetched_by_both_protocols() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_files_are_put_in_blocks_and_are_there_when_their_list_is_committed_or_not_at_all() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -383,7 +383,7 @@ async fn large_files_are_put_in_blocks_and_are_there_when_their_list_is_committe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_die_with_time_roles_and_persons_and_cannot_be_changed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let clock = Arc::new(ManualClock::new(Timestamp(1_800_000_000_000_000)));
         let deployment =
@@ -457,7 +457,7 @@ async fn addresses_die_with_time_roles_and_persons_and_cannot_be_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_other_origins_stand_under_the_workspace() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let team = Team::new(&deployment, &someone).await;
@@ -495,7 +495,7 @@ async fn files_of_other_origins_stand_under_the_workspace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_where_their_token_says() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let team = Team::new(&deployment, &someone).await;
@@ -517,7 +517,7 @@ async fn lists_go_on_where_their_token_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_have_files_of_their_own() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -598,7 +598,7 @@ async fn snapshots_have_files_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn assets_name_files_with_versions() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -642,7 +642,7 @@ async fn assets_name_files_with_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn datastores_never_give_their_keys_back() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -680,7 +680,7 @@ async fn datastores_never_give_their_keys_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_made_a_run_is_told_of_its_end() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

@@ -59,7 +59,7 @@ async fn export(work: &Work<'_>, iteration: &str) -> (Value, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backbone_takes_the_place_of_the_built_in_extractor() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let file = means().encode();
     let mut deployment = with_backbone(&file, "").await.unwrap();
     let someone = deployment.person("a@example.org", "A").await;
@@ -123,7 +123,7 @@ async fn a_backbone_takes_the_place_of_the_built_in_extractor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backbone_of_one_domain_leaves_the_others_alone() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let food = "8882951b-82cd-4c32-970b-d5f8cb8bf6d7=";
     let deployment = with_backbone(&means().encode(), food).await.unwrap();
     let someone = deployment.person("a@example.org", "A").await;

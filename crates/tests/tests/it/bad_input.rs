@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, TRAINING, image};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused_with_code_and_message() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let project = deployment.project(&someone, "p").await;
@@ -113,7 +113,7 @@ async fn bad_requests_are_refused_with_code_and_message() {
 /// Images are stored as they come by. What comes after them may be wrong, and then they go again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_fails_at_its_end_leaves_no_file() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let project = deployment.project(&someone, "p").await;

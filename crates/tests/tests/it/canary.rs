@@ -1,23 +1,39 @@
 //! The promise: markers in everything of a person are found before an erasure and nowhere after it, on disk, through the keyring,
 //! and in a backup restored afterwards. And controls that must fail, since a scan that finds nothing proves nothing by itself.
 
-use std::sync::OnceLock;
-
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use habeas_core::kinds::{ScoredTag, StoredPrediction};
 use habeas_core::{DataKind as _, fault};
 use serde_json::json;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::scan;
 
-/// Protections are switched off for the whole process: tests that rely on them wait for each other.
-pub(crate) async fn exclusively() -> MutexGuard<'static, ()> {
-    static LOCK: OnceLock<Mutex<()>> = OnceLock::new();
-    LOCK.get_or_init(Mutex::default).lock().await
+/// Protections are switched off for the whole process: tests that rely on them run beside each other, and one that switches them off alone.
+static PROTECTIONS: RwLock<()> = RwLock::const_new(());
+
+/// Nobody switches a protection off while this lives.
+pub(crate) async fn protected() -> RwLockReadGuard<'static, ()> {
+    PROTECTIONS.read().await
+}
+
+/// No other test runs while this lives, and the protections that were switched off are on again after it.
+pub(crate) struct Alone {
+    _lock: RwLockWriteGuard<'static, ()>,
+}
+
+/// Waits for every test that relies on protections.
+pub(crate) async fn alone() -> Alone {
+    Alone { _lock: PROTECTIONS.write().await }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        fault::switch_off(&[]);
+    }
 }
 
 struct Canary {
@@ -252,7 +268,7 @@ fn seed() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_erased_person_is_left_anywhere() {
-    let _lock = exclusively().await;
+    let _lock = protected().await;
     for database in engines() {
         let mut deployment = open(database).await;
         let mut canary = plant(&deployment, &seed()).await;
@@ -345,7 +361,7 @@ async fn nothing_of_an_erased_person_is_left_anywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
-    let _lock = exclusively().await;
+    let _lock = alone().await;
     for database in engines() {
         let deployment = open(database).await;
         for (protection, complaint) in [
@@ -378,7 +394,7 @@ async fn an_erasure_that_skips_keys_rows_or_files_is_never_completed() {
 /// when their deletion is left out, and gone after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sealing_rows_and_files_are_found_and_then_gone() {
-    let _lock = exclusively().await;
+    let _lock = alone().await;
     fault::switch_off(&["sealing"]);
     let deployment = open(None).await;
     let store = deployment.server().app().store().clone();
@@ -407,12 +423,11 @@ async fn without_sealing_rows_and_files_are_found_and_then_gone() {
         assert!(hits.iter().any(|hit| hit.contains(place)), "without {protection}: {hits:?}");
         fault::switch_off(&["sealing"]);
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_owner_and_the_last_administrator_have_a_choice_to_make_first() {
-    let _lock = exclusively().await;
+    let _lock = protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;

@@ -163,7 +163,7 @@ fn lines(content: &BTreeMap<String, Vec<u8>>, report: &ArchiveReport) -> Vec<Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workspaces_are_the_same_elsewhere() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let from = Deployment::open(None).await;
         let to = Deployment::open(database).await;
@@ -218,7 +218,7 @@ async fn somebody(deployment: &Deployment, email: &str) -> (Someone, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_is_brought_whole_or_not_at_all() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let from = Deployment::open(None).await;
         let clock = Arc::new(ManualClock::new(from.server().app().store().ambient().now()));
@@ -306,7 +306,7 @@ fn changed(files: &Files, kind: &str, change: impl FnOnce(&mut Value)) -> Files 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_mean_harm_are_refused_whole() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let (someone, run) = somebody(&deployment, "a@example.org").await;
     let (_, theirs) = somebody(&deployment, "b@example.org").await;
@@ -383,7 +383,7 @@ async fn records_that_mean_harm_are_refused_whole() {
 /// Only the operator and whoever owns the account bring anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_brings_anything_into_what_is_somebody_elses() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let (someone, run) = somebody(&deployment, "a@example.org").await;
     let stranger = deployment.person("b@example.org", "B").await;

@@ -32,10 +32,12 @@ impl Task {
     }
 }
 
-/// Either task on each engine, with a database of its own.
+/// A classifier on each engine and a detector, which takes many times as long to train, on the last, each with a database of its own: what is
+/// stored of the two is the same.
 pub(crate) fn everywhere() -> impl Iterator<Item = (Task, Option<String>)> {
-    let on_each = |task| engines().into_iter().map(move |database| (task, database));
-    [Task::Classify, Task::Detect].into_iter().flat_map(on_each)
+    let mut cases: Vec<_> = engines().into_iter().map(|database| (Task::Classify, database)).collect();
+    cases.extend(engines().pop().map(|database| (Task::Detect, database)));
+    cases.into_iter()
 }
 
 /// A picture (BMP, 24 bits) of one of two kinds, stripes across or down, with noise of its own.

@@ -98,7 +98,7 @@ fn settle(value: &mut Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_experimentation_account_has_workspaces_and_projects_that_go_with_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -236,7 +236,7 @@ async fn an_experimentation_account_has_workspaces_and_projects_that_go_with_it(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosting_accounts_say_where_their_models_are_and_come_in_pages() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -314,7 +314,7 @@ pub(crate) fn cluster() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_are_records_in_both_versions_of_their_api() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -416,7 +416,7 @@ async fn clusters_are_records_in_both_versions_of_their_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn computes_are_records_of_machines_that_others_run() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -516,7 +516,7 @@ fn account_keys() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn providers_are_registered_and_say_what_they_do() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let caller = Caller::new(&deployment, &someone).await;
@@ -605,7 +605,7 @@ async fn providers_are_registered_and_say_what_they_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_and_workspaces_are_handed_over_with_their_names() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let [one, other] = [("a@example.org", "A"), ("b@example.org", "B")];

@@ -27,7 +27,7 @@ const PUBLIC_POSTS: &[&str] = &["/requests", "/requests/{request}/verify", "/req
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
@@ -137,7 +137,7 @@ async fn every_privacy_operation_refuses_strangers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_training_operation_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
@@ -324,7 +324,7 @@ struct World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tracking_operation_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
@@ -460,7 +460,7 @@ fn artifact_operations(owner: &str, team: &Team<'_>) -> Vec<(&'static str, Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_artifact_operation_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
@@ -561,7 +561,7 @@ fn control_operations(world: &crate::control_plane::World) -> Vec<(&'static str,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_the_control_plane_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;

@@ -210,7 +210,7 @@ async fn restore(base: &Path, database: Option<String>) -> habeas_core::Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_killed_at_any_step_is_refused_until_it_is_run_again_and_brings_nothing_erased_back() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for fault in ["restore.rows:1", "restore.rows:3", "restore.objects", "restore.replayed"] {
             let database = || if number == 0 { None } else { crate::postgres::database() };
@@ -270,7 +270,7 @@ pub(crate) async fn only_the_neighbour_is_left(deployment: &Deployment) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let faults = [
         "erase.step:1",
         "erase.before_tombstone",
@@ -309,7 +309,7 @@ async fn erasure_status(deployment: &Deployment, person: &str) -> serde_json::Va
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_with_holds_killed_at_any_step_keeps_what_is_held_until_its_release() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let cases = [
         ("hold", "hold.placed"),
         ("erase", "erase.held_resealed"),
@@ -379,7 +379,7 @@ async fn an_erasure_with_holds_killed_at_any_step_keeps_what_is_held_until_its_r
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_after_a_restart() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         let database = || if number == 0 { None } else { crate::postgres::database() };
         let holdings = async |deployment: &Deployment, email: &str| {
@@ -456,7 +456,7 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for (work, fault, state, event) in [
             ("complete", "request.carried_out", "planned", "verified"),
@@ -498,7 +498,7 @@ async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or_were_not() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         let database = || if number == 0 { None } else { crate::postgres::database() };
         let images = async |deployment: &Deployment, email: &str| {
@@ -541,7 +541,7 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_whose_import_is_killed_is_there_whole_or_not_at_all() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for (fault, state) in [("blob.put.after", "Importing"), ("import.finished", "Succeeded")] {
             let from = Deployment::open(None).await;
@@ -610,7 +610,7 @@ fn a_test_kills_a_process_at_every_fault_point() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (fault, count) in [
         ("signing.key_created", 1),
         ("ledger.appended", 2),
@@ -630,7 +630,7 @@ async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let faults = ["upload.announced", "blob.put.before", "blob.put.after", "upload.stored"];
     for number in 0..engines().len() {
         for (work, fault) in ["upload", "file"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
@@ -656,7 +656,7 @@ async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_put_in_blocks_is_there_when_its_list_was_committed_or_not_at_all() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     // Files that are there after a start, a run's own file among them; there are so many blobs besides the two images.
     let faults = [("blob.put.after:2", 1), ("artifact.blocks.joined", 1), ("artifact.blocks.committed", 2)];
     for (number, (fault, left)) in (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault)))
@@ -676,7 +676,7 @@ async fn a_file_put_in_blocks_is_there_when_its_list_was_committed_or_not_at_all
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_killed_before_it_is_ready_is_written_again() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for fault in ["blob.put.before", "blob.put.after", "export.blob_written"] {
             let database = if number == 0 { None } else { crate::postgres::database() };
@@ -698,7 +698,7 @@ async fn an_export_killed_before_it_is_ready_is_written_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_killed_at_any_step_goes_on_and_copies_everything_once() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for fault in ["import.tags_copied", "import.bytes_copied", "import.image_copied"] {
             let database = if number == 0 { None } else { crate::postgres::database() };

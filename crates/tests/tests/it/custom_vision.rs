@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, engines, image};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_from_its_creation_to_its_end() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -87,7 +87,7 @@ async fn a_project_from_its_creation_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn account_info_in_the_shapes_of_old_and_new_clients() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "Ada").await;
     deployment.project(&someone, "p").await;

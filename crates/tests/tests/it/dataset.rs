@@ -64,7 +64,7 @@ async fn sorted(deployment: &Deployment, someone: &Someone, project: &str, digit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_format_takes_a_project_out_and_brings_it_in_again() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -107,7 +107,7 @@ async fn every_format_takes_a_project_out_and_brings_it_in_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn archives_that_mean_harm_are_refused_and_broken_ones_are_told_of_piece_by_piece() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let project = deployment.project(&someone, "p").await;

@@ -54,7 +54,7 @@ pub(crate) async fn erase(deployment: &Deployment, person: &str, called: &str, d
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_an_image_shows_is_found_and_goes_by_name_or_with_the_image() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -104,7 +104,7 @@ async fn whom_an_image_shows_is_found_and_goes_by_name_or_with_the_image() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_forgets_whom_its_images_showed_and_the_other_images_stay_as_they_were() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -159,7 +159,7 @@ async fn a_model_forgets_whom_its_images_showed_and_the_other_images_stay_as_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_no_account_is_found_by_exactly_what_images_call_them_and_erased() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -221,7 +221,7 @@ async fn whoever_has_no_account_is_found_by_exactly_what_images_call_them_and_er
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_links_by_itself_and_an_officer_links_other_names() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;
@@ -273,7 +273,7 @@ async fn an_address_links_by_itself_and_an_officer_links_other_names() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database.clone()).await;
         let canary = deployment.person("canary@example.org", "Canary").await;
@@ -299,7 +299,7 @@ async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_reads_the_mail_of_an_address_that_only_images_name_has_their_request_answered() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let second = deployment.officer("second").await;

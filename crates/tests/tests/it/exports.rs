@@ -113,7 +113,7 @@ impl Exports<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_written_is_refused_and_an_order_is_followed_to_its_end() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -166,7 +166,7 @@ async fn what_cannot_be_written_is_refused_and_an_order_is_followed_to_its_end()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_dies_with_its_export_and_says_when_the_model_was_revoked() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();

@@ -122,7 +122,7 @@ fn post(path: &str, key: &str, content_type: &str, body: Vec<u8>) -> Request<Bod
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_images_multipart_base64_and_json_are_the_clients_mistake() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let room = Classroom::new(&deployment, &someone, 0, 5).await;
@@ -204,7 +204,7 @@ fn packed(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_datasets_are_the_clients_mistake() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let room = Classroom::new(&deployment, &someone, 0, 2).await;

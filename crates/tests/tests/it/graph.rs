@@ -43,7 +43,7 @@ async fn someone(database: Option<String>) -> (Deployment, Someone, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_exported_to_a_blob() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     for database in engines() {
         let far = FarEnd::default();
@@ -148,13 +148,11 @@ async fn a_user_is_exported_to_a_blob() {
         assert_eq!(deployment.erase(&person).await["status"], "completed");
         assert_eq!(call(&deployment, &officer, "GET", &operation, "").await.status, 404);
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_exported_to_a_folder_that_the_operator_allows_and_no_other() {
-    let _lock = crate::canary::exclusively().await;
-    fault::switch_off(&[]);
+    let _lock = crate::canary::protected().await;
     let (deployment, person, officer) = someone(None).await;
     let folder = deployment.path("exports");
     let operation = order(&deployment, &officer, &person, &format!("file://{}", folder.display())).await;
@@ -183,7 +181,7 @@ async fn a_user_is_exported_to_a_folder_that_the_operator_allows_and_no_other() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn graph_tells_nobody_what_is_not_theirs() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let (deployment, person, officer) = someone(database).await;
         let other = deployment.person("other@example.org", "Other").await;

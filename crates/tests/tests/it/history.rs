@@ -111,7 +111,7 @@ fn table(name: &str, id: &str, columns: Value, data: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_of_run_history_and_mlflow_are_the_same() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
@@ -176,7 +176,7 @@ async fn runs_of_run_history_and_mlflow_are_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_of_a_run_follows_its_events() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -251,7 +251,7 @@ async fn the_state_of_a_run_follows_its_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_of_every_type_read_back() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -331,7 +331,7 @@ async fn metrics_of_every_type_read_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_of_2018_are_the_same_metrics() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -405,7 +405,7 @@ async fn metrics_of_2018_are_the_same_metrics() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_series_streams_and_is_sampled() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let historian = Historian::new(&deployment, &someone).await;
@@ -431,7 +431,7 @@ async fn a_long_series_streams_and_is_sampled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_are_found_by_what_clients_ask() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -513,7 +513,7 @@ async fn runs_are_found_by_what_clients_ask() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_of_2018_are_made_changed_and_deleted() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -586,7 +586,7 @@ async fn runs_of_2018_are_made_changed_and_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn experiments_are_archived_and_deleted_with_their_runs() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -642,7 +642,7 @@ async fn experiments_are_archived_and_deleted_with_their_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_makes_the_same_run_at_once_makes_one_and_no_value_is_lost() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -679,7 +679,7 @@ async fn who_makes_the_same_run_at_once_makes_one_and_no_value_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_has_a_run_history_of_its_own() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -714,7 +714,7 @@ async fn a_project_has_a_run_history_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_are_found_without_signing_in() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     for (name, path) in [("metadata_endpoints", "/metadata/endpoints"), ("discovery", "/discovery")] {
         let (status, body) = deployment.send(Request::get(path).body(Body::empty()).unwrap()).await;

@@ -82,7 +82,7 @@ fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_run_history_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;

@@ -172,7 +172,7 @@ pub(crate) async fn plant(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_is_checked_before_it_starts() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -250,7 +250,7 @@ async fn a_training_is_checked_before_it_starts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_defaults_and_publications() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -356,7 +356,7 @@ async fn names_defaults_and_publications() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_iteration_keeps_what_it_was_trained_on_until_it_is_erased() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -449,7 +449,7 @@ async fn an_iteration_keeps_what_it_was_trained_on_until_it_is_erased() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_an_organisation_do_what_their_role_allows() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let (_, organisation) =

@@ -23,7 +23,7 @@ fn marked(number: u64, marker: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_finishes_what_is_not_held_and_completes_itself_when_the_hold_ends() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("h@example.org", "c4n4ryprofile").await;
@@ -131,7 +131,7 @@ async fn restored(deployment: &Deployment, backup: &std::path::Path) -> Store {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_placed_after_a_backup_is_there_after_its_restore() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("h@example.org", "H").await;
@@ -157,7 +157,7 @@ async fn a_hold_placed_after_a_backup_is_there_after_its_restore() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_within_holds_keep_what_is_theirs_when_the_outer_one_ends() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone: Someone = deployment.person("h@example.org", "c4n4ryprofile").await;
@@ -191,7 +191,7 @@ async fn holds_within_holds_keep_what_is_theirs_when_the_outer_one_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_restricted_is_seen_and_neither_changed_nor_learned_from_nor_asked() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("r@example.org", "R").await;
@@ -241,7 +241,7 @@ async fn what_is_restricted_is_seen_and_neither_changed_nor_learned_from_nor_ask
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_corrected_is_found_by_its_new_value_and_the_old_one_is_nowhere() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("c4n4ryold@example.org", "c4n4ryoldname").await;
@@ -320,7 +320,7 @@ async fn what_was_corrected_is_found_by_its_new_value_and_the_old_one_is_nowhere
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_goes_in_one_sweep_with_one_receipt_and_guests_by_plans_of_their_own() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -389,7 +389,7 @@ async fn what_is_due_goes_in_one_sweep_with_one_receipt_and_guests_by_plans_of_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_handed_over_survives_its_old_holder_also_in_an_older_backup() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let leaving = deployment.person("leaving@example.org", "Leaving").await;

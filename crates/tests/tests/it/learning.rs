@@ -144,7 +144,7 @@ pub(crate) async fn tools<'a>(deployment: &'a Deployment, someone: &'a Someone) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_classifier_is_trained_measured_asked_exported_and_forgets() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -209,7 +209,7 @@ async fn a_classifier_is_trained_measured_asked_exported_and_forgets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_little_that_is_left_withdraws_a_model() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let (work, images) = trees(&deployment, &someone).await;
@@ -238,7 +238,7 @@ async fn too_little_that_is_left_withdraws_a_model() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detector_is_trained_measured_asked_and_forgets() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

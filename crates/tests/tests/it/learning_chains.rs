@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, engines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_erased_from_the_original_is_forgotten_by_copies_of_copies() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
@@ -56,7 +56,7 @@ async fn an_image_erased_from_the_original_is_forgotten_by_copies_of_copies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn models_on_models_forget_an_image_of_the_first() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
@@ -89,7 +89,7 @@ async fn models_on_models_forget_an_image_of_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_answers_from_weights_that_forgot() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (database, with_models) in engines().into_iter().zip([true, false]) {
         let mut deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;

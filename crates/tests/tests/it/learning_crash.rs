@@ -41,7 +41,7 @@ async fn iterations(deployment: &Deployment, project: &str) -> Vec<Id> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_killed_at_any_step_gives_the_model_of_one_that_was_not() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (task, database) in everywhere() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person(EMAIL, "Canary").await;
@@ -70,7 +70,7 @@ async fn a_training_killed_at_any_step_gives_the_model_of_one_that_was_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unlearning_killed_at_any_step_is_finished() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (task, database) in everywhere() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person(EMAIL, "Canary").await;
@@ -94,7 +94,7 @@ async fn an_unlearning_killed_at_any_step_is_finished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_export_killed_at_any_step_is_written_again() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         let mut deployment = Deployment::open(database(number)).await;
         let someone = deployment.person(EMAIL, "Canary").await;
@@ -129,7 +129,7 @@ async fn a_model_export_killed_at_any_step_is_written_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_killed_at_any_step_has_the_model_of_its_images() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         let mut deployment = Deployment::open(database(number)).await;
         let someone = deployment.person(EMAIL, "Canary").await;
@@ -179,7 +179,7 @@ async fn a_copy_killed_at_any_step_has_the_model_of_its_images() {
 /// The person's images are in a project of somebody else, whose models have to forget them.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_killed_while_models_of_others_forget_is_finished() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (task, database) in everywhere() {
         let mut deployment = Deployment::open(database).await;
         let other = deployment.person("other@example.org", "Other").await;

@@ -44,7 +44,7 @@ async fn revoked(deployment: &Deployment) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_tells_of_tags_that_empty_of_trainings_in_flight_and_of_models_withdrawn() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
@@ -95,7 +95,7 @@ async fn a_plan_tells_of_tags_that_empty_of_trainings_in_flight_and_of_models_wi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_exported_of_a_project_is_revoked_with_it_and_with_its_holder() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;

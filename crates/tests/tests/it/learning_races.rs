@@ -35,7 +35,7 @@ async fn settled(deployment: &Deployment, kind: TaskKind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn images_erased_during_a_training_are_in_no_model_and_no_snapshot() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (task, database) in everywhere() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -69,7 +69,7 @@ async fn images_erased_during_a_training_are_in_no_model_and_no_snapshot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_project_deleted_during_its_training_leaves_nothing() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -88,7 +88,7 @@ async fn a_project_deleted_during_its_training_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn persons_erased_during_trainings_leave_those_of_others_whole() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;
@@ -133,7 +133,7 @@ async fn persons_erased_during_trainings_leave_those_of_others_whole() {
 /// Each has a copy of the other's project: neither erasure may wait for the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_who_copied_from_each_other_are_erased_at_once() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
@@ -173,7 +173,7 @@ async fn two_who_copied_from_each_other_are_erased_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn predictions_at_once_are_those_of_one_after_the_other_and_go_on_during_erasures() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -241,7 +241,7 @@ async fn predictions_at_once_are_those_of_one_after_the_other_and_go_on_during_e
 /// A training that is asked for while the project is copied is refused: it would learn from a part.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_that_is_being_imported_is_not_trained() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let room = Classroom::new(&deployment, &someone, 0, 5).await;

@@ -191,7 +191,7 @@ fn code(letter: &Taken) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_goes_through_the_mail_server_and_a_refused_one_is_tried_again() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let relay = Relay::start(Speech::Plain);
     let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
     let server = format!("smtp://localhost:{}?tls=none", relay.port);
@@ -240,7 +240,7 @@ async fn a_letter_goes_through_the_mail_server_and_a_refused_one_is_tried_again(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_told_to_a_mail_server_that_is_not_the_right_one() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (speech, scheme) in [(Speech::StartTls, "smtp"), (Speech::Tls, "smtps")] {
         let relay = Relay::start(speech);
         let server = format!("{scheme}://habeas:pass%20word@localhost:{}", relay.port);
@@ -300,7 +300,7 @@ async fn waits_after(deployment: &Deployment, attempts: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_waits_for_no_mail_server_and_its_letter_is_not_lost() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let relay = Relay::start(Speech::Plain);
     let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
     let server = format!("smtp://localhost:{}?tls=none", relay.port);
@@ -367,7 +367,7 @@ async fn dying_child() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_letter_survives_a_process_killed_at_any_step_and_its_address_goes_with_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for (number, database) in engines().into_iter().enumerate() {
         for (work, fault, refuses) in [
             ("erase", "letter.key_made", true),

@@ -49,7 +49,7 @@ fn python(receipt: &Value, key: &str, person: Option<&str>, folder: &Path) -> i3
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_proves_itself_and_its_place_in_the_log_whichever_key_signed_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let folder = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ async fn a_receipt_proves_itself_and_its_place_in_the_log_whichever_key_signed_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_outlives_the_restore_of_an_older_backup() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let mut deployment = Deployment::open(None).await;
     erased(&deployment, "ada").await;
     let backup = deployment.path("backup");

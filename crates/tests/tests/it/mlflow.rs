@@ -205,7 +205,7 @@ pub(crate) async fn plant(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_script_logs_reads_back() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -281,7 +281,7 @@ async fn what_a_script_logs_reads_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_are_searched_ordered_and_paged() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -354,7 +354,7 @@ async fn runs_are_searched_ordered_and_paged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn artifacts_and_the_registry() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -416,7 +416,7 @@ async fn artifacts_and_the_registry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_has_what_was_logged() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -455,7 +455,7 @@ async fn an_archive_has_what_was_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_history_comes_whole_or_in_pages() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let tracker = Tracker::new(&deployment, &someone).await;
@@ -487,7 +487,7 @@ async fn a_long_history_comes_whole_or_in_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_metrics_are_found_under_new_keys() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -521,7 +521,7 @@ async fn names_and_metrics_are_found_under_new_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_that_log_at_once_lose_nothing() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -572,7 +572,7 @@ async fn scripts_that_log_at_once_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_upload_that_breaks_off_nothing_is_there() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -596,7 +596,7 @@ async fn of_an_upload_that_breaks_off_nothing_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nearly_full_disk_is_told_in_each_protocols_words() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let mut deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let tracker = Tracker::new(&deployment, &someone).await;

@@ -265,7 +265,7 @@ fn settled(answer: &Value, known: &[(&str, &str)]) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_of_2017_deploys_lists_and_deletes() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
@@ -452,7 +452,7 @@ async fn the_command_line_of_2017_deploys_lists_and_deletes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_time_client_of_2018_finds_its_account_waits_and_pages() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
@@ -496,7 +496,7 @@ async fn the_real_time_client_of_2018_finds_its_account_waits_and_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
@@ -728,7 +728,7 @@ fn operations(form: &Manager<'_>, world: &[String; 4]) -> Vec<(&'static str, Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_model_management_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;

@@ -53,7 +53,7 @@ async fn take(State(listener): State<Listener>, Json(message): Json<Value>) -> S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_is_told_of_its_connection_and_its_exports() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     for database in engines() {
         let listener = Listener::default();
@@ -87,13 +87,11 @@ async fn a_project_is_told_of_its_connection_and_its_exports() {
             } })
         );
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_where_calls_are_off_or_the_address_is_not_public() {
-    let _lock = crate::canary::exclusively().await;
-    fault::switch_off(&[]);
+    let _lock = crate::canary::protected().await;
     let listener = Listener::default();
     let address = listener.listen().await;
     for enabled in [None, Some(true)] {

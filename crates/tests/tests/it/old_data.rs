@@ -69,7 +69,7 @@ fn unpack(archive: &Path) -> tempfile::TempDir {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_and_backups_of_every_version_are_opened() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let mut versions = 0;
     for file in std::fs::read_dir(fixtures()).unwrap() {
         let archive = file.unwrap().path();
@@ -126,7 +126,7 @@ async fn data_and_backups_of_every_version_are_opened() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes a file of the repository"]
 async fn write_a_fixture() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let mut deployment = Deployment::open(None).await;
     let someone = deployment.person("old@example.org", "Old").await;
     let password = json!({ "password": "a long old password" });

@@ -113,7 +113,7 @@ const DENIED: &str = "d7551968-d5d6-44b2-9831-815ac9017798";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_passes_requests_on_under_the_names_of_both_versions() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         // A database of the other engine is for one deployment.
         let versions = if database.is_some() { 1 } else { NAMES.len() };
@@ -219,7 +219,7 @@ async fn approve(deployment: &Deployment, officer: &str, id: &str, status: u16) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn controllers_are_called_back_in_signed_words_until_they_answer() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     for database in engines() {
         let far = FarEnd::default();
@@ -283,13 +283,11 @@ async fn controllers_are_called_back_in_signed_words_until_they_answer() {
         let deliveries = call(&deployment, &officer, "GET", &format!("{native}/deliveries"), "").await.json;
         assert_eq!((&deliveries[0]["what"], &deliveries[0]["state"]), (&json!("callback"), &json!("failed")));
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
-    let _lock = crate::canary::exclusively().await;
-    fault::switch_off(&[]);
+    let _lock = crate::canary::protected().await;
     let deployment = open(None).await;
     let person = deployment.person("person@example.org", "Person").await;
     deployment.person("other@example.org", "Other").await;
@@ -367,7 +365,7 @@ async fn an_opendsr_request_that_is_wrong_is_refused_with_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_or_has_no_room_is_said_in_each_protocols_own_words() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let mut deployment = open(None).await;
     let title = |answer: &Answer| answer.json["title"].is_string() && answer.json["code"].is_string();
     let opendsr = |answer: &Answer| answer.json["error"]["errors"][0]["domain"] == "habeas";

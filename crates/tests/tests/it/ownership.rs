@@ -37,7 +37,7 @@ async fn in_state(deployment: &Deployment, request: &str, state: &str) -> Value 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_says_who_takes_over_and_what_is_deleted() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
@@ -104,7 +104,7 @@ async fn a_request_says_who_takes_over_and_what_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_administrator_names_a_successor_in_their_own_request() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let last = deployment.person("last@example.org", "Last").await;
@@ -143,7 +143,7 @@ async fn own_workspace(store: &Store, person: &Someone) -> Id {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_is_handed_over_with_its_runs_and_survives_its_old_holder() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -221,7 +221,7 @@ async fn a_workspace_is_handed_over_with_its_runs_and_survives_its_old_holder() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workspaces_of_one_holder_do_not_share_a_name() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let mut ids = Vec::new();

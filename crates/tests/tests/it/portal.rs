@@ -18,7 +18,7 @@ pub(crate) async fn session(deployment: &Deployment, someone: &Someone) -> Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_is_shown_to_its_person_only() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;

@@ -116,7 +116,7 @@ fn code(letter: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_asks_and_whoever_reads_the_mail_goes_on() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     deployment.person("ada@example.org", "Ada").await;
     let nobody = Browser { deployment: &deployment, cookie: String::new() };
@@ -157,7 +157,7 @@ async fn anybody_asks_and_whoever_reads_the_mail_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_asks_writes_reads_the_answer_and_calls_off() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;
@@ -235,7 +235,7 @@ async fn a_person_asks_writes_reads_the_answer_and_calls_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_is_taken_in_approved_by_a_colleague_and_proved() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let ada = deployment.person("ada@example.org", "Ada").await;

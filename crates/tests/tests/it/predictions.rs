@@ -98,7 +98,7 @@ pub(crate) async fn stored(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_ask_and_what_is_refused() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -214,7 +214,7 @@ fn ids(results: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stored_predictions_are_found_and_paged() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -294,7 +294,7 @@ async fn stored_predictions_are_found_and_paged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_of_a_prediction_die_with_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -326,7 +326,7 @@ async fn addresses_of_a_prediction_die_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prediction_ends_at_its_time() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -347,7 +347,7 @@ async fn a_prediction_ends_at_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn predictions_become_training_images() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -409,7 +409,7 @@ async fn serve() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_come_from_addresses_where_that_is_allowed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     let far = serve().await;
     let batch = |paths: &[&str]| {
         let images: Vec<Value> =
@@ -470,7 +470,7 @@ pub(crate) async fn suggestion(store: &Store, image: &str, iteration: Id, answer
 
 #[tokio::test(flavor = "multi_thread")]
 async fn suggestions_are_found_by_tag_threshold_and_uncertainty() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();

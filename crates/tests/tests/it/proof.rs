@@ -76,7 +76,7 @@ fn assert_figures(weights: &[u8], evaluation: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_classifier_in_an_archive_is_trained_again_and_a_change_is_noticed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -129,7 +129,7 @@ async fn a_classifier_in_an_archive_is_trained_again_and_a_change_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detector_in_an_archive_is_trained_again_and_a_change_is_noticed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let (work, images) = tools(&deployment, &someone).await;

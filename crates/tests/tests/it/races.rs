@@ -99,7 +99,7 @@ impl Writer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_racing_an_erasure_leave_nothing() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let least = Task::Detect.least();
     for database in engines() {
         let deployment = Arc::new(Deployment::open(database).await);

@@ -19,7 +19,7 @@ async fn article_15_c(deployment: &Deployment, person: &Someone) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recipients_are_told_of_an_erasure_and_a_rectification() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     for database in engines() {
         let far = FarEnd::default();
@@ -98,12 +98,11 @@ async fn recipients_are_told_of_an_erasure_and_a_rectification() {
         assert_eq!(call(&deployment, &administrator, "DELETE", &one, "").await.status, 404);
         assert_eq!(call(&deployment, &officer, "GET", RECIPIENTS, "").await.json, json!([]));
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_recipients_that_received_data_of_the_person_are_told() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     for database in engines() {
         let far = FarEnd::default();
@@ -173,12 +172,11 @@ async fn only_recipients_that_received_data_of_the_person_are_told() {
         let queue = call(&deployment, &officer, "GET", queue, "").await.json;
         assert_eq!(queue["requests"][0]["recipients"].as_array().unwrap().len(), expected.len(), "{queue}");
     }
-    fault::switch_off(&[]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::alone().await;
     fault::switch_off(&["public-only"]);
     let far = FarEnd::default();
     let address = far.listen().await;
@@ -203,5 +201,4 @@ async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting
     .await;
     assert_eq!(queue["requests"][0]["state"], "completed");
     assert!(far.received().is_empty());
-    fault::switch_off(&[]);
 }

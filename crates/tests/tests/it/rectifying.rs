@@ -13,7 +13,7 @@ fn guid(hex: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_experiments_say_of_a_person_is_corrected_wherever_it_stands() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();

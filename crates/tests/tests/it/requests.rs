@@ -73,7 +73,7 @@ pub(crate) async fn ask(deployment: &Deployment, someone: &Someone) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_proved() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
@@ -165,7 +165,7 @@ async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_pro
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_other_type_comes_to_its_end() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let officer = deployment.officer("officer").await;
@@ -238,7 +238,7 @@ async fn every_other_type_comes_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_ends() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
@@ -273,7 +273,7 @@ async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_e
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_may_ask_for_images_that_show_the_person_too() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
@@ -317,7 +317,7 @@ fn constant(mut answer: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let start = Timestamp::parse("2026-11-25T12:00:00Z").unwrap();
     let clock = Arc::new(ManualClock::new(start));
     let deployment = Deployment::open_with_clock(clock.clone(), |_| ()).await;
@@ -384,7 +384,7 @@ async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_an_unknown_address_is_told_that_nothing_is_held() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let officer = deployment.officer("officer").await;
@@ -447,7 +447,7 @@ pub(crate) async fn once_keys(deployment: &Deployment) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_is_recognised_and_verified_all_the_same() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let officer = deployment.officer("officer").await;
     let ada = deployment.person("ada@example.org", "Ada").await;
@@ -482,7 +482,7 @@ async fn a_duplicate_is_recognised_and_verified_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_erases_themselves_with_a_fresh_sign_in_their_address_and_time_to_call_it_off() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
         let deployment = Deployment::open_with_clock(clock.clone(), |settings| {
@@ -536,7 +536,7 @@ async fn a_person_erases_themselves_with_a_fresh_sign_in_their_address_and_time_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn staff_cannot_erase_a_person_without_a_second_one() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let officer = deployment.officer("officer").await;
     let ada = deployment.person("ada@example.org", "Ada").await;
@@ -558,7 +558,7 @@ async fn staff_cannot_erase_a_person_without_a_second_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deadlines_are_extended_once_and_in_time_and_the_queue_knows_what_is_late() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
         let deployment = Deployment::open_with_clock(clock.clone(), |settings| {
@@ -624,7 +624,7 @@ async fn deadlines_are_extended_once_and_in_time_and_the_queue_knows_what_is_lat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_killed_at_any_step_comes_to_its_end() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for number in 0..engines().len() {
         for fault in [
             "request.created",

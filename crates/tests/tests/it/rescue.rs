@@ -253,7 +253,7 @@ fn client(deployment: &Deployment) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_project_is_brought_with_its_ids() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let fake = Fake::start().await;
         let target = Target::open(database).await;
@@ -310,7 +310,7 @@ async fn a_whole_project_is_brought_with_its_ids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_is_waited_for() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let fake = Fake::start().await;
     let target = Target::open(None).await;
     fake.fail(&format!("/projects/{PROJECT}/tags"), &[(429, Some(17)), (503, None)]);
@@ -329,7 +329,7 @@ async fn what_passes_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_pass_is_reported() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let fake = Fake::start().await;
     let target = Target::open(None).await;
     let denied = target.bring(&fake.address, "wrong", Options::default()).await.unwrap_err();
@@ -353,7 +353,7 @@ async fn what_does_not_pass_is_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_import_goes_on_where_it_ended() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let fake = Fake::start().await;
     let target = Target::open(None).await;
     // After the images the source fails for good.
@@ -375,7 +375,7 @@ async fn an_interrupted_import_goes_on_where_it_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_taken_is_a_conflict() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let fake = Fake::start().await;
     let mut target = Target::open(None).await;
     target.pull(&fake).await.unwrap();
@@ -390,7 +390,7 @@ async fn an_id_that_is_taken_is_a_conflict() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_image_taints_what_learned_from_it_and_stays_away() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let fake = Fake::start().await;
         let target = Target::open(database).await;
@@ -455,7 +455,7 @@ async fn an_erased_image_taints_what_learned_from_it_and_stays_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_one_habeas_to_another() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let from = Deployment::open(None).await;
     let owner = from.person("owner@example.org", "Owner").await;
     let project = from.project(&owner, "Trees").await;
@@ -502,7 +502,7 @@ async fn from_one_habeas_to_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_import_operation_refuses_strangers() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let fake = Fake::start().await;
     let target = Target::open(None).await;
     target.pull(&fake).await.unwrap();

@@ -6,7 +6,7 @@ use crate::deployment::{Deployment, engines, image};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_deleted_after_a_backup_stays_deleted_and_a_resealed_project_is_told() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

@@ -14,7 +14,7 @@ async fn restrict(deployment: &Deployment, someone: &Someone, restricted: bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn experiments_of_a_restricted_person_are_read_and_not_changed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;
@@ -102,7 +102,7 @@ async fn experiments_of_a_restricted_person_are_read_and_not_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_of_a_restricted_person_is_neither_trained_nor_asked_nor_copied_nor_added_to() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

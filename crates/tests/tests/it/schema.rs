@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, engines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_of_a_fresh_database_is_in_the_data_map() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let claimed: BTreeSet<(String, String)> = COLUMNS
         .iter()
         .flat_map(|(table, columns)| {

@@ -83,7 +83,7 @@ async fn account<'a>(deployment: &'a Deployment, someone: &Someone) -> Manager<'
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_answers_whoever_shows_its_key() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
@@ -151,7 +151,7 @@ async fn a_service_answers_whoever_shows_its_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_onnx_graph_is_a_record() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "Ada").await;
     let tracker = Tracker::new(&deployment, &someone).await;
@@ -181,7 +181,7 @@ async fn what_is_no_onnx_graph_is_a_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_from_erased_data_is_planned_and_marked() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let (ada, bea) = (

@@ -44,7 +44,7 @@ fn open(path: &Path, lock: Lock, identity: &Identity) -> anyhow::Result<Checked>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_archive_is_opened_by_whom_it_is_for_and_nobody_else() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

@@ -280,7 +280,7 @@ async fn wrong(deployment: &Deployment, caller: &Caller<'_>, line: &Line) -> Opt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_the_page_is_answered() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

@@ -123,7 +123,7 @@ pub(crate) async fn code(deployment: &Deployment, cookie: &str, client: &str, ho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_acts_in_its_owners_name_by_its_secret() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;
@@ -165,7 +165,7 @@ async fn an_application_acts_in_its_owners_name_by_its_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_lets_an_application_in_and_a_stolen_token_ends_it() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;
@@ -266,7 +266,7 @@ async fn a_person_lets_an_application_in_and_a_stolen_token_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_without_a_browser_is_let_in_by_a_code() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let person = deployment.person("person@example.org", "Person").await;
@@ -319,7 +319,7 @@ async fn a_program_without_a_browser_is_let_in_by_a_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_describes_its_token_endpoints() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let answer = open(&deployment, "", "/.well-known/oauth-authorization-server").await;
     let document: Value = serde_json::from_str(&answer.body).unwrap();
@@ -348,7 +348,7 @@ async fn with_issuer(issuer: &Issuer, database: Option<String>) -> Deployment {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let issuer = Issuer::start(Signer::ed25519()).await;
         let deployment = with_issuer(&issuer, database).await;
@@ -410,7 +410,7 @@ async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let issuer = Issuer::start(Signer::ed25519()).await;
     let deployment = with_issuer(&issuer, None).await;
     let person = deployment.person("person@example.org", "Person").await;
@@ -443,7 +443,7 @@ async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_by_every_algorithm_are_taken_and_none_that_was_changed() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for signer in [Signer::ed25519(), Signer::p256(), Signer::rsa()] {
         let algorithm = signer.algorithm;
         let issuer = Issuer::start(signer).await;

@@ -64,7 +64,7 @@ pub(crate) async fn content(deployment: &Deployment, someone: &Someone, project:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_is_the_importers_own_and_follows_its_original_into_erasure() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let owner = deployment.person("owner@example.org", "Owner").await;
@@ -118,7 +118,7 @@ async fn a_copy_is_the_importers_own_and_follows_its_original_into_erasure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_tokens_are_refused_and_a_source_that_goes_leaves_nothing() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();
@@ -191,7 +191,7 @@ async fn only_iteration(store: &Store, project: Id) -> Snapshot {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trained_iteration_is_copied_with_its_snapshot_and_learns_from_the_copies() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let store = deployment.server().app().store().clone();

@@ -74,7 +74,7 @@ pub(crate) fn same(forgot: &TrainedModel, never_knew: &TrainedModel) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn interim_weights_answer_until_a_model_is_final_again() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     for database in engines() {
         let mut deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "A").await;

@@ -87,7 +87,7 @@ async fn trained(deployment: &Deployment, someone: &Someone) -> (String, String)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_have_the_members_of_their_version() {
-    let _lock = crate::canary::exclusively().await;
+    let _lock = crate::canary::protected().await;
     let deployment = Deployment::open(None).await;
     let someone = deployment.person("a@example.org", "A").await;
     let (project, iteration) = trained(&deployment, &someone).await;

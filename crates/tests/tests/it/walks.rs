@@ -256,7 +256,7 @@ impl Walk<'_> {
 #[test]
 fn requests_move_as_the_state_machine_allows_whatever_is_asked() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let lock = runtime.block_on(crate::canary::exclusively());
+    let lock = runtime.block_on(crate::canary::protected());
     let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
     let deployment = runtime.block_on(Deployment::open_with_clock(clock.clone(), |_| ()));
     let staff = runtime.block_on(async {

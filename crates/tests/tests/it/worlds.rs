@@ -238,7 +238,7 @@ async fn erase(deployment: &Deployment, someone: &Someone, erase_depicted: bool)
 #[test]
 fn erasing_one_person_leaves_everybody_else_as_they_were() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let lock = runtime.block_on(crate::canary::exclusively());
+    let lock = runtime.block_on(crate::canary::protected());
     let deployment = runtime.block_on(Deployment::open(None));
     let run = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
