@@ -43,20 +43,10 @@ impl Report {
 
 fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let mut report = Report { rows: Vec::new(), failed: 0 };
-    let environment = if quick { Environment::present() } else { Environment::prepare() };
+    // What is installed comes over the network while this compiles.
+    let preparing = (!quick).then(|| std::thread::spawn(Environment::prepare));
     report.step(only, "format", || crate::run(cargo().args(["fmt", "--all", "--check"])));
     report.step(only, "guard rails", guard::check);
-    match &environment.deny {
-        Some(deny) => report.step(only, "dependencies", || {
-            crate::run(
-                Command::new(deny)
-                    .args(["--locked", "--log-level", "error", "check", "bans", "licenses", "sources"])
-                    .current_dir(root()),
-            )
-        }),
-        None if quick => report.skip("dependencies", "--quick"),
-        None => report.skip("dependencies", "cargo-deny could not be installed"),
-    }
     report.step(only, "clippy", || {
         crate::run(cargo().args([
             "clippy",
@@ -68,6 +58,23 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             "warnings",
         ]))
     });
+    let environment = match preparing {
+        Some(preparing) => {
+            preparing.join().map_err(|_| anyhow::anyhow!("what the checks need could not be installed"))?
+        }
+        None => Environment::present(),
+    };
+    match &environment.deny {
+        Some(deny) => report.step(only, "dependencies", || {
+            crate::run(
+                Command::new(deny)
+                    .args(["--locked", "--log-level", "error", "check", "bans", "licenses", "sources"])
+                    .current_dir(root()),
+            )
+        }),
+        None if quick => report.skip("dependencies", "--quick"),
+        None => report.skip("dependencies", "cargo-deny could not be installed"),
+    }
     report.step(only, "tests", || {
         let mut command = cargo();
         command.args(["test", "--workspace", "--locked"]);

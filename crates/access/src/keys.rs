@@ -15,7 +15,7 @@ pub struct KeyName {
 }
 
 /// A fresh key in the form of Azure's: 32 lower-case hexadecimal digits.
-fn new_key(ambient: &Ambient) -> String {
+pub fn new_key(ambient: &Ambient) -> String {
     Id::from_bytes(ambient.bytes()).to_hex()
 }
 
@@ -52,19 +52,9 @@ impl Access {
         self.store.read(move |tx| tx.children::<Account>(holder, habeas_store::Page::ALL)).await
     }
 
-    /// Replaces every key of an account: whoever had them has none any more.
-    pub async fn renew_keys(&self, account: Id) -> Result<()> {
-        let (training, prediction) = (new_pair(self.ambient()), new_pair(self.ambient()));
-        self.store
-            .write(move |tx| {
-                let mut node = tx
-                    .get::<Account>(account)?
-                    .ok_or_else(|| Error::not_found("there is no such account"))?;
-                node.doc =
-                    AccountDoc { training_keys: training.clone(), prediction_keys: prediction.clone() };
-                tx.update::<Account>(&node).map(|_| ())
-            })
-            .await
+    /// Keys that an account has not had yet.
+    pub fn fresh_keys(&self) -> AccountDoc {
+        AccountDoc { training_keys: new_pair(self.ambient()), prediction_keys: new_pair(self.ambient()) }
     }
 
     /// Replaces one key of an account; the old one is dead at once.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use habeas_core::Id;
 use habeas_core::import::{
-    AccountEntry, Contents, FinishedImport, Ids, ImageUpload, IterationUpload, Point, PredictionUpload,
-    Project, Record, Tag,
+    AccountEntry, Contents, FinishedImport, Ids, ImageUpload, IterationUpload, Origin, Point,
+    PredictionUpload, Project, Record, Tag,
 };
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -67,7 +67,7 @@ impl Client {
         self.send(request.json(import)).await.map(|_| ())
     }
 
-    /// Brings a workspace, whose parent is the person that gets it, unfinished; or keeps one that is unfinished for longer.
+    /// Brings a workspace, account or cluster, whose parent is the person that gets it, unfinished; or keeps one that is unfinished for longer.
     pub async fn bring_workspace(&self, workspace: &Record) -> Result<Brought> {
         let path = format!("/persons/{}/workspaces/{}", workspace.parent, workspace.id);
         self.bring_document(&path, workspace).await
@@ -106,6 +106,12 @@ impl Client {
     pub async fn bring_metrics(&self, workspace: Id, record: Id, points: &[Point]) -> Result<()> {
         let path = format!("/workspaces/{workspace}/records/{record}/metrics");
         self.send(self.import(Method::POST, &path).json(points)).await.map(|_| ())
+    }
+
+    /// Says what brought resources of a workspace were made from.
+    pub async fn bring_origins(&self, workspace: Id, origins: &[Origin]) -> Result<()> {
+        let path = format!("/workspaces/{workspace}/origins");
+        self.send(self.import(Method::POST, &path).json(origins)).await.map(|_| ())
     }
 
     /// Removes an unfinished project.

@@ -1,5 +1,6 @@
 //! What an archive carries as it is stored, so that another server takes it in unchanged.
 
+use crate::kinds::KeyPair;
 use crate::{BlobRef, Id};
 
 /// What of a resource means something on the server only that it is held by. Everything else of its document is the same anywhere; ids of
@@ -14,4 +15,10 @@ pub struct Carried<'a> {
     pub files: Vec<(String, &'a mut BlobRef)>,
     /// The path at which `export` writes its metrics, where it may have some.
     pub metrics: Option<String>,
+    /// Keys that programs show: left out, and issued anew where it is brought.
+    pub keys: Vec<&'a mut KeyPair>,
+    /// What no other of its kind may have at its holder, of what stands directly under a person.
+    pub unique: Option<&'a mut String>,
+    /// Whether it may be made from other resources ([`Relation::MadeFrom`](crate::node::Relation::MadeFrom)).
+    pub is_made: bool,
 }

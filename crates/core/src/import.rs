@@ -361,7 +361,7 @@ pub struct Record {
     pub kind: String,
     /// Its id, kept.
     pub id: Id,
-    /// What it stands under: the person, of a workspace.
+    /// What it stands under: zeros for the person.
     pub parent: Id,
     /// When it was made.
     pub created: String,
@@ -381,6 +381,32 @@ pub struct Record {
     /// Where its metrics are in the archive, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// What it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_from: Vec<Id>,
+    /// Since when something that it was made from is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_erased: Option<String>,
+}
+
+/// What a brought resource was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The resource.
+    pub id: Id,
+    /// What it was made from. What is not there, or may not be read by whoever brings it, is passed over.
+    pub made_from: Vec<Id>,
+    /// Since when something that it was made from is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_erased: Option<String>,
+}
+
+impl Origin {
+    /// Since when something that it was made from is erased.
+    pub fn source_erased(&self) -> Result<Option<Timestamp>> {
+        self.source_erased.as_deref().map(time).transpose()
+    }
 }
 
 impl Record {

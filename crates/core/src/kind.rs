@@ -265,8 +265,9 @@ pub trait DataKind: Sized + 'static {
     /// What an erasure does to it.
     fn erase(node: &Node<Self::Doc>, why: Erasure) -> Fate<Self::Doc>;
 
-    /// Lets an archive carry it as it is stored, and another server take it in: says what of it means something on this server only. None for
-    /// kinds whose portable form is [`export`](Self::export) alone. An error for a document that no server made.
+    /// Lets an archive carry it as it is stored, and another server take it in: says what of it means something on this server only, and takes
+    /// out secrets of other services. None for kinds whose portable form is [`export`](Self::export) alone. An error for a document that no
+    /// server made.
     fn carry(_node: &mut Node<Self::Doc>) -> Result<Option<Carried<'_>>> {
         Ok(None)
     }

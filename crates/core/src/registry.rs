@@ -125,6 +125,11 @@ pub fn carried_kinds() -> &'static [Kind] {
     &ORDERED
 }
 
+/// Whether archives carry a kind that stands directly under a person, with all that stands under it.
+pub fn is_carried_root(kind: Kind) -> bool {
+    carried_kinds().contains(&kind) && ops(kind).parents().contains(&Kind::Person)
+}
+
 fn ordered() -> Vec<Kind> {
     let mut waiting: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| ops(*kind).is_carried()).collect();
     let mut ordered = Vec::new();

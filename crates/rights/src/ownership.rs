@@ -7,7 +7,6 @@ use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Account, Decisions, Organisation, Successor};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
-use habeas_store::ledger::Record;
 use habeas_store::{Page, Tx, UNIQUE_VIOLATION};
 
 use crate::Rights;
@@ -19,7 +18,8 @@ impl Rights {
     /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
-        let (kind, parent, holder, resources) = self
+        let keys = self.access.fresh_keys();
+        let (kind, moved) = self
             .store
             .write(move |tx| {
                 authorise(tx, &actor, resource, Permission::Own)?;
@@ -33,29 +33,28 @@ impl Rights {
                     _ => to,
                 };
                 authorise(tx, &actor, parent, Permission::Manage)?;
-                let (holder, resources) =
-                    tx.transfer(resource, parent).map_err(|error| match error.code {
-                        Some(UNIQUE_VIOLATION) => {
-                            Error::conflict("there is a workspace of this group and name already")
-                                .hint("delete or rename one of them first")
-                        }
-                        _ => error,
-                    })?;
-                Ok((kind, parent, holder, resources))
+                let moved = tx.transfer(resource, parent).map_err(|error| match error.code {
+                    Some(UNIQUE_VIOLATION) => {
+                        Error::conflict("there is a workspace of this group and name already")
+                            .hint("delete or rename one of them first")
+                    }
+                    _ => error,
+                })?;
+                if let Some(mut account) = tx.get::<Account>(resource)? {
+                    // Whoever had the old ones has none any more.
+                    account.doc = keys.clone();
+                    tx.update::<Account>(&account)?;
+                }
+                Ok((kind, moved))
             })
             .await?;
         fault::point("transfer.committed");
-        self.store
-            .with_ledger(move |ledger| ledger.append(&[Record::Transferred { resource, parent }]).map(|_| ()))
-            .await?;
-        if kind == Some(Kind::Account) {
-            self.access.renew_keys(resource).await?;
-        }
+        self.store.finish_tasks(&[moved.task]).await;
         Ok(TransferReport {
             resource: resource.to_string(),
             kind: kind.map(kind_name).unwrap_or_default(),
-            holder: holder.to_string(),
-            resources,
+            holder: moved.holder.to_string(),
+            resources: moved.resources,
         })
     }
 

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use habeas_core::import::{Record, RecordFile};
-use habeas_core::node::RawNode;
+use habeas_core::kinds::KeyPair;
+use habeas_core::node::{RawNode, Relation};
 use habeas_core::{BlobRef, Bundle as _, ErrorKind, Id, Kind, Result, Timestamp, crypto, registry};
 
 use crate::archive::{Archive, JSON_LINES};
@@ -42,7 +43,7 @@ impl Records {
             return Ok(());
         }
         let mut node = node.clone();
-        let (mut names, mut files, mut metrics) = (Vec::new(), Vec::new(), None);
+        let (mut names, mut files, mut metrics, mut is_made) = (Vec::new(), Vec::new(), None, false);
         let person = self.person;
         let is_carried = registry::ops(self.kind).carry(&mut node, &mut |carried| {
             for found in carried.persons {
@@ -59,6 +60,10 @@ impl Records {
                 *blob =
                     BlobRef { id: Id::NIL, key: crypto::SecretKey::from_bytes([0; 32]), size, media_type };
             }
+            for keys in carried.keys {
+                *keys = KeyPair { primary: String::new(), secondary: String::new() };
+            }
+            is_made = carried.is_made;
             // Of what the kind exported of it, just before.
             metrics = carried
                 .metrics
@@ -71,6 +76,10 @@ impl Records {
             Err(error) if error.kind == ErrorKind::Invalid => return Ok(()),
             other => return other.map(|_| ()),
         }
+        let mut origins =
+            |relation| if is_made { archive.targets(node.id, relation) } else { Ok(Vec::new()) };
+        let made_from = origins(Relation::MadeFrom)?.into_iter().map(|(origin, _)| origin).collect();
+        let source_erased = origins(Relation::SourceErased)?.first().map(|(_, since)| since.rfc3339());
         let record = Record {
             kind: kind_name(self.kind),
             id: node.id,
@@ -82,13 +91,15 @@ impl Records {
             login_names: (0..).map(nth).zip(names).collect(),
             files,
             metrics,
+            made_from,
+            source_erased,
         };
         serde_json::to_writer(&mut self.lines, &record)?;
         self.lines.push(b'\n');
         if self.lines.len() >= FULL { self.write(archive) } else { Ok(()) }
     }
 
-    /// Whether all that it stands under is carried, up to the person.
+    /// Whether all that it stands under is carried, up to the person, and such that a server would take it.
     fn stands_in_carried<W: Write>(&mut self, archive: &Archive<W>, node: &RawNode) -> Result<bool> {
         // An unfinished import is nobody's yet.
         let Some(parent) = node.parent.filter(|_| !is_unfinished(node)) else { return Ok(false) };
@@ -99,16 +110,13 @@ impl Records {
         let found = archive.runtime.block_on(archive.store.read(move |tx| {
             let mut at = parent;
             while at != person {
-                match tx.position(at)? {
-                    Some((Kind::Workspace, Some(above), _))
-                        if tx.raw(at)?.is_some_and(|node| !is_unfinished(&node)) =>
-                    {
-                        at = above;
-                    }
-                    Some((kind, Some(above), _)) if kind != Kind::Workspace && carried.contains(&kind) => {
-                        at = above;
-                    }
-                    _ => return Ok(false),
+                let Some(mut node) = tx.raw(at)? else { return Ok(false) };
+                let is_carried = !is_unfinished(&node)
+                    && carried.contains(&node.kind)
+                    && registry::ops(node.kind).carry(&mut node, &mut |_| Ok(())).is_ok();
+                match node.parent.filter(|_| is_carried) {
+                    Some(above) => at = above,
+                    None => return Ok(false),
                 }
             }
             Ok(true)
@@ -133,9 +141,9 @@ impl Records {
     }
 }
 
-/// A workspace that has an end is one that is being brought.
+/// A workspace or account that has an end is one that is being brought.
 fn is_unfinished(node: &RawNode) -> bool {
-    node.kind == Kind::Workspace && node.expires_at.is_some()
+    registry::is_carried_root(node.kind) && node.expires_at.is_some()
 }
 
 /// The id that stands for a name in its record.

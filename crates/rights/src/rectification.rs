@@ -4,11 +4,13 @@ use habeas_access::{Actor, Permission, authorise, depicted, normalise_email, rec
 use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
+use habeas_core::requests::RequestType;
 use habeas_core::{Error, Id, Result, Timestamp, fault};
 use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
 use crate::Rights;
+use crate::requests::{Direct, record_direct_change};
 
 /// The longest name, in bytes.
 const NAME: usize = 200;
@@ -43,8 +45,21 @@ impl Rights {
     /// Corrects a person's name, address and any personal field of what they hold, or of what others hold where the actor may change it or is
     /// of the staff: a run's tag in a workspace of a team may name the person. The person is found by the new address from then on, and
     /// by the old one no more. The profile gets a new key at once, so that the old values can be read nowhere; projects in which something
-    /// was corrected get theirs within the time that deletions have. The caller has checked that the actor may.
+    /// was corrected get theirs within the time that deletions have. Recipients are told. The caller has checked that the actor may.
     pub async fn rectify(&self, actor: &Actor, person: Id, change: Rectify) -> Result<RectificationReport> {
+        let report = self.correct(actor, person, change, Some(Direct::new(self, actor))).await?;
+        self.wake();
+        Ok(report)
+    }
+
+    /// The same, of a request unless it is `direct`.
+    pub(crate) async fn correct(
+        &self,
+        actor: &Actor,
+        person: Id,
+        change: Rectify,
+        direct: Option<Direct>,
+    ) -> Result<RectificationReport> {
         if change.corrections.len() > CORRECTIONS {
             return Err(Error::limit(format!("at most {CORRECTIONS} fields are corrected at a time")));
         }
@@ -105,6 +120,9 @@ impl Rights {
                             depicted::link(tx, resource, image.holder, &image.doc.metadata, &depicts_key)?;
                         }
                     }
+                }
+                if let Some(direct) = direct.as_ref().filter(|_| changed > 0) {
+                    record_direct_change(tx, person, RequestType::Rectification, direct)?;
                 }
                 let forgetting =
                     if new_alias.is_some() { Some(tx.forget_aliases(&[old_alias])?) } else { None };

@@ -4,16 +4,31 @@
 //! others that would learn from copies of it are refused. Models of others that had learned from it before go on: only erasure takes
 //! it out of them.
 
+use habeas_access::Actor;
+use habeas_core::requests::RequestType;
 use habeas_core::{Error, Id, Result};
 use habeas_store::HolderState;
 use habeas_store::ledger::Record;
 
 use crate::Rights;
+use crate::requests::{Direct, record_direct_change};
 
 impl Rights {
-    /// Restricts the processing of a person's data, or lifts the restriction. The caller has checked that the actor may. Durable, also
-    /// against a restore of an older backup, when this returns.
-    pub async fn restrict(&self, person: Id, restricted: bool) -> Result<()> {
+    /// Restricts the processing of a person's data, or lifts the restriction, without a request; recipients are told of a restriction. The
+    /// caller has checked that the actor may. Durable, also against a restore of an older backup, when this returns.
+    pub async fn restrict(&self, actor: &Actor, person: Id, restricted: bool) -> Result<()> {
+        self.set_restricted(person, restricted, Some(Direct::new(self, actor))).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// The same, of a request unless it is `direct`.
+    pub(crate) async fn set_restricted(
+        &self,
+        person: Id,
+        restricted: bool,
+        direct: Option<Direct>,
+    ) -> Result<()> {
         if self.is_restricted(person).await? == restricted {
             return Ok(());
         }
@@ -26,6 +41,9 @@ impl Rights {
         self.store
             .write(move |tx| match tx.holder(person)? {
                 Some((_, HolderState::Active)) if restricted => {
+                    if let Some(direct) = &direct {
+                        record_direct_change(tx, person, RequestType::Restriction, direct)?;
+                    }
                     tx.set_holder_state(person, HolderState::Restricted)
                 }
                 Some((_, HolderState::Restricted)) if !restricted => {

@@ -108,9 +108,11 @@ impl Rights {
     async fn run_task(&self, task: &TaskRow) -> Result<()> {
         tracing::debug!(task = %task.id, kind = ?task.kind, attempt = task.attempts + 1, "running a task");
         match task.kind {
-            TaskKind::PurgeBlobs | TaskKind::DestroyKeys | TaskKind::RecordErasure | TaskKind::Reseal => {
-                self.store.run_own(task).await
-            }
+            TaskKind::PurgeBlobs
+            | TaskKind::DestroyKeys
+            | TaskKind::RecordErasure
+            | TaskKind::RecordTransfer
+            | TaskKind::Reseal => self.store.run_own(task).await,
             TaskKind::Erasure => self.run_erasure(task).await,
             TaskKind::Export => self.run_export(task).await,
             TaskKind::Mail => self.run_mail(task).await,

@@ -32,5 +32,5 @@ pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
 pub use tree::{
     Below, Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page,
-    Removed, Tx,
+    Removed, Transfer, Tx,
 };

@@ -30,6 +30,12 @@ struct RecordErasure {
 }
 
 #[derive(Deserialize)]
+struct RecordTransfer {
+    resource: Id,
+    parent: Id,
+}
+
+#[derive(Deserialize)]
 struct Reseal {
     container: Id,
 }
@@ -37,7 +43,12 @@ struct Reseal {
 impl Store {
     /// Runs the tasks of a removal now. What fails is tried again by the worker, so the removal itself stands.
     pub async fn finish(&self, removed: &Removed) {
-        for &task in &removed.tasks {
+        self.finish_tasks(&removed.tasks).await;
+    }
+
+    /// Runs now what was committed together with these tasks of the store's own. What fails is tried again by the worker.
+    pub async fn finish_tasks(&self, tasks: &[Id]) {
+        for &task in tasks {
             match self.run_now(task).await {
                 Ok(_) => {}
                 Err(error) => {
@@ -94,6 +105,13 @@ impl Store {
                 let RecordErasure { container, items } = payload(task)?;
                 self.with_ledger(move |ledger| {
                     ledger.append(&[Record::ItemErased { items, container }]).map(|_| ())
+                })
+                .await
+            }
+            TaskKind::RecordTransfer => {
+                let RecordTransfer { resource, parent } = payload(task)?;
+                self.with_ledger(move |ledger| {
+                    ledger.append(&[Record::Transferred { resource, parent }]).map(|_| ())
                 })
                 .await
             }

@@ -24,6 +24,8 @@ pub enum TaskKind {
     Export = 6,
     /// Write to a person about a request of theirs, or to the staff.
     Mail = 7,
+    /// Say in the ledger that something was handed over.
+    RecordTransfer = 8,
     /// Delete what its retention rule no longer keeps.
     Retention = 20,
     /// Issue the receipt of what somebody deleted.
@@ -65,6 +67,7 @@ impl TaskKind {
         TaskKind::Erasure,
         TaskKind::Export,
         TaskKind::Mail,
+        TaskKind::RecordTransfer,
         TaskKind::Retention,
         TaskKind::Deletion,
         TaskKind::Train,
@@ -245,6 +248,12 @@ impl Tx<'_> {
             &[(&subject).into(), kind.number().into()],
         )?;
         rows.iter().map(|row| self.task_of(row)).collect()
+    }
+
+    /// Whether a task of a kind about `subject` has not come to its end.
+    pub(crate) fn is_open(&mut self, subject: Id, kind: TaskKind) -> Result<bool> {
+        let tasks = self.tasks_about(subject, kind)?;
+        Ok(tasks.iter().any(|task| matches!(task.state, TaskState::Waiting | TaskState::Running)))
     }
 
     /// The tasks of a kind that wait, in the order of ids.

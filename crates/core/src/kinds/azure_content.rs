@@ -338,4 +338,10 @@ impl DataKind for Datastore {
     fn erase(_node: &Node<DatastoreDoc>, _why: Erasure) -> Fate<DatastoreDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<DatastoreDoc>) -> Result<Option<Carried<'_>>> {
+        let DatastoreDoc { secrets, created_by, .. } = &mut node.doc;
+        secrets.clear();
+        Ok(Some(Carried { persons: vec![created_by], ..Carried::default() }))
+    }
 }

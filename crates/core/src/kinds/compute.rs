@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::custom_vision::BASIS;
-use super::experimentation::{azure_example, azure_json, azure_view, classify_azure};
+use super::experimentation::{
+    azure_example, azure_example_below, azure_json, azure_view, carry_azure, classify_azure,
+};
 use super::tracking::{AzureResource, RECIPIENTS};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result, Retention, View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    Retention, View,
 };
 
 /// What a hosting account was ordered as; nothing follows from it.
@@ -91,6 +94,11 @@ impl DataKind for HostingAccount {
 
     fn erase(_node: &Node<HostingAccountDoc>, _why: Erasure) -> Fate<HostingAccountDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<HostingAccountDoc>) -> Result<Option<Carried<'_>>> {
+        let HostingAccountDoc { name, azure, sku: _ } = &mut node.doc;
+        carry_azure(name, azure, true)
     }
 }
 
@@ -224,6 +232,13 @@ impl DataKind for OperationalizationCluster {
     ) -> Fate<OperationalizationClusterDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<OperationalizationClusterDoc>) -> Result<Option<Carried<'_>>> {
+        let OperationalizationClusterDoc { name, azure, settings: _, secrets, state: _, updated_services: _ } =
+            &mut node.doc;
+        secrets.clear();
+        carry_azure(name, azure, true)
+    }
 }
 
 /// A compute of a workspace, as its team describes it.
@@ -269,7 +284,7 @@ impl DataKind for Compute {
     fn example() -> ComputeDoc {
         ComputeDoc {
             name: "Saws".into(),
-            azure: azure_example(),
+            azure: azure_example_below("saws"),
             compute_type: "VirtualMachine".into(),
             attached: Some("/subscriptions/x".into()),
             compute_location: Some("westeurope".into()),
@@ -341,5 +356,11 @@ impl DataKind for Compute {
 
     fn erase(_node: &Node<ComputeDoc>, _why: Erasure) -> Fate<ComputeDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ComputeDoc>) -> Result<Option<Carried<'_>>> {
+        let ComputeDoc { name, azure, secrets, .. } = &mut node.doc;
+        secrets.clear();
+        carry_azure(name, azure, false)
     }
 }

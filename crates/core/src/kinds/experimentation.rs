@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::custom_vision::BASIS;
 use super::tracking::{AzureResource, RECIPIENTS};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Id, Kind, Node,
+    Result, Retention, View,
 };
 
 const SERVICE: &str = "Azure ML Experimentation";
@@ -26,6 +26,20 @@ pub(super) fn azure_json(azure: &AzureResource) -> Value {
     })
 }
 
+/// What a resource of Azure's control plane carries; `is_grouped` of those that are found by their resource group, too.
+pub(super) fn carry_azure<'a>(
+    name: &str,
+    azure: &'a mut AzureResource,
+    is_grouped: bool,
+) -> Result<Option<Carried<'a>>> {
+    let key = if is_grouped { format!("{}/{name}", azure.group) } else { name.to_owned() };
+    if azure.key != key.to_lowercase() {
+        return Err(Error::invalid("a resource is called otherwise than its address says"));
+    }
+    let unique = is_grouped.then_some(&mut azure.key);
+    Ok(Some(Carried { persons: vec![&mut azure.created_by], unique, ..Carried::default() }))
+}
+
 /// What examples say of a resource.
 pub(super) fn azure_example() -> AzureResource {
     let text = |text: &str| text.to_owned();
@@ -39,6 +53,11 @@ pub(super) fn azure_example() -> AzureResource {
         references: BTreeMap::from([(text("storageAccountId"), text("/subscriptions/x"))]),
         created_by: Some(Id::NIL),
     }
+}
+
+/// The same of what stands below another one.
+pub(super) fn azure_example_below(key: &str) -> AzureResource {
+    AzureResource { key: key.to_owned(), ..azure_example() }
 }
 
 /// Classifies what Azure's control plane says of a resource.
@@ -138,6 +157,12 @@ impl DataKind for ExperimentationAccount {
     fn erase(_node: &Node<ExperimentationAccountDoc>, _why: Erasure) -> Fate<ExperimentationAccountDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<ExperimentationAccountDoc>) -> Result<Option<Carried<'_>>> {
+        let ExperimentationAccountDoc { name, azure, seats: _, storage_key } = &mut node.doc;
+        *storage_key = None;
+        carry_azure(name, azure, true)
+    }
 }
 
 /// A workspace of an experimentation account: projects that belong together.
@@ -167,7 +192,7 @@ impl DataKind for ExperimentationWorkspace {
     type Doc = ExperimentationWorkspaceDoc;
 
     fn example() -> ExperimentationWorkspaceDoc {
-        ExperimentationWorkspaceDoc { name: "Pines".into(), azure: azure_example() }
+        ExperimentationWorkspaceDoc { name: "Pines".into(), azure: azure_example_below("pines") }
     }
 
     fn unique_name(doc: &ExperimentationWorkspaceDoc) -> Option<&str> {
@@ -200,6 +225,11 @@ impl DataKind for ExperimentationWorkspace {
 
     fn erase(_node: &Node<ExperimentationWorkspaceDoc>, _why: Erasure) -> Fate<ExperimentationWorkspaceDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ExperimentationWorkspaceDoc>) -> Result<Option<Carried<'_>>> {
+        let ExperimentationWorkspaceDoc { name, azure } = &mut node.doc;
+        carry_azure(name, azure, false)
     }
 }
 
@@ -234,7 +264,7 @@ impl DataKind for ExperimentationProject {
     fn example() -> ExperimentationProjectDoc {
         ExperimentationProjectDoc {
             name: "Leaves".into(),
-            azure: azure_example(),
+            azure: azure_example_below("leaves"),
             git_repository: Some("https://example.org/leaves.git".into()),
         }
     }
@@ -276,5 +306,10 @@ impl DataKind for ExperimentationProject {
 
     fn erase(_node: &Node<ExperimentationProjectDoc>, _why: Erasure) -> Fate<ExperimentationProjectDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ExperimentationProjectDoc>) -> Result<Option<Carried<'_>>> {
+        let ExperimentationProjectDoc { name, azure, git_repository: _ } = &mut node.doc;
+        carry_azure(name, azure, false)
     }
 }

@@ -11,14 +11,22 @@ use serde_json::{Value, json};
 use super::custom_vision::{BASIS, KeyPair};
 use super::tracking::RECIPIENTS;
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Id, Kind, Node,
+    Result, Retention, View,
 };
 
 const SERVICE: &str = "Model management";
 
 /// Members of a request by their names on the wire, given back as they were sent.
 pub type Settings = BTreeMap<String, Value>;
+
+/// Refuses a key that another name or version would have.
+fn require_key(key: &str, name: &str, version: u32) -> Result<()> {
+    if key == format!("{name}:{version}") {
+        return Ok(());
+    }
+    Err(Error::invalid("a manifest or image is found by another name or version than its own"))
+}
 
 /// One artifact, or all whose names begin alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +161,10 @@ impl DataKind for ModelAsset {
     fn erase(_node: &Node<ModelAssetDoc>, _why: Erasure) -> Fate<ModelAssetDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<ModelAssetDoc>) -> Result<Option<Carried<'_>>> {
+        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], ..Carried::default() }))
+    }
 }
 
 /// A manifest: which models a service consists of, and the program around them.
@@ -249,6 +261,12 @@ impl DataKind for Manifest {
 
     fn erase(_node: &Node<ManifestDoc>, _why: Erasure) -> Fate<ManifestDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ManifestDoc>) -> Result<Option<Carried<'_>>> {
+        let ManifestDoc { key, name, version, created_by, .. } = &mut node.doc;
+        require_key(key, name, *version)?;
+        Ok(Some(Carried { persons: vec![created_by], is_made: true, ..Carried::default() }))
     }
 }
 
@@ -375,6 +393,12 @@ impl DataKind for ContainerImage {
     fn erase(_node: &Node<ContainerImageDoc>, _why: Erasure) -> Fate<ContainerImageDoc> {
         Fate::Delete
     }
+
+    fn carry(node: &mut Node<ContainerImageDoc>) -> Result<Option<Carried<'_>>> {
+        let ContainerImageDoc { key, name, version, created_by, .. } = &mut node.doc;
+        require_key(key, name, *version)?;
+        Ok(Some(Carried { persons: vec![created_by], is_made: true, ..Carried::default() }))
+    }
 }
 
 /// A service: a model that programs may ask, with the keys they show.
@@ -486,5 +510,10 @@ impl DataKind for Service {
 
     fn erase(_node: &Node<ServiceDoc>, _why: Erasure) -> Fate<ServiceDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<ServiceDoc>) -> Result<Option<Carried<'_>>> {
+        let ServiceDoc { keys, created_by, .. } = &mut node.doc;
+        Ok(Some(Carried { persons: vec![created_by], keys: vec![keys], is_made: true, ..Carried::default() }))
     }
 }

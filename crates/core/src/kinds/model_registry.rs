@@ -128,7 +128,8 @@ impl DataKind for LoggedModel {
 
     fn carry(node: &mut Node<LoggedModelDoc>) -> Result<Option<Carried<'_>>> {
         let metrics = Some(format!("{}/metrics.csv", model_folder(node.id)));
-        Ok(Some(Carried { persons: vec![&mut node.doc.created_by], metrics, ..Carried::default() }))
+        let persons = vec![&mut node.doc.created_by];
+        Ok(Some(Carried { persons, metrics, is_made: true, ..Carried::default() }))
     }
 }
 
@@ -387,6 +388,6 @@ impl DataKind for ModelVersion {
         if *name != number.to_string() {
             return Err(Error::invalid("a version is called otherwise than its number"));
         }
-        Ok(Some(Carried { persons: vec![created_by], ..Carried::default() }))
+        Ok(Some(Carried { persons: vec![created_by], is_made: true, ..Carried::default() }))
     }
 }

@@ -159,8 +159,11 @@ impl DataKind for Workspace {
         if !is_sound {
             return Err(Error::invalid("a workspace is called otherwise than its address says"));
         }
-        let persons = azure.as_mut().map(|azure| &mut azure.created_by).into_iter().collect();
-        Ok(Some(Carried { persons, ..Carried::default() }))
+        let (persons, unique) = match azure {
+            Some(azure) => (vec![&mut azure.created_by], &mut azure.key),
+            None => (Vec::new(), name),
+        };
+        Ok(Some(Carried { persons, unique: Some(unique), ..Carried::default() }))
     }
 }
 
@@ -502,6 +505,7 @@ impl DataKind for Run {
             persons: vec![created_by],
             login_names: vec![user, user_tag],
             metrics,
+            is_made: true,
             ..Carried::default()
         }))
     }

@@ -65,8 +65,8 @@ pub(super) struct Import<'a> {
     iterations: HashMap<Id, Id>,
     /// Projects as they are here.
     unfinished: Vec<Id>,
-    /// Workspaces as they are here.
-    pub(super) unfinished_workspaces: Vec<Record>,
+    /// Workspaces, accounts and clusters as they are here.
+    pub(super) unfinished_roots: Vec<Record>,
     pub(super) report: ArchiveReport,
 }
 
@@ -77,7 +77,7 @@ impl Checked {
         let report = ArchiveReport {
             signed_by: self.signed_by.clone(),
             projects: self.projects.len() as u64,
-            workspaces: self.records.workspaces(),
+            workspaces: self.records.roots(),
             ..ArchiveReport::default()
         };
         let mut import = Import {
@@ -86,7 +86,7 @@ impl Checked {
             ids: HashMap::new(),
             iterations: HashMap::new(),
             unfinished: Vec::new(),
-            unfinished_workspaces: Vec::new(),
+            unfinished_roots: Vec::new(),
             report,
         };
         match import.run().await {
@@ -102,11 +102,9 @@ impl Import<'_> {
             self.project(project).await.with_context(|| format!("project {project}"))?;
         }
         self.exports().await?;
-        self.workspaces().await?;
-        let import = FinishedImport {
-            projects: self.unfinished.clone(),
-            workspaces: self.unfinished_workspaces.clone(),
-        };
+        self.roots().await?;
+        let import =
+            FinishedImport { projects: self.unfinished.clone(), workspaces: self.unfinished_roots.clone() };
         self.target.client.finish_import(self.target.account, &import).await?;
         self.left_out();
         Ok(())
@@ -131,7 +129,7 @@ impl Import<'_> {
                 return error.context(format!("project {project} is left, and goes by itself after a day"));
             }
         }
-        for Record { id, .. } in &self.unfinished_workspaces {
+        for Record { id, .. } in &self.unfinished_roots {
             if !is_discarded(client.discard_workspace(*id).await) {
                 return error.context(format!("workspace {id} is left, and goes by itself after a day"));
             }
@@ -394,6 +392,18 @@ impl Import<'_> {
         ];
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
         self.report.left_out.extend(parts.map(|(count, what)| format!("{count} {what}")));
+        let secrets = [
+            (
+                "secrets of clusters, computes and datastores: enter them again",
+                &["OperationalizationCluster", "Compute", "Datastore"][..],
+            ),
+            ("keys of services: they are issued anew", &["Service"]),
+        ];
+        for (what, kinds) in secrets {
+            if kinds.iter().any(|kind| count(&|path| path.starts_with(&format!("records/{kind}-"))) > 0) {
+                self.report.left_out.push(what.to_owned());
+            }
+        }
         // What stands in workspaces and is not carried.
         let carried = registry::carried_kinds();
         for found in self.checked.found.iter().filter(|found| found.count > 0) {

@@ -40,7 +40,7 @@ pub struct ArchiveReport {
     pub signed_by: String,
     /// Projects in it.
     pub projects: u64,
-    /// Workspaces in it.
+    /// Workspaces, and accounts and clusters of Azure ML, in it.
     pub workspaces: u64,
     /// Items that are new here.
     pub brought: u64,

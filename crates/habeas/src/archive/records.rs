@@ -1,11 +1,11 @@
-//! `records/`: what an archive carries as it was stored, that is workspaces with all that stands in them.
+//! `records/`: what an archive carries as it was stored: workspaces, accounts and clusters, the roots, with all that stands in them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use habeas_core::import::{Point, Record};
+use habeas_core::import::{self, Origin, Point, Record};
 use habeas_core::{Id, Kind, registry};
 use tokio::sync::mpsc;
 
@@ -26,26 +26,26 @@ const PIECES: usize = 2;
 #[derive(Clone, Copy, Debug)]
 struct Place {
     kind: Kind,
-    workspace: Id,
+    root: Id,
 }
 
 /// The carried resources of an archive.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     places: HashMap<Id, Place>,
-    /// The workspaces themselves.
-    workspaces: Vec<Record>,
+    /// The roots themselves.
+    roots: Vec<Record>,
     /// The files that hold the others, in the order in which they are to be brought.
     files: Vec<String>,
 }
 
 impl Records {
     pub(super) fn is_empty(&self) -> bool {
-        self.workspaces.is_empty()
+        self.roots.is_empty()
     }
 
-    pub(super) fn workspaces(&self) -> u64 {
-        self.workspaces.len() as u64
+    pub(super) fn roots(&self) -> u64 {
+        self.roots.len() as u64
     }
 }
 
@@ -71,7 +71,7 @@ impl Checked {
                     self.check_record(&mut records, kind, line)
                         .map_err(|error| Refused(format!("{path}, line {}: {}", number + 1, error.0)))?;
                 }
-                if kind != Kind::Workspace {
+                if !registry::is_carried_root(kind) {
                     records.files.push(path);
                 }
             }
@@ -87,9 +87,9 @@ impl Checked {
         if node.kind != kind || self.ids.contains(&record.id) {
             return Err(Refused("it is of another kind than its file, or its id is there twice".into()));
         }
-        let workspace = match records.places.get(&record.parent) {
-            _ if kind == Kind::Workspace => record.id,
-            Some(above) if registry::ops(kind).parents().contains(&above.kind) => above.workspace,
+        let root = match records.places.get(&record.parent) {
+            _ if registry::is_carried_root(kind) => record.id,
+            Some(above) if registry::ops(kind).parents().contains(&above.kind) => above.root,
             _ => return Err(Refused("what it stands under is not there".into())),
         };
         let mut is_whole = true;
@@ -108,11 +108,14 @@ impl Checked {
         if !is_whole || record.metrics.iter().any(|path| !self.digests.contains_key(path)) {
             return Err(Refused("a file that belongs to it is missing, or is another one".into()));
         }
-        if records.places.insert(record.id, Place { kind, workspace }).is_some() {
+        if record.source_erased.as_deref().is_some_and(|since| import::time(since).is_err()) {
+            return Err(Refused("it says no time since when its source is erased".into()));
+        }
+        if records.places.insert(record.id, Place { kind, root }).is_some() {
             return Err(Refused("its id is there twice".into()));
         }
-        if kind == Kind::Workspace {
-            records.workspaces.push(record);
+        if registry::is_carried_root(kind) {
+            records.roots.push(record);
         }
         Ok(())
     }
@@ -123,10 +126,10 @@ impl Checked {
 }
 
 impl Import<'_> {
-    /// Brings the workspaces, unfinished, with all that stands in them.
-    pub(super) async fn workspaces(&mut self) -> anyhow::Result<()> {
+    /// Brings the roots, unfinished, with all that stands in them.
+    pub(super) async fn roots(&mut self) -> anyhow::Result<()> {
         let (client, person) = (self.target.client, self.target.person);
-        for record in self.checked.records.workspaces.clone() {
+        for record in self.checked.records.roots.clone() {
             let mut record = Record { parent: person, ..record };
             let id = record.id;
             let here = self
@@ -135,34 +138,50 @@ impl Import<'_> {
                     client.bring_workspace(&record).await
                 })
                 .await?;
-            // The experiment that a workspace begins with is found by the workspace's id.
-            if here != id {
-                self.ids.insert(turned(id), turned(here));
-            }
-            self.unfinished_workspaces.push(record);
+            self.begin_with(id, here);
+            self.unfinished_roots.push(record);
         }
-        self.choose_ids().await?;
+        // Those that others are found by come first.
+        self.choose_ids(Kind::is_container).await?;
+        self.choose_ids(|kind| !kind.is_container()).await?;
         let mut brought = 0;
+        let mut origins: HashMap<Id, Vec<Origin>> = HashMap::new();
         for path in self.checked.records.files.clone() {
             for line in self.checked.lines(&path)?.lines() {
-                self.record(line).await.with_context(|| path.clone())?;
+                let (root, origin) = self.record(line).await.with_context(|| path.clone())?;
+                if !origin.made_from.is_empty() || origin.source_erased.is_some() {
+                    origins.entry(root).or_default().push(origin);
+                }
                 brought += 1;
                 if brought % TOUCH_AFTER == 0 {
-                    for record in &self.unfinished_workspaces {
+                    for record in &self.unfinished_roots {
                         client.bring_workspace(record).await?;
                     }
                 }
             }
         }
+        // Only now: what something was made from may stand anywhere.
+        for (root, origins) in origins {
+            for some in pieces(&origins) {
+                client.bring_origins(root, some).await?;
+            }
+        }
         Ok(())
     }
 
+    /// The experiment that a workspace or project begins with is found by the id of that.
+    fn begin_with(&mut self, id: Id, here: Id) {
+        if here != id {
+            self.ids.insert(turned(id), turned(here));
+        }
+    }
+
     /// Decides about all ids before anything refers to them: what is taken here is derived from the old id, the same in every run.
-    async fn choose_ids(&mut self) -> anyhow::Result<()> {
+    async fn choose_ids(&mut self, is_meant: impl Fn(Kind) -> bool) -> anyhow::Result<()> {
         let mut waiting: HashMap<Id, Vec<(Id, Id)>> = HashMap::new();
         for (id, place) in &self.checked.records.places {
-            if place.kind != Kind::Workspace {
-                waiting.entry(self.here(place.workspace)).or_default().push((*id, self.here(*id)));
+            if !registry::is_carried_root(place.kind) && is_meant(place.kind) {
+                waiting.entry(self.here(place.root)).or_default().push((*id, self.here(*id)));
             }
         }
         for (workspace, mut ids) in waiting {
@@ -189,20 +208,30 @@ impl Import<'_> {
             }
         }
         let places = &self.checked.records.places;
-        let renamed = self
+        let renamed: Vec<(Id, Id)> = self
             .ids
             .iter()
-            .filter(|(old, _)| places.get(old).is_some_and(|place| place.kind != Kind::Workspace));
-        self.report.remapped.extend(renamed.map(|(old, new)| (*old, *new)));
+            .filter(|(old, _)| {
+                let place = places.get(old);
+                place.is_some_and(|place| !registry::is_carried_root(place.kind) && is_meant(place.kind))
+            })
+            .map(|(old, new)| (*old, *new))
+            .collect();
+        for &(old, new) in &renamed {
+            self.begin_with(old, new);
+        }
+        self.report.remapped.extend(renamed);
         Ok(())
     }
 
-    async fn record(&mut self, line: &str) -> anyhow::Result<()> {
+    /// Brings a resource; its root here, and what it was made from.
+    async fn record(&mut self, line: &str) -> anyhow::Result<(Id, Origin)> {
         let original: Record = serde_json::from_str(line)?;
         let mut record: Record = serde_json::from_str(&renamed(line, &self.ids))?;
-        let workspace =
-            self.checked.records.places.get(&original.id).map_or(original.parent, |place| place.workspace);
-        let workspace = self.here(workspace);
+        let root = self.checked.records.places.get(&original.id).map_or(original.parent, |place| place.root);
+        let root = self.here(root);
+        let (made_from, source_erased) = (std::mem::take(&mut record.made_from), record.source_erased.take());
+        let origin = Origin { id: record.id, made_from, source_erased };
         for (file, original) in record.files.iter_mut().zip(&original.files) {
             file.sha256 = self.checked.digests.get(&original.path).cloned().unwrap_or_default();
         }
@@ -223,18 +252,18 @@ impl Import<'_> {
             drop(pieces);
             anyhow::Ok(())
         };
-        let (fed, brought) = tokio::join!(feed, self.target.client.bring_record(workspace, &record, body));
+        let (fed, brought) = tokio::join!(feed, self.target.client.bring_record(root, &record, body));
         let brought = brought?;
         fed?;
         self.count(brought);
-        match &original.metrics {
-            Some(path) => self.metrics(workspace, record.id, path).await,
-            None => Ok(()),
+        if let Some(path) = &original.metrics {
+            self.metrics(root, record.id, path).await?;
         }
+        Ok((root, origin))
     }
 
     /// All points of the metrics of a run or model.
-    async fn metrics(&mut self, workspace: Id, id: Id, path: &str) -> anyhow::Result<()> {
+    async fn metrics(&mut self, root: Id, id: Id, path: &str) -> anyhow::Result<()> {
         let entry = self.checked.archive.entry(path).map_err(|error| refused(&error))?;
         let mut table = csv::Reader::from_reader(entry);
         let mut rows = table.records();
@@ -248,7 +277,7 @@ impl Import<'_> {
             if points.is_empty() {
                 return Ok(());
             }
-            self.target.client.bring_metrics(workspace, id, &points).await?;
+            self.target.client.bring_metrics(root, id, &points).await?;
         }
     }
 }
@@ -260,6 +289,21 @@ fn point(row: &csv::StringRecord) -> Option<Point> {
         timestamp: timestamp?.parse().ok()?,
         step: step?.parse().ok()?,
         value: value?.to_owned(),
+    })
+}
+
+/// Origins in pieces, each of which a server takes at once.
+fn pieces(origins: &[Origin]) -> impl Iterator<Item = &[Origin]> {
+    let mut ids = 0;
+    let mut number = 0;
+    origins.chunk_by(move |_, next| {
+        number += 1;
+        ids += 1 + next.made_from.len();
+        let fits = ids < ASKED && number < ASKED;
+        if !fits {
+            (ids, number) = (0, 0);
+        }
+        fits
     })
 }
 

@@ -153,7 +153,7 @@ async fn account(client: &Client, person: &str, named: Option<Id>) -> anyhow::Re
 
 fn archive_summary(report: &ArchiveReport) -> String {
     let mut text = format!(
-        "{} projects, {} workspaces: {} items brought, {} were here already, {} under another id\n",
+        "{} projects, {} workspaces and accounts: {} items brought, {} were here already, {} under another id\n",
         report.projects,
         report.workspaces,
         report.brought,

@@ -27,9 +27,20 @@ pub(super) async fn plan(
     Form(chosen): Form<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "PlanErasure").await?;
+    let decisions = decisions(&portal, &who, &chosen).await?;
+    let plan = portal.rights.plan_erasure_with(who.person, decisions).await?;
+    Ok(Redirect::to(&format!("/me/erase/{}", plan.plan)).into_response())
+}
+
+/// What was chosen in the form of what a plan leaves to be decided.
+pub(super) async fn decisions(
+    portal: &Portal,
+    who: &SignedIn,
+    chosen: &[(String, String)],
+) -> Result<Decisions, Error> {
     let erase_depicted = chosen.iter().any(|(name, value)| name == "depicted" && value == "erase");
     let mut decisions = Decisions { erase_depicted, ..Decisions::default() };
-    for (resource, person) in &chosen {
+    for (resource, person) in chosen {
         let (Ok(resource), false) = (resource.parse::<Id>(), person.trim().is_empty()) else { continue };
         if person == DELETE {
             decisions.deletions.push(resource);
@@ -44,8 +55,25 @@ pub(super) async fn plan(
         };
         decisions.successors.push(Successor { resource, person });
     }
-    let plan = portal.rights.plan_erasure_with(who.person, decisions).await?;
-    Ok(Redirect::to(&format!("/me/erase/{}", plan.plan)).into_response())
+    Ok(decisions)
+}
+
+/// Fills in who may take over what the plan's person leaves.
+pub(super) async fn name_candidates(
+    portal: &Portal,
+    plan: &mut PlanView,
+    leaving: Id,
+) -> Result<(), Failure> {
+    for choice in plan.choices.iter_mut().filter(|choice| choice.name.is_some()) {
+        let organisation: Id = choice.resource.parse().map_err(|_| no_plan())?;
+        for member in portal.rights.access().members(organisation).await? {
+            if member.person != leaving {
+                let profile = portal.rights.person_report(member.person).await?;
+                choice.candidates.push((profile.object_id, profile.name));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn no_plan() -> Error {
@@ -67,15 +95,7 @@ pub(super) async fn show(
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
     let (_, mut plan) = own(&portal, &who, &text).await?;
-    for choice in plan.choices.iter_mut().filter(|choice| choice.name.is_some()) {
-        let organisation: Id = choice.resource.parse().map_err(|_| no_plan())?;
-        for member in portal.rights.access().members(organisation).await? {
-            if member.person != who.person {
-                let profile = portal.rights.person_report(member.person).await?;
-                choice.candidates.push((profile.object_id, profile.name));
-            }
-        }
-    }
+    name_candidates(&portal, &mut plan, who.person).await?;
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&PlanPage { shell: who.shell(Section::MyData), plan, confirmation }))
 }

@@ -111,6 +111,7 @@ pub(crate) fn router(portal: Portal) -> Router {
         .route("/staff/requests/new", get(staff::form).post(staff::create))
         .route("/staff/requests/{request}", get(staff::show))
         .route("/staff/requests/{request}/{decision}", post(staff::decide))
+        .route("/staff/requests/{request}/decisions", post(staff::choose))
         .route("/staff/requests/{request}/holdings", get(staff::holdings))
         .route("/staff/requests/{request}/items/{kind}", get(staff::items))
         .route("/staff/receipts/{receipt}", get(staff::receipt))

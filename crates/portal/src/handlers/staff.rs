@@ -13,6 +13,7 @@ use habeas_rights::{ByStaff, NewRequest, Rectify, RequestFilter};
 use serde::Deserialize;
 
 use super::data::{items_page, receipt_id, receipt_page};
+use super::erase::{decisions, name_candidates};
 use super::requests::{again, is_about_the_form, request_id, said, type_of};
 use super::session::SignedIn;
 use super::{Failure, Portal, render};
@@ -184,7 +185,11 @@ async fn page(
     let waits = matches!(report.state.as_str(), "undoWindow" | "awaitingApproval" | "planned");
     let now = portal.now();
     let plan = if waits && report.asked == RequestType::Erasure {
-        Some(RequestPlanView::new(&portal.rights.request_plan(&who.actor, id).await?, now))
+        let mut view = RequestPlanView::new(&portal.rights.request_plan(&who.actor, id).await?, now);
+        if let Some(subject) = report.subject.as_deref().and_then(|subject| subject.parse().ok()) {
+            name_candidates(portal, &mut view.plan, subject).await?;
+        }
+        Some(view)
     } else {
         None
     };
@@ -254,6 +259,29 @@ pub(super) async fn decide(
         Err(error) if is_about_the_form(&error) => {
             let typed = TypedDecision { decision, reason: form.reason, text: form.text };
             let page = page(&portal, &who, id, Some(said(&error)), typed).await?;
+            Ok(again(&error, &page))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /staff/requests/{id}/decisions`: what the plan leaves to be decided.
+pub(super) async fn choose(
+    State(portal): State<Portal>,
+    who: SignedIn,
+    Path(text): Path<String>,
+    Form(chosen): Form<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let id = request_id(&text)?;
+    portal.rights.require_staff(&who.actor).await?;
+    let decided = async {
+        let decisions = decisions(&portal, &who, &chosen).await?;
+        portal.rights.decide_request(&who.actor, id, decisions).await
+    };
+    match decided.await {
+        Ok(_) => Ok(Redirect::to(&format!("/staff/requests/{id}")).into_response()),
+        Err(error) if is_about_the_form(&error) => {
+            let page = page(&portal, &who, id, Some(said(&error)), TypedDecision::default()).await?;
             Ok(again(&error, &page))
         }
         Err(error) => Err(error.into()),

@@ -134,6 +134,13 @@ pub struct PlanRow {
     pub deleted: bool,
 }
 
+impl PlanView {
+    /// Whether something is left to be decided.
+    pub fn wants_decisions(&self) -> bool {
+        !self.choices.is_empty() || !self.depicted.is_zero()
+    }
+}
+
 impl PlanChoice {
     /// Whether this person takes over by this plan.
     pub fn is_successor(&self, person: &str) -> bool {

@@ -1,5 +1,7 @@
 //! What carries a request out: the engine's own erasures and exports, which report back here.
 
+use std::sync::Arc;
+
 use habeas_access::Actor;
 use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind, Request};
 use habeas_core::report::PlanReport;
@@ -13,7 +15,7 @@ use super::{Case, RequestOptions};
 use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off};
 use crate::exports::order;
-use crate::{Rights, plan};
+use crate::{Rights, plan, recipients};
 
 /// How long until something that could not be done is tried again.
 const AGAIN: i64 = 300_000_000;
@@ -190,6 +192,58 @@ pub(crate) fn record_direct_erasure(
         case.plan_waking();
         case.happen(RequestEvent::Started, by)?;
     }
+    case.save()
+}
+
+/// A correction or restriction that nobody has asked for by a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Direct {
+    pub(crate) by: Actor,
+    /// The request that is made of it.
+    pub(crate) request: Id,
+    pub(crate) options: Arc<RequestOptions>,
+}
+
+impl Direct {
+    pub(crate) fn new(rights: &Rights, by: &Actor) -> Direct {
+        Direct { by: *by, request: rights.store.ambient().new_id(), options: Arc::clone(&rights.requests) }
+    }
+}
+
+/// Records what was done as a request that is completed, so that those who received data of the person are told of it as of any other (GDPR
+/// Article 19). Where nobody has received any, nothing is recorded.
+pub(crate) fn record_direct_change(
+    tx: &mut Tx<'_>,
+    person: Id,
+    asked: RequestType,
+    Direct { by, request, options }: &Direct,
+) -> Result<()> {
+    let concerned = recipients::concerned(tx, person)?;
+    if concerned.is_empty() {
+        return Ok(());
+    }
+    let own = matches!(by, Actor::Person { id, .. } if *id == person);
+    let (now, regime) = (tx.now(), options.deadlines.regime(None)?);
+    let by = Some(by.reference());
+    let origin = Origin {
+        channel: if own { Channel::SelfService } else { Channel::Operator },
+        subject: Some(person),
+        requester: by,
+        regime: regime.name.clone(),
+        received_at: now,
+        due_at: options.deadlines.due(regime, now, false)?,
+    };
+    let node = create(tx, *request, asked, &origin)?;
+    let mut case = Case { tx, node };
+    case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
+    case.node.doc.recipients = concerned.into_iter().map(|node| node.id).collect();
+    case.node.doc.approver = by;
+    case.happen(RequestEvent::Verified(Gate::Open), by)?;
+    case.happen(RequestEvent::Started, by)?;
+    if asked == RequestType::Restriction {
+        case.note("restricted", by);
+    }
+    case.happen(RequestEvent::Finished(Outcome::Clean), by)?;
     case.save()
 }
 

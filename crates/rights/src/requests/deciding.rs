@@ -159,14 +159,16 @@ impl Rights {
             .await?;
         match (asked, change) {
             (RequestType::Rectification, Some(change)) => {
-                self.rectify(actor, subject, change).await?;
+                self.correct(actor, subject, change, None).await?;
             }
             (_, Some(_)) => {
                 return Err(Error::invalid("only a rectification corrects something")
                     .hint("leave `rectification` out"));
             }
             // Who objects has the use of their data stopped: it may be seen, exported and erased, and is neither learned from nor predicted with.
-            (RequestType::Restriction | RequestType::Objection, None) => self.restrict(subject, true).await?,
+            (RequestType::Restriction | RequestType::Objection, None) => {
+                self.set_restricted(subject, true, None).await?;
+            }
             (_, None) => {}
         }
         fault::point("request.carried_out");

@@ -31,7 +31,10 @@ use crate::Rights;
 use crate::delivering::Delivery;
 use crate::recipients::enqueue_notices;
 
-pub(crate) use carrying::{Moved, archive_failed, archive_finished, erasure_moved, record_direct_erasure};
+pub(crate) use carrying::{
+    Direct, Moved, archive_failed, archive_finished, erasure_moved, record_direct_change,
+    record_direct_erasure,
+};
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::{ByStaff, NewRequest};
 pub use mailer::Mailer;

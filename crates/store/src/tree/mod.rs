@@ -19,6 +19,7 @@ pub use metrics::LatestMetric;
 pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};
 pub use summary::{Below, BlobRow, Holding};
+pub use transfer::Transfer;
 
 use std::sync::Arc;
 

@@ -87,6 +87,27 @@ impl Tx<'_> {
         self.create_raw(kind, ops.parents(), new)
     }
 
+    /// [`update`](Self::update) for a document of a kind that archives carry.
+    pub fn replace_carried(&mut self, node: &RawNode) -> Result<RawNode> {
+        self.update_raw(node)
+    }
+
+    /// The child of `parent` that has the unique name of `node`, which is of the same kind.
+    pub fn named_like(&mut self, parent: Id, node: &RawNode) -> Result<Option<Id>> {
+        let place =
+            self.place(parent)?.ok_or_else(|| Error::not_found("the resource above it does not exist"))?;
+        let names = (place.container, place.generation);
+        let Some(mac) = self.shared.name_mac_of(node.kind, names, Some(parent), &node.doc)? else {
+            return Ok(None);
+        };
+        self.query_one(
+            "SELECT id FROM resource WHERE parent = ?1 AND kind = ?2 AND name_mac = ?3",
+            &[(&parent).into(), node.kind.number().into(), (&mac[..]).into()],
+        )?
+        .map(|row| row.id(0))
+        .transpose()
+    }
+
     fn create_raw(&mut self, kind: Kind, parents: &[Kind], new: New<Vec<u8>>) -> Result<RawNode> {
         let (holder, container, generation, names) = match new.parent {
             None => {

@@ -5,16 +5,28 @@ use habeas_core::{Error, Id, Kind, Result};
 
 use super::holders::HolderState;
 use super::{KEY_GONE, Tx};
-use crate::UNIQUE_VIOLATION;
+use crate::{TaskKind, UNIQUE_VIOLATION};
 
 /// The resource group in which a workspace stands at its new holder that had none before: a person's own is addressed without.
 const GROUP: &str = "handed-over";
 
+/// What was handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// Whose it is now.
+    pub holder: Id,
+    /// Resources that moved.
+    pub resources: u64,
+    /// The task that notes it in the ledger: it is committed with the transfer; [`crate::Store::finish_tasks`] runs it at once, the worker runs
+    /// it otherwise.
+    pub task: Id,
+}
+
 impl Tx<'_> {
     /// Moves a project into another account, or an account or a workspace to another holder, with all that stands under it. Its own key
-    /// stays its own: an erasure of the holder before does not touch it any more. Returns the new holder and how many resources moved;
-    /// refused while a hold keeps something of it, and where there is one of that name.
-    pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<(Id, u64)> {
+    /// stays its own: an erasure of the holder before does not touch it any more. Refused while a hold keeps something of it, while the ledger
+    /// does not know of the last transfer, and where there is one of that name.
+    pub fn transfer(&mut self, resource: Id, parent: Id) -> Result<Transfer> {
         let gone = || {
             Error::not_found("there is no such project, account or workspace, or nothing to hand it over to")
         };
@@ -34,17 +46,24 @@ impl Tx<'_> {
             ))
             .hint("projects go to an account; accounts and workspaces to a person or an organisation"));
         }
+        // The ledger's last word on it has to be the last transfer.
+        if self.is_open(resource, TaskKind::RecordTransfer)? {
+            return Err(Error::conflict("it was handed over just now, and that is not in the ledger yet")
+                .hint("try again in a few seconds"));
+        }
         self.require_removable(resource)?;
         self.require_active(to.holder)?;
         // Writers that saw it under the old holder have committed, or look again.
         self.set_holder_state(from.holder, from.state)?;
-        let moved = self.move_subtree(resource, parent, to.holder)?;
+        let resources = self.move_subtree(resource, parent, to.holder)?;
+        let payload = serde_json::json!({ "resource": resource, "parent": parent });
+        let task = self.enqueue(TaskKind::RecordTransfer, Some(resource), &payload, self.now)?;
         match self.name_moved(resource) {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
                 Err(Error::conflict("whom it should go to has a workspace or account of that name")
                     .hint("delete or rename one of the two first"))
             }
-            renamed => renamed.map(|()| (to.holder, moved)),
+            renamed => renamed.map(|()| Transfer { holder: to.holder, resources, task }),
         }
     }
 

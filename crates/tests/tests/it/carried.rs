@@ -132,10 +132,11 @@ async fn answers(tracker: &Tracker<'_>) -> Vec<Value> {
     answers
 }
 
-/// What an archive has of workspaces.
+/// What an archive has of workspaces, accounts and clusters.
 async fn content(deployment: &Deployment, someone: &Someone) -> BTreeMap<String, Vec<u8>> {
     let mut files = deployment.content(someone).await;
-    files.retain(|(path, _)| path.starts_with("tracking/") || path.starts_with("records/"));
+    let folders = ["tracking/", "experimentation/", "model-management/", "compute/", "records/"];
+    files.retain(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
     // A person has another id on every server.
     let of_anybody = |bytes: Vec<u8>| match String::from_utf8(bytes) {
         Ok(text) => text.replace(&someone.id, "PERSON").into_bytes(),
@@ -203,6 +204,91 @@ async fn workspaces_are_the_same_elsewhere() {
         }
         let unused = to.operator("GET", "/doctor?scan=true", Value::Null).await.1;
         assert!(unused["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{unused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_of_azure_ml_is_the_same_elsewhere_but_secrets_and_keys() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let from = Deployment::open(None).await;
+        let to = Deployment::open(database).await;
+        let someone = from.person("a@example.org", "A").await;
+        let marker = |what: &str| format!("{what}x");
+        crate::mlflow::plant(&from, &someone, &marker).await;
+        crate::artifacts::plant(&from, &someone, &marker).await;
+        crate::control_plane::plant(&from, &someone, &marker).await;
+        crate::model_management::plant(&from, &someone, &marker).await;
+        crate::history::plant(&from, &someone, &marker).await;
+        // What tells a person that a run has ended is not brought; a datastore's own form names the secrets that it has.
+        let comparable = async |deployment: &Deployment, someone: &Someone| {
+            let mut files = content(deployment, someone).await;
+            files.retain(|path, _| !path.contains("notification") && !path.contains("/datastores/"));
+            files
+        };
+        let taken_out = comparable(&from, &someone).await;
+        let carried = habeas_core::registry::carried_kinds();
+        for kind in habeas_core::Kind::ALL {
+            let mut above = habeas_core::registry::ops(*kind).parents().iter();
+            let is_below = above.any(|above| carried.contains(above));
+            let is_brought = carried.contains(kind) || *kind == habeas_core::Kind::Notification;
+            assert!(is_brought || !is_below, "{kind:?} stands in what is brought, and is not");
+        }
+        for kind in carried {
+            assert!(taken_out.contains_key(&format!("records/{kind:?}-1.jsonl")), "there is no {kind:?}");
+        }
+        let records: Vec<u8> = taken_out
+            .iter()
+            .filter(|(path, _)| path.starts_with("records/"))
+            .flat_map(|(_, bytes)| bytes.clone())
+            .collect();
+        let records = String::from_utf8(records).unwrap();
+        assert!(records.contains("\"madeFrom\""), "nothing says what it was made from");
+        for secret in crate::control_plane::SECRETS {
+            assert!(!records.contains(&marker(secret)), "{secret}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = archive(&from, &someone, folder.path()).await;
+        let other = to.person("a@example.org", "A").await;
+        let report = bring(&to, &other, &path).await.unwrap();
+        assert!(report.remapped.is_empty(), "{report:?}");
+        for said in ["secrets of clusters", "keys of services"] {
+            assert!(report.left_out.iter().any(|line| line.starts_with(said)), "{report:?}");
+        }
+        let brought = comparable(&to, &other).await;
+        assert_eq!(lines(&brought, &report), lines(&taken_out, &report));
+        assert!(brought == taken_out);
+        assert_eq!(bring(&to, &other, &path).await.unwrap().brought, 0);
+
+        // Found by the address that they had, below the subscription of whoever has them now.
+        let caller = crate::arm::Caller::new(&to, &other).await;
+        let group = crate::control_plane::group(&other.id, &marker("azuregroup"));
+        let cluster = format!(
+            "{group}/Microsoft.MachineLearningCompute/operationalizationClusters/{}",
+            marker("cluster")
+        );
+        let found = caller.get(&format!("{cluster}?api-version=2017-08-01-preview")).await;
+        assert_eq!(found["properties"]["description"], json!(marker("clsdescription")), "{found}");
+
+        // Where every id is taken, and not where an account of that name is.
+        let third = to.person("c@example.org", "C").await;
+        let report = bring(&to, &third, &path).await.unwrap();
+        assert!(report.remapped.len() as u64 >= report.brought, "{report:?}");
+        assert_eq!(lines(&comparable(&to, &third).await, &report), lines(&taken_out, &report));
+        assert!(comparable(&to, &other).await == taken_out, "somebody else's archive changed theirs");
+        let fourth = to.person("d@example.org", "D").await;
+        let caller = crate::arm::Caller::new(&to, &fourth).await;
+        let group = crate::control_plane::group(&fourth.id, &marker("azuregroup"));
+        let hosting =
+            format!("{group}/Microsoft.MachineLearningModelManagement/accounts/{}", marker("hosting"));
+        let body = json!({ "location": "here", "sku": { "name": "S1", "capacity": 1 } });
+        caller.make(&format!("{hosting}?api-version=2017-09-01-preview"), body).await;
+        let before = comparable(&to, &fourth).await;
+        let error = bring(&to, &fourth, &path).await.unwrap_err();
+        assert!(error.is::<Refused>() && format!("{error:#}").contains("HostingAccount"), "{error:#}");
+        assert!(comparable(&to, &fourth).await == before);
+        let (_, health) = to.operator("GET", "/doctor?scan=true", Value::Null).await;
+        assert!(health["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{health}");
     }
 }
 

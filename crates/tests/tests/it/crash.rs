@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use habeas_store::ledger::Record;
 use serde_json::json;
 
 use crate::deployment::{Deployment, engines, image};
@@ -116,15 +117,26 @@ async fn child() {
             let path = format!("{account}?api-version=2017-05-01-preview");
             caller.call("DELETE", &path, &[], json!(null)).await;
         }
-        "complete" | "deny" | "cancel" => {
+        "complete" | "deny" | "cancel" | "confirm-identity" | "decisions" => {
             let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
             let path = format!("/requests/{}/{work}", page["requests"][0]["id"].as_str().unwrap());
-            let body = match work.as_str() {
-                "complete" => json!({ "text": "Done." }),
-                "deny" => json!({ "reason": "other" }),
-                _ => json!({}),
+            let (method, body) = match work.as_str() {
+                "complete" => ("POST", json!({ "text": "Done." })),
+                "deny" => ("POST", json!({ "reason": "other" })),
+                "confirm-identity" => ("POST", json!({ "identity": "document" })),
+                "decisions" => ("PUT", json!({ "eraseDepicted": true })),
+                _ => ("POST", json!({})),
             };
-            deployment.operator("POST", &path, body).await;
+            deployment.operator(method, &path, body).await;
+        }
+        "take_up" => {
+            deployment.operator("POST", "/unclaimed", json!({ "name": crate::depicted::LOST })).await;
+        }
+        "link" => {
+            let search = format!("/unclaimed?name={}", crate::depicted::LOST);
+            let (_, found) = deployment.operator("GET", &search, json!(null)).await;
+            let path = format!("/unclaimed/{}/link", found[0]["person"].as_str().unwrap());
+            deployment.operator("POST", &path, json!({ "person": someone.id })).await;
         }
         "wake" => {
             // The worker passes the fault point and ends the process.
@@ -511,6 +523,15 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
         let mut deployment = killed(database(), "transfer", "transfer.committed").await;
         let (to, theirs) = images(&deployment, "neighbour@example.org").await;
         assert_eq!((theirs, images(&deployment, "canary@example.org").await.1), (2, 0));
+        // A restore of a backup from before has to know of it.
+        let recorded = async |deployment: &Deployment| {
+            let store = deployment.server().app().store();
+            let records = store.with_ledger(|ledger| ledger.replay(0)).await.unwrap();
+            records.iter().filter(|record| matches!(record, Record::Transferred { .. })).count()
+        };
+        while recorded(&deployment).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
         // Nobody was told that it was done; asked for again, it is done again.
         let store = deployment.server().app().store().clone();
         let to_id: habeas_core::Id = to.as_str().unwrap().parse().unwrap();
@@ -521,6 +542,8 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
             let (status, said) = deployment.operator("POST", "/transfers", body).await;
             assert_eq!(status, 201, "{said}");
         }
+        // Each of the two projects, once more.
+        assert_eq!(recorded(&deployment).await, 3);
         drop(store);
         deployment.stop().await;
 
@@ -571,10 +594,6 @@ async fn an_archive_whose_import_is_killed_is_there_whole_or_not_at_all() {
     }
 }
 
-/// Fault points at which no test kills a process yet; the list only shrinks.
-const UNTESTED: [&str; 4] =
-    ["request.decided", "request.subject_found", "unclaimed.alias_moved", "unclaimed.made"];
-
 /// The names of fault points, or of those that tests kill at, in the sources under a folder.
 fn fault_points(folder: &Path, before: &str, found: &mut std::collections::BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -605,7 +624,6 @@ fn a_test_kills_a_process_at_every_fault_point() {
     assert!(points.len() > 60, "{points:?}");
     let missing: Vec<&String> = points.difference(&killed).collect();
     assert!(missing.is_empty(), "no test kills a process at {missing:?}");
-    assert!(UNTESTED.iter().all(|name| points.contains(*name)), "{UNTESTED:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,9 @@ use crate::deployment::{Deployment, Someone, engines, image};
 use crate::unlearning::{give_features, model, same, trained};
 use crate::{crash, requests, scan, transfer};
 
+/// Whom an image names that a killed process was to take up.
+pub(crate) const LOST: &str = "lost@example.org";
+
 /// Notes in an image's metadata whom it shows.
 async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: &str, names: &str) {
     let path = format!("/projects/{project}/images/metadata?imageIds={image}");
@@ -294,6 +297,74 @@ async fn an_erasure_killed_among_images_of_others_is_finished_after_a_restart() 
         let path = format!("/projects/{project}/images");
         let (_, left) = deployment.train("GET", &owner.key, &path, None).await;
         assert_eq!((left.as_array().map(Vec::len), &left[0]["id"]), (Some(1), &json!(images[1])), "{left}");
+    }
+}
+
+/// What is done about somebody whom only images name, killed on the way, has happened or can be repeated, and ends the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_about_somebody_unclaimed_can_be_repeated_after_it_was_killed() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        for (work, fault) in [
+            ("take_up", "unclaimed.made"),
+            ("link", "unclaimed.alias_moved"),
+            ("confirm-identity", "request.subject_found"),
+            ("decisions", "request.decided"),
+        ] {
+            let database = database.as_ref().and_then(|_| crate::postgres::database());
+            let mut deployment = Deployment::open(database.clone()).await;
+            let canary = deployment.person("canary@example.org", "Canary").await;
+            let owner = deployment.person("owner@example.org", "Owner").await;
+            let project = deployment.project(&owner, "p").await;
+            let image = deployment.image(&owner, &project, "x.jpg", &image(1), &[]).await;
+            depict(&deployment, &owner, &project, &image, LOST).await;
+            let take_up = async |deployment: &Deployment| {
+                let (status, lost) = deployment.operator("POST", "/unclaimed", json!({ "name": LOST })).await;
+                assert_eq!(status, 201, "{fault}: {lost}");
+                lost["objectId"].as_str().unwrap().to_owned()
+            };
+            let lost = if work == "take_up" || work == "confirm-identity" {
+                None
+            } else {
+                Some(take_up(&deployment).await)
+            };
+            let mut request = String::new();
+            if work == "confirm-identity" || work == "decisions" {
+                let body = json!({ "type": "erasure", "email": LOST });
+                let (status, made) = deployment.call(None, "POST", "/requests", body).await;
+                assert_eq!(status, 202, "{made}");
+                request = format!("/requests/{}", made["id"].as_str().unwrap());
+            }
+            deployment.stop().await;
+            crash::die(&deployment.path("data"), database, work, fault).await;
+            deployment.start().await;
+            match work {
+                "take_up" => {
+                    let lost = take_up(&deployment).await;
+                    assert_eq!(shown(&deployment, &lost).await, [image], "{fault}");
+                }
+                "link" => {
+                    let path = format!("/unclaimed/{}/link", lost.unwrap());
+                    let body = json!({ "person": canary.id });
+                    let (status, linked) = deployment.operator("POST", &path, body).await;
+                    assert_eq!(status, 200, "{fault}: {linked}");
+                    assert_eq!(shown(&deployment, &canary.id).await, [image], "{fault}");
+                }
+                _ => {
+                    if work == "confirm-identity" {
+                        let path = format!("{request}/confirm-identity");
+                        let body = json!({ "identity": "document" });
+                        let (status, known) = deployment.operator("POST", &path, body).await;
+                        assert_eq!(status, 200, "{fault}: {known}");
+                    }
+                    let path = format!("{request}/plan");
+                    let (_, plan) = deployment.operator("GET", &path, json!(null)).await;
+                    assert_eq!(plan["plan"]["depicted"], 1, "{fault}: {plan}");
+                    let are_erased = plan["plan"]["eraseDepicted"] == json!(true);
+                    assert_eq!(are_erased, work == "decisions", "{fault}: {plan}");
+                }
+            }
+        }
     }
 }
 

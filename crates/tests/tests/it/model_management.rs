@@ -51,6 +51,7 @@ impl<'a> Manager<'a> {
         let (holder, id) = (someone.id.parse().unwrap(), store.ambient().new_id());
         let mut doc = HostingAccount::example();
         doc.azure.key = format!("models/{name}");
+        doc.azure.group = "Models".to_owned();
         doc.azure.created_by = None;
         name.clone_into(&mut doc.name);
         store

@@ -298,3 +298,66 @@ async fn an_erasure_is_taken_in_approved_by_a_colleague_and_proved() {
         assert_eq!(nobody.get(&follow).await.status, 200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_staff_decides_who_takes_over_before_an_erasure_is_approved() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let member = deployment.person("member@example.org", "Mina Member").await;
+    let body = json!({ "name": "Garden", "owner": owner.id });
+    let (_, organisation) = deployment.operator("POST", "/organisations", body).await;
+    let organisation = organisation["objectId"].as_str().unwrap().to_owned();
+    let path = format!("/organisations/{organisation}/members/{}", member.id);
+    assert_eq!(deployment.operator("PUT", &path, json!({ "role": "trainer" })).await.0, 204);
+    let boss = deployment.person("boss@example.org", "Boss").await;
+    let role = json!({ "role": "administrator", "granted": true });
+    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", boss.id), role).await.0, 204);
+    let (boss, officer) = (signed_in(&deployment, &boss).await, officer(&deployment, "olga").await);
+
+    let taken_in = [
+        ("person", "owner@example.org"),
+        ("type", "erasure"),
+        ("channel", "letter"),
+        ("received", ""),
+        ("regime", "gdpr"),
+        ("identity", "document"),
+    ];
+    let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
+    let successor = format!("select[name='{organisation}'] option");
+    assert_eq!(
+        page.select(&successor),
+        ["Nobody yet", "Mina Member", "Nobody: delete it, with everything in it"],
+        "{}",
+        page.body
+    );
+    assert!(page.select("form[action$='/approve']").is_empty());
+    // Who owns what is decided by administrators; a privacy officer is told so on the page.
+    let decided = [(organisation.as_str(), member.id.as_str())];
+    let path = format!("{address}/decisions");
+    let refused = officer.post(&path, &decided).await;
+    assert_eq!((refused.status, refused.select("[role=alert]").len()), (403, 1), "{}", refused.body);
+    let nobody = [(organisation.as_str(), "somebody")];
+    assert_eq!(boss.post(&path, &nobody).await.status, 400);
+    let (_, page) = boss.submit(&path, &decided).await;
+    let chosen = format!("select[name='{organisation}'] option[selected]");
+    assert_eq!(page.select(&chosen), ["Mina Member"]);
+    let digest = page.attribute("form[action$='/approve'] input[name=digest]", "value").unwrap();
+    boss.submit(&format!("{address}/approve"), &[("digest", &digest)]).await;
+    let path = format!("/organisations/{organisation}/members");
+    loop {
+        let (_, members) = deployment.operator("GET", &path, json!(null)).await;
+        let owners: Vec<_> = members
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["role"] == "owner")
+            .map(|one| one["person"].clone())
+            .collect();
+        if owners == [json!(member.id)] {
+            break;
+        }
+        assert!(owners.contains(&json!(owner.id)), "{members}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}

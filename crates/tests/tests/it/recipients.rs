@@ -73,10 +73,26 @@ async fn recipients_are_told_of_an_erasure_and_a_rectification() {
             (&json!("Annotators"), &request["id"])
         );
 
+        // It is told as well of what nobody has asked for, once for each change.
+        let path = format!("/persons/{}", person.id);
+        for name in ["Corrected", "Corrected"] {
+            assert_eq!(deployment.operator("PATCH", &path, json!({ "name": name })).await.0, 200);
+        }
+        let path = format!("{path}/restriction");
+        for restricted in [true, true, false] {
+            let body = json!({ "restricted": restricted });
+            assert_eq!(deployment.operator("PUT", &path, body).await.0, 204);
+        }
+        let told = far.until(|all| all.len() >= 3).await;
+        let mut types: Vec<String> = told.iter().map(|hook| hook.json()["type"].to_string()).collect();
+        types.sort_unstable();
+        let completed = |what: &str| format!("\"privacy.{what}.completed\"");
+        assert_eq!(types, ["rectification", "rectification", "restriction"].map(completed));
+
         // Of an erasure it learns the object id and nothing more.
         assert_eq!(deployment.erase(&person).await["status"], "completed");
-        let told = far.until(|all| all.len() >= 2).await;
-        let hook = &told[1];
+        let told = far.until(|all| all.len() >= 4).await;
+        let hook = &told[3];
         assert_eq!(hook.line, "POST /hook");
         let text = |name: &str| hook.headers[name].to_str().unwrap().to_owned();
         let (webhook, at) = (text("webhook-id"), text("webhook-timestamp"));

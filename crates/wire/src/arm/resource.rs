@@ -158,7 +158,8 @@ pub(super) fn find<R: Resource>(
     let above = R::above(tx, address, holder)?;
     let node = tx
         .child_by_name::<R>(above.id, &address.key::<R>(&above))?
-        .filter(|node| R::azure(&node.doc).is_some())
+        // What has an end is still being brought from elsewhere.
+        .filter(|node| R::azure(&node.doc).is_some() && node.expires_at.is_none())
         .ok_or_else(|| {
             Error::not_found(format!("there is no {} of this name in the resource group", singular(R::TYPE)))
                 .code("ResourceNotFound")
@@ -240,7 +241,8 @@ pub(super) async fn list<R: Resource>(call: Call) -> Result<Json<Value>> {
         })
         .await?;
     let is_in = |node: &Node<R::Doc>| {
-        R::azure(&node.doc).is_some_and(|azure| group.is_empty() || azure.group.to_lowercase() == group)
+        let azure = R::azure(&node.doc).filter(|_| node.expires_at.is_none());
+        azure.is_some_and(|azure| group.is_empty() || azure.group.to_lowercase() == group)
     };
     let nodes: Vec<_> = nodes.into_iter().filter(is_in).collect();
     Ok(Json(paging::page(&call, &nodes, |node| shape::<R>(&call.base, call.version, &above, node))?))

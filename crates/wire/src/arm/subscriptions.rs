@@ -125,7 +125,8 @@ fn collect<R: Resource>(
     found: &mut Vec<(Timestamp, AzureResource)>,
 ) -> CoreResult<()> {
     for node in tx.children::<R>(holder, Page::ALL)? {
-        found.extend(R::azure(&node.doc).map(|azure| (node.created_at, azure.clone())));
+        let azure = R::azure(&node.doc).filter(|_| node.expires_at.is_none());
+        found.extend(azure.map(|azure| (node.created_at, azure.clone())));
     }
     Ok(())
 }

@@ -8,10 +8,11 @@
 //! |---|---|
 //! | `GET /persons/{person}/accounts` | the person's accounts, oldest first |
 //! | `PUT /accounts/{account}/projects/{project}?unfinished=` | a project |
-//! | `PUT /persons/{person}/workspaces/{workspace}` | a workspace of experiments and models, unfinished |
+//! | `PUT /persons/{person}/workspaces/{workspace}` | a workspace, or an account or cluster of Azure ML, unfinished |
 //! | `POST /workspaces/{workspace}/taken` | which of some ids cannot be brought into it |
 //! | `PUT /workspaces/{workspace}/records/{record}` | what stands in it: the record on a line, after it the bytes of its files |
 //! | `POST /workspaces/{workspace}/records/{record}/metrics` | points of its metrics |
+//! | `POST /workspaces/{workspace}/origins` | what its resources were made from, once all of them are there |
 //! | `DELETE /workspaces/{workspace}` | removes an unfinished workspace |
 //! | `POST /accounts/{account}/finish` | the unfinished projects and workspaces of an import are whole: all of them from one moment on |
 //! | `DELETE /projects/{project}` | removes an unfinished project |
@@ -63,11 +64,12 @@ pub fn router() -> Router<App> {
         .route("/persons/{person}/accounts", get(projects::accounts))
         .route("/accounts/{account}/projects/{project}", put(projects::put))
         .route("/accounts/{account}/finish", post(projects::finish))
-        .route("/persons/{person}/workspaces/{workspace}", put(records::put_workspace))
+        .route("/persons/{person}/workspaces/{workspace}", put(records::put_root))
         .route("/workspaces/{workspace}", delete(records::discard))
         .route("/workspaces/{workspace}/taken", post(records::taken_ids))
         .route("/workspaces/{workspace}/records/{record}", put(records::put))
         .route("/workspaces/{workspace}/records/{record}/metrics", post(records::put_metrics))
+        .route("/workspaces/{workspace}/origins", post(records::put_origins))
         .route("/projects/{project}", get(projects::contents).delete(projects::discard))
         .route("/projects/{project}/tags/{tag}", put(projects::put_tag))
         .route("/projects/{project}/images/{image}", put(images::put))

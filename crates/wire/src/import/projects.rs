@@ -135,6 +135,7 @@ pub(super) async fn finish(
     Ids(account): Ids<Id>,
     Document(import): Document<import::FinishedImport>,
 ) -> Result<StatusCode, Problem> {
+    let ambient = app.store().ambient().clone();
     let made_way = app
         .store()
         .write(move |tx| {
@@ -152,7 +153,7 @@ pub(super) async fn finish(
             }
             let mut made_way = Vec::new();
             for record in &import.workspaces {
-                made_way.extend(records::finish(tx, &actor, record)?);
+                made_way.extend(records::finish(tx, &actor, record, &ambient)?);
             }
             Ok(made_way)
         })

@@ -1,6 +1,7 @@
-//! Workspaces of another Habeas: experiments, runs, models and whatever else archives carry as it is stored.
+//! Workspaces, accounts and clusters of another Habeas: experiments, runs, models and whatever else archives carry as it is stored.
 //!
-//! A workspace is unfinished until its import is: under a name of its own, so that no client finds it, and gone by itself after a day.
+//! What stands directly under a person, the root of all the rest, is unfinished until its import is: under a name of its own, so that no
+//! client finds it, and gone by itself after a day.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -8,13 +9,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use habeas_access::{Actor, Permission, authorise, record_staff};
+use habeas_access::{Actor, Permission, authorise, new_key, record_staff};
 use habeas_core::crypto::Sha256;
-use habeas_core::import::{self, Point, Record, RecordFile};
-use habeas_core::kinds::{Workspace, WorkspaceDoc};
+use habeas_core::import::{self, Origin, Point, Record, RecordFile};
+use habeas_core::kinds::KeyPair;
 use habeas_core::metric::MetricPoint;
-use habeas_core::node::RawNode;
-use habeas_core::{BlobRef, Error, Id, Kind, Node, Result as CoreResult, registry};
+use habeas_core::node::{RawNode, Relation};
+use habeas_core::{Ambient, BlobRef, Error, ErrorKind, Id, Kind, Result as CoreResult, registry};
 use habeas_store::{New, Removed, Tx};
 
 use super::projects::{MAKING, unfinished_until};
@@ -22,6 +23,7 @@ use super::{Document, Ids, LARGEST_DOCUMENT, is_there, made, removed, same, take
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::Problem;
+use crate::provenance::made_from;
 use crate::runs::remember_client_name;
 use crate::workspaces::default_experiment;
 
@@ -30,27 +32,28 @@ const MOST_IDS: usize = 10_000;
 /// Points of metrics that are brought at once.
 const MOST_POINTS: usize = 10_000;
 
-/// How an unfinished workspace is called: no client's name has a slash and begins so.
+/// How an unfinished root is called: no client's name has a slash and begins so.
 fn unfinished_name(id: Id) -> String {
     format!("import/{id}")
 }
 
-fn is_unfinished(node: &Node<WorkspaceDoc>) -> bool {
-    node.expires_at.is_some() && node.doc.name == unfinished_name(node.id)
+fn is_unfinished(node: &RawNode) -> CoreResult<bool> {
+    let name = registry::ops(node.kind).unique_name(&node.doc)?;
+    Ok(node.expires_at.is_some() && name == Some(unfinished_name(node.id)))
 }
 
-/// The workspace, for those who own it.
-fn owned(tx: &mut Tx<'_>, actor: &Actor, workspace: Id) -> CoreResult<Node<WorkspaceDoc>> {
-    let no_workspace = || Error::not_found("there is no such workspace");
-    let node = tx.get::<Workspace>(workspace)?.ok_or_else(no_workspace)?;
-    authorise(tx, actor, workspace, Permission::Own)?;
+/// A workspace, account or cluster, for those who own it.
+fn owned(tx: &mut Tx<'_>, actor: &Actor, root: Id) -> CoreResult<RawNode> {
+    let nothing = || Error::not_found("there is no such workspace, account or cluster");
+    let node = tx.raw(root)?.filter(|node| registry::is_carried_root(node.kind)).ok_or_else(nothing)?;
+    authorise(tx, actor, root, Permission::Own)?;
     Ok(node)
 }
 
 /// The same, for as long as more may be brought into it.
-fn open(tx: &mut Tx<'_>, actor: &Actor, workspace: Id) -> CoreResult<Node<WorkspaceDoc>> {
-    let node = owned(tx, actor, workspace)?;
-    if is_unfinished(&node) {
+fn open(tx: &mut Tx<'_>, actor: &Actor, root: Id) -> CoreResult<RawNode> {
+    let node = owned(tx, actor, root)?;
+    if is_unfinished(&node)? {
         Ok(node)
     } else {
         Err(Error::conflict("the workspace is finished: nothing more is brought into it"))
@@ -62,23 +65,29 @@ fn person(tx: &mut Tx<'_>, holder: Id) -> CoreResult<Option<Id>> {
     Ok(matches!(tx.position(holder)?, Some((Kind::Person, ..))).then_some(holder))
 }
 
-/// The workspace as it will be once it is finished.
-fn document(record: &Record, person: Option<Id>) -> CoreResult<(RawNode, WorkspaceDoc)> {
+/// A root as it will be once it is finished.
+fn whole(record: &Record, person: Option<Id>, ambient: &Ambient) -> CoreResult<RawNode> {
     let mut node = record.node(record.parent)?;
-    if node.kind != Kind::Workspace {
-        return Err(Error::invalid("the record is of no workspace"));
+    if !registry::is_carried_root(node.kind) {
+        return Err(Error::invalid("the record is of nothing that stands directly under a person"));
     }
-    carry_in(&mut node, person, |_| Ok(None), &[])?;
-    let doc = serde_json::from_slice(&node.doc)?;
-    Ok((node, doc))
+    carry_in(&mut node, Here { person, blobs: &[], ambient }, |_| Ok(None))?;
+    Ok(node)
 }
 
-/// Puts this server's persons, names and files in the place of another one's. What an organisation gets names no person.
+/// What takes the place of what another server had.
+struct Here<'a> {
+    /// Whom it names; what an organisation gets names no person.
+    person: Option<Id>,
+    blobs: &'a [BlobRef],
+    ambient: &'a Ambient,
+}
+
+/// Puts this server's persons, names, files and keys in the place of another one's.
 fn carry_in(
     node: &mut RawNode,
-    person: Option<Id>,
+    Here { person, blobs, ambient }: Here<'_>,
     mut name: impl FnMut(Id) -> CoreResult<Option<Id>>,
-    blobs: &[BlobRef],
 ) -> CoreResult<()> {
     let wrong = || Error::invalid("a record does not have the files that its document names");
     let is_carried = registry::ops(node.kind).carry(node, &mut |carried| {
@@ -89,6 +98,9 @@ fn carry_in(
             if let Some(id) = *found {
                 *found = name(id)?;
             }
+        }
+        for keys in carried.keys {
+            *keys = KeyPair { primary: new_key(ambient), secondary: new_key(ambient) };
         }
         if carried.files.len() != blobs.len() {
             return Err(wrong());
@@ -101,27 +113,34 @@ fn carry_in(
     if is_carried { Ok(()) } else { Err(Error::invalid("a record is of a kind that is not brought")) }
 }
 
-/// Makes an unfinished workspace, or keeps one for longer. What the operator brings into somebody's account stands in that person's record.
-pub(super) async fn put_workspace(
+/// Makes an unfinished root, or keeps one for longer. What the operator brings into somebody's account stands in that person's record.
+pub(super) async fn put_root(
     State(app): State<App>,
     Caller(actor): Caller,
     Ids((person, id)): Ids<(Id, Id)>,
     Document(record): Document<Record>,
 ) -> Result<StatusCode, Problem> {
     same(id, record.id)?;
-    let (node, _) = document(&record, None)?;
+    let mut node = whole(&record, None, app.store().ambient())?;
+    let kind = node.kind;
+    registry::ops(kind).carry(&mut node, &mut |carried| {
+        if let Some(unique) = carried.unique {
+            *unique = unfinished_name(id);
+        }
+        Ok(())
+    })?;
     let _turn = MAKING.lock().await;
     let present = app
         .store()
         .write(move |tx| {
             holder(tx, &actor, person)?;
-            let present = is_there(tx, person, id, &[Kind::Workspace])?;
+            let present = is_there(tx, person, id, &[kind])?;
             if present
-                && let Some(mut node) = tx.get::<Workspace>(id)?
-                && is_unfinished(&node)
+                && let Some(mut node) = tx.raw(id)?
+                && is_unfinished(&node)?
             {
                 node.expires_at = Some(unfinished_until(tx));
-                tx.update::<Workspace>(&node)?;
+                tx.replace_carried(&node)?;
             }
             Ok(present)
         })
@@ -129,19 +148,18 @@ pub(super) async fn put_workspace(
     if present {
         return Ok(made(false));
     }
-    if app.store().with_ledger(move |ledger| Ok(ledger.is_erased(id))).await? {
+    if is_removed(&app, person, id).await? {
         return Err(removed(id).into());
     }
     app.store()
-        .write_with_keys(vec![id], Vec::new(), move |tx| {
+        .write_with_keys(keys_of(kind, id), Vec::new(), move |tx| {
             holder(tx, &actor, person)?;
             if tx.position(id)?.is_some() {
                 return Err(taken(id));
             }
-            let doc = WorkspaceDoc { name: unfinished_name(id), azure: None };
-            let mut new = New::under(person, id, doc);
+            let mut new = New::under(person, id, node.doc.clone());
             new.expires_at = Some(unfinished_until(tx));
-            tx.create::<Workspace>(new)?;
+            tx.create_carried(kind, new)?;
             if actor == Actor::Operator && matches!(tx.position(person)?, Some((Kind::Person, ..))) {
                 record_staff(tx, person, actor.reference(), "ImportWorkspace")?;
             }
@@ -154,6 +172,17 @@ pub(super) async fn put_workspace(
     Ok(made(true))
 }
 
+/// Whether the ledger says that this was erased: by itself, or from the root or person it is to be brought into.
+async fn is_removed(app: &App, from: Id, id: Id) -> CoreResult<bool> {
+    let erased = app.store().with_ledger(move |ledger| Ok(ledger.is_erased(id))).await?;
+    Ok(erased || app.models().removed_from(from).await?.contains(&id))
+}
+
+/// What needs a key of its own before it is made.
+fn keys_of(kind: Kind, id: Id) -> Vec<Id> {
+    if kind.is_container() { vec![id] } else { Vec::new() }
+}
+
 /// The person or organisation, for those who own what it holds.
 fn holder(tx: &mut Tx<'_>, actor: &Actor, id: Id) -> CoreResult<()> {
     if !matches!(tx.position(id)?, Some((Kind::Person | Kind::Organisation, ..))) {
@@ -162,7 +191,7 @@ fn holder(tx: &mut Tx<'_>, actor: &Actor, id: Id) -> CoreResult<()> {
     authorise(tx, actor, id, Permission::Own)
 }
 
-/// Which of these ids cannot be brought into the workspace: something else has them, or what had them was erased from it.
+/// Which of these ids cannot be brought into the root: something else has them, or what had them was erased from it.
 pub(super) async fn taken_ids(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -173,23 +202,30 @@ pub(super) async fn taken_ids(
         return Err(Error::limit(format!("more than {MOST_IDS} ids are asked about at once")).into());
     }
     let gone = app.models().removed_from(workspace).await?;
-    let ids = app
+    let mut taken = app
         .store()
-        .read(move |tx| {
-            owned(tx, &actor, workspace)?;
-            let mut taken = Vec::new();
-            for &id in &asked.ids {
-                if gone.contains(&id) || tx.position(id)?.is_some() && !stands_in(tx, workspace, id)? {
-                    taken.push(id);
+        .read({
+            let ids = asked.ids.clone();
+            move |tx| {
+                owned(tx, &actor, workspace)?;
+                let mut taken = Vec::new();
+                for &id in &ids {
+                    if gone.contains(&id) || tx.position(id)?.is_some() && !stands_in(tx, workspace, id)? {
+                        taken.push(id);
+                    }
                 }
+                Ok(taken)
             }
-            Ok(taken)
         })
         .await?;
-    Ok(Json(import::Ids { ids }))
+    let erased = app.store().with_ledger(move |ledger| {
+        Ok(asked.ids.into_iter().filter(|id| ledger.is_erased(*id)).collect::<Vec<Id>>())
+    });
+    taken.extend(erased.await?);
+    Ok(Json(import::Ids { ids: taken }))
 }
 
-/// Whether a resource stands somewhere under the workspace, or is it.
+/// Whether a resource stands somewhere under the root, or is it.
 fn stands_in(tx: &mut Tx<'_>, workspace: Id, id: Id) -> CoreResult<bool> {
     let mut at = Some(id);
     while let Some(id) = at {
@@ -201,7 +237,7 @@ fn stands_in(tx: &mut Tx<'_>, workspace: Id, id: Id) -> CoreResult<bool> {
     Ok(false)
 }
 
-/// Makes a resource of a workspace, or finds it. The body is the record on a line, and after it the bytes of its files.
+/// Makes a resource of a root, or finds it. The body is the record on a line, and after it the bytes of its files.
 pub(super) async fn put(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -221,6 +257,8 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
     same(id, record.id)?;
     let kind = record.kind()?;
     let parent = record.parent;
+    // Two who make the same container would each take the other's key for one that is left over.
+    let _turn = if kind.is_container() { Some(MAKING.lock().await) } else { None };
     let there = app
         .store()
         .read(move |tx| {
@@ -239,12 +277,13 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
     if there {
         return Ok(false);
     }
-    if app.models().removed_from(workspace).await?.contains(&id) {
+    if is_removed(app, workspace, id).await? {
         return Err(removed(id));
     }
     let blobs = receive(app, workspace, &record.files, body).await?;
+    let ambient = app.store().ambient().clone();
     app.store()
-        .write(move |tx| {
+        .write_with_keys(keys_of(kind, id), Vec::new(), move |tx| {
             let above = open(tx, &actor, workspace)?;
             if !stands_in(tx, workspace, parent)? || tx.position(id)?.is_some() {
                 return Err(Error::conflict("the workspace was changed by another request in the meantime"));
@@ -256,7 +295,7 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
                 Some(person) => remember_client_name(tx, person, names.get(&id).map(String::as_str)),
                 None => Ok(None),
             };
-            carry_in(&mut node, person, name, &blobs)?;
+            carry_in(&mut node, Here { person, blobs: &blobs, ambient: &ambient }, name)?;
             let RawNode { created_at, updated_at, expires_at, doc, .. } = node;
             tx.create_carried(kind, New { expires_at, ..New::under(parent, id, doc) })?;
             tx.attach_blobs(id, &blobs.iter().collect::<Vec<_>>())?;
@@ -375,7 +414,7 @@ pub(super) async fn put_metrics(
     let points = points.into_iter().map(point).collect::<CoreResult<Vec<_>>>()?;
     app.store()
         .write(move |tx| {
-            if !is_unfinished(&owned(tx, &actor, workspace)?) {
+            if !is_unfinished(&owned(tx, &actor, workspace)?)? {
                 return Ok(());
             }
             if !stands_in(tx, workspace, id)? {
@@ -394,7 +433,45 @@ fn point(point: Point) -> CoreResult<(String, MetricPoint)> {
     Ok((point.metric, MetricPoint { time: point.timestamp, step: point.step, value }))
 }
 
-/// Removes an unfinished workspace with all that was brought of it.
+/// Connects brought resources with what they were made from, and marks those of which something is erased.
+pub(super) async fn put_origins(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids(workspace): Ids<Id>,
+    Document(origins): Document<Vec<Origin>>,
+) -> Result<StatusCode, Problem> {
+    if origins.iter().map(|origin| 1 + origin.made_from.len()).sum::<usize>() > MOST_IDS {
+        return Err(Error::limit(format!("more than {MOST_IDS} ids are brought at once")).into());
+    }
+    app.store()
+        .write(move |tx| {
+            if !is_unfinished(&owned(tx, &actor, workspace)?)? {
+                return Ok(());
+            }
+            for origin in &origins {
+                if !stands_in(tx, workspace, origin.id)? {
+                    return Err(Error::not_found("there is no such resource"));
+                }
+                let mut from = Vec::new();
+                for &id in &origin.made_from {
+                    match authorise(tx, &actor, id, Permission::Read) {
+                        Ok(()) => from.push(id),
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                made_from(tx, origin.id, from)?;
+                if let Some(since) = origin.source_erased()? {
+                    tx.connect_since(origin.id, origin.id, Relation::SourceErased, since)?;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes an unfinished root with all that was brought of it.
 pub(super) async fn discard(
     State(app): State<App>,
     Caller(actor): Caller,
@@ -403,7 +480,7 @@ pub(super) async fn discard(
     let removed = app
         .store()
         .write(move |tx| {
-            if !is_unfinished(&owned(tx, &actor, workspace)?) {
+            if !is_unfinished(&owned(tx, &actor, workspace)?)? {
                 return Err(Error::conflict("the workspace is not an unfinished import")
                     .hint("delete it as any other workspace"));
             }
@@ -414,26 +491,36 @@ pub(super) async fn discard(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Finishes a workspace: from now on it is found by its name. A workspace of that name in which there is nothing yet makes way.
-pub(super) fn finish(tx: &mut Tx<'_>, actor: &Actor, record: &Record) -> CoreResult<Option<Removed>> {
+/// Finishes a root: from now on it is found by its name. A workspace of that name in which there is nothing yet makes way.
+pub(super) fn finish(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    record: &Record,
+    ambient: &Ambient,
+) -> CoreResult<Option<Removed>> {
     let mut node = owned(tx, actor, record.id)?;
     let holder = node.holder;
-    if !is_unfinished(&node) {
+    if !is_unfinished(&node)? {
         return Ok(None);
     }
-    let (brought, doc) = document(record, person(tx, holder)?)?;
-    let name = doc.azure.as_ref().map_or(&doc.name, |azure| &azure.key);
-    let made_way = match tx.child_by_name::<Workspace>(holder, name)? {
-        Some(other) if is_untouched(tx, other.id)? => Some(tx.remove(other.id)?),
+    let brought = whole(record, person(tx, holder)?, ambient)?;
+    if brought.kind != node.kind {
+        return Err(Error::invalid("the record is of another kind than what was brought of it"));
+    }
+    let made_way = match tx.named_like(holder, &brought)? {
+        Some(other) if brought.kind == Kind::Workspace && is_untouched(tx, other)? => Some(tx.remove(other)?),
         Some(_) => {
-            return Err(Error::conflict("a workspace of that name is there already, and something is in it")
-                .hint("bring the archive into another person's account, or erase that workspace before"));
+            return Err(Error::conflict(format!(
+                "a {:?} of that name is there already, and something is in it",
+                brought.kind
+            ))
+            .hint("bring the archive into another person's account, or erase what is there before"));
         }
         None => None,
     };
-    node.doc = doc;
+    node.doc = brought.doc;
     node.expires_at = None;
-    tx.update::<Workspace>(&node)?;
+    tx.replace_carried(&node)?;
     tx.backdate_change(node.id, brought.updated_at)?;
     Ok(made_way)
 }

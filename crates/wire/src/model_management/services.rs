@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use habeas_access::Permission;
+use habeas_access::{Permission, new_key};
 use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, Settings};
 use habeas_core::node::Relation;
-use habeas_core::{Ambient, Error, Id, Node, Result as CoreResult};
+use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Map, Value, json};
 
@@ -309,11 +309,6 @@ impl Parts {
 fn texts(value: &Value) -> Vec<String> {
     let Value::Array(values) = value else { return Vec::new() };
     values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
-}
-
-/// A fresh key in the form of Azure's: 32 lower-case hexadecimal digits.
-fn new_key(ambient: &Ambient) -> String {
-    Id::from_bytes(ambient.bytes()).to_hex()
 }
 
 /// Takes the keys that a client chose.

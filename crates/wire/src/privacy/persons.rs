@@ -198,7 +198,7 @@ pub(super) async fn restrict(
     JsonBody(body): JsonBody<SetRestriction>,
 ) -> Result<StatusCode, Problem> {
     let id = person(&app, &caller, &text, "RestrictPerson").await?;
-    app.rights.restrict(id, body.restricted).await?;
+    app.rights.restrict(&caller, id, body.restricted).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
