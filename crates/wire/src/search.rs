@@ -1,6 +1,7 @@
 //! What filters of every protocol are made of: comparisons, joined. Each protocol has a grammar of its own that reads into this.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use habeas_core::metric::ordered;
 
@@ -86,6 +87,21 @@ impl Fact {
 }
 
 impl<K> Comparison<K> {
+    /// The numbers for which it can hold, as [`ordered`] ones, both ends among them; none when it can hold for what has no number.
+    pub(crate) fn range(&self) -> Option<RangeInclusive<i64>> {
+        const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
+        let Operand::Number(wanted) = &self.operand else {
+            return (self.operator != Operator::IsNull).then_some(ALL);
+        };
+        let wanted = ordered(*wanted);
+        Some(match self.operator {
+            Operator::Equal => wanted..=wanted,
+            Operator::Greater | Operator::GreaterOrEqual => wanted..=i64::MAX,
+            Operator::Less | Operator::LessOrEqual => i64::MIN..=wanted,
+            _ => ALL,
+        })
+    }
+
     /// Whether it holds for a thing that has these values under the key.
     pub(crate) fn holds(&self, facts: &[Fact]) -> bool {
         match self.operator {
@@ -189,6 +205,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_a_comparison_holds_for_is_in_its_range(value in any::<f64>(), wanted in any::<f64>(), which in 0..6_usize) {
+            let operators = [
+                Operator::Equal, Operator::NotEqual, Operator::Greater, Operator::GreaterOrEqual, Operator::Less, Operator::LessOrEqual,
+            ];
+            let comparison = Comparison { key: (), operator: operators[which], operand: Operand::Number(wanted) };
+            for value in [value, wanted, -wanted, 0.0, -0.0] {
+                let is_within = comparison.range().unwrap().contains(&ordered(value));
+                prop_assert!(is_within || !comparison.holds(&[Fact::Number(value)]));
+            }
+        }
+
         #[test]
         fn a_pattern_of_its_own_text_matches(text in "[a-z]{0,12}") {
             prop_assert!(like(&text, &text));

@@ -47,7 +47,7 @@ impl Peer {
         let server = Server::start(program, data)?;
         let operator = server.operator()?;
         let person = operator.create_person("tracker@example.org", "Tracker", "standard").await?.object_id;
-        let token = operator.create_token("tracker@example.org", "bench", None).await?.secret;
+        let token = operator.create_token(&person, "bench", None).await?.secret;
         let scope = format!(
             "/subscriptions/{person}/resourcegroups/bench/providers/Microsoft.MachineLearningServices/workspaces/bench"
         );

@@ -12,10 +12,12 @@ impl Tx<'_> {
             "WITH RECURSIVE made (id) AS (
                  SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
                  UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
-             SELECT r.id, r.kind FROM made m JOIN resource r ON r.id = m.id WHERE r.holder <> ?1 ORDER BY r.id",
+             SELECT r.id, r.kind, r.holder FROM made m JOIN resource r ON r.id = m.id ORDER BY r.id",
             &[(&holder).into(), Relation::MadeFrom.number().into()],
         )?
         .iter()
+        // Not asked of the database: SQLite would read the whole table into a filter before the join.
+        .filter(|row| row.id(2).is_ok_and(|of| of != holder))
         .map(|row| Ok((row.id(0)?, Kind::from_number(row.int(1)?)?)))
         .collect()
     }
@@ -33,8 +35,8 @@ impl Tx<'_> {
              WITH RECURSIVE made (id) AS (
                  SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
                  UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
-             SELECT r.id, r.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m JOIN resource r ON r.id = m.id
-             WHERE r.holder <> ?1
+             SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
+             WHERE (SELECT r.holder FROM resource r WHERE r.id = m.id) <> ?1
              ON CONFLICT DO NOTHING",
             &[
                 (&holder).into(),

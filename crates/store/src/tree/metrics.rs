@@ -4,6 +4,7 @@
 //! Points are plain numbers: docs/THREATS.md says what that tells.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use habeas_core::metric::{MetricPoint, from_ordered, ordered};
 use habeas_core::{Error, Id, Result};
@@ -215,14 +216,20 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// The newest value of one metric in every run that stands directly under `parent` and has it.
-    pub fn metric_values(&mut self, parent: Id, name: &str) -> Result<Vec<(Id, f64)>> {
-        let Some(place) = self.place_seen(parent)? else { return Ok(Vec::new()) };
+    /// The newest value of one metric in every run that has it and stands in the same workspace or project as `within`, where it lies
+    /// in this range of [`ordered`] numbers. One range of an index, without a look at the runs.
+    pub fn metric_values(
+        &mut self,
+        within: Id,
+        name: &str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Vec<(Id, f64)>> {
+        let Some(place) = self.place_seen(within)? else { return Ok(Vec::new()) };
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
         self.query(
-            "SELECT s.resource, s.last_value FROM metric_series s JOIN resource r ON r.id = s.resource
-             WHERE s.name_mac = ?1 AND r.parent = ?2",
-            &[(&mac[..]).into(), (&parent).into()],
+            "SELECT resource, last_value FROM metric_series
+             WHERE name_mac = ?1 AND last_value >= ?2 AND last_value <= ?3",
+            &[(&mac[..]).into(), Arg::Int(*range.start()), Arg::Int(*range.end())],
         )?
         .iter()
         .map(|row| Ok((row.id(0)?, from_ordered(row.int(1)?))))

@@ -598,12 +598,13 @@ impl Tx<'_> {
     /// Sees to it that every iteration that learned from what stands under `root`, and does not stand there itself, is solved again
     /// without it. Nothing that a model learned from is removed without this.
     fn schedule_forgetting(&mut self, root: Id) -> Result<Vec<Id>> {
+        // SQLite takes a cross join in its order: any other way it would read all connections there are.
         let rows = self.query(
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT DISTINCT e.source FROM edge e JOIN subtree s ON s.id = e.target
-             WHERE e.relation = ?2 AND e.source NOT IN (SELECT id FROM subtree)",
+             SELECT DISTINCT e.source FROM subtree s CROSS JOIN edge e
+             WHERE e.target = s.id AND e.relation = ?2 AND e.source NOT IN (SELECT id FROM subtree)",
             &[(&root).into(), Relation::LearnedFrom.number().into()],
         )?;
         let mut learners = Vec::new();

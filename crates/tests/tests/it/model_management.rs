@@ -51,7 +51,7 @@ impl<'a> Manager<'a> {
         let (holder, id) = (someone.id.parse().unwrap(), store.ambient().new_id());
         let mut doc = HostingAccount::example();
         doc.azure.key = format!("models/{name}");
-        doc.azure.group = "Models".to_owned();
+        "Models".clone_into(&mut doc.azure.group);
         doc.azure.created_by = None;
         name.clone_into(&mut doc.name);
         store

@@ -290,11 +290,14 @@ impl RunSearch<'_> {
         let keys = self.listing.filter.iter().map(|comparison| &comparison.key);
         let keys: Vec<Key> = keys.chain(self.listing.order.iter().map(|(key, _)| key)).cloned().collect();
         for key in keys.iter().filter(|key| key.entity == Entity::Metric) {
-            let mut values = HashMap::new();
-            for experiment in self.experiments.keys() {
-                values.extend(tx.metric_values(*experiment, &key.name)?);
+            // Of what the filter asks of it only one range is read.
+            let asked = self.listing.filter.iter().filter(|comparison| comparison.key == *key);
+            let (mut from, mut to) = (i64::MIN, i64::MAX);
+            for range in asked.filter_map(Comparison::range) {
+                (from, to) = (from.max(*range.start()), to.min(*range.end()));
             }
-            self.metrics.insert(key.name.clone(), values);
+            let values = tx.metric_values(self.workspace, &key.name, from..=to)?;
+            self.metrics.insert(key.name.clone(), values.into_iter().collect());
         }
         let mut found: Vec<Found> = Vec::new();
         if self.metrics.is_empty() {
@@ -332,13 +335,19 @@ impl RunSearch<'_> {
     /// The runs that the metrics of the filter allow, in groups of which every earlier one comes first: by the first key of the order when
     /// that is a metric, otherwise all in one.
     fn groups(&self, tx: &mut Tx<'_>) -> CoreResult<Vec<Vec<Id>>> {
+        let of_metrics =
+            || self.listing.filter.iter().filter(|comparison| comparison.key.entity == Entity::Metric);
+        let required = of_metrics().find(|comparison| comparison.range().is_some());
         let mut candidates = Vec::new();
-        for experiment in self.experiments.keys() {
-            candidates.extend(tx.children_ids(*experiment, Kind::Run)?.into_iter().map(|(_, id)| id));
+        if let Some(values) = required.and_then(|comparison| self.metrics.get(&comparison.key.name)) {
+            // Those of other experiments are left when they are opened.
+            candidates.extend(values.keys().copied());
+        } else {
+            for experiment in self.experiments.keys() {
+                candidates.extend(tx.children_ids(*experiment, Kind::Run)?.into_iter().map(|(_, id)| id));
+            }
         }
-        for comparison in
-            self.listing.filter.iter().filter(|comparison| comparison.key.entity == Entity::Metric)
-        {
+        for comparison in of_metrics() {
             candidates.retain(|id| comparison.holds(&self.metric(*id, &comparison.key)));
         }
         let Some((key, descending)) =
@@ -362,7 +371,8 @@ impl RunSearch<'_> {
 
     /// The run with what the search needs, if it is among those that are shown.
     fn open(&self, tx: &mut Tx<'_>, node: Node<RunDoc>, keys: &[Key]) -> CoreResult<Option<Found>> {
-        if !self.view.shows(node.doc.stage) {
+        let is_elsewhere = node.parent.is_none_or(|parent| !self.experiments.contains_key(&parent));
+        if is_elsewhere || !self.view.shows(node.doc.stage) {
             return Ok(None);
         }
         let asks = |entity: Entity, name: Option<&str>| {

@@ -191,11 +191,8 @@ impl Needs {
         let mut metrics = HashMap::new();
         for key in keys.iter().filter(|key| key.name == "Metrics") {
             let Some(name) = &key.below else { continue };
-            let mut values = HashMap::new();
-            for (_, experiment) in tx.children_ids(scope, Kind::Experiment)? {
-                values.extend(tx.metric_values(experiment, name)?);
-            }
-            metrics.insert(name.clone(), values);
+            let values = tx.metric_values(scope, name, i64::MIN..=i64::MAX)?;
+            metrics.insert(name.clone(), values.into_iter().collect());
         }
         Ok(Needs {
             root: keys.iter().any(|key| key.name == "RootRunId"),
