@@ -8,18 +8,21 @@ use super::Tx;
 impl Tx<'_> {
     /// What others hold that was made from what `holder` has: models, images, services; in the order of their ids.
     pub fn made_from_holder(&mut self, holder: Id) -> Result<Vec<(Id, Kind)>> {
-        self.query(
+        let rows = self.query(
             "WITH RECURSIVE made (id) AS (
                  SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
                  UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
              SELECT r.id, r.kind, r.holder FROM made m JOIN resource r ON r.id = m.id ORDER BY r.id",
             &[(&holder).into(), Relation::MadeFrom.number().into()],
-        )?
-        .iter()
-        // Not asked of the database: SQLite would read the whole table into a filter before the join.
-        .filter(|row| row.id(2).is_ok_and(|of| of != holder))
-        .map(|row| Ok((row.id(0)?, Kind::from_number(row.int(1)?)?)))
-        .collect()
+        )?;
+        let mut made = Vec::new();
+        for row in &rows {
+            // Not asked of the database: SQLite would read the whole table into a filter before the join.
+            if row.id(2)? != holder {
+                made.push((row.id(0)?, Kind::from_number(row.int(1)?)?));
+            }
+        }
+        Ok(made)
     }
 
     /// Since when something that this was made from is gone; none when all of it is there.
