@@ -17,6 +17,7 @@ mod predictions;
 mod recipients;
 mod requests;
 mod rights;
+mod run_head;
 mod run_history;
 mod sign_in;
 mod telemetry;
@@ -69,6 +70,7 @@ pub use requests::{
 pub use rights::{
     ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState, Receipt, ReceiptDoc,
 };
+pub use run_head::{RunHead, Text};
 pub use run_history::{
     RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
 };

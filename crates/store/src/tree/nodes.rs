@@ -323,6 +323,11 @@ impl Tx<'_> {
 
     /// What stands directly under `parent`, of kind `K`.
     pub fn children<K: DataKind>(&mut self, parent: Id, page: Page) -> Result<Vec<Node<K::Doc>>> {
+        self.raw_children(parent, K::KIND, page)?.into_iter().map(typed::<K>).collect()
+    }
+
+    /// The same, with the documents as they are stored.
+    pub fn raw_children(&mut self, parent: Id, kind: Kind, page: Page) -> Result<Vec<RawNode>> {
         let sql = match page.order {
             Order::Oldest => {
                 select_nodes!(
@@ -337,14 +342,9 @@ impl Tx<'_> {
         };
         let rows = self.query(
             sql,
-            &[
-                (&parent).into(),
-                K::KIND.number().into(),
-                (page.take as i64).into(),
-                (page.skip as i64).into(),
-            ],
+            &[(&parent).into(), kind.number().into(), (page.take as i64).into(), (page.skip as i64).into()],
         )?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+        rows.iter().map(|row| self.shared.node(row)).collect()
     }
 
     /// What stands under the children of `parent`, of kind `K`, in the order of ids.

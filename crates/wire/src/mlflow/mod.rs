@@ -16,6 +16,8 @@ mod logged_models;
 mod logging;
 mod model_versions;
 mod registered_models;
+mod run_answers;
+mod run_search;
 mod runs;
 mod search;
 mod validation;
@@ -107,7 +109,7 @@ fn tracking(app: &App) -> Router<App> {
         .route("/runs/log-inputs", on("logInputs", post(logging::inputs)))
         .route("/runs/outputs", on("logOutputs", post(logging::outputs)))
         .route("/runs/log-model", on("logModel", post(logging::model)))
-        .route("/runs/search", on("searchRuns", post(search::runs)))
+        .route("/runs/search", on("searchRuns", post(run_search::runs)))
         .route("/metrics/get-history", on("getMetricHistory", get(history::history)))
         .route(
             "/metrics/get-history-bulk-interval",

@@ -5,21 +5,30 @@ use habeas_access::Permission;
 use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunStatus};
 use habeas_core::{Error, Result as CoreResult};
 use habeas_store::New;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::answers::{self, RunParts, USER_TAG};
 use super::arguments::{Arguments, wrong_type};
 use super::call::Call;
 use super::errors::Result;
+use super::run_answers::{self, RunInfo};
 use super::validation::{self, TAG_VALUE};
 use super::workspace::{find_active_run, find_experiment, find_run, require_active_experiment};
 use crate::runs::{NAME_TAG, experiment_of, random_name, remember_client_name, update_run};
+
+/// The answer that is one run.
+#[derive(Debug, Serialize)]
+pub(super) struct OneRun {
+    run: Box<RawValue>,
+}
 
 /// The experiment of runs whose client names none.
 const DEFAULT_EXPERIMENT: &str = "0";
 
 /// `createRun`.
-pub(super) async fn create(call: Call) -> Result<Json<Value>> {
+pub(super) async fn create(call: Call) -> Result<Json<OneRun>> {
     let arguments = &call.arguments;
     let experiment = match arguments.text("experiment_id")? {
         Some(text) if !text.is_empty() => text.to_owned(),
@@ -71,14 +80,14 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             doc.user_tag = remember_client_name(tx, person, user_tag.as_deref())?;
             let node = tx.create::<Run>(New::under(experiment_node.id, id, doc))?;
             let parts = RunParts::of(tx, &node)?;
-            Ok(answers::run(workspace, &files.place(workspace, experiment_node), &node, &parts))
+            run_answers::run(workspace, &files.place(workspace, experiment_node), &node, &parts)
         })
         .await?;
-    Ok(Json(json!({ "run": answer })))
+    Ok(Json(OneRun { run: answer }))
 }
 
 /// `getRun`.
-pub(super) async fn show(call: Call) -> Result<Json<Value>> {
+pub(super) async fn show(call: Call) -> Result<Json<OneRun>> {
     let text = call.arguments.run_id()?.to_owned();
     let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
@@ -88,10 +97,10 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
             let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let parts = RunParts::of(tx, &node)?;
-            Ok(answers::run(workspace, &experiment, &node, &parts))
+            run_answers::run(workspace, &experiment, &node, &parts)
         })
         .await?;
-    Ok(Json(json!({ "run": answer })))
+    Ok(Json(OneRun { run: answer }))
 }
 
 /// A run's status, by name or by its number in the protocol's definition.
@@ -128,7 +137,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             let node = update_run(tx, node, before)?;
             let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let user = answers::client_name(tx, node.doc.user)?;
-            Ok(answers::run_info(workspace, &experiment, &node, user.as_deref()))
+            Ok(RunInfo::of(workspace, &experiment, &node, user.as_deref()))
         })
         .await?;
     Ok(Json(json!({ "run_info": answer })))

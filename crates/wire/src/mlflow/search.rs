@@ -1,28 +1,17 @@
 //! Searching: filters, orders and pages over experiments, runs and models.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use habeas_access::Permission;
-use habeas_core::kinds::{DatasetInput, ExperimentDoc, LifecycleStage, Run, RunDoc};
-use habeas_core::{Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
-use habeas_store::{Page, Tx};
+use habeas_core::kinds::LifecycleStage;
+use habeas_core::{Error, Result as CoreResult};
 use serde_json::{Value, json};
 
-use super::answers::{self, RunParts, USER_TAG};
 use super::arguments::{Arguments, wrong_type};
-use super::call::Call;
-use super::errors::Result;
 pub(super) use super::filter::{Comparison, Entity, Fact, Key, Schema};
-use super::workspace::find_experiment;
 use crate::search::compare;
-
-/// The most runs one search answers, and how many without being told.
-const MOST: u32 = 50_000;
-const USUAL: u32 = 1_000;
 
 /// Runs.
 pub(super) const RUNS: Schema = Schema {
@@ -189,7 +178,7 @@ impl Listing {
     }
 
     /// How many of the found are looked at to know this page, and whether there is another.
-    fn enough(&self) -> usize {
+    pub(super) fn enough(&self) -> usize {
         self.skip.saturating_add(self.take).saturating_add(1)
     }
 
@@ -199,21 +188,28 @@ impl Listing {
         nodes: Vec<N>,
         fact: impl Fn(&N, &Key) -> Option<Fact>,
     ) -> CoreResult<(Vec<N>, Option<String>)> {
-        let facts = |node: &N, key: &Key| fact(node, key).into_iter().collect::<Vec<_>>();
-        Ok(self.page(self.sorted(nodes, facts)))
+        let placed = nodes.into_iter().filter_map(|node| {
+            let place = self.place(|key| fact(&node, key).into_iter().collect())?;
+            Some((place, node))
+        });
+        let (page, next) = self.page(self.sorted(placed.collect()));
+        Ok((page.into_iter().map(|(_, node)| node).collect(), next))
     }
 
-    fn sorted<N>(&self, nodes: Vec<N>, facts: impl Fn(&N, &Key) -> Vec<Fact>) -> Vec<N> {
-        let mut found: Vec<(Vec<Option<Fact>>, N)> = nodes
-            .into_iter()
-            .filter(|node| {
-                self.filter.iter().all(|comparison| comparison.holds(&facts(node, &comparison.key)))
-            })
-            .map(|node| {
-                let place = self.order.iter().map(|(key, _)| facts(&node, key).into_iter().next()).collect();
-                (place, node)
-            })
-            .collect();
+    /// What is filtered and sorted by.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let filter = self.filter.iter().map(|comparison| &comparison.key);
+        filter.chain(self.order.iter().map(|(key, _)| key)).cloned().collect()
+    }
+
+    /// The place in the order of a thing with these values, if the filter lets it through.
+    pub(super) fn place(&self, facts: impl Fn(&Key) -> Vec<Fact>) -> Option<Vec<Option<Fact>>> {
+        let found = self.filter.iter().all(|comparison| comparison.holds(&facts(&comparison.key)));
+        found.then(|| self.order.iter().map(|(key, _)| facts(key).into_iter().next()).collect())
+    }
+
+    /// Sorts by place.
+    pub(super) fn sorted<N>(&self, mut found: Vec<(Vec<Option<Fact>>, N)>) -> Vec<(Vec<Option<Fact>>, N)> {
         found.sort_by(|(a, _), (b, _)| {
             a.iter()
                 .zip(b)
@@ -222,218 +218,14 @@ impl Listing {
                 .find(|order| order.is_ne())
                 .unwrap_or(Ordering::Equal)
         });
-        found.into_iter().map(|(_, node)| node).collect()
+        found
     }
 
-    fn page<N>(&self, mut found: Vec<N>) -> (Vec<N>, Option<String>) {
+    /// The page of what was found, and the token of the next one.
+    pub(super) fn page<N>(&self, mut found: Vec<N>) -> (Vec<N>, Option<String>) {
         let end = self.skip.saturating_add(self.take);
         let next = (found.len() > end).then(|| token(&json!({ "offset": end })));
         found.truncate(end);
         (found.split_off(self.skip.min(found.len())), next)
-    }
-}
-
-/// `searchRuns`.
-pub(super) async fn runs(call: Call) -> Result<Json<Value>> {
-    let listing = Listing::read(&call.arguments, &RUNS, USUAL, MOST)?;
-    let view = view_type(&call.arguments, "run_view_type")?;
-    let experiments: Vec<String> =
-        call.arguments.texts("experiment_ids")?.into_iter().map(str::to_owned).collect();
-    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
-    let (found, next) = call
-        .app
-        .store()
-        .read(move |tx| {
-            let mut search = RunSearch {
-                workspace,
-                listing: &listing,
-                view,
-                experiments: HashMap::new(),
-                metrics: HashMap::new(),
-            };
-            for text in &experiments {
-                match find_experiment(tx, &actor, workspace, text, Permission::Read) {
-                    Ok(node) => {
-                        search.experiments.insert(node.id, files.place(workspace, node));
-                    }
-                    // As upstream: what is not there has no runs.
-                    Err(error) if error.kind == ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            search.run(tx)
-        })
-        .await?;
-    Ok(Json(answers::page("runs", found, next)))
-}
-
-/// A search over runs.
-struct RunSearch<'a> {
-    workspace: Id,
-    listing: &'a Listing,
-    view: View,
-    experiments: HashMap<Id, Node<ExperimentDoc>>,
-    /// The newest values of the metrics that the search names.
-    metrics: HashMap<String, HashMap<Id, f64>>,
-}
-
-/// A run with what the search needs of it.
-struct Found {
-    node: Node<RunDoc>,
-    user: Option<String>,
-    user_tag: Option<String>,
-    datasets: Vec<Node<habeas_core::kinds::DatasetInputDoc>>,
-}
-
-impl RunSearch<'_> {
-    fn run(&mut self, tx: &mut Tx<'_>) -> CoreResult<(Vec<Value>, Option<String>)> {
-        let keys = self.listing.filter.iter().map(|comparison| &comparison.key);
-        let keys: Vec<Key> = keys.chain(self.listing.order.iter().map(|(key, _)| key)).cloned().collect();
-        for key in keys.iter().filter(|key| key.entity == Entity::Metric) {
-            // Of what the filter asks of it only one range is read.
-            let asked = self.listing.filter.iter().filter(|comparison| comparison.key == *key);
-            let (mut from, mut to) = (i64::MIN, i64::MAX);
-            for range in asked.filter_map(Comparison::range) {
-                (from, to) = (from.max(*range.start()), to.min(*range.end()));
-            }
-            let values = tx.metric_values(self.workspace, &key.name, from..=to)?;
-            self.metrics.insert(key.name.clone(), values.into_iter().collect());
-        }
-        let mut found: Vec<Found> = Vec::new();
-        if self.metrics.is_empty() {
-            for experiment in self.experiments.keys() {
-                for node in tx.children::<Run>(*experiment, Page::ALL)? {
-                    found.extend(self.open(tx, node, &keys)?);
-                }
-            }
-            found = self.listing.sorted(found, |run, key| self.facts(run, key));
-        } else {
-            // Runs are opened in the order asked for, and no more of them than the page needs.
-            for group in self.groups(tx)? {
-                let mut opened = Vec::with_capacity(group.len());
-                for id in group {
-                    if let Some(node) = tx.get::<Run>(id)? {
-                        opened.extend(self.open(tx, node, &keys)?);
-                    }
-                }
-                found.extend(self.listing.sorted(opened, |run, key| self.facts(run, key)));
-                if found.len() >= self.listing.enough() {
-                    break;
-                }
-            }
-        }
-        let (found, next) = self.listing.page(found);
-        let mut answers = Vec::with_capacity(found.len());
-        for run in found {
-            let Some(experiment) = run.node.parent.and_then(|id| self.experiments.get(&id)) else { continue };
-            let parts = RunParts::of(tx, &run.node)?;
-            answers.push(answers::run(self.workspace, experiment, &run.node, &parts));
-        }
-        Ok((answers, next))
-    }
-
-    /// The runs that the metrics of the filter allow, in groups of which every earlier one comes first: by the first key of the order when
-    /// that is a metric, otherwise all in one.
-    fn groups(&self, tx: &mut Tx<'_>) -> CoreResult<Vec<Vec<Id>>> {
-        let of_metrics =
-            || self.listing.filter.iter().filter(|comparison| comparison.key.entity == Entity::Metric);
-        let required = of_metrics().find(|comparison| comparison.range().is_some());
-        let mut candidates = Vec::new();
-        if let Some(values) = required.and_then(|comparison| self.metrics.get(&comparison.key.name)) {
-            // Those of other experiments are left when they are opened.
-            candidates.extend(values.keys().copied());
-        } else {
-            for experiment in self.experiments.keys() {
-                candidates.extend(tx.children_ids(*experiment, Kind::Run)?.into_iter().map(|(_, id)| id));
-            }
-        }
-        for comparison in of_metrics() {
-            candidates.retain(|id| comparison.holds(&self.metric(*id, &comparison.key)));
-        }
-        let Some((key, descending)) =
-            self.listing.order.first().filter(|(key, _)| key.entity == Entity::Metric)
-        else {
-            return Ok(vec![candidates]);
-        };
-        let mut placed: Vec<(Option<Fact>, Id)> =
-            candidates.into_iter().map(|id| (self.metric(id, key).pop(), id)).collect();
-        placed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), *descending));
-        Ok(placed
-            .chunk_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), *descending).is_eq())
-            .map(|group| group.iter().map(|(_, id)| *id).collect())
-            .collect())
-    }
-
-    fn metric(&self, run: Id, key: &Key) -> Vec<Fact> {
-        let value = self.metrics.get(&key.name).and_then(|values| values.get(&run));
-        value.copied().map(Fact::Number).into_iter().collect()
-    }
-
-    /// The run with what the search needs, if it is among those that are shown.
-    fn open(&self, tx: &mut Tx<'_>, node: Node<RunDoc>, keys: &[Key]) -> CoreResult<Option<Found>> {
-        let is_elsewhere = node.parent.is_none_or(|parent| !self.experiments.contains_key(&parent));
-        if is_elsewhere || !self.view.shows(node.doc.stage) {
-            return Ok(None);
-        }
-        let asks = |entity: Entity, name: Option<&str>| {
-            keys.iter().any(|key| key.entity == entity && name.is_none_or(|name| key.name == name))
-        };
-        let user = if asks(Entity::Attribute, Some("user_id")) {
-            answers::client_name(tx, node.doc.user)?
-        } else {
-            None
-        };
-        let user_tag = if asks(Entity::Tag, Some(USER_TAG)) {
-            answers::client_name(tx, node.doc.user_tag)?
-        } else {
-            None
-        };
-        let datasets = if asks(Entity::Dataset, None) && node.doc.datasets > 0 {
-            tx.children::<DatasetInput>(node.id, Page::ALL)?
-        } else {
-            Vec::new()
-        };
-        Ok(Some(Found { node, user, user_tag, datasets }))
-    }
-
-    fn facts(&self, run: &Found, key: &Key) -> Vec<Fact> {
-        const CONTEXT: &str = "mlflow.data.context";
-        let doc = &run.node.doc;
-        let text = |text: Option<&String>| text.cloned().map(Fact::Text).into_iter().collect();
-        match (key.entity, key.name.as_str()) {
-            (Entity::Metric, _) => self.metric(run.node.id, key),
-            (Entity::Param, name) => text(doc.params.get(name)),
-            (Entity::Tag, USER_TAG) => text(run.user_tag.as_ref()),
-            (Entity::Tag, name) => text(doc.tags.get(name)),
-            (Entity::Dataset, name) => run
-                .datasets
-                .iter()
-                .filter_map(|node| match name {
-                    "name" => Some(node.doc.name.clone()),
-                    "digest" => Some(node.doc.digest.clone()),
-                    _ => node.doc.tags.get(CONTEXT).cloned(),
-                })
-                .map(Fact::Text)
-                .collect(),
-            (Entity::Attribute, "run_id") => vec![Fact::Text(answers::run_name(&run.node))],
-            (Entity::Attribute, "run_name") => vec![Fact::Text(doc.name.clone())],
-            (Entity::Attribute, "status") => vec![Fact::Text(doc.status.name().to_owned())],
-            (Entity::Attribute, "user_id") => text(run.user.as_ref()),
-            (Entity::Attribute, "artifact_uri") => run
-                .node
-                .parent
-                .and_then(|id| self.experiments.get(&id))
-                .map(|experiment| {
-                    Fact::Text(answers::artifact_uri(
-                        self.workspace,
-                        experiment,
-                        &answers::run_name(&run.node),
-                    ))
-                })
-                .into_iter()
-                .collect(),
-            (Entity::Attribute, "end_time") => doc.end_time.map(Fact::integer).into_iter().collect(),
-            (Entity::Attribute, _) => vec![Fact::integer(doc.start_time)],
-        }
     }
 }
