@@ -15,6 +15,7 @@ mod transfer;
 pub use edges::{Connected, Mention, Order};
 pub use filtered::Between;
 pub use holders::HolderState;
+pub use lineage::Going;
 pub use metrics::LatestMetric;
 pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};

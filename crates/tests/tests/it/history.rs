@@ -12,7 +12,7 @@ use crate::mlflow::Tracker;
 pub(crate) struct Historian<'a> {
     tracker: Tracker<'a>,
     /// `/subscriptions/.../workspaces/forest`.
-    scope: String,
+    pub(crate) scope: String,
 }
 
 impl<'a> Historian<'a> {
@@ -50,7 +50,7 @@ impl<'a> Historian<'a> {
     }
 
     /// Calls MLflow's API in the same workspace; it must succeed.
-    async fn mlflow(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn mlflow(&self, method: &str, path: &str, body: Value) -> Value {
         let path = format!("/mlflow/v2.0{}/api/2.0/mlflow{path}", self.scope);
         let (status, answer) = self.tracker.send(method, &path, &body).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
