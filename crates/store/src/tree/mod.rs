@@ -2,6 +2,7 @@
 
 mod correcting;
 mod edges;
+mod everywhere;
 mod filtered;
 mod holders;
 mod lineage;
@@ -13,6 +14,7 @@ mod summary;
 mod transfer;
 
 pub use edges::{Connected, Mention, Order};
+pub use everywhere::Everywhere;
 pub use filtered::Between;
 pub use holders::HolderState;
 pub use lineage::Going;

@@ -149,6 +149,9 @@ impl Tx<'_> {
             ],
         )?;
         self.write_attrs(new.id, kind, container, generation, &new.doc)?;
+        if kind == Kind::Project {
+            self.connect(new.id, new.id, Relation::Indexed)?;
+        }
         Ok(RawNode {
             id: new.id,
             kind,
