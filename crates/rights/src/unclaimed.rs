@@ -118,32 +118,46 @@ impl Rights {
 
     /// Images that name somebody so, by their holders.
     async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
-        loop {
-            let (name, key) = (name.clone(), self.models.depicts_key().to_owned());
-            let (found, unindexed) = self
+        let key = self.models.depicts_key().to_owned();
+        let (alike, mut named) = loop {
+            let (part, name, key) = (name.part(&key), name.clone(), key.clone());
+            let (looked, kept) = self
                 .store
                 .read(move |tx| {
-                    let looked = tx.everywhere_by_text(AttrKey::MetadataPart, &name.part(&key))?;
-                    let mut named: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
-                    for image in looked.found {
-                        if let Some(node) = habeas_models::find_image(tx, image)?
-                            && name.is_in(&node.doc.metadata, &key)
-                        {
-                            named.entry(node.holder).or_default().push(node.id);
-                        }
-                    }
-                    kept_by_holds(tx, &name, &key, &mut named)?;
-                    Ok((named, looked.unindexed))
+                    Ok((
+                        tx.everywhere_by_text(AttrKey::MetadataPart, &part)?,
+                        kept_by_holds(tx, &name, &key)?,
+                    ))
                 })
                 .await?;
-            if unindexed.is_empty() {
-                return Ok(found);
+            if looked.unindexed.is_empty() {
+                break (looked.found, kept);
             }
             // Written by a version that looked for names in every image: that is done here once more, and for the last time.
-            for project in unindexed {
+            for project in looked.unindexed {
                 self.store.index(project).await?;
             }
+        };
+        for some in alike.chunks(PAGE as usize) {
+            let (some, name, key) = (some.to_vec(), name.clone(), key.clone());
+            let found = self.store.read(move |tx| {
+                let mut found = Vec::new();
+                for image in &some {
+                    let Some((_, _, holder)) = tx.position(*image)? else { continue };
+                    if tx.is_active(holder)?
+                        && let Some(node) = habeas_models::find_image(tx, *image)?
+                        && name.is_in(&node.doc.metadata, &key)
+                    {
+                        found.push((holder, node.id));
+                    }
+                }
+                Ok(found)
+            });
+            for (holder, image) in found.await? {
+                named.entry(holder).or_default().push(image);
+            }
         }
+        Ok(named)
     }
 
     async fn tie(&self, named: BTreeMap<Id, Vec<Id>>) -> Result<()> {
@@ -165,8 +179,9 @@ impl Rights {
     }
 }
 
-/// Adds the images that legal holds keep of persons who were erased. They have nothing by which they are found, and are read one by one.
-fn kept_by_holds(tx: &mut Tx<'_>, name: &Name, key: &str, named: &mut BTreeMap<Id, Vec<Id>>) -> Result<()> {
+/// Images that legal holds keep of persons who were erased. They have nothing by which they are found, and are read one by one.
+fn kept_by_holds(tx: &mut Tx<'_>, name: &Name, key: &str) -> Result<BTreeMap<Id, Vec<Id>>> {
+    let mut named: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
     for kind in [Kind::Image, Kind::KeptImage] {
         let mut after = Id::NIL;
         loop {
@@ -181,5 +196,5 @@ fn kept_by_holds(tx: &mut Tx<'_>, name: &Name, key: &str, named: &mut BTreeMap<I
             }
         }
     }
-    Ok(())
+    Ok(named)
 }

@@ -306,7 +306,7 @@ async fn a_name_is_looked_up_and_no_image_is_opened_that_says_something_else() {
         let search = async |name: &str| {
             let path = format!("/unclaimed?name={}", name.replace(' ', "%20"));
             let (status, found) = deployment.operator("GET", &path, json!(null)).await;
-            let listed = found.as_array().into_iter().flatten().flat_map(|one| one["images"].as_array());
+            let listed = found.as_array().into_iter().flatten().filter_map(|one| one["images"].as_array());
             let mut listed: Vec<String> =
                 listed.flatten().map(|image| image.as_str().unwrap().to_owned()).collect();
             listed.sort();
