@@ -56,6 +56,17 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
             "--",
             "-D",
             "warnings",
+        ]))?;
+        // The same without the features that can be left out: only what knows of them is compiled again.
+        crate::run(cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--no-default-features",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
         ]))
     });
     let environment = match preparing {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{AccountType, Person};
+use habeas_core::kinds::{AccountType, Person, metadata_part, metadata_parts};
 use habeas_core::{Error, Id, Result};
 use habeas_store::{Store, Tx};
 
@@ -48,6 +48,13 @@ impl Name {
             Name::Email(email) => normalise_email(name).is_ok_and(|other| other == *email),
             Name::Exact(exact) => name == exact,
         })
+    }
+
+    /// What images that may have it under `key` are looked for by: those among them have it for which [`is_in`](Self::is_in) is true.
+    pub fn part(&self, key: &str) -> String {
+        match self {
+            Name::Email(name) | Name::Exact(name) => metadata_part(key, name),
+        }
     }
 
     /// The alias of whoever is called this in images of `holder`.
@@ -133,8 +140,7 @@ pub fn unname(
 }
 
 fn names<'a>(metadata: &'a BTreeMap<String, String>, key: &str) -> impl Iterator<Item = &'a str> {
-    let value = metadata.get(key).map(String::as_str).unwrap_or_default();
-    value.split(',').map(str::trim).filter(|name| !name.is_empty())
+    metadata_parts(metadata.get(key).map(String::as_str).unwrap_or_default())
 }
 
 fn found(tx: &mut Tx<'_>, holder: Id, name: &str) -> Result<Option<Id>> {
@@ -149,6 +155,9 @@ fn found(tx: &mut Tx<'_>, holder: Id, name: &str) -> Result<Option<Id>> {
 
 #[cfg(test)]
 mod tests {
+    use habeas_core::kinds::{Image, ImageDoc};
+    use habeas_core::{AttrKey, AttrValue, Attrs, DataKind as _};
+
     use super::*;
 
     #[test]
@@ -162,7 +171,12 @@ mod tests {
             ("x", true),
             ("bob@example.org", false),
         ] {
-            assert_eq!(Name::read(text).unwrap().is_in(&metadata, "depicts"), there, "{text}");
+            let name = Name::read(text).unwrap();
+            assert_eq!(name.is_in(&metadata, "depicts"), there, "{text}");
+            let mut declared = Attrs::default();
+            Image::attrs(&ImageDoc { metadata: metadata.clone(), ..Image::example() }, &mut declared);
+            let part = (AttrKey::MetadataPart, AttrValue::Text(name.part("depicts")));
+            assert!(!there || declared.0.contains(&part), "{text}: {declared:?}");
             assert!(!Name::read(text).unwrap().is_in(&metadata, "shows"));
         }
         assert!(Name::read(" ").is_err() && Name::read("a, b").is_err());

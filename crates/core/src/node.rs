@@ -58,6 +58,8 @@ numbered! {
         Secret = 2,
         /// Of telemetry: the hour, in microseconds since 1970.
         Hour = 3,
+        /// Of an image: one part of its metadata, as [`metadata_part`](crate::kinds::metadata_part) writes it, so that whoever it names is found.
+        MetadataPart = 4,
         /// Of a request: the number of its state.
         RequestState = 50,
         /// Of a request: the number of its type.
@@ -91,6 +93,9 @@ numbered! {
         MadeFrom = 5,
         /// From a resource to itself: something that it was made from is gone, since the time of the connection.
         SourceErased = 6,
+        /// From a project to itself: all that it holds has every searchable attribute that its kind declares. Missing from one that was made
+        /// before images declared parts of their metadata, until somebody looks for one.
+        Indexed = 10,
     }
 }
 

@@ -189,6 +189,10 @@ pub struct DeletionReport {
     /// Keys that are destroyed, which makes all copies of what they sealed unreadable at once, also in backups. Of what is deleted within
     /// a container that stays, copies become unreadable when that gets a new key.
     pub keys: u64,
+    /// Models, images and services that stay and were made from what goes, whosever they are. What they learned cannot be taken out of them:
+    /// they are marked, and their owners see it. Of a deletion that is done, the receipt has how many there were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<TaintedReport>,
     /// The receipt; absent from a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,

@@ -4,12 +4,12 @@ use habeas_access::Actor;
 use habeas_core::kind::HolderKind;
 use habeas_core::report::{DeletedKind, DeletionReport};
 use habeas_core::{Error, Id, Result, Timestamp, fault, receipt};
-use habeas_store::{Below, Removed, TaskKind, TaskRow, TaskState, Tx};
+use habeas_store::{Below, Going, Removed, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::Rights;
 use crate::holdings::kind_name;
+use crate::{Rights, plan};
 
 /// A deletion as its task keeps it: counts and random ids.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ struct DeletionTask {
     was_container: bool,
     /// The tasks that delete its files and destroy its keys.
     removal: Vec<Id>,
+    /// How much stays that was made from it, and is marked.
+    #[serde(default)]
+    tainted: u64,
     /// Who has the receipt: whoever deleted it.
     subject: Option<Id>,
 }
@@ -36,7 +39,8 @@ impl Rights {
             .read(move |tx| {
                 let id = find(tx)?;
                 tx.require_removable(id)?;
-                Ok(report(id, &tx.below(id)?))
+                let below = tx.below(id)?;
+                Ok(DeletionReport { tainted: plan::tainted(tx, Going::Below(id))?, ..report(id, &below) })
             })
             .await
     }
@@ -103,6 +107,7 @@ impl Rights {
             "deleted": report.deletes,
             "deletedFiles": report.files,
             "keysDestroyed": report.keys,
+            "tainted": task.tainted,
             "backups": backups,
             "version": env!("CARGO_PKG_VERSION"),
         });
@@ -117,12 +122,14 @@ fn remove(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<DeletionTask> {
     let (kind, _, holder) = tx.position(id)?.ok_or_else(|| Error::not_found("there is no such resource"))?;
     let is_a_persons = matches!(tx.holder(holder)?, Some((HolderKind::Person, _)));
     let subject = person.or(is_a_persons.then_some(holder));
+    let tainted = plan::tainted(tx, Going::Below(id))?.len() as u64;
     let removed = tx.remove(id)?;
     Ok(DeletionTask {
         report: report(id, &below),
         deleted_at: tx.now(),
         was_container: kind.is_container(),
         removal: removed.tasks,
+        tainted,
         subject,
     })
 }
@@ -139,6 +146,7 @@ fn report(id: Id, below: &Below) -> DeletionReport {
         files: below.files,
         file_bytes: below.file_bytes,
         keys: below.containers,
+        tainted: Vec::new(),
         receipt: None,
     }
 }

@@ -12,7 +12,7 @@ use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
 use habeas_store::ledger::Record;
-use habeas_store::{HolderState, TaskKind, TaskRow, TaskState, Tx};
+use habeas_store::{Going, HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -553,7 +553,7 @@ impl Rights {
         let person = task.person;
         self.end_requests_of(person, task.request).await?;
         // What others made from it cannot forget; it says so from now on.
-        self.store.write(move |tx| tx.mark_made_from_holder(person)).await?;
+        self.store.write(move |tx| tx.mark_made_from(Going::Of(person))).await?;
         // The blobs' names go into tasks of their own before the rows that know them are deleted.
         let mut after = Id::NIL;
         loop {

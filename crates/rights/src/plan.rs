@@ -10,7 +10,7 @@ use habeas_core::report::{
     ChoiceReport, KeptReport, ModelPlanReport, PlanItemReport, PlanReport, TaintedReport,
 };
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
-use habeas_store::{HolderState, Page, TaskKind, Tx};
+use habeas_store::{Going, HolderState, Page, TaskKind, Tx};
 
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
@@ -109,7 +109,7 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         erase_depicted: decisions.erase_depicted,
         unlinked: mentions.len() as u64,
         models,
-        tainted: tainted(tx, holder)?,
+        tainted: tainted(tx, Going::Of(holder))?,
         revoked,
         copies: tx.edges_from_others(holder, Relation::CopyOf)?.len() as u64,
         keys: tx.containers_of(holder)?.len() as u64,
@@ -177,9 +177,9 @@ fn models(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<Mode
         .collect()
 }
 
-/// What others made from what the holder has, over however many steps.
-fn tainted(tx: &mut Tx<'_>, holder: Id) -> Result<Vec<TaintedReport>> {
-    let made = tx.made_from_holder(holder)?;
+/// What stays and was made from what goes, over however many steps: for erasures and deletions alike.
+pub(crate) fn tainted(tx: &mut Tx<'_>, going: Going) -> Result<Vec<TaintedReport>> {
+    let made = tx.made_from(going)?;
     Ok(made
         .into_iter()
         .map(|(id, kind)| TaintedReport { id: id.to_string(), kind: kind_name(kind) })
@@ -262,7 +262,7 @@ fn digest(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<String> 
         digest.update(model.iteration.as_bytes());
         digest.update(&model.images.to_be_bytes());
     }
-    for (made, _) in tx.made_from_holder(person)? {
+    for (made, _) in tx.made_from(Going::Of(person))? {
         digest.update(made.as_bytes());
     }
     for part in holds::held(tx, person, decisions)? {

@@ -1,15 +1,16 @@
 //! Persons without an account whom images name: looked for by exactly what they are called, taken up, linked.
 //!
-//! Nothing is made of a name until the staff ask for it, and then all images are read. Whoever is taken up is a person like any other from
-//! then on: seen, exported and erased by the same requests.
+//! Nothing is made of a name until the staff ask for it. It is looked for in an index of what images say, one look for each project, and only
+//! images that say it are opened. Whoever is taken up is a person like any other from then on: seen, exported and erased by the same requests.
 
 use std::collections::BTreeMap;
 
 use habeas_access::depicted::{self, Name};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{AccountType, Image, ImageDoc, KeptImage, PersonDoc};
+use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc};
 use habeas_core::report::{DepictionReport, PersonReport};
-use habeas_core::{DataKind, Error, Id, Result, fault};
+use habeas_core::{AttrKey, Error, Id, Kind, Result, fault};
+use habeas_store::Tx;
 
 use crate::{Rights, erasure};
 
@@ -117,37 +118,46 @@ impl Rights {
 
     /// Images that name somebody so, by their holders.
     async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
-        let mut found = BTreeMap::new();
-        self.named_among::<Image>(name, &mut found).await?;
-        self.named_among::<KeptImage>(name, &mut found).await?;
-        Ok(found)
-    }
-
-    async fn named_among<K: DataKind<Doc = ImageDoc>>(
-        &self,
-        name: &Name,
-        found: &mut BTreeMap<Id, Vec<Id>>,
-    ) -> Result<()> {
-        let mut after = Id::NIL;
-        loop {
-            let (name, key) = (name.clone(), self.models.depicts_key().to_owned());
-            let (page, last) = self
+        let key = self.models.depicts_key().to_owned();
+        let (alike, mut named) = loop {
+            let (part, name, key) = (name.part(&key), name.clone(), key.clone());
+            let (looked, kept) = self
                 .store
                 .read(move |tx| {
-                    let nodes = tx.everywhere::<K>(after, PAGE)?;
-                    let last = nodes.last().map(|node| node.id).filter(|_| nodes.len() as u32 == PAGE);
-                    let naming = nodes.into_iter().filter(|node| name.is_in(&node.doc.metadata, &key));
-                    Ok((naming.map(|node| (node.holder, node.id)).collect::<Vec<_>>(), last))
+                    Ok((
+                        tx.everywhere_by_text(AttrKey::MetadataPart, &part)?,
+                        kept_by_holds(tx, &name, &key)?,
+                    ))
                 })
                 .await?;
-            for (holder, image) in page {
-                found.entry(holder).or_default().push(image);
+            if looked.unindexed.is_empty() {
+                break (looked.found, kept);
             }
-            match last {
-                Some(last) => after = last,
-                None => return Ok(()),
+            // Written by a version that looked for names in every image: that is done here once more, and for the last time.
+            for project in looked.unindexed {
+                self.store.index(project).await?;
+            }
+        };
+        for some in alike.chunks(PAGE as usize) {
+            let (some, name, key) = (some.to_vec(), name.clone(), key.clone());
+            let found = self.store.read(move |tx| {
+                let mut found = Vec::new();
+                for image in &some {
+                    let Some((_, _, holder)) = tx.position(*image)? else { continue };
+                    if tx.is_active(holder)?
+                        && let Some(node) = habeas_models::find_image(tx, *image)?
+                        && name.is_in(&node.doc.metadata, &key)
+                    {
+                        found.push((holder, node.id));
+                    }
+                }
+                Ok(found)
+            });
+            for (holder, image) in found.await? {
+                named.entry(holder).or_default().push(image);
             }
         }
+        Ok(named)
     }
 
     async fn tie(&self, named: BTreeMap<Id, Vec<Id>>) -> Result<()> {
@@ -167,4 +177,24 @@ impl Rights {
         }
         Ok(())
     }
+}
+
+/// Images that legal holds keep of persons who were erased. They have nothing by which they are found, and are read one by one.
+fn kept_by_holds(tx: &mut Tx<'_>, name: &Name, key: &str) -> Result<BTreeMap<Id, Vec<Id>>> {
+    let mut named: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+    for kind in [Kind::Image, Kind::KeptImage] {
+        let mut after = Id::NIL;
+        loop {
+            let kept = tx.held(Id::NIL, kind, after, PAGE)?;
+            let Some(last) = kept.last() else { break };
+            after = last.id;
+            for node in &kept {
+                let doc: ImageDoc = serde_json::from_slice(&node.doc)?;
+                if name.is_in(&doc.metadata, key) {
+                    named.entry(node.holder).or_default().push(node.id);
+                }
+            }
+        }
+    }
+    Ok(named)
 }

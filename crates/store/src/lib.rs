@@ -31,6 +31,6 @@ pub use open::{Database, Options, RootKeySource};
 pub use store::Store;
 pub use tasks::{LEASE, Lane, TaskKind, TaskRow, TaskState};
 pub use tree::{
-    Below, Between, BlobRow, Connected, HolderState, Holding, LatestMetric, Mention, New, Order, Page,
-    Removed, Transfer, Tx,
+    Below, Between, BlobRow, Connected, Everywhere, Going, HolderState, Holding, LatestMetric, Mention, New,
+    Order, Page, Removed, Transfer, Tx,
 };

@@ -1,6 +1,6 @@
 //! Custom Vision: images, in the workspace and kept by iterations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -129,6 +129,14 @@ impl DataKind for Image {
 
     fn attrs(doc: &ImageDoc, out: &mut Attrs) {
         out.push(AttrKey::ContentHash, AttrValue::Text(doc.sha256.clone()));
+        let parts: BTreeSet<String> = doc
+            .metadata
+            .iter()
+            .flat_map(|(key, value)| metadata_parts(value).map(move |part| metadata_part(key, part)))
+            .collect();
+        for part in parts {
+            out.push(AttrKey::MetadataPart, AttrValue::Text(part));
+        }
     }
 
     fn classify(doc: &ImageDoc, map: &mut DataMap) {
@@ -319,6 +327,16 @@ impl DataKind for KeptImage {
     fn erase(node: &Node<ImageDoc>, why: Erasure) -> Fate<ImageDoc> {
         Image::erase(node, why)
     }
+}
+
+/// What a metadata value says, which is one thing or several with commas between.
+pub fn metadata_parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// One of the [`metadata_parts`] of the value under `key`, as it is looked for. What is found so is alike, not the same: in any case of letters.
+pub fn metadata_part(key: &str, part: &str) -> String {
+    format!("{key}={}", part.to_lowercase())
 }
 
 fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> String {

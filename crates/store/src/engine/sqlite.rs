@@ -210,3 +210,17 @@ fn translate(error: rusqlite::Error) -> Error {
         _ => Error::internal(format!("the embedded database failed with code {extended}")),
     }
 }
+
+/// The tables, by the names that a statement gives them, which it reads from beginning to end.
+#[cfg(test)]
+pub(crate) fn whole_tables(sql: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("habeas.db");
+    super::migrate(&mut *connect(&path, true).unwrap(), habeas_core::Timestamp(0), None).unwrap();
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps: Vec<String> =
+        plan.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<_>>().unwrap();
+    let scanned = |step: &String| step.strip_prefix("SCAN ")?.split(' ').next().map(str::to_owned);
+    steps.iter().filter_map(scanned).collect()
+}

@@ -5,20 +5,79 @@ use habeas_core::{Id, Kind, Result, Timestamp};
 
 use super::Tx;
 
+/// What is made from what a holder (`?1`) has: `made`, over connections of one sort (`?2`).
+macro_rules! made_from_holder {
+    () => {
+        "WITH RECURSIVE made (id) AS (
+             SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
+             UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2) "
+    };
+}
+
+/// The same of what stands under a resource (`?1`), itself among it: `subtree`.
+macro_rules! made_from_below {
+    () => {
+        "WITH RECURSIVE subtree (id) AS (
+             SELECT id FROM resource WHERE id = ?1
+             UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id),
+         made (id) AS (
+             SELECT e.source FROM subtree s JOIN edge e ON e.target = s.id WHERE e.relation = ?2
+             UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2) "
+    };
+}
+
+const FROM_HOLDER: &str = concat!(
+    made_from_holder!(),
+    "SELECT r.id, r.kind, r.holder FROM made m JOIN resource r ON r.id = m.id ORDER BY r.id"
+);
+const FROM_BELOW: &str = concat!(
+    made_from_below!(),
+    "SELECT r.id, r.kind, r.holder FROM made m JOIN resource r ON r.id = m.id
+     WHERE m.id NOT IN (SELECT id FROM subtree) ORDER BY r.id"
+);
+const MARK_FROM_HOLDER: &str = concat!(
+    "INSERT INTO edge (source, target, relation, created_at) ",
+    made_from_holder!(),
+    "SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
+     WHERE (SELECT r.holder FROM resource r WHERE r.id = m.id) <> ?1
+     ON CONFLICT DO NOTHING"
+);
+const MARK_FROM_BELOW: &str = concat!(
+    "INSERT INTO edge (source, target, relation, created_at) ",
+    made_from_below!(),
+    "SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m WHERE m.id NOT IN (SELECT id FROM subtree)
+     ON CONFLICT DO NOTHING"
+);
+
+/// What goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// Everything that a holder has.
+    Of(Id),
+    /// A resource with all that stands under it.
+    Below(Id),
+}
+
+impl Going {
+    /// Whose, or which; the statement that lists what was made from it, and the one that marks it.
+    fn statements(self) -> (Id, &'static str, &'static str) {
+        match self {
+            Going::Of(holder) => (holder, FROM_HOLDER, MARK_FROM_HOLDER),
+            Going::Below(root) => (root, FROM_BELOW, MARK_FROM_BELOW),
+        }
+    }
+}
+
 impl Tx<'_> {
-    /// What others hold that was made from what `holder` has: models, images, services; in the order of their ids.
-    pub fn made_from_holder(&mut self, holder: Id) -> Result<Vec<(Id, Kind)>> {
-        let rows = self.query(
-            "WITH RECURSIVE made (id) AS (
-                 SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
-                 UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
-             SELECT r.id, r.kind, r.holder FROM made m JOIN resource r ON r.id = m.id ORDER BY r.id",
-            &[(&holder).into(), Relation::MadeFrom.number().into()],
-        )?;
+    /// What stays and was made from what goes: models, images, services; in the order of their ids. When a holder goes, what others have of it;
+    /// when a resource goes, whatever does not stand under it, whosever it is.
+    pub fn made_from(&mut self, going: Going) -> Result<Vec<(Id, Kind)>> {
+        let (root, list, _) = going.statements();
+        let rows = self.query(list, &[(&root).into(), Relation::MadeFrom.number().into()])?;
         let mut made = Vec::new();
         for row in &rows {
             // Not asked of the database: SQLite would read the whole table into a filter before the join.
-            if row.id(2)? != holder {
+            if going != Going::Of(row.id(2)?) {
                 made.push((row.id(0)?, Kind::from_number(row.int(1)?)?));
             }
         }
@@ -30,41 +89,13 @@ impl Tx<'_> {
         Ok(self.targets(id, Relation::SourceErased)?.first().map(|(_, since)| *since))
     }
 
-    /// Marks what others made from what `holder` has, before that is deleted.
-    pub fn mark_made_from_holder(&mut self, holder: Id) -> Result<()> {
+    /// Marks what [`made_from`](Self::made_from) lists, before that is deleted. Needs no keys: a connection says it, since those of what is
+    /// removed may be gone already.
+    pub fn mark_made_from(&mut self, going: Going) -> Result<()> {
         let now = self.now;
+        let (root, _, mark) = going.statements();
         self.execute(
-            "INSERT INTO edge (source, target, relation, created_at)
-             WITH RECURSIVE made (id) AS (
-                 SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
-                 UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
-             SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
-             WHERE (SELECT r.holder FROM resource r WHERE r.id = m.id) <> ?1
-             ON CONFLICT DO NOTHING",
-            &[
-                (&holder).into(),
-                Relation::MadeFrom.number().into(),
-                Relation::SourceErased.number().into(),
-                now.into(),
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// Marks what was made from what stands under `root`, and does not stand there itself. Needs no keys: a connection says it, since those
-    /// of what is removed may be gone already.
-    pub(crate) fn mark_made_from(&mut self, root: Id) -> Result<()> {
-        let now = self.now;
-        self.execute(
-            "INSERT INTO edge (source, target, relation, created_at)
-             WITH RECURSIVE subtree (id) AS (
-                 SELECT id FROM resource WHERE id = ?1
-                 UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id),
-             made (id) AS (
-                 SELECT e.source FROM subtree s JOIN edge e ON e.target = s.id WHERE e.relation = ?2
-                 UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
-             SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m WHERE m.id NOT IN (SELECT id FROM subtree)
-             ON CONFLICT DO NOTHING",
+            mark,
             &[
                 (&root).into(),
                 Relation::MadeFrom.number().into(),
@@ -73,5 +104,21 @@ impl Tx<'_> {
             ],
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::whole_tables;
+
+    #[test]
+    fn no_statement_reads_a_whole_table() {
+        for sql in [FROM_HOLDER, FROM_BELOW, MARK_FROM_HOLDER, MARK_FROM_BELOW] {
+            // What the statement itself has found so far, and nothing else.
+            let mut whole = whole_tables(sql);
+            whole.retain(|table| !["s", "m", "subtree", "made"].contains(&table.as_str()));
+            assert_eq!(whole, Vec::<String>::new(), "{sql}");
+        }
     }
 }

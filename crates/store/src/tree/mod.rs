@@ -2,6 +2,7 @@
 
 mod correcting;
 mod edges;
+mod everywhere;
 mod filtered;
 mod holders;
 mod lineage;
@@ -13,8 +14,10 @@ mod summary;
 mod transfer;
 
 pub use edges::{Connected, Mention, Order};
+pub use everywhere::Everywhere;
 pub use filtered::Between;
 pub use holders::HolderState;
+pub use lineage::Going;
 pub use metrics::LatestMetric;
 pub(crate) use nodes::Place;
 pub use nodes::{New, Page, Removed};

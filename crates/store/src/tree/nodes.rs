@@ -6,7 +6,7 @@ use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
 use super::holders::{HolderState, frozen};
 use super::rows::select_nodes;
-use super::{Order, Tx};
+use super::{Going, Order, Tx};
 use crate::engine::{Arg, Lock};
 use crate::tasks::TaskKind;
 
@@ -149,6 +149,9 @@ impl Tx<'_> {
             ],
         )?;
         self.write_attrs(new.id, kind, container, generation, &new.doc)?;
+        if kind == Kind::Project {
+            self.connect(new.id, new.id, Relation::Indexed)?;
+        }
         Ok(RawNode {
             id: new.id,
             kind,
@@ -543,7 +546,7 @@ impl Tx<'_> {
         resources.sort_unstable();
         resources.dedup();
         let learners = self.schedule_forgetting(id)?;
-        self.mark_made_from(id)?;
+        self.mark_made_from(Going::Below(id))?;
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
             tasks.push(self.enqueue(

@@ -1,10 +1,9 @@
 //! What is held on a holder, counted without opening anything.
 
 use habeas_core::node::RawNode;
-use habeas_core::{BlobRef, DataKind, Error, Id, Kind, Node, Result, Timestamp};
+use habeas_core::{BlobRef, Error, Id, Kind, Result, Timestamp};
 
 use super::Tx;
-use super::nodes::typed;
 use super::rows::select_nodes;
 use crate::TaskKind;
 
@@ -74,17 +73,6 @@ impl Tx<'_> {
             &[(&holder).into(), kind.number().into(), (&after).into(), i64::from(limit).into()],
         )?;
         rows.iter().map(|row| self.shared.node(row)).collect()
-    }
-
-    /// What anybody has of kind `K` and is not being erased, in the order of ids, after `after`. Reads the whole tree: for rare questions.
-    pub fn everywhere<K: DataKind>(&mut self, after: Id, limit: u32) -> Result<Vec<Node<K::Doc>>> {
-        let rows = self.query(
-            select_nodes!(
-                "JOIN holder h ON h.id = r.holder WHERE r.kind = ?1 AND r.id > ?2 AND h.state <> 1 ORDER BY r.id LIMIT ?3"
-            ),
-            &[K::KIND.number().into(), (&after).into(), i64::from(limit).into()],
-        )?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
     /// Ids and versions of what `holder` has, in the order of ids, without opening anything: what a plan's digest covers.

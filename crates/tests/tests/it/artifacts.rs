@@ -458,39 +458,41 @@ async fn addresses_die_with_time_roles_and_persons_and_cannot_be_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_other_origins_stand_under_the_workspace() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "A").await;
-    let team = Team::new(&deployment, &someone).await;
-    for name in ["m1", "m2"] {
-        let path = format!("/artifact/v2.0@/artifacts/batch/metadata/LocalUpload/{name}");
-        let answer = team.ok("POST", &path, json!({ "paths": [{ "path": "model.pkl" }] })).await;
-        let address = text(&answer["artifactContentInformation"]["model.pkl"]["contentUri"]);
-        assert_eq!(team.put(&address, name.as_bytes()).await, 201);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        for name in ["m1", "m2"] {
+            let path = format!("/artifact/v2.0@/artifacts/batch/metadata/LocalUpload/{name}");
+            let answer = team.ok("POST", &path, json!({ "paths": [{ "path": "model.pkl" }] })).await;
+            let address = text(&answer["artifactContentInformation"]["model.pkl"]["contentUri"]);
+            assert_eq!(team.put(&address, name.as_bytes()).await, 201);
+        }
+        let listed = team.ok("GET", "/artifact/v2.0@/artifacts/LocalUpload/m1", json!(null)).await;
+        assert_eq!(listed["value"][0]["artifactId"], "LocalUpload/m1/model.pkl");
+        assert_eq!(paths(&listed), ["model.pkl"]);
+        let created = json!({ "origin": "LocalUpload", "container": "m3", "path": "empty" });
+        assert_eq!(team.ok("POST", "/artifact/v1.0@/artifacts/metadata", created).await["path"], "empty");
+        let (status, refused) = team
+            .call(
+                "POST",
+                "/artifact/v2.0@/artifacts/batch/ingest/containersas/LocalUpload/m1",
+                json!({ "containerUri": "https://x" }),
+            )
+            .await;
+        assert_eq!((status, &refused["error"]["code"]), (400, &json!("UserError")), "{refused}");
+        // All of the workspace, runs too.
+        team.upload("a.txt", b"a").await;
+        let (_, workspace) = team.call("GET", "@?api-version=2018-03-01-preview", json!(null)).await;
+        let id = workspace["properties"]["workspaceId"].as_str().unwrap();
+        for expected in [200, 204] {
+            let path = format!("/artifact/v1.0/workspaces/{id}");
+            assert_eq!(team.tracker.send("DELETE", &path, &json!(null)).await.0, expected);
+        }
+        assert!(team.files().await.is_empty());
+        let listed = team.ok("GET", "/artifact/v2.0@/artifacts/LocalUpload/m2", json!(null)).await;
+        assert!(paths(&listed).is_empty());
     }
-    let listed = team.ok("GET", "/artifact/v2.0@/artifacts/LocalUpload/m1", json!(null)).await;
-    assert_eq!(listed["value"][0]["artifactId"], "LocalUpload/m1/model.pkl");
-    assert_eq!(paths(&listed), ["model.pkl"]);
-    let created = json!({ "origin": "LocalUpload", "container": "m3", "path": "empty" });
-    assert_eq!(team.ok("POST", "/artifact/v1.0@/artifacts/metadata", created).await["path"], "empty");
-    let (status, refused) = team
-        .call(
-            "POST",
-            "/artifact/v2.0@/artifacts/batch/ingest/containersas/LocalUpload/m1",
-            json!({ "containerUri": "https://x" }),
-        )
-        .await;
-    assert_eq!((status, &refused["error"]["code"]), (400, &json!("UserError")), "{refused}");
-    // All of the workspace, runs too.
-    team.upload("a.txt", b"a").await;
-    let (_, workspace) = team.call("GET", "@?api-version=2018-03-01-preview", json!(null)).await;
-    let id = workspace["properties"]["workspaceId"].as_str().unwrap();
-    for expected in [200, 204] {
-        let path = format!("/artifact/v1.0/workspaces/{id}");
-        assert_eq!(team.tracker.send("DELETE", &path, &json!(null)).await.0, expected);
-    }
-    assert!(team.files().await.is_empty());
-    let listed = team.ok("GET", "/artifact/v2.0@/artifacts/LocalUpload/m2", json!(null)).await;
-    assert!(paths(&listed).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use habeas_core::Id;
+use habeas_core::kinds::Image;
+use habeas_core::node::Relation;
+use habeas_core::{Id, fault};
+use habeas_store::Store;
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
@@ -271,6 +274,67 @@ async fn an_address_links_by_itself_and_an_officer_links_other_names() {
         for image in &images[1..] {
             assert_eq!(said(&deployment, &owner, &project, image).await, json!(null));
         }
+    }
+}
+
+/// Whoever opens the document of this image from now on fails. Nothing else may be written meanwhile.
+async fn spoil(store: &Store, image: &str) {
+    let image: Id = image.parse().unwrap();
+    fault::switch_off(&["sealing"]);
+    let node = store.read(move |tx| tx.get::<Image>(image)).await.unwrap().unwrap();
+    store.write(move |tx| tx.update::<Image>(&node).map(|_| ())).await.unwrap();
+    fault::switch_off(&[]);
+    assert!(store.read(move |tx| tx.get::<Image>(image)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_looked_up_and_no_image_is_opened_that_says_something_else() {
+    let _lock = crate::canary::alone().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for (number, names) in
+            ["Jane Doe, LOST@example.org", "jane doe", "Jane Doe", "a tree", "John"].into_iter().enumerate()
+        {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number as u64), &[]).await;
+            depict(&deployment, &owner, &project, &id, names).await;
+            images.push(id);
+        }
+        let search = async |name: &str| {
+            let path = format!("/unclaimed?name={}", name.replace(' ', "%20"));
+            let (status, found) = deployment.operator("GET", &path, json!(null)).await;
+            let listed = found.as_array().into_iter().flatten().filter_map(|one| one["images"].as_array());
+            let mut listed: Vec<String> =
+                listed.flatten().map(|image| image.as_str().unwrap().to_owned()).collect();
+            listed.sort();
+            (status.as_u16(), listed)
+        };
+        let mut janes = vec![images[0].clone(), images[2].clone()];
+        janes.sort();
+        let janes = (200, janes);
+        assert_eq!(search("Jane Doe").await, janes);
+        assert_eq!(search("lost@example.org").await, (200, vec![images[0].clone()]));
+        let id: Id = project.parse().unwrap();
+        store.reseal(id).await.unwrap();
+        assert_eq!(search("Jane Doe").await, janes);
+
+        // A project from before there was an index is indexed by whoever looks first.
+        assert!(store.write(move |tx| tx.disconnect(id, id, Relation::Indexed)).await.unwrap());
+        assert_eq!(search("Jane Doe").await, janes);
+        assert_eq!(store.read(move |tx| tx.count_targets(id, Relation::Indexed)).await.unwrap(), 1);
+
+        // Those who say something else could not even be opened.
+        for spoilt in &images[3..] {
+            spoil(&store, spoilt).await;
+        }
+        assert_eq!(search("a tree").await.0, 500);
+        assert_eq!(search("Jane Doe").await, janes);
+        assert_eq!(search("Nobody").await, (200, Vec::new()));
+        let lost = deployment.person("lost@example.org", "Lost").await;
+        assert_eq!(shown(&deployment, &lost.id).await, [images[0].clone()]);
     }
 }
 

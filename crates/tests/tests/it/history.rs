@@ -12,7 +12,7 @@ use crate::mlflow::Tracker;
 pub(crate) struct Historian<'a> {
     tracker: Tracker<'a>,
     /// `/subscriptions/.../workspaces/forest`.
-    scope: String,
+    pub(crate) scope: String,
 }
 
 impl<'a> Historian<'a> {
@@ -50,7 +50,7 @@ impl<'a> Historian<'a> {
     }
 
     /// Calls MLflow's API in the same workspace; it must succeed.
-    async fn mlflow(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn mlflow(&self, method: &str, path: &str, body: Value) -> Value {
         let path = format!("/mlflow/v2.0{}/api/2.0/mlflow{path}", self.scope);
         let (status, answer) = self.tracker.send(method, &path, &body).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
@@ -406,27 +406,33 @@ async fn metrics_of_2018_are_the_same_metrics() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_series_streams_and_is_sampled() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "A").await;
-    let historian = Historian::new(&deployment, &someone).await;
-    historian.experiment("leaves").await;
-    historian.run("leaves", "r").await;
-    let values: Vec<Value> = (0..25_001)
-        .map(|step| json!({ "step": step, "createdUtc": "2026-01-15T08:42:02Z", "data": { "loss": step } }))
-        .collect();
-    let body = json!({ "values": [{ "name": "loss", "columns": { "loss": "int" }, "value": values }] });
-    historian.ok("POST", "/metric:/runs/r/batch", body).await;
-    let full = historian.ok("POST", "/metric:/runs/r/full", json!({ "metricName": "loss" })).await;
-    let steps: Vec<i64> =
-        full["value"].as_array().unwrap().iter().map(|value| value["step"].as_i64().unwrap()).collect();
-    assert_eq!(steps, (0..25_001).collect::<Vec<_>>());
-    let body = json!({ "metricName": "loss", "maxPoints": 100 });
-    let sampled = historian.ok("POST", "/metric:/runs/r/full", body).await;
-    let steps: Vec<i64> =
-        sampled["value"].as_array().unwrap().iter().map(|value| value["step"].as_i64().unwrap()).collect();
-    assert_eq!((steps.len(), steps[0], steps[99]), (100, 0, 25_000));
-    let body = json!({ "metricName": "loss", "startTime": "2027-01-01T00:00:00Z" });
-    assert_eq!(historian.ok("POST", "/metric:/runs/r/full", body).await["value"], json!([]));
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        historian.run("leaves", "r").await;
+        let values: Vec<Value> = (0..25_001)
+            .map(|step| json!({ "step": step, "createdUtc": "2026-01-15T08:42:02Z", "data": { "loss": step } }))
+            .collect();
+        let body = json!({ "values": [{ "name": "loss", "columns": { "loss": "int" }, "value": values }] });
+        historian.ok("POST", "/metric:/runs/r/batch", body).await;
+        let full = historian.ok("POST", "/metric:/runs/r/full", json!({ "metricName": "loss" })).await;
+        let steps: Vec<i64> =
+            full["value"].as_array().unwrap().iter().map(|value| value["step"].as_i64().unwrap()).collect();
+        assert_eq!(steps, (0..25_001).collect::<Vec<_>>());
+        let body = json!({ "metricName": "loss", "maxPoints": 100 });
+        let sampled = historian.ok("POST", "/metric:/runs/r/full", body).await;
+        let steps: Vec<i64> = sampled["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value["step"].as_i64().unwrap())
+            .collect();
+        assert_eq!((steps.len(), steps[0], steps[99]), (100, 0, 25_000));
+        let body = json!({ "metricName": "loss", "startTime": "2027-01-01T00:00:00Z" });
+        assert_eq!(historian.ok("POST", "/metric:/runs/r/full", body).await["value"], json!([]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,7 @@ mod learning_crash;
 mod learning_plans;
 mod learning_races;
 mod letters;
+mod lineage;
 mod log;
 mod mlflow;
 mod model_management;

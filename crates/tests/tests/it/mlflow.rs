@@ -456,33 +456,41 @@ async fn an_archive_has_what_was_logged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_history_comes_whole_or_in_pages() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "A").await;
-    let tracker = Tracker::new(&deployment, &someone).await;
-    let run = tracker.run("0", "r").await;
-    // One more than two pages, so that the last read finds a single point.
-    let points = 50_001;
-    for first in (0..points).step_by(1_000) {
-        let metrics: Vec<Value> = (first..points.min(first + 1_000))
-            .map(|step| json!({ "key": "a/b", "value": step, "timestamp": step, "step": step }))
-            .collect();
-        tracker.ok("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": metrics })).await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let run = tracker.run("0", "r").await;
+        // One more than two pages, so that the last read finds a single point.
+        let points = 50_001;
+        for first in (0..points).step_by(1_000) {
+            let metrics: Vec<Value> = (first..points.min(first + 1_000))
+                .map(|step| json!({ "key": "a/b", "value": step, "timestamp": step, "step": step }))
+                .collect();
+            tracker.ok("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": metrics })).await;
+        }
+        let path = format!("/metrics/get-history?run_id={run}&metric_key=a%2Fb");
+        let whole = tracker.ok("GET", &path, json!(null)).await;
+        let steps = |answer: &Value| -> Vec<i64> {
+            answer["metrics"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|point| point["step"].as_i64().unwrap())
+                .collect()
+        };
+        assert_eq!(steps(&whole), (0..points).collect::<Vec<_>>());
+        assert_eq!(whole["metrics"][7], json!({ "key": "a/b", "value": 7.0, "timestamp": 7, "step": 7 }));
+        let page = tracker.ok("GET", &format!("{path}&max_results=25000"), json!(null)).await;
+        assert_eq!(steps(&page), (0..25_000).collect::<Vec<_>>());
+        let token = page["next_page_token"].as_str().unwrap();
+        let page =
+            tracker.ok("GET", &format!("{path}&max_results=25000&page_token={token}"), json!(null)).await;
+        assert_eq!(steps(&page), (25_000..50_000).collect::<Vec<_>>());
+        let path = format!("/metrics/get-history-bulk-interval?run_ids={run}&metric_key=a%2Fb&max_results=3");
+        let sample = tracker.ok("GET", &path, json!(null)).await;
+        assert_eq!(steps(&sample), [0, 25_000, 50_000]);
     }
-    let path = format!("/metrics/get-history?run_id={run}&metric_key=a%2Fb");
-    let whole = tracker.ok("GET", &path, json!(null)).await;
-    let steps = |answer: &Value| -> Vec<i64> {
-        answer["metrics"].as_array().unwrap().iter().map(|point| point["step"].as_i64().unwrap()).collect()
-    };
-    assert_eq!(steps(&whole), (0..points).collect::<Vec<_>>());
-    assert_eq!(whole["metrics"][7], json!({ "key": "a/b", "value": 7.0, "timestamp": 7, "step": 7 }));
-    let page = tracker.ok("GET", &format!("{path}&max_results=25000"), json!(null)).await;
-    assert_eq!(steps(&page), (0..25_000).collect::<Vec<_>>());
-    let token = page["next_page_token"].as_str().unwrap();
-    let page = tracker.ok("GET", &format!("{path}&max_results=25000&page_token={token}"), json!(null)).await;
-    assert_eq!(steps(&page), (25_000..50_000).collect::<Vec<_>>());
-    let path = format!("/metrics/get-history-bulk-interval?run_ids={run}&metric_key=a%2Fb&max_results=3");
-    let sample = tracker.ok("GET", &path, json!(null)).await;
-    assert_eq!(steps(&sample), [0, 25_000, 50_000]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

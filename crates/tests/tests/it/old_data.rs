@@ -96,7 +96,10 @@ async fn data_and_backups_of_every_version_are_opened() {
 
         // The data itself: seen, taken and erased. What has an older schema is copied before it is brought up to date.
         let copy = data.join("habeas.db.before-migration.1");
-        let mut deployment = Deployment::open_in(data, None).await;
+        let mut deployment = Deployment::open_in_with(data, |settings| {
+            settings.depicts_key = Some("place".to_owned());
+        })
+        .await;
         assert_eq!(copy.exists(), archive.ends_with("data-1.zip"));
         let store = deployment.server().app().store().clone();
         assert_eq!(lasting(opened(&store).await), expected, "{}", archive.display());
@@ -114,6 +117,15 @@ async fn data_and_backups_of_every_version_are_opened() {
             "old project"
         );
         assert!(deployment.content(&someone).await.iter().any(|(_, bytes)| *bytes == image(1)));
+        // By the first search in every image, by the second in the index that the first has made.
+        for search in ["first", "second"] {
+            let (_, found) = deployment.operator("GET", "/unclaimed?name=park", json!(null)).await;
+            assert_eq!(
+                (&found[0]["holder"], &found[0]["count"]),
+                (&json!(id), &json!(1)),
+                "{search}: {found}"
+            );
+        }
         let (_, doctor) = deployment.operator("GET", "/doctor?scan=true", json!(null)).await;
         assert!(doctor["checks"].as_array().unwrap().iter().all(|check| check["status"] == "ok"), "{doctor}");
         assert_eq!(deployment.erase(&someone).await["status"], "completed");

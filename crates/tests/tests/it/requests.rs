@@ -448,36 +448,38 @@ pub(crate) async fn once_keys(deployment: &Deployment) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_is_recognised_and_verified_all_the_same() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let officer = deployment.officer("officer").await;
-    let ada = deployment.person("ada@example.org", "Ada").await;
-    let body = json!({ "type": "objection", "identity": "document" });
-    let first = on_behalf(&deployment, &officer, &ada, body).await;
-    let (_, second) = deployment
-        .call(None, "POST", "/requests", json!({ "type": "objection", "email": "ada@example.org" }))
-        .await;
-    assert_eq!(second["state"], "verifying");
-    let path = format!("/requests/{}", id(&second));
-    let body = json!({ "code": code(&deployment, &second).await });
-    let (_, verified) = deployment.call(None, "POST", &format!("{path}/verify"), body).await;
-    assert_eq!(verified["state"], "duplicate");
-    let (_, seen) = deployment.call(Some(&officer), "GET", &path, json!(null)).await;
-    assert_eq!(
-        (seen["duplicateOf"].as_str(), seen["identityCheckedBy"].as_str()),
-        (Some(id(&first)), Some("code"))
-    );
-    // Another type is no duplicate; nor is the same once the first has ended.
-    let body = json!({ "type": "restriction", "identity": "document" });
-    assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
-    let deny = json!({ "reason": "claim_not_covered", "text": "There is nothing to object to." });
-    let path = format!("/requests/{}/deny", id(&first));
-    let (_, denied) = deployment.call(Some(&officer), "POST", &path, deny).await;
-    assert_eq!(
-        (denied["state"].as_str(), denied["denial"].as_str()),
-        (Some("denied"), Some("claim_not_covered"))
-    );
-    let body = json!({ "type": "objection", "identity": "document" });
-    assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let body = json!({ "type": "objection", "identity": "document" });
+        let first = on_behalf(&deployment, &officer, &ada, body).await;
+        let (_, second) = deployment
+            .call(None, "POST", "/requests", json!({ "type": "objection", "email": "ada@example.org" }))
+            .await;
+        assert_eq!(second["state"], "verifying");
+        let path = format!("/requests/{}", id(&second));
+        let body = json!({ "code": code(&deployment, &second).await });
+        let (_, verified) = deployment.call(None, "POST", &format!("{path}/verify"), body).await;
+        assert_eq!(verified["state"], "duplicate");
+        let (_, seen) = deployment.call(Some(&officer), "GET", &path, json!(null)).await;
+        assert_eq!(
+            (seen["duplicateOf"].as_str(), seen["identityCheckedBy"].as_str()),
+            (Some(id(&first)), Some("code"))
+        );
+        // Another type is no duplicate; nor is the same once the first has ended.
+        let body = json!({ "type": "restriction", "identity": "document" });
+        assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
+        let deny = json!({ "reason": "claim_not_covered", "text": "There is nothing to object to." });
+        let path = format!("/requests/{}/deny", id(&first));
+        let (_, denied) = deployment.call(Some(&officer), "POST", &path, deny).await;
+        assert_eq!(
+            (denied["state"].as_str(), denied["denial"].as_str()),
+            (Some("denied"), Some("claim_not_covered"))
+        );
+        let body = json!({ "type": "objection", "identity": "document" });
+        assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -537,23 +539,26 @@ async fn a_person_erases_themselves_with_a_fresh_sign_in_their_address_and_time_
 #[tokio::test(flavor = "multi_thread")]
 async fn staff_cannot_erase_a_person_without_a_second_one() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let officer = deployment.officer("officer").await;
-    let ada = deployment.person("ada@example.org", "Ada").await;
-    let path = format!("/persons/{}/erasure-plans", ada.id);
-    let (_, plan) = deployment.call(Some(&officer), "POST", &path, json!({})).await;
-    let run = json!({ "plan": plan["plan"], "confirm": "ada@example.org", "digest": plan["digest"] });
-    let (status, refused) = deployment.call(Some(&officer), "POST", "/erasures", run).await;
-    assert_eq!((status.as_u16(), refused["code"].as_str()), (409, Some("conflict")), "{refused}");
-    // The operator of the machine may; it is recorded as a request all the same.
-    let report = deployment.erase(&ada).await;
-    assert_eq!(report["status"], "completed", "{report}");
-    let (_, page) = deployment.call(Some(&officer), "GET", "/requests?state=completed", json!(null)).await;
-    let request = &page["requests"][0];
-    assert_eq!(
-        (request["channel"].as_str(), request["receipt"].as_str()),
-        (Some("operator"), report["receipt"].as_str())
-    );
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let path = format!("/persons/{}/erasure-plans", ada.id);
+        let (_, plan) = deployment.call(Some(&officer), "POST", &path, json!({})).await;
+        let run = json!({ "plan": plan["plan"], "confirm": "ada@example.org", "digest": plan["digest"] });
+        let (status, refused) = deployment.call(Some(&officer), "POST", "/erasures", run).await;
+        assert_eq!((status.as_u16(), refused["code"].as_str()), (409, Some("conflict")), "{refused}");
+        // The operator of the machine may; it is recorded as a request all the same.
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed", "{report}");
+        let (_, page) =
+            deployment.call(Some(&officer), "GET", "/requests?state=completed", json!(null)).await;
+        let request = &page["requests"][0];
+        assert_eq!(
+            (request["channel"].as_str(), request["receipt"].as_str()),
+            (Some("operator"), report["receipt"].as_str())
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

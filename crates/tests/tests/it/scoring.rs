@@ -149,6 +149,25 @@ async fn a_service_answers_whoever_shows_its_key() {
     }
 }
 
+/// `cargo test -p habeas-tests --no-default-features without_scoring`: every other build answers.
+#[cfg(not(feature = "scoring"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_built_without_scoring_says_so() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "Ada").await;
+    let tracker = Tracker::new(&deployment, &someone).await;
+    let manager = account(&deployment, &someone).await;
+    let (service, key) =
+        deployed(&manager, "trees", &stored(&tracker, "model.onnx", &classifier()).await).await;
+    let shown = manager.ok("GET", &format!("/services/{service}"), json!(null)).await;
+    assert_eq!(shown["error"]["code"], "NotServed", "{shown}");
+    let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
+    assert_eq!((status, &answer["code"]), (501, &json!("NotServed")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("built without scoring"), "{answer}");
+    assert_eq!(ask(&deployment, &service, None, "[[0, 0]]").await.0, 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_onnx_graph_is_a_record() {
     let _lock = crate::canary::protected().await;

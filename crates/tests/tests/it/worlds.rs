@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, image};
+use crate::deployment::{Deployment, Someone, engines, image};
 
 #[derive(Clone, Debug)]
 struct Person {
@@ -235,69 +235,72 @@ async fn erase(deployment: &Deployment, someone: &Someone, erase_depicted: bool)
     deployment.finished(plan["plan"].as_str().unwrap()).await
 }
 
+/// Builds a world, erases its chosen person and looks at everybody else. `run` tells its addresses from those of others.
+async fn erase_one(deployment: &Deployment, world: &World, run: usize) {
+    let (someones, showing) = build(deployment, world, run).await;
+    let chosen = &someones[world.chosen];
+    sweep(deployment, world).await;
+    let mut before = Vec::new();
+    for (number, someone) in someones.iter().enumerate() {
+        if number == world.chosen {
+            before.push(Vec::new());
+            continue;
+        }
+        let content = deployment.content(someone).await;
+        before.push(afterwards(content, world, &showing, &chosen.email));
+    }
+    let report = erase(deployment, chosen, world.erase_depicted).await;
+    let held = world.keeps_something();
+    let expected = if held { "completed_with_holds" } else { "completed" };
+    assert_eq!(report["status"], expected, "{report}");
+    let id: habeas_core::Id = chosen.id.parse().unwrap();
+    let store = deployment.server().app().store();
+    let traces = store.read(move |tx| tx.traces_of(id)).await.unwrap();
+    assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
+    if held {
+        for hold in report["held"].as_array().unwrap() {
+            let path = format!("/holds/{}", hold.as_str().unwrap());
+            assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+        }
+        let plan = report["plan"].as_str().unwrap();
+        while deployment.finished(plan).await["status"] != "completed" {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let left = store.read(move |tx| tx.held_parts(id)).await;
+        assert!(left.unwrap().is_empty());
+    }
+    for (number, someone) in someones.iter().enumerate().filter(|(number, _)| *number != world.chosen) {
+        let after = deployment.content(someone).await;
+        let differs = after.iter().zip(&before[number]).find(|(after, before)| after != before);
+        assert!(
+            after == before[number],
+            "the content of person {number} changed: {:?}",
+            differs.map(|(after, _)| &after.0)
+        );
+    }
+    // What is left held would be kept by the next world's sweep.
+    for hold in deployment.operator("GET", "/holds", json!(null)).await.1.as_array().unwrap() {
+        let path = format!("/holds/{}", hold["id"].as_str().unwrap());
+        assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+    }
+    deployment.operator("POST", "/retention", json!({})).await;
+}
+
 #[test]
 fn erasing_one_person_leaves_everybody_else_as_they_were() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let lock = runtime.block_on(crate::canary::protected());
-    let deployment = runtime.block_on(Deployment::open(None));
-    let run = std::cell::Cell::new(0);
-    let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
-    runner
-        .run(&worlds(), |world| {
-            run.set(run.get() + 1);
-            runtime.block_on(async {
-                let (someones, showing) = build(&deployment, &world, run.get()).await;
-                let chosen = &someones[world.chosen];
-                sweep(&deployment, &world).await;
-                let mut before = Vec::new();
-                for (number, someone) in someones.iter().enumerate() {
-                    if number == world.chosen {
-                        before.push(Vec::new());
-                        continue;
-                    }
-                    let content = deployment.content(someone).await;
-                    before.push(afterwards(content, &world, &showing, &chosen.email));
-                }
-                let report = erase(&deployment, chosen, world.erase_depicted).await;
-                let held = world.keeps_something();
-                let expected = if held { "completed_with_holds" } else { "completed" };
-                assert_eq!(report["status"], expected, "{report}");
-                let id: habeas_core::Id = chosen.id.parse().unwrap();
-                let store = deployment.server().app().store();
-                let traces = store.read(move |tx| tx.traces_of(id)).await.unwrap();
-                assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
-                if held {
-                    for hold in report["held"].as_array().unwrap() {
-                        let path = format!("/holds/{}", hold.as_str().unwrap());
-                        assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
-                    }
-                    let plan = report["plan"].as_str().unwrap();
-                    while deployment.finished(plan).await["status"] != "completed" {
-                        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                    }
-                    let left = store.read(move |tx| tx.held_parts(id)).await;
-                    assert!(left.unwrap().is_empty());
-                }
-                for (number, someone) in
-                    someones.iter().enumerate().filter(|(number, _)| *number != world.chosen)
-                {
-                    let after = deployment.content(someone).await;
-                    let differs = after.iter().zip(&before[number]).find(|(after, before)| after != before);
-                    assert!(
-                        after == before[number],
-                        "the content of person {number} changed: {:?}",
-                        differs.map(|(after, _)| &after.0)
-                    );
-                }
-                // What is left held would be kept by the next world's sweep.
-                for hold in deployment.operator("GET", "/holds", json!(null)).await.1.as_array().unwrap() {
-                    let path = format!("/holds/{}", hold["id"].as_str().unwrap());
-                    assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
-                }
-                deployment.operator("POST", "/retention", json!({})).await;
-            });
-            Ok(())
-        })
-        .unwrap();
+    for (database, cases) in engines().into_iter().zip([12, 4]) {
+        let deployment = runtime.block_on(Deployment::open(database));
+        let run = std::cell::Cell::new(0);
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        TestRunner::new(config)
+            .run(&worlds(), |world| {
+                run.set(run.get() + 1);
+                runtime.block_on(erase_one(&deployment, &world, run.get()));
+                Ok(())
+            })
+            .unwrap();
+    }
     drop(lock);
 }

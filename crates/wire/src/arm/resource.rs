@@ -403,7 +403,7 @@ pub(super) async fn edit<R: Resource>(
         .await
 }
 
-/// `Delete`: with everything under it, for good. With `dryRun=true` only counts what would go.
+/// `Delete`: with everything under it, for good. With `dryRun=true` only plans it.
 pub(super) async fn delete<R: Resource>(call: Call) -> Result<Response> {
     let find = deletable::<R>(call.actor, Address::of(&call), call.precondition.clone());
     match Deletion::of(&call.app, &call.actor, call.query("dryrun"), find).await {

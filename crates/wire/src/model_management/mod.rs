@@ -17,7 +17,6 @@ mod manifests;
 mod models;
 mod operations;
 mod patch;
-#[cfg(feature = "scoring")]
 mod scoring;
 mod served;
 mod services;
@@ -49,11 +48,7 @@ pub fn router(app: App) -> Router {
     for scope in SCOPES {
         router = router.nest(&format!("/modelmanagement/v1.0{scope}"), below(&app, Form::V1));
     }
-    router = router.layer(DefaultBodyLimit::max(LARGEST_BODY));
-    #[cfg(feature = "scoring")]
-    {
-        router = router.merge(scoring::router());
-    }
+    router = router.layer(DefaultBodyLimit::max(LARGEST_BODY)).merge(scoring::router());
     router.layer(from_fn_with_state(app.clone(), call::label)).with_state(app)
 }
 

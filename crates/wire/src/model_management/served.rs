@@ -30,7 +30,9 @@ fn not_served(what: impl Into<String>) -> Error {
 /// The run or logged model whose file a service answers from, and that file, a graph. The error says why there is none.
 pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, ArtifactDoc)> {
     if !cfg!(feature = "scoring") {
-        return Err(not_served("this server was built without scoring"));
+        return Err(Error::not_implemented("this server was built without scoring: it answers from no registered model")
+            .hint("the service is kept as a record; a habeas that was built with the feature `scoring`, which is on by default, answers from it")
+            .code("NotServed"));
     }
     let at = service.parent.unwrap_or(Id::NIL);
     let ids = models_of(tx, &service.doc)?;

@@ -60,7 +60,7 @@ impl Call {
         }
     }
 
-    /// Deletes what `find` finds, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only counts it.
+    /// Deletes what `find` finds, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only plans it.
     pub(super) async fn delete(
         &self,
         find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
