@@ -179,11 +179,12 @@ impl Tx<'_> {
         if !self.has_holds()? {
             return Ok(None);
         }
+        // SQLite takes a cross join in its order: any other way it would read all connections there are.
         let above = self.query_one(
             "WITH RECURSIVE up (id, parent) AS (
                  SELECT id, parent FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id, r.parent FROM up u JOIN resource r ON r.id = u.parent)
-             SELECT e.source FROM up u JOIN edge e ON e.target = u.id WHERE e.relation = ?2 ORDER BY e.source LIMIT 1",
+             SELECT e.source FROM up u CROSS JOIN edge e WHERE e.target = u.id AND e.relation = ?2 ORDER BY e.source LIMIT 1",
             &[(&id).into(), Relation::Keeps.number().into()],
         )?;
         if let Some(row) = above {
@@ -286,8 +287,8 @@ impl Tx<'_> {
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT r.id, r.kind, r.container, r.doc FROM subtree s JOIN resource r ON r.id = s.id
-             WHERE r.container <> ?2 AND r.kind NOT IN (?4, ?5, ?6, ?7, ?8, ?9, ?10) ORDER BY r.id LIMIT ?3",
+             SELECT r.id, r.kind, r.container, r.doc FROM subtree s CROSS JOIN resource r
+             WHERE r.id = s.id AND r.container <> ?2 AND r.kind NOT IN (?4, ?5, ?6, ?7, ?8, ?9, ?10) ORDER BY r.id LIMIT ?3",
             &args,
         )?;
         for row in &rows {

@@ -393,7 +393,7 @@ impl Tx<'_> {
 
     /// How many tasks there are, by kind and state.
     pub fn count_tasks(&mut self) -> Result<Vec<(TaskKind, TaskState, u64)>> {
-        self.query("SELECT kind, state, COUNT(*) FROM task GROUP BY kind, state ORDER BY kind, state", &[])?
+        self.query("/* reads all */ SELECT kind, state, COUNT(*) FROM task GROUP BY kind, state ORDER BY kind, state", &[])?
             .iter()
             .map(|row| {
                 Ok((

@@ -6,8 +6,11 @@ use habeas_core::{Error, Result, Timestamp};
 
 use super::{Arg, Connection, Engine, Lock};
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_tree.sql"), include_str!("../../migrations/0002_metrics.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_tree.sql"),
+    include_str!("../../migrations/0002_metrics.sql"),
+    include_str!("../../migrations/0003_indexes.sql"),
+];
 
 /// Brings the schema up to date. A database that holds data is copied first: the embedded one to the file that `copy_to` names,
 /// PostgreSQL's tables to a schema `habeas_before_N` beside them, where N is the schema version they had. Refuses a schema that

@@ -5,6 +5,8 @@
 //! effect but on the transaction.
 
 mod migrate;
+#[cfg(debug_assertions)]
+mod plans;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -15,8 +17,6 @@ pub(crate) use migrate::{holds_data, migrate};
 pub(crate) use pool::{Job, Pool};
 pub(crate) use postgres::connect as connect_postgres;
 pub(crate) use sqlite::connect as connect_sqlite;
-#[cfg(test)]
-pub(crate) use sqlite::whole_tables;
 
 /// The code of an error that a unique index made.
 pub const UNIQUE_VIOLATION: &str = "unique_violation";

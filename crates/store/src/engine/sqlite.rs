@@ -17,6 +17,8 @@ use super::{Arg, Connection, Engine, FOREIGN_KEY_VIOLATION, Job, Lock, Row, UNIQ
 struct Sqlite {
     connection: rusqlite::Connection,
     writes: bool,
+    #[cfg(debug_assertions)]
+    checked: super::plans::Checked,
 }
 
 /// Opens the database file, creating it if it is not there and `writes` is set.
@@ -41,7 +43,12 @@ pub(crate) fn connect(path: &Path, writes: bool) -> Result<Box<dyn Connection>> 
         "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096;"
     };
     connection.execute_batch(pragmas).map_err(translate)?;
-    Ok(Box::new(Sqlite { connection, writes }))
+    Ok(Box::new(Sqlite {
+        connection,
+        writes,
+        #[cfg(debug_assertions)]
+        checked: super::plans::Checked::default(),
+    }))
 }
 
 impl Connection for Sqlite {
@@ -155,6 +162,8 @@ impl ToSql for Arg<'_> {
 
 impl Engine for Sqlite {
     fn query(&mut self, sql: &'static str, args: &[Arg<'_>], _lock: Lock) -> Result<Vec<Row>> {
+        #[cfg(debug_assertions)]
+        self.checked.check(&self.connection, sql);
         let mut statement = self.connection.prepare_cached(sql).map_err(translate)?;
         let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(translate)?;
@@ -176,6 +185,8 @@ impl Engine for Sqlite {
     }
 
     fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64> {
+        #[cfg(debug_assertions)]
+        self.checked.check(&self.connection, sql);
         let mut statement = self.connection.prepare_cached(sql).map_err(translate)?;
         statement.execute(rusqlite::params_from_iter(args)).map(|rows| rows as u64).map_err(translate)
     }
@@ -209,18 +220,4 @@ fn translate(error: rusqlite::Error) -> Error {
         }
         _ => Error::internal(format!("the embedded database failed with code {extended}")),
     }
-}
-
-/// The tables, by the names that a statement gives them, which it reads from beginning to end.
-#[cfg(test)]
-pub(crate) fn whole_tables(sql: &str) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("habeas.db");
-    super::migrate(&mut *connect(&path, true).unwrap(), habeas_core::Timestamp(0), None).unwrap();
-    let database = rusqlite::Connection::open(&path).unwrap();
-    let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-    let steps: Vec<String> =
-        plan.raw_query().mapped(|row| row.get(3)).collect::<rusqlite::Result<_>>().unwrap();
-    let scanned = |step: &String| step.strip_prefix("SCAN ")?.split(' ').next().map(str::to_owned);
-    steps.iter().filter_map(scanned).collect()
 }

@@ -228,13 +228,14 @@ impl Tx<'_> {
 
     /// What goes when `id` is removed, itself among it.
     pub fn below(&mut self, id: Id) -> Result<Below> {
+        // SQLite takes a cross join in its order: any other way it would read everything there is.
         let rows = self.query(
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
              SELECT r.kind, COUNT(*), CAST(SUM(LENGTH(r.doc)) AS BIGINT), MIN(r.expires_at),
                     COUNT(CASE WHEN r.container = r.id THEN 1 END)
-             FROM subtree s JOIN resource r ON r.id = s.id GROUP BY r.kind ORDER BY r.kind",
+             FROM subtree s CROSS JOIN resource r WHERE r.id = s.id GROUP BY r.kind ORDER BY r.kind",
             &[(&id).into()],
         )?;
         let mut below = Below::default();
@@ -251,7 +252,8 @@ impl Tx<'_> {
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM subtree s JOIN blob b ON b.resource = s.id",
+             SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM subtree s CROSS JOIN blob b
+             WHERE b.resource = s.id",
             &[(&id).into()],
         )?;
         if let Some(row) = blobs {
@@ -276,9 +278,12 @@ impl Tx<'_> {
 
     /// All containers and the generation of the key in use.
     pub(crate) fn containers(&mut self) -> Result<Vec<(Id, u32)>> {
-        self.query("SELECT id, generation FROM resource WHERE container = id ORDER BY id", &[])?
-            .iter()
-            .map(|row| Ok((row.id(0)?, row.int(1)? as u32)))
-            .collect()
+        self.query(
+            "/* reads all */ SELECT id, generation FROM resource WHERE container = id ORDER BY id",
+            &[],
+        )?
+        .iter()
+        .map(|row| Ok((row.id(0)?, row.int(1)? as u32)))
+        .collect()
     }
 }

@@ -27,7 +27,8 @@ async fn every_column_of_a_fresh_database_is_in_the_data_map() {
 fn every_table_reaches_its_holder_by_foreign_keys() {
     let text = concat!(
         include_str!("../../../store/migrations/0001_tree.sql"),
-        include_str!("../../../store/migrations/0002_metrics.sql")
+        include_str!("../../../store/migrations/0002_metrics.sql"),
+        include_str!("../../../store/migrations/0003_indexes.sql")
     );
     for table in text.split("CREATE TABLE ").skip(1) {
         let (name, rest) = table.split_once(' ').unwrap();

@@ -1,0 +1,2 @@
+CREATE INDEX resource_by_kind ON resource (kind, id);
+CREATE INDEX holder_by_state ON holder (state);
