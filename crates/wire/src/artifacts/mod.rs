@@ -4,7 +4,6 @@
 //! Sources: the clients' generated layers, the requests that they were seen to send, and Azure Storage's REST reference for the blob
 //! endpoint. Artifacts are MLflow's: what is sent by one protocol is listed and fetched by the other.
 
-mod address;
 mod assets;
 mod blobs;
 mod blocks;
@@ -26,6 +25,7 @@ use crate::App;
 use crate::blob_host::PREFIX;
 use crate::caller::named;
 use crate::data_services::Failure;
+use crate::file_address::{ARCHIVES, CONTAINER};
 use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
@@ -249,12 +249,6 @@ fn notifications(app: &App) -> Router<App> {
 /// The blob endpoint.
 fn stored() -> Router<App> {
     Router::new()
-        .route(
-            &format!("{PREFIX}/{}/{}/{{snapshot}}", address::CONTAINER, address::ARCHIVES),
-            get(snapshots::download),
-        )
-        .route(
-            &format!("{PREFIX}/{}/{{owner}}/{{*path}}", address::CONTAINER),
-            get(blobs::get).put(blobs::put),
-        )
+        .route(&format!("{PREFIX}/{CONTAINER}/{ARCHIVES}/{{snapshot}}"), get(snapshots::download))
+        .route(&format!("{PREFIX}/{CONTAINER}/{{owner}}/{{*path}}"), get(blobs::get).put(blobs::put))
 }

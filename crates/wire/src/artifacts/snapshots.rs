@@ -24,7 +24,6 @@ use tokio::runtime::Handle;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::address::{Access, Signer};
 use super::blobs::{self, Checked};
 use super::call::Call;
 use super::files::finish;
@@ -32,6 +31,7 @@ use crate::App;
 use crate::archive::BlobFile;
 use crate::artifact_files::{self, check_path, media_type};
 use crate::data_services::Result;
+use crate::file_address::{Access, Signer};
 use crate::runs::shortened;
 
 /// The id of no snapshot, as clients have it.

@@ -149,7 +149,7 @@ fn common(doc: &RunDoc, id: &str) -> Map<String, Value> {
 }
 
 /// `RunDetailsDto`. `logs` are the addresses of what the run wrote into its log files.
-pub(super) fn details(node: &Node<RunDoc>) -> Value {
+pub(super) fn details(node: &Node<RunDoc>, logs: BTreeMap<String, String>) -> Value {
     const SHOWN: [&str; 12] = [
         "runId",
         "target",
@@ -169,7 +169,7 @@ pub(super) fn details(node: &Node<RunDoc>) -> Value {
     for name in ["inputDatasets", "outputDatasets"] {
         fields.entry(name).or_insert(json!([]));
     }
-    fields.insert("logFiles".to_owned(), json!({}));
+    fields.insert("logFiles".to_owned(), json!(logs));
     Value::Object(fields)
 }
 

@@ -12,9 +12,11 @@ use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
 use crate::App;
+use crate::blob_host::BlobHost;
 use crate::caller::bearer;
 use crate::data_services::{Failure, Result};
 use crate::deletion::Deletion;
+use crate::file_address::Signer;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -30,6 +32,8 @@ pub(super) struct Call {
     query: HashMap<String, String>,
     /// The bearer token that was presented; none through the operator's socket.
     pub(super) bearer: Option<String>,
+    /// The host for files.
+    host: BlobHost,
     pub(super) body: Value,
 }
 
@@ -67,6 +71,11 @@ impl Call {
     ) -> Result<Response> {
         let deletion = Deletion::of(&self.app, &self.actor, self.query("dryrun"), find).await?;
         Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
+    }
+
+    /// What makes addresses of files for this caller.
+    pub(super) fn signer(&self) -> habeas_core::Result<Signer> {
+        Signer::new(&self.app, &self.host, self.person)
     }
 
     /// What is needed within a transaction.
@@ -119,10 +128,21 @@ impl FromRequest<App> for Call {
             .collect();
         let (parts, body) = request.into_parts();
         let bearer = bearer(&parts).map(str::to_owned);
+        let host = BlobHost::of(app, &parts.headers);
         let bytes = Bytes::from_request(Request::from_parts(parts, body), app)
             .await
             .map_err(|_| Error::too_large("the request is too large, or broke off"))?;
-        Ok(Call { app: app.clone(), actor, person, scope, path, query, bearer, body: read_json(&bytes)? })
+        Ok(Call {
+            app: app.clone(),
+            actor,
+            person,
+            scope,
+            path,
+            query,
+            bearer,
+            host,
+            body: read_json(&bytes)?,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod experiments;
 mod filter;
 mod listing;
+mod log_files;
 mod metrics;
 mod run_lists;
 mod run_metrics;

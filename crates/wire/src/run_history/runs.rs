@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::answers::{self, Answers};
 use super::call::{Call, Place, read_time};
 use super::experiments::{Which, text_list};
-use super::{optional_text, text_map};
+use super::{log_files, optional_text, text_map};
 use crate::data_services::{Result, envelope};
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
@@ -373,8 +373,17 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 /// GET `runs/ID/details` (1.61) and `runs/ID/runstatus` (2018).
 pub(super) async fn details(call: Call) -> Result<Json<Value>> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    let (_, node) = call.app.store().read(move |tx| find(tx, &place, &which, &id, Permission::Read)).await?;
-    Ok(Json(answers::details(&node)))
+    let signer = call.signer()?;
+    let answer = call
+        .app
+        .store()
+        .read(move |tx| {
+            let (_, node) = find(tx, &place, &which, &id, Permission::Read)?;
+            let logs = log_files::of_run(tx, node.id, &signer)?;
+            Ok(answers::details(&node, logs))
+        })
+        .await?;
+    Ok(Json(answer))
 }
 
 /// GET `runs/ID/token`: a script that runs elsewhere goes on with the token that was presented; it gets no longer life and no more rights.
