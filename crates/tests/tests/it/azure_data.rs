@@ -45,3 +45,72 @@ async fn the_details_of_a_run_have_addresses_of_its_logs() {
         assert_eq!(of_2018["logFiles"].as_object().unwrap().len(), 4);
     }
 }
+
+/// Calls MLflow's API in the team's workspace; it must succeed.
+async fn mlflow(team: &Team<'_>, method: &str, path: &str, body: Value) -> Value {
+    team.ok(method, &format!("/mlflow/v2.0@/api/2.0/mlflow{path}"), body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datasets_of_a_run_are_kept_shown_and_followed() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        let first = &team.run;
+        let run = |id: &str| format!("/history/v1.0@/experiments/Default/runs/{id}");
+        let lineage = |id: &str| json!({ "identifier": { "savedId": id }, "consumptionType": "Reference" });
+
+        // As `azureml-core` sends them: each by itself, and again.
+        team.ok("PATCH", &run("a"), json!({ "inputDatasets": [lineage("x")] })).await;
+        let written = json!({ "identifier": { "savedId": "w" }, "outputType": "RunOutput",
+            "outputDetails": { "outputName": "result", "mechanism": "Upload" } });
+        let body = json!({ "inputDatasets": [lineage("x"), lineage("y")], "outputDatasets": [written] });
+        let changed = team.ok("PATCH", &run("a"), body).await;
+        assert_eq!(changed["inputDatasets"], json!([lineage("x"), lineage("y")]));
+        let details = team.ok("GET", &format!("{}/details", run("a")), json!(null)).await;
+        assert_eq!(details["inputDatasets"], changed["inputDatasets"]);
+        assert_eq!(details["outputDatasets"], json!([written]));
+        for wrong in [json!({}), json!(["x"]), json!("x")] {
+            let (status, answer) = team.call("PATCH", &run("a"), json!({ "inputDatasets": wrong })).await;
+            assert_eq!((status, &answer["error"]["code"]), (400, &json!("UserError")), "{answer}");
+        }
+
+        // What MLflow's clients log is shown among them.
+        let dataset = json!({ "name": "leaves", "digest": "1", "source_type": "http",
+            "source": json!({ "uri": format!("runs:/{first}/outputs") }).to_string() });
+        let body = json!({ "run_id": "a", "datasets": [{ "dataset": dataset }] });
+        mlflow(&team, "POST", "/runs/log-inputs", body).await;
+        let shown = team.ok("GET", &run("a"), json!(null)).await["inputDatasets"].clone();
+        assert_eq!(shown.as_array().unwrap().len(), 3, "{shown}");
+        assert_eq!(shown[2]["inputDetails"], json!({ "inputName": "leaves", "mechanism": "Direct" }));
+        assert_eq!(shown[2]["consumptionType"], "RunInput");
+        let details = team.ok("GET", &format!("{}/details", run("a")), json!(null)).await;
+        assert_eq!(details["inputDatasets"], shown);
+
+        // By the address of a run, or by the id under which a logged input is shown: both come from the first run.
+        let address = lineage(&format!("runs:/{first}/outputs"));
+        team.ok("PATCH", &run("b"), json!({ "inputDatasets": [address] })).await;
+        team.ok("PATCH", &run("c"), json!({ "inputDatasets": [shown[2]] })).await;
+        // Sent back, it is shown once.
+        let again = team.ok("PATCH", &run("a"), json!({ "inputDatasets": shown })).await;
+        assert_eq!(again["inputDatasets"], shown);
+        for name in ["a", "b", "c"] {
+            mlflow(&team, "POST", "/registered-models/create", json!({ "name": name })).await;
+            let body = json!({ "name": name, "source": format!("runs:/{name}/model"), "run_id": name });
+            mlflow(&team, "POST", "/model-versions/create", body).await;
+        }
+        let tags = async |name: &str| {
+            let path = format!("/model-versions/get?name={name}&version=1");
+            mlflow(&team, "GET", &path, json!(null)).await["model_version"]["tags"].to_string()
+        };
+        for name in ["a", "b", "c"] {
+            assert!(!tags(name).await.contains("habeas.sourceErasedAt"), "{name}");
+        }
+        team.ok("DELETE", &format!("/history/v1.0@/runs/{first}"), json!(null)).await;
+        for name in ["a", "b", "c"] {
+            assert!(tags(name).await.contains("habeas.sourceErasedAt"), "{name}");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 mod answers;
 mod call;
+mod datasets;
 mod events;
 mod experiments;
 mod filter;
