@@ -114,3 +114,96 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_one_name_are_merged_where_that_is_asked_for() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        for run in ["r", "s"] {
+            let path = format!("/history/v1.0@/experiments/Default/runs/{run}");
+            team.ok("PATCH", &path, json!({})).await;
+            let metric = |id: &str, name: &str, sort: &str, cell: Value| {
+                json!({ "metricId": format!("{run}{id}"), "metricType": sort, "name": name, "createdUtc": "2026-01-15T08:42:02Z",
+                    "cells": [{ name: cell }], "schema": { "numProperties": 1,
+                    "properties": [{ "propertyId": name, "name": name, "type": "float" }] } })
+            };
+            let list = |id: &str, name: &str, cell: i64| metric(id, name, "azureml.v1.list", json!(cell));
+            // One call each: what comes in one call is one metric anyway.
+            for metric in [
+                metric("1", "loss", "azureml.v1.scalar", json!(0.5)),
+                metric("2", "loss", "azureml.v1.scalar", json!(0.25)),
+                metric("3", "acc", "azureml.v1.scalar", json!(0.75)),
+                list("4", "odd", 1),
+                list("5", "even", 2),
+                list("6", "odd", 3),
+            ] {
+                team.ok("POST", &format!("{path}/metrics"), metric).await;
+            }
+        }
+        let query = async |parameters: &str, body: Value| {
+            let path = format!("/history/v1.0@/experiments/Default/metrics:query?{parameters}");
+            team.call("POST", &path, body).await
+        };
+        let cells = |answer: &Value| {
+            let list = answer["value"].as_array().unwrap();
+            list.iter()
+                .map(|metric| {
+                    let cells = metric["cells"].as_array().unwrap();
+                    assert_eq!(metric["numCells"], cells.len());
+                    let name = metric["name"].as_str().unwrap();
+                    let values: Vec<String> = cells.iter().map(|cell| cell[name].to_string()).collect();
+                    format!("{} {name}: {}", metric["runId"].as_str().unwrap(), values.join(" "))
+                })
+                .collect::<Vec<_>>()
+        };
+        let of_r = json!({ "filter": "RunId eq r" });
+        for parameters in
+            ["", "mergestrategytype=None", "MergeStrategyType=default&mergestrategyoptions=None"]
+        {
+            let (status, answer) = query(parameters, of_r.clone()).await;
+            assert_eq!((status, cells(&answer).len()), (200, 6), "{parameters}: {answer}");
+        }
+        let merged = ["acc: 0.75", "even: 2", "loss: 0.5 0.25", "odd: 1 3"];
+        let (_, answer) =
+            query("mergestrategytype=MergeToVector&mergestrategysettings.selectmetrics=SelectAll", of_r)
+                .await;
+        let mut found = cells(&answer);
+        found.sort();
+        assert_eq!(found, merged.map(|text| format!("r {text}")));
+
+        // Page by page, of both runs; a filter chooses what is merged.
+        let (mut token, mut found) = (Value::Null, Vec::new());
+        loop {
+            let body = json!({ "top": 1, "continuationToken": token });
+            let (_, page) = query("mergestrategytype=MergeToVector", body).await;
+            assert_eq!(cells(&page).len(), 1);
+            found.extend(cells(&page));
+            token = page["continuationToken"].clone();
+            if token.is_null() {
+                break;
+            }
+        }
+        found.sort();
+        let both: Vec<String> =
+            ["r", "s"].iter().flat_map(|run| merged.map(|text| format!("{run} {text}"))).collect();
+        assert_eq!(found, both);
+        let body = json!({ "filter": "MetricId eq s6 or MetricId eq r4" });
+        let (_, answer) = query("mergestrategytype=MergeToVector", body).await;
+        assert_eq!(cells(&answer), ["r odd: 1", "s odd: 3"]);
+
+        // What is not known is refused, and says what is.
+        for (parameters, served) in [
+            ("mergestrategytype=Sum", "MergeToVector"),
+            ("mergestrategyoptions=ReportUnmergedMetricsValues", "send None"),
+            ("mergestrategysettings.selectmetrics=SelectByFirstValueSchema", "send SelectAll"),
+            ("mergestrategysettings.version=1", "leave it out"),
+        ] {
+            let (status, answer) = query(parameters, json!({})).await;
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && said.contains(served), "{parameters}: {answer}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod experiments;
 mod filter;
 mod listing;
 mod log_files;
+mod merging;
 mod metrics;
 mod run_lists;
 mod run_metrics;
