@@ -1,10 +1,12 @@
 //! What Azure ML's data services do beyond what their own tests hold: logs and datasets of runs, merged metrics, flat snapshots, runs
 //! deleted by a filter. By plain HTTP.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::artifacts::Team;
-use crate::deployment::{Deployment, engines};
+use crate::deployment::{Deployment, Someone, engines, unzip};
 
 fn names(answer: &Value, field: &str) -> Vec<String> {
     let list = answer["value"].as_array().unwrap();
@@ -205,5 +207,126 @@ async fn values_of_one_name_are_merged_where_that_is_asked_for() {
             let said = answer["error"]["message"].as_str().unwrap();
             assert!(status == 400 && said.contains(served), "{parameters}: {answer}");
         }
+    }
+}
+
+/// Sends a snapshot as one form, as Microsoft's .NET client writes it: the boundary in quotes, names without.
+async fn send_form(
+    deployment: &Deployment,
+    someone: &Someone,
+    path: &str,
+    parts: &[(&str, Option<&str>, &str)],
+) -> (u16, Value) {
+    const BOUNDARY: &str = "Upload--01/15/2026 08:37:35";
+    let mut body = String::new();
+    for (name, file, content) in parts {
+        let file = file.map(|file| format!("; filename={file}")).unwrap_or_default();
+        body.push_str(&format!(
+            "--{BOUNDARY}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name={name}{file}\r\n\r\n{content}\r\n"
+        ));
+    }
+    body.push_str(&format!("--{BOUNDARY}--\r\n"));
+    let request = Request::post(path)
+        .header("authorization", format!("Bearer {}", deployment.token(someone).await))
+        .header("content-type", format!("multipart/form-data; boundary=\"{BOUNDARY}\""))
+        .body(Body::from(body))
+        .unwrap();
+    let (status, bytes) = deployment.send(request).await;
+    (status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        let [first, second, third] = [
+            "aa10612b-db7f-44e1-8933-79c4bc76cda8",
+            "bb10612b-db7f-44e1-8933-79c4bc76cda8",
+            "cc10612b-db7f-44e1-8933-79c4bc76cda8",
+        ];
+        let folder = |train: &str| {
+            let node = |id: &str, parent: Option<&str>, name: &str, hash: Option<&str>| json!({ "id": id, "parentId": parent, "name": name, "hash": hash, "isFile": hash.is_some() });
+            json!({ "files": [node("0", None, "project", None), node("1", Some("0"), "train.py", Some(train)),
+                node("2", Some("0"), "sub", None), node("3", Some("2"), "b.py", Some("h2"))] })
+        };
+        let compared = async |parent: &str, list: Value| {
+            let path = format!("/content/v1.0@/snapshots/diff?parentSnapshotId={parent}");
+            let entries = team.ok("POST", &path, list).await;
+            let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+            let entries = entries.as_array().unwrap();
+            assert!(entries.iter().all(|entry| entry["isFile"] == true));
+            entries
+                .iter()
+                .map(|entry| format!("{} {}", text(entry, "operationType"), text(entry, "filePath")))
+                .collect::<Vec<_>>()
+        };
+        let form = async |id: &str, parent: &str, list: &Value, files: &[(&str, &str)]| {
+            let list = list.to_string();
+            let mut parts = vec![("dirTree", None, list.as_str()), ("tags", None, "{\"kind\": \"oak\"}")];
+            parts.extend(files.iter().map(|(name, content)| ("files", Some(*name), *content)));
+            let path = format!("/content/v1.0{}/snapshots/{id}?parentSnapshotId={parent}", team.scope);
+            send_form(&deployment, &someone, &path, &parts).await
+        };
+        let archive = async |id: &str| {
+            let zip = team.ok("POST", &format!("/content/v2.0@/snapshots/{id}/zip"), json!(null)).await;
+            let address = zip["zipSasUri"].as_str().unwrap().to_owned();
+            let mut files =
+                unzip(std::io::Cursor::new(team.storage("GET", &address, &[], Vec::new()).await.2));
+            files.sort();
+            files
+                .into_iter()
+                .map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let pair = |name: &str, content: &str| (name.to_owned(), content.to_owned());
+
+        assert_eq!(compared("", folder("h1")).await, ["added sub/b.py", "added train.py"]);
+        // The first form of several: what it lists and does not bring comes with the next one.
+        let (status, answer) = form(first, "", &folder("h1"), &[("train.py", "one")]).await;
+        assert_eq!(
+            (status, &answer["id"], &answer["filesMissing"]),
+            (200, &json!(first), &json!(1)),
+            "{answer}"
+        );
+        assert_eq!(compared(first, folder("h1")).await, ["added sub/b.py"]);
+        let (status, answer) = form(second, first, &folder("h1"), &[("sub/b.py", "two")]).await;
+        assert_eq!((status, answer.get("filesMissing")), (200, None), "{answer}");
+        assert_eq!(archive(second).await, [pair("sub/b.py", "two"), pair("train.py", "one")]);
+        assert_eq!(compared(second, folder("h1")).await, Vec::<String>::new());
+
+        // A changed file is not taken from the parent, an unchanged one is.
+        assert_eq!(compared(second, folder("h3")).await, ["modified train.py"]);
+        assert_eq!(form(third, second, &folder("h3"), &[("train.py", "three")]).await.0, 200);
+        assert_eq!(archive(third).await, [pair("sub/b.py", "two"), pair("train.py", "three")]);
+        let path = format!("/content/v1.0@/snapshots/{third}/metadata");
+        let tree = team.ok("GET", &path, json!(null)).await["root"].clone();
+        assert_eq!(tree["children"]["sub"]["children"]["b.py"]["hash"], "h2");
+        assert_eq!(tree["children"]["train.py"]["sizeBytes"], 5);
+
+        // What is refused, and leaves nothing.
+        let fourth = "dd10612b-db7f-44e1-8933-79c4bc76cda8";
+        assert_eq!(form(third, "", &folder("h1"), &[]).await.0, 409);
+        for (parent, list, files, expected) in [
+            ("", folder("h1"), &[("other.py", "x")][..], 400),
+            ("", folder("h1"), &[("../train.py", "x")], 400),
+            ("", json!({ "files": "x" }), &[], 400),
+            (fourth, folder("h1"), &[], 404),
+        ] {
+            let (status, answer) = form(fourth, parent, &list, files).await;
+            assert_eq!((status, &answer["error"]["code"]), (expected, &json!("UserError")), "{answer}");
+        }
+        let path = format!("/content/v1.0@/snapshots/diff?parentSnapshotId={fourth}");
+        assert_eq!(team.call("POST", &path, folder("h1")).await.0, 404);
+        let path = format!("/content/v1.0@/snapshots/{fourth}/metadata");
+        assert_eq!(team.call("GET", &path, json!(null)).await.0, 404);
+        // A stranger can send none.
+        let stranger = deployment.person("b@example.org", "B").await;
+        let path = format!("/content/v1.0{}/snapshots/{fourth}", team.scope);
+        let list = folder("h1").to_string();
+        let (status, _) = send_form(&deployment, &stranger, &path, &[("dirTree", None, &list)]).await;
+        assert_eq!(status, 404);
     }
 }

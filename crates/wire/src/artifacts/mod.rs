@@ -10,6 +10,7 @@ mod blocks;
 mod call;
 mod datastores;
 mod files;
+mod flat_snapshots;
 mod notices;
 mod places;
 mod snapshots;
@@ -190,7 +191,11 @@ fn snapshots(app: &App) -> Router<App> {
     Router::new()
         .route("/snapshots/latest/metadata", on("Snapshot_GetLatestSnapshot", get(snapshots::latest)))
         .route("/snapshots/getblob", on("Snapshot_GetBlob", post(snapshots::announce)))
-        .route("/snapshots/diff", on("Snapshot_GetSnapshotDiff", get(snapshots::difference)))
+        .route(
+            "/snapshots/diff",
+            on("Snapshot_GetSnapshotDiff", get(snapshots::difference))
+                .merge(on("Snapshot_SnapshotDiffConstruction", post(flat_snapshots::difference))),
+        )
         .route(
             "/snapshots/uri/{snapshot}",
             on("Snapshot_CreateFromUri", post(snapshots::create_from_repository)),
@@ -198,7 +203,10 @@ fn snapshots(app: &App) -> Router<App> {
         .route(
             "/snapshots/{snapshot}",
             on("Snapshot_GetSnapshotFilesZipSas", get(snapshots::archive))
-                .merge(on("Snapshot_CreateSnapshot", post(snapshots::create)))
+                // A form is streamed to disk, whatever its size.
+                .merge(
+                    on("Snapshot_CreateSnapshot", post(snapshots::create)).layer(DefaultBodyLimit::disable()),
+                )
                 .merge(on("Snapshot_DeleteSnapshot", delete(snapshots::delete))),
         )
         .route("/snapshots/{snapshot}/metadata", on("Snapshot_GetSnapshotMetadata", get(snapshots::metadata)))
