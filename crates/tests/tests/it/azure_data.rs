@@ -4,6 +4,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::artifacts::Team;
 use crate::deployment::{Deployment, Someone, engines, unzip};
@@ -311,9 +312,9 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         assert_eq!(form(third, "", &folder("h1"), &[]).await.0, 409);
         for (parent, list, files, expected) in [
             ("", folder("h1"), &[("other.py", "x")][..], 400),
-            ("", folder("h1"), &[("../train.py", "x")], 400),
-            ("", json!({ "files": "x" }), &[], 400),
-            (fourth, folder("h1"), &[], 404),
+            ("", folder("h1"), &[("../train.py", "x")][..], 400),
+            ("", json!({ "files": "x" }), &[][..], 400),
+            (fourth, folder("h1"), &[][..], 404),
         ] {
             let (status, answer) = form(fourth, parent, &list, files).await;
             assert_eq!((status, &answer["error"]["code"]), (expected, &json!("UserError")), "{answer}");
@@ -328,5 +329,99 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         let list = folder("h1").to_string();
         let (status, _) = send_form(&deployment, &stranger, &path, &[("dirTree", None, &list)]).await;
         assert_eq!(status, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        let experiment = team.ok("POST", "/history/v1.0@/experiments/leaves", json!(null)).await;
+        let experiment = experiment["experimentId"].as_str().unwrap();
+        let runs = "/history/v1.0@/experiments/leaves/runs";
+        for (run, status) in [("a", "Failed"), ("b", "Completed"), ("c", "Failed"), ("d", "Failed")] {
+            let body = json!({ "status": status, "tags": { "keep": if run == "d" { "yes" } else { "no" } } });
+            team.ok("PATCH", &format!("{runs}/{run}"), body).await;
+            let path = format!("/artifact/v2.0@/artifacts/content/ExperimentRun/dcid.{run}/outputs/x");
+            team.ok("POST", &path, json!("content")).await;
+            let metric = json!({ "values": [{ "name": "loss", "value": [{ "data": { "loss": 1 } }] }] });
+            team.ok("POST", &format!("/metric/v2.0@/runs/{run}/batch"), metric).await;
+        }
+        // A run of another experiment is not looked at.
+        team.ok("PATCH", "/history/v1.0@/experiments/Default/runs/other", json!({ "status": "Failed" }))
+            .await;
+        let there = async || {
+            let listed = team.ok("GET", &format!("{runs}?$orderby=RunId"), json!(null)).await;
+            names(&listed, "runId")
+        };
+        let filter = "$filter=(Status%20eq%20Failed)%20and%20(Tags/keep%20ne%20yes)";
+
+        // What is not said, or cannot be meant, deletes nothing.
+        for (query, said) in [
+            ("", "DELETE .../experimentids/ID"),
+            ("?$filter=", "DELETE .../experimentids/ID"),
+            ("?$filter=Colour%20eq%20red", "there is nothing called"),
+            ("?$filter=Status%20eq%20Failed&$top=1", "every run that"),
+            ("?$filter=Status%20eq%20Failed&$orderby=RunId", "every run that"),
+            ("?$filter=Status%20eq%20Failed&dryRun=perhaps", "neither true nor false"),
+        ] {
+            let (status, answer) = team.call("DELETE", &format!("{runs}{query}"), json!(null)).await;
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && message.contains(said), "{query}: {answer}");
+        }
+        for dry in ["dryRun=true", "dryRun", "DRYRUN=True"] {
+            let plan = team.ok("DELETE", &format!("{runs}?{filter}&{dry}"), json!(null)).await;
+            assert_eq!(
+                (&plan["dryRun"], &plan["selected"], &plan["files"], &plan["resource"]),
+                (&json!(true), &json!(2), &json!(2), &json!(experiment)),
+                "{plan}"
+            );
+            let counts: Vec<(&str, u64)> = plan["deletes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| (one["kind"].as_str().unwrap(), one["count"].as_u64().unwrap()))
+                .collect();
+            assert!(counts.contains(&("Run", 2)) && counts.contains(&("Artifact", 2)), "{plan}");
+            assert!(!counts.iter().any(|(kind, _)| *kind == "Experiment"), "{plan}");
+        }
+        assert_eq!(there().await, ["a", "b", "c", "d"]);
+
+        let token = deployment.token(&someone).await;
+        let request = Request::delete(format!("{runs}?{filter}").replacen('@', &team.scope, 1))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        let response = deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let receipt = response.headers()["x-habeas-receipt"].to_str().unwrap().to_owned();
+        assert_eq!(there().await, ["b", "d"]);
+        for run in ["a", "c"] {
+            assert_eq!(team.call("GET", &format!("/history/v1.0@/runs/{run}"), json!(null)).await.0, 404);
+            // Its id can be used again.
+            team.ok("PATCH", &format!("{runs}/{run}"), json!({ "status": "Running" })).await;
+            let files = format!("/artifact/v2.0@/artifacts/ExperimentRun/dcid.{run}");
+            assert_eq!(team.ok("GET", &files, json!(null)).await["value"], json!([]));
+        }
+        for run in ["b", "d", "other"] {
+            team.ok("GET", &format!("/history/v1.0@/runs/{run}"), json!(null)).await;
+        }
+        let (status, shown) =
+            deployment.call(Some(&token), "GET", &format!("/receipts/{receipt}"), json!(null)).await;
+        assert_eq!(status, 200, "{shown}");
+        let statement = &shown["statement"];
+        assert_eq!(
+            (&statement["type"], &statement["selected"], &statement["deletedFiles"]),
+            (&json!("deletion-receipt/1"), &json!(2), &json!(2)),
+            "{shown}"
+        );
+        // Nothing is left to find: a receipt of nothing.
+        let plan = team.ok("DELETE", &format!("{runs}?{filter}&dryRun=true"), json!(null)).await;
+        assert_eq!((&plan["selected"], &plan["deletes"]), (&json!(0), &json!([])));
+        team.ok("DELETE", &format!("{runs}?{filter}"), json!(null)).await;
+        assert_eq!(there().await, ["a", "b", "c", "d"]);
     }
 }

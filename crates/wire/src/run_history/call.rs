@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, RequestExt as _};
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id, Timestamp};
+use habeas_rights::Selection;
 use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
@@ -69,8 +70,21 @@ impl Call {
         &self,
         find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
     ) -> Result<Response> {
-        let deletion = Deletion::of(&self.app, &self.actor, self.query("dryrun"), find).await?;
+        let deletion = Deletion::of(&self.app, &self.actor, self.dry_run(), find).await?;
         Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
+    }
+
+    /// The same of what `find` selects.
+    pub(super) async fn delete_many(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Selection> + Send + Sync + 'static,
+    ) -> Result<Response> {
+        let deletion = Deletion::of_many(&self.app, &self.actor, self.dry_run(), find).await?;
+        Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
+    }
+
+    fn dry_run(&self) -> Option<&str> {
+        self.query.get("dryrun").map(String::as_str)
     }
 
     /// What makes addresses of files for this caller.
@@ -120,7 +134,7 @@ impl FromRequest<App> for Call {
             .query()
             .unwrap_or_default()
             .split('&')
-            .filter_map(|pair| pair.split_once('='))
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| {
                 let name = crate::percent::decode(name).to_lowercase();
                 (name.trim_start_matches('$').to_owned(), crate::percent::decode(value))
