@@ -178,8 +178,11 @@ pub struct RectificationReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletionReport {
-    /// The resource.
+    /// The resource; or what those that were selected stand in, which stays.
     pub resource: String,
+    /// How many resources were selected; absent where the one above goes itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selected: Option<u64>,
     /// What goes, itself among it.
     pub deletes: Vec<DeletedKind>,
     /// Files that go.

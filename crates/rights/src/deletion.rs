@@ -1,5 +1,7 @@
 //! Deleting a resource with all that stands under it: a plan with counts, one transaction, and a receipt. Once for all protocols.
 
+use std::collections::BTreeMap;
+
 use habeas_access::Actor;
 use habeas_core::kind::HolderKind;
 use habeas_core::report::{DeletedKind, DeletionReport};
@@ -53,11 +55,60 @@ impl Rights {
         find: impl Fn(&mut Tx<'_>) -> Result<Id> + Send + Sync + 'static,
     ) -> Result<DeletionReport> {
         let person = actor.person();
+        self.carry_out_deletion(move |tx| {
+            let id = find(tx)?;
+            remove(tx, id, person)
+        })
+        .await
+    }
+
+    /// What deleting the resources that `find` selects would take with it, as [`plan_deletion`](Self::plan_deletion) says it of one.
+    pub async fn plan_deletion_of(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> Result<Selection> + Send + Sync + 'static,
+    ) -> Result<DeletionReport> {
+        self.store
+            .read(move |tx| {
+                let selection = find(tx)?;
+                for &id in &selection.resources {
+                    tx.require_removable(id)?;
+                }
+                selection.report(tx)
+            })
+            .await
+    }
+
+    /// Deletes the resources that `find` selects, none of them a container, with all that stands under them: in one transaction, with one
+    /// receipt, otherwise as [`delete_resource`](Self::delete_resource) does.
+    pub async fn delete_resources(
+        &self,
+        actor: &Actor,
+        find: impl Fn(&mut Tx<'_>) -> Result<Selection> + Send + Sync + 'static,
+    ) -> Result<DeletionReport> {
+        let person = actor.person();
+        self.carry_out_deletion(move |tx| {
+            let selection = find(tx)?;
+            let report = selection.report(tx)?;
+            Ok(DeletionTask {
+                tainted: report.tainted.len() as u64,
+                report: DeletionReport { tainted: Vec::new(), ..report },
+                deleted_at: tx.now(),
+                was_container: false,
+                subject: subject(tx, selection.within, person)?,
+                removal: tx.remove_all(&selection.resources)?.tasks,
+            })
+        })
+        .await
+    }
+
+    async fn carry_out_deletion(
+        &self,
+        remove: impl Fn(&mut Tx<'_>) -> Result<DeletionTask> + Send + Sync + 'static,
+    ) -> Result<DeletionReport> {
         let task = self
             .store
             .write(move |tx| {
-                let id = find(tx)?;
-                let task = remove(tx, id, person)?;
+                let task = remove(tx)?;
                 let now = tx.now();
                 let id = tx.enqueue(TaskKind::Deletion, None, &serde_json::to_value(&task)?, now)?;
                 tx.claim(id)
@@ -98,7 +149,7 @@ impl Rights {
         } else {
             "unreadable for what was deleted once what it stood in has a new key"
         };
-        let statement = json!({
+        let mut statement = json!({
             "type": "deletion-receipt/1",
             "issuer": receipt::key_id(&self.public_key()?),
             "resource": report.resource,
@@ -111,6 +162,9 @@ impl Rights {
             "backups": backups,
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if let Some(selected) = report.selected {
+            statement["selected"] = json!(selected);
+        }
         self.issue(id, "deletion-receipt/1", statement, task.subject).await?;
         fault::point("deletion.receipted");
         self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await
@@ -119,9 +173,8 @@ impl Rights {
 
 fn remove(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<DeletionTask> {
     let below = tx.below(id)?;
-    let (kind, _, holder) = tx.position(id)?.ok_or_else(|| Error::not_found("there is no such resource"))?;
-    let is_a_persons = matches!(tx.holder(holder)?, Some((HolderKind::Person, _)));
-    let subject = person.or(is_a_persons.then_some(holder));
+    let (kind, ..) = tx.position(id)?.ok_or_else(missing)?;
+    let subject = subject(tx, id, person)?;
     let tainted = plan::tainted(tx, Going::Below(id))?.len() as u64;
     let removed = tx.remove(id)?;
     Ok(DeletionTask {
@@ -134,6 +187,45 @@ fn remove(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<DeletionTask> {
     })
 }
 
+fn missing() -> Error {
+    Error::not_found("there is no such resource")
+}
+
+/// Who has the receipt of a deletion: whoever deleted, or whose it was.
+fn subject(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<Option<Id>> {
+    let (_, _, holder) = tx.position(id)?.ok_or_else(missing)?;
+    let is_a_persons = matches!(tx.holder(holder)?, Some((HolderKind::Person, _)));
+    Ok(person.or(is_a_persons.then_some(holder)))
+}
+
+/// Resources that are deleted together.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// What they stand in, which stays.
+    pub within: Id,
+    /// The resources.
+    pub resources: Vec<Id>,
+}
+
+impl Selection {
+    fn report(&self, tx: &mut Tx<'_>) -> Result<DeletionReport> {
+        let (mut below, mut tainted) = (Below::default(), BTreeMap::new());
+        for &id in &self.resources {
+            below.add(tx.below(id)?);
+            tainted.extend(plan::tainted(tx, Going::Below(id))?.into_iter().map(|one| (one.id.clone(), one)));
+        }
+        // A run that was made from another of them goes, too.
+        for id in &self.resources {
+            tainted.remove(&id.to_string());
+        }
+        Ok(DeletionReport {
+            selected: Some(self.resources.len() as u64),
+            tainted: tainted.into_values().collect(),
+            ..report(self.within, &below)
+        })
+    }
+}
+
 fn report(id: Id, below: &Below) -> DeletionReport {
     let deletes = below.kinds.iter().map(|holding| DeletedKind {
         kind: kind_name(holding.kind),
@@ -142,6 +234,7 @@ fn report(id: Id, below: &Below) -> DeletionReport {
     });
     DeletionReport {
         resource: id.to_string(),
+        selected: None,
         deletes: deletes.collect(),
         files: below.files,
         file_bytes: below.file_bytes,

@@ -39,6 +39,7 @@ use habeas_store::Store;
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
+pub use deletion::Selection;
 pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;

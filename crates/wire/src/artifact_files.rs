@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::{Artifact, ArtifactDoc};
 use habeas_core::{BlobRef, Error, Id, Node, Result, fault};
@@ -59,10 +59,21 @@ pub(crate) async fn receive(
     body: Body,
     expected: Expected,
 ) -> Result<BlobRef> {
+    receive_pieces(app, owner, media_type, body.into_data_stream(), expected).await
+}
+
+/// The same of bytes that are a part of a body.
+pub(crate) async fn receive_pieces<E>(
+    app: &App,
+    owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
+    media_type: &str,
+    pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    expected: Expected,
+) -> Result<BlobRef> {
     let blob = announce(app, owner, media_type).await?;
     fault::point("upload.announced");
     let id = blob.id;
-    let received = write(app.store().blobs().writer(blob), body, expected).await;
+    let received = write(app.store().blobs().writer(blob), pieces, expected).await;
     fault::point("upload.stored");
     or_give_up(app, id, received).await
 }
@@ -84,10 +95,13 @@ async fn announce(
     Ok(blob)
 }
 
-async fn write(mut writer: BlobWriter, body: Body, expected: Expected) -> Result<BlobRef> {
+async fn write<E>(
+    mut writer: BlobWriter,
+    mut pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    expected: Expected,
+) -> Result<BlobRef> {
     let mut digests = Digests::new(expected);
-    let mut body = body.into_data_stream();
-    while let Some(piece) = body.next().await {
+    while let Some(piece) = pieces.next().await {
         let Ok(piece) = piece else {
             // What is left of it is deleted as an abandoned upload.
             let _ = writer.abort().await;

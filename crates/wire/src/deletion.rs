@@ -6,7 +6,8 @@ use axum::http::header::HeaderName;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::Actor;
 use habeas_core::report::DeletionReport;
-use habeas_core::{Id, Result};
+use habeas_core::{Error, Id, Result};
+use habeas_rights::Selection;
 use habeas_store::Tx;
 use serde_json::json;
 
@@ -24,18 +25,41 @@ pub(crate) enum Deletion {
     Done(String),
 }
 
+/// Whether `dryRun` asks for a plan only. What it cannot be is refused: nobody who meant to look loses anything.
+fn is_dry(value: Option<&str>) -> Result<bool> {
+    match value.map(str::to_lowercase).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true" | "") => Ok(true),
+        Some(_) => Err(Error::invalid("`dryRun` is neither true nor false")),
+    }
+}
+
 impl Deletion {
-    /// Deletes what `find` finds, with all that stands under it, or plans it, where the value of the query's `dryRun` is `true`.
+    /// Deletes what `find` finds, with all that stands under it, or plans it, as the query's `dryRun` says.
     pub(crate) async fn of(
         app: &App,
         actor: &Actor,
         dry_run: Option<&str>,
         find: impl Fn(&mut Tx<'_>) -> Result<Id> + Send + Sync + 'static,
     ) -> Result<Deletion> {
-        if dry_run.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if is_dry(dry_run)? {
             return app.rights.plan_deletion(find).await.map(Deletion::Planned);
         }
         let report = app.rights.delete_resource(actor, find).await?;
+        Ok(Deletion::Done(report.receipt.unwrap_or_default()))
+    }
+
+    /// The same of many resources together.
+    pub(crate) async fn of_many(
+        app: &App,
+        actor: &Actor,
+        dry_run: Option<&str>,
+        find: impl Fn(&mut Tx<'_>) -> Result<Selection> + Send + Sync + 'static,
+    ) -> Result<Deletion> {
+        if is_dry(dry_run)? {
+            return app.rights.plan_deletion_of(find).await.map(Deletion::Planned);
+        }
+        let report = app.rights.delete_resources(actor, find).await?;
         Ok(Deletion::Done(report.receipt.unwrap_or_default()))
     }
 

@@ -12,6 +12,7 @@ pub mod data_services;
 mod deletion;
 pub mod delivery;
 pub mod discovery;
+mod file_address;
 pub mod graph;
 mod image_bytes;
 pub mod import;

@@ -242,15 +242,19 @@ pub(crate) fn logged_model_in(tx: &mut Tx<'_>, at: Id, name: &str) -> Result<Opt
 pub(crate) fn connect_dataset(tx: &mut Tx<'_>, actor: &Actor, at: Id, run: Id, source: &str) -> Result<()> {
     let source: serde_json::Value = serde_json::from_str(source).unwrap_or_default();
     for name in ["uri", "url", "path"] {
-        if let Some(address) = source.get(name).and_then(serde_json::Value::as_str)
-            && let Some(place) = find(tx, actor, at, address)?
-            && place.owner != run
-            && place.owner != at
-        {
-            made_from(tx, run, [place.owner])?;
+        if let Some(address) = source.get(name).and_then(serde_json::Value::as_str) {
+            connect_address(tx, actor, at, run, address)?;
         }
     }
     Ok(())
+}
+
+/// Connects a run with the run or logged model that an address means, if it means one here other than the run itself.
+pub(crate) fn connect_address(tx: &mut Tx<'_>, actor: &Actor, at: Id, run: Id, address: &str) -> Result<()> {
+    match find(tx, actor, at, address)? {
+        Some(place) if place.owner != run && place.owner != at => made_from(tx, run, [place.owner]),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

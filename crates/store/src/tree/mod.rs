@@ -8,6 +8,7 @@ mod holders;
 mod lineage;
 mod metrics;
 mod nodes;
+mod removing;
 mod rows;
 mod sealing;
 mod summary;

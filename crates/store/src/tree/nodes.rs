@@ -5,6 +5,7 @@ use habeas_core::node::{AttrKey, AttrValue, RawNode, Relation};
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
 use super::holders::{HolderState, frozen};
+use super::removing::Gone;
 use super::rows::select_nodes;
 use super::{Going, Order, Tx};
 use crate::engine::{Arg, Lock};
@@ -59,9 +60,6 @@ pub struct Removed {
     /// Iterations that learned from what was removed: each has a waiting [`TaskKind::Forget`].
     pub learners: Vec<Id>,
 }
-
-/// Blobs that one task deletes.
-const BLOBS_PER_TASK: usize = 500;
 
 impl Tx<'_> {
     /// Creates a resource. Its holder, container and key follow from its place in the tree. The keys of a new container
@@ -523,67 +521,19 @@ impl Tx<'_> {
         if place.kind == Kind::Hold {
             return self.remove_hold(id);
         }
-        let rows = self.query(
-            "WITH RECURSIVE subtree (id, kind) AS (
-                 SELECT id, kind FROM resource WHERE id = ?1
-                 UNION ALL SELECT r.id, r.kind FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT s.id, s.kind, b.id FROM subtree s LEFT JOIN blob b ON b.resource = s.id",
-            &[(&id).into()],
-        )?;
-        let mut resources: Vec<Id> = Vec::new();
-        let mut containers = Vec::new();
-        let mut blobs = Vec::new();
-        for row in &rows {
-            let resource = row.id(0)?;
-            if resources.last() != Some(&resource) {
-                resources.push(resource);
-                if Kind::from_number(row.int(1)?)?.is_container() && !containers.contains(&resource) {
-                    containers.push(resource);
-                }
-            }
-            blobs.extend(row.optional_id(2)?);
-        }
-        resources.sort_unstable();
-        resources.dedup();
+        let mut gone = Gone::default();
+        self.gather(id, &mut gone)?;
         let learners = self.schedule_forgetting(id)?;
         self.mark_made_from(Going::Below(id))?;
-        let mut tasks = Vec::new();
-        for chunk in blobs.chunks(BLOBS_PER_TASK) {
-            tasks.push(self.enqueue(
-                TaskKind::PurgeBlobs,
-                Some(place.holder),
-                &serde_json::json!({ "blobs": chunk }),
-                self.now,
-            )?);
-        }
+        let mut tasks = self.purge(place.holder, &gone.blobs)?;
         if place.kind.is_container() {
-            let payload = serde_json::json!({ "containers": containers, "revoked": revoked });
+            let payload = serde_json::json!({ "containers": gone.containers, "revoked": revoked });
             tasks.push(self.enqueue(TaskKind::DestroyKeys, Some(id), &payload, self.now)?);
         } else {
-            let payload = serde_json::json!({ "container": place.container, "items": resources });
-            tasks.push(self.enqueue(TaskKind::RecordErasure, Some(id), &payload, self.now)?);
-            // A person's own container loses tokens, telemetry, archives and case files by themselves: their secrets are dead or their
-            // files gone with them, and a new key each day would make every older backup of the person unreadable.
-            if !matches!(
-                place.kind,
-                Kind::Credential
-                    | Kind::Token
-                    | Kind::Telemetry
-                    | Kind::ExportArchive
-                    | Kind::Receipt
-                    | Kind::OAuthGrant
-                    | Kind::AuthorizationCode
-                    | Kind::DeviceCode
-                    | Kind::Request
-                    | Kind::CaseFile
-                    // It holds random ids only, and many come and go.
-                    | Kind::Notification
-            ) {
-                self.schedule_resealing(place.container)?;
-            }
+            tasks.extend(self.note_items(id, place, &gone.resources)?);
         }
         self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
-        Ok(Removed { resources: resources.len() as u64, blobs: blobs.len() as u64, tasks, learners })
+        Ok(gone.removed(tasks, learners))
     }
 
     /// Removes an erased container whose keys are gone, with all that stands under it; with it the holder, when the container was
@@ -600,7 +550,7 @@ impl Tx<'_> {
 
     /// Sees to it that every iteration that learned from what stands under `root`, and does not stand there itself, is solved again
     /// without it. Nothing that a model learned from is removed without this.
-    fn schedule_forgetting(&mut self, root: Id) -> Result<Vec<Id>> {
+    pub(super) fn schedule_forgetting(&mut self, root: Id) -> Result<Vec<Id>> {
         // SQLite takes a cross join in its order: any other way it would read all connections there are.
         let rows = self.query(
             "WITH RECURSIVE subtree (id) AS (

@@ -44,6 +44,26 @@ pub struct Below {
     pub file_bytes: u64,
 }
 
+impl Below {
+    /// Adds what stands under another resource.
+    pub fn add(&mut self, other: Below) {
+        for holding in other.kinds {
+            match self.kinds.iter_mut().find(|known| known.kind == holding.kind) {
+                Some(known) => {
+                    known.count += holding.count;
+                    known.bytes += holding.bytes;
+                    known.next_expiry = known.next_expiry.into_iter().chain(holding.next_expiry).min();
+                }
+                None => self.kinds.push(holding),
+            }
+        }
+        self.kinds.sort_by_key(|holding| holding.kind.number());
+        self.containers += other.containers;
+        self.files += other.files;
+        self.file_bytes += other.file_bytes;
+    }
+}
+
 impl Tx<'_> {
     /// How much of each kind `holder` has; kinds of which there is nothing are left out.
     pub fn holdings(&mut self, holder: Id) -> Result<Vec<Holding>> {

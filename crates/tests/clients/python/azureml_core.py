@@ -127,6 +127,10 @@ def files(run):
     check("fetched", fetched.read_text(encoding="utf-8") == "weights")
     run.download_files(prefix="all", output_directory=str(folder / "again"))
     check("a folder", (folder / "again" / "all" / "part" / "two.txt").read_text(encoding="utf-8") == "two")
+    (folder / "log.txt").write_text("epoch 1", encoding="utf-8")
+    run.upload_file("azureml-logs/70_driver_log.txt", str(folder / "log.txt"))
+    logs = run.get_details_with_logs()["logFiles"]
+    check(f"logs: {logs}", logs.get("azureml-logs/70_driver_log.txt") == "epoch 1")
 
 
 def snapshot(experiment):

@@ -443,6 +443,11 @@ fn artifact_operations(owner: &str, team: &Team<'_>) -> Vec<(&'static str, Strin
         get(format!("/content/v1.0@/snapshots/{snapshot}/sas")),
         get(format!("/content/v1.0@/snapshots/{snapshot}/storageurls")),
         get(format!("/content/v1.0@/snapshots/diff?snapshotId1={snapshot}&snapshotId2={snapshot}")),
+        at(
+            "POST",
+            format!("/content/v1.0@/snapshots/diff?parentSnapshotId={snapshot}"),
+            json!({ "files": [] }),
+        ),
         at("POST", "/datastore/v1.0@/datastores".into(), store.clone()),
         at("PUT", "/datastore/v1.0@/datastores/s".into(), store),
         at("PUT", "/datastore/v1.0@/default/s".into(), json!(null)),

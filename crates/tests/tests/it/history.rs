@@ -745,6 +745,8 @@ pub(crate) async fn plant(
     let run = marker("historyrun");
     let body = json!({ "runId": run, "name": marker("historyname"), "displayName": marker("historyshown"),
         "description": marker("historydescription"), "scriptName": marker("historyscript"), "target": marker("historytarget"),
+        "inputDatasets": [{ "identifier": { "savedId": marker("historyinput") } }],
+        "outputDatasets": [{ "outputDetails": { "outputName": marker("historyoutput") } }],
         "runDefinition": { "user": marker("historydefinition") }, "createdFrom": { "location": marker("historyorigin") },
         "tags": map("historyruntag", "historyrunvalue"), "properties": map("historyproperty", "historypropertyvalue") });
     historian.ok("PATCH", &format!("/experiments/{experiment}/runs/{run}"), body).await;
@@ -771,6 +773,8 @@ pub(crate) async fn plant(
         "historydescription",
         "historyscript",
         "historytarget",
+        "historyinput",
+        "historyoutput",
         "historydefinition",
         "historyorigin",
         "historyruntag",

@@ -51,6 +51,8 @@ fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
         let at = |path: &str| format!("{experiment}{path}");
         all.extend([
             get(&at("/runs")),
+            ("DELETE", at("/runs?$filter=RunId%20eq%20none&dryRun=true"), json!(null)),
+            ("DELETE", at("/runs?$filter=RunId%20eq%20none"), json!(null)),
             post(&at("/runs:query"), json!({})),
             get(&at("/runcounts")),
             patch(&at("/batch/runs"), json!({ "runs": [] })),

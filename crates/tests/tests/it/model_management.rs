@@ -12,10 +12,10 @@ use crate::deployment::{Deployment, Someone, engines};
 use crate::mlflow::Tracker;
 
 /// What an answer says.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: HeaderMap,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 /// A person who calls model management below one scope.
@@ -114,7 +114,8 @@ impl<'a> Manager<'a> {
         format!("{}{path}{query}", self.scope)
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+    /// Calls an operation.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
         self.raw(method, &self.at(path), body).await
     }
 
@@ -625,9 +626,9 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
             manager.ok("POST", "/services/s/listkeys", json!(null)).await["primaryKey"],
             keys["primaryKey"]
         );
-        for (method, path) in
-            [("POST", "/services/s/token"), ("POST", "/packages"), ("GET", "/images/i:1/profiles")]
-        {
+        let (status, code, _) = manager.refused("POST", "/services/s/token", json!(null)).await;
+        assert_eq!((status, code.as_str()), (409, "TokenAuthDisabled"));
+        for (method, path) in [("POST", "/packages"), ("GET", "/images/i:1/profiles")] {
             assert_eq!(manager.refused(method, path, json!(null)).await.0, 501);
         }
 
@@ -696,7 +697,8 @@ fn operations(form: &Manager<'_>, world: &[String; 4]) -> Vec<(&'static str, Str
             json!(null),
             if is_hosting { 200 } else { 202 },
         ),
-        entry("POST", format!("/services/{service}/token"), json!(null), 501),
+        // It is asked by its keys.
+        entry("POST", format!("/services/{service}/token"), json!(null), 409),
         get(format!("/services/{service}/logs")),
     ];
     if is_hosting {

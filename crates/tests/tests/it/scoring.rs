@@ -1,7 +1,10 @@
 //! Services that answer from ONNX graphs, by plain HTTP.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
+use habeas_core::{Clock as _, ManualClock, Timestamp};
 use habeas_learn::onnx::{Attribute, Dimension, ElementType, Graph};
 use serde_json::{Value, json};
 
@@ -246,4 +249,110 @@ async fn what_was_made_from_erased_data_is_planned_and_marked() {
         let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
         assert_eq!((status, &answer["code"]), (501, &json!("NotServed")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_takes_tokens_is_asked_with_its_own() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp(1_768_466_522_000_000)));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let manager = account(&deployment, &someone).await;
+        let url = stored(&tracker, "model.onnx", &classifier()).await;
+        let (service, key) = deployed(&manager, "trees", &url).await;
+        let (other, _) = deployed(&manager, "others", &url).await;
+        let path = format!("/services/{service}");
+        let asked =
+            async |service: &str, token: &str| ask(&deployment, service, Some(token), "[[0, 0]]").await.0;
+        let issued = async || {
+            let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
+            assert_eq!(answer.status, 201, "{}", answer.body);
+            answer.body
+        };
+
+        // Both at once is refused, as the SDK does; then tokens take the place of keys.
+        let both = json!({ "authEnabled": true, "aadAuthEnabled": true });
+        assert_eq!(manager.call("PUT", &path, both).await.status, 400);
+        for service in [&service, &other] {
+            let tokens = json!({ "authEnabled": false, "aadAuthEnabled": true });
+            manager.waited("PUT", &format!("/services/{service}"), tokens).await;
+        }
+        assert_eq!(manager.ok("GET", &path, json!(null)).await["aadAuthEnabled"], true);
+        assert_eq!(asked(&service, &key).await, 401);
+        let token = issued().await;
+        let now = clock.now().seconds();
+        assert_eq!(
+            (&token["tokenType"], &token["expiryOn"], &token["refreshAfter"]),
+            (&json!("Bearer"), &json!(now + 3_600), &json!(now + 2_700))
+        );
+        let token = token["accessToken"].as_str().unwrap().to_owned();
+        assert_eq!(asked(&service, &token).await, 200);
+        // It asks this service and does nothing else.
+        assert_eq!(asked(&other, &token).await, 401);
+        assert_eq!(deployment.call(Some(&token), "GET", "/persons/me", json!(null)).await.0, 401);
+        let mut forged = token.clone();
+        forged.replace_range(10..11, if &token[10..11] == "A" { "B" } else { "A" });
+        assert_eq!(asked(&service, &forged).await, 401);
+        // A person's own token asks as before.
+        assert_eq!(asked(&service, &deployment.token(&someone).await).await, 200);
+
+        // It ends with its time, and with the key.
+        clock.advance(3_600 * 1_000_000);
+        assert_eq!(asked(&service, &token).await, 401);
+        let token = issued().await["accessToken"].as_str().unwrap().to_owned();
+        assert_eq!(asked(&service, &token).await, 200);
+        manager.ok("POST", &format!("{path}/regenerateKeys"), json!({ "keyType": "Primary" })).await;
+        assert_eq!(asked(&service, &token).await, 401);
+
+        // Back to keys.
+        let token = issued().await["accessToken"].as_str().unwrap().to_owned();
+        let keys = json!({ "authEnabled": true, "aadAuthEnabled": false });
+        manager.waited("PUT", &path, keys).await;
+        assert_eq!(asked(&service, &token).await, 401);
+        let key = manager.ok("GET", &format!("{path}/keys"), json!(null)).await;
+        assert_eq!(asked(&service, key["primaryKey"].as_str().unwrap()).await, 200);
+        assert_eq!(manager.call("POST", &format!("{path}/token"), json!(null)).await.status, 409);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_service_dies_with_the_role_of_its_person() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let (ada, bea) =
+        (deployment.person("a@example.org", "Ada").await, deployment.person("b@example.org", "Bea").await);
+    let organisation = json!({ "name": "Forest", "owner": bea.id });
+    let (_, organisation) = deployment.operator("POST", "/organisations", organisation).await;
+    let organisation = organisation["objectId"].as_str().unwrap();
+    let member = format!("/organisations/{organisation}/members/{}", ada.id);
+    let role = async |role: &str| {
+        let (status, answer) = deployment.operator("PUT", &member, json!({ "role": role })).await;
+        assert!(status.is_success(), "{answer}");
+    };
+    role("contributor").await;
+    let tracker = Tracker::new(&deployment, &bea).await;
+    let url = stored(&tracker, "model.onnx", &classifier()).await;
+    let of = Someone { id: organisation.to_owned(), ..bea.clone() };
+    let token = deployment.token(&bea).await;
+    let manager = Manager::of_account_with(&deployment, token, &of, "mma", "2018-04-01-preview").await;
+    let (service, _) = deployed(&manager, "trees", &url).await;
+    let path = format!("/services/{service}");
+    manager.waited("PUT", &path, json!({ "aadAuthEnabled": true })).await;
+    let manager = manager.with_token(deployment.token(&ada).await);
+    let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let token = answer.body["accessToken"].as_str().unwrap();
+    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
+    // A reader may ask nothing, nor fetch a token.
+    role("reader").await;
+    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+    assert_eq!(manager.call("POST", &format!("{path}/token"), json!(null)).await.status, 403);
+    role("deployment").await;
+    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
+    let report = deployment.erase(&ada).await;
+    assert_eq!(report["status"], "completed", "{report}");
+    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
 }

@@ -10,11 +10,11 @@ use habeas_store::{New, Page, Tx};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::address::{Access, Signer};
 use super::call::Call;
 use super::files::{after, page};
 use super::places::Place;
 use crate::data_services::Result;
+use crate::file_address::{Access, Signer};
 use crate::runs::shortened;
 
 /// Versions of one asset.

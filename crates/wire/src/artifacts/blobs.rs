@@ -20,11 +20,11 @@ use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage, Run, Snapshot};
 use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
 use habeas_store::{HolderState, Tx, UNIQUE_VIOLATION};
 
-use super::address::{self, Grant};
 use super::blocks;
 use super::call::parameters;
 use crate::artifact_files::{self, Expected, media_type};
 use crate::data_services;
+use crate::file_address::{self, Grant};
 use crate::{App, stream};
 
 /// A block list: 50,000 names of at most 64 bytes, each in an element.
@@ -92,7 +92,7 @@ pub(super) struct Checked {
 impl Checked {
     pub(super) fn new(app: App, owner: &str, path: &str, request: &Request) -> CoreResult<Checked> {
         let parameters = parameters(request.uri().query());
-        let grant = address::check(&app, owner, path, &parameters)?;
+        let grant = file_address::check(&app, owner, path, &parameters)?;
         let only_new = request.headers().get(IF_NONE_MATCH).is_some_and(|value| value == "*");
         Ok(Checked { app, grant, parameters, only_new })
     }
@@ -108,7 +108,7 @@ impl Checked {
             let gone = || {
                 Error::forbidden("this address does not work any more")
                     .hint("what it was made for is gone, or its person may not do this any more")
-                    .code(address::NOT_AUTHENTICATED)
+                    .code(file_address::NOT_AUTHENTICATED)
             };
             // Nobody's addresses work while they are being erased, wherever what they lead to stands.
             match tx.holder(grant.person)? {
@@ -213,7 +213,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 fn describe(headers: &mut HeaderMap, node: &Node<ArtifactDoc>) {
     insert(headers, ETAG, &etag(node));
     insert(headers, LAST_MODIFIED, &node.updated_at.http_date());
-    headers.insert(SERVICE_VERSION, HeaderValue::from_static(address::VERSION));
+    headers.insert(SERVICE_VERSION, HeaderValue::from_static(file_address::VERSION));
 }
 
 fn created(node: &Node<ArtifactDoc>) -> Response {
@@ -239,7 +239,7 @@ pub(super) async fn put(
             blocks::put(&checked, id, body, expected(&headers)?).await?;
             let mut response = StatusCode::CREATED.into_response();
             let sent = response.headers_mut();
-            sent.insert(SERVICE_VERSION, HeaderValue::from_static(address::VERSION));
+            sent.insert(SERVICE_VERSION, HeaderValue::from_static(file_address::VERSION));
             sent.insert(ENCRYPTED, HeaderValue::from_static("true"));
             Ok(response)
         }

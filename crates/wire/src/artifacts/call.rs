@@ -11,11 +11,11 @@ use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::address::Signer;
 use crate::App;
 use crate::blob_host::BlobHost;
 use crate::caller::base_address;
 use crate::data_services::{Failure, Result};
+use crate::file_address::Signer;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.

@@ -16,11 +16,11 @@ use habeas_store::{Removed, Tx};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::address::Access;
 use super::call::Call;
 use super::places::Place;
 use crate::artifact_files::{self, Expected, check_path, media_type};
 use crate::data_services::{Result, envelope};
+use crate::file_address::Access;
 use crate::{App, stream};
 
 /// Files in one page of a list.

@@ -4,13 +4,13 @@
 //! Sources: the clients' generated layers, the requests that they were seen to send, and Azure Storage's REST reference for the blob
 //! endpoint. Artifacts are MLflow's: what is sent by one protocol is listed and fetched by the other.
 
-mod address;
 mod assets;
 mod blobs;
 mod blocks;
 mod call;
 mod datastores;
 mod files;
+mod flat_snapshots;
 mod notices;
 mod places;
 mod snapshots;
@@ -26,6 +26,7 @@ use crate::App;
 use crate::blob_host::PREFIX;
 use crate::caller::named;
 use crate::data_services::Failure;
+use crate::file_address::{ARCHIVES, CONTAINER};
 use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
 pub use blocks::Blocks;
@@ -190,7 +191,11 @@ fn snapshots(app: &App) -> Router<App> {
     Router::new()
         .route("/snapshots/latest/metadata", on("Snapshot_GetLatestSnapshot", get(snapshots::latest)))
         .route("/snapshots/getblob", on("Snapshot_GetBlob", post(snapshots::announce)))
-        .route("/snapshots/diff", on("Snapshot_GetSnapshotDiff", get(snapshots::difference)))
+        .route(
+            "/snapshots/diff",
+            on("Snapshot_GetSnapshotDiff", get(snapshots::difference))
+                .merge(on("Snapshot_SnapshotDiffConstruction", post(flat_snapshots::difference))),
+        )
         .route(
             "/snapshots/uri/{snapshot}",
             on("Snapshot_CreateFromUri", post(snapshots::create_from_repository)),
@@ -198,7 +203,10 @@ fn snapshots(app: &App) -> Router<App> {
         .route(
             "/snapshots/{snapshot}",
             on("Snapshot_GetSnapshotFilesZipSas", get(snapshots::archive))
-                .merge(on("Snapshot_CreateSnapshot", post(snapshots::create)))
+                // A form is streamed to disk, whatever its size.
+                .merge(
+                    on("Snapshot_CreateSnapshot", post(snapshots::create)).layer(DefaultBodyLimit::disable()),
+                )
                 .merge(on("Snapshot_DeleteSnapshot", delete(snapshots::delete))),
         )
         .route("/snapshots/{snapshot}/metadata", on("Snapshot_GetSnapshotMetadata", get(snapshots::metadata)))
@@ -249,12 +257,6 @@ fn notifications(app: &App) -> Router<App> {
 /// The blob endpoint.
 fn stored() -> Router<App> {
     Router::new()
-        .route(
-            &format!("{PREFIX}/{}/{}/{{snapshot}}", address::CONTAINER, address::ARCHIVES),
-            get(snapshots::download),
-        )
-        .route(
-            &format!("{PREFIX}/{}/{{owner}}/{{*path}}", address::CONTAINER),
-            get(blobs::get).put(blobs::put),
-        )
+        .route(&format!("{PREFIX}/{CONTAINER}/{ARCHIVES}/{{snapshot}}"), get(snapshots::download))
+        .route(&format!("{PREFIX}/{CONTAINER}/{{owner}}/{{*path}}"), get(blobs::get).put(blobs::put))
 }

@@ -9,8 +9,8 @@ use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
 use serde_json::{Value, json};
 
-use super::address::{Access, Signer};
 use crate::artifact_files::{below, check_path};
+use crate::file_address::{Access, Signer};
 use crate::runs::{DATA_CONTAINER, find_run, shortened};
 
 /// The origin whose containers are runs.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -24,37 +24,38 @@ use tokio::runtime::Handle;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::address::{Access, Signer};
 use super::blobs::{self, Checked};
 use super::call::Call;
 use super::files::finish;
+use super::{LARGEST_BODY, flat_snapshots};
 use crate::App;
 use crate::archive::BlobFile;
 use crate::artifact_files::{self, check_path, media_type};
 use crate::data_services::Result;
+use crate::file_address::{Access, Signer};
 use crate::runs::shortened;
 
 /// The id of no snapshot, as clients have it.
-const NONE: &str = "00000000-0000-0000-0000-000000000000";
+pub(super) const NONE: &str = "00000000-0000-0000-0000-000000000000";
 /// Files of one snapshot; `azureml-core` refuses more than 2,000 unless it is told otherwise.
-const MOST_FILES: usize = 50_000;
+pub(super) const MOST_FILES: usize = 50_000;
 /// Snapshots looked at together when the latest is sought.
 const STEP: u64 = 10;
 /// How long files may be uploaded before the snapshot is made.
 const UPLOAD: i64 = time::DAY;
 
-fn missing() -> Error {
+pub(super) fn missing() -> Error {
     Error::not_found("there is no such snapshot")
 }
 
 /// A path as the tree has it: clients on Windows put `\` between its parts.
-fn plain(path: &str) -> CoreResult<String> {
+pub(super) fn plain(path: &str) -> CoreResult<String> {
     let path = path.replace('\\', "/");
     check_path(&path)?;
     Ok(path)
 }
 
-fn check_id(id: &str) -> CoreResult<()> {
+pub(super) fn check_id(id: &str) -> CoreResult<()> {
     let is_id = (1..=100).contains(&id.len())
         && id != NONE
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -65,7 +66,7 @@ fn check_id(id: &str) -> CoreResult<()> {
 }
 
 /// The finished snapshot that the path names.
-fn find(tx: &mut Tx<'_>, scope: Id, id: &str) -> CoreResult<Node<SnapshotDoc>> {
+pub(super) fn find(tx: &mut Tx<'_>, scope: Id, id: &str) -> CoreResult<Node<SnapshotDoc>> {
     tx.child_by_name::<Snapshot>(scope, id)?.filter(|node| node.doc.complete).ok_or_else(missing)
 }
 
@@ -114,7 +115,7 @@ pub(super) async fn metadata(call: Call) -> Result<Json<Value>> {
 }
 
 /// Makes an unfinished snapshot, to which files can be uploaded for a day.
-fn open_one(tx: &mut Tx<'_>, scope: Id, person: Id) -> CoreResult<Node<SnapshotDoc>> {
+pub(super) fn open_one(tx: &mut Tx<'_>, scope: Id, person: Id) -> CoreResult<Node<SnapshotDoc>> {
     let id = tx.new_id();
     let expires_at = Some(Timestamp(tx.now().0 + UPLOAD));
     let doc = SnapshotDoc {
@@ -210,8 +211,22 @@ fn files(tree: &Value) -> CoreResult<BTreeSet<String>> {
     Ok(paths)
 }
 
+/// `create_snapshot`: of a tree and of files that were put elsewhere, as `azureml-core` has it, or as one form with files and all.
+pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Value>> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|text| text.to_lowercase().starts_with("multipart/form-data")) {
+        return flat_snapshots::create(&app, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    // The route takes forms of any length.
+    let body = to_bytes(body, LARGEST_BODY).await.map_err(|_| {
+        Error::too_large(format!("the request is larger than {LARGEST_BODY} bytes, or broke off"))
+    })?;
+    create_of_tree(Call::from_request(Request::from_parts(parts, Body::from(body)), &app).await?).await
+}
+
 /// Makes a snapshot of the files that were put there, and of those that its parent has.
-pub(super) async fn create(call: Call) -> Result<Json<Value>> {
+async fn create_of_tree(call: Call) -> Result<Json<Value>> {
     let made: Made = call.body()?;
     let name = call.part("snapshot").to_owned();
     check_id(&name)?;
@@ -231,14 +246,19 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         tags: made.tags.unwrap_or_default(),
         created_by: Some(call.person),
     };
+    complete(&call, open, doc).await?;
+    Ok(Json(json!({ "snapshotType": "LocalFiles", "id": name })))
+}
+
+/// Makes an unfinished snapshot, with the files that it has, the one that is described.
+pub(super) async fn complete(call: &Call, open: Id, doc: SnapshotDoc) -> CoreResult<()> {
     call.write(Permission::Write, move |tx, _| {
         let mut node = tx.get::<Snapshot>(open)?.filter(|node| !node.doc.complete).ok_or_else(missing)?;
         node.doc = doc.clone();
         node.expires_at = None;
-        tx.update::<Snapshot>(&node)
+        tx.update::<Snapshot>(&node).map(|_| ())
     })
-    .await?;
-    Ok(Json(json!({ "snapshotType": "LocalFiles", "id": name })))
+    .await
 }
 
 /// The unfinished snapshot, made if no file was uploaded; and the files that the parent lends it. An error when a file is nowhere.
@@ -292,12 +312,12 @@ async fn prepare(
     .await
 }
 
-fn by_path(tx: &mut Tx<'_>, owner: Id) -> CoreResult<BTreeMap<String, BlobRef>> {
+pub(super) fn by_path(tx: &mut Tx<'_>, owner: Id) -> CoreResult<BTreeMap<String, BlobRef>> {
     let nodes = tx.children::<Artifact>(owner, Page::ALL)?;
     Ok(nodes.into_iter().map(|node| (node.doc.path, node.doc.content)).collect())
 }
 
-async fn copy(call: &Call, open: Id, path: &str, blob: BlobRef) -> CoreResult<()> {
+pub(super) async fn copy(call: &Call, open: Id, path: &str, blob: BlobRef) -> CoreResult<()> {
     let owner = move |_: &mut Tx<'_>| Ok(open);
     let copied = artifact_files::join(&call.app, owner, media_type(path), &[blob]).await?;
     let (path, person) = (path.to_owned(), call.person);
@@ -439,11 +459,11 @@ pub(super) async fn difference(call: Call) -> Result<Json<Value>> {
             Ok((find(tx, scope, &first)?.doc.tree, find(tx, scope, &second)?.doc.tree))
         })
         .await?;
-    Ok(Json(Value::Array(compare(&old, &new))))
+    Ok(Json(Value::Array(compare(&hashes(&old), &hashes(&new)))))
 }
 
-fn compare(old: &Value, new: &Value) -> Vec<Value> {
-    let (old, new) = (hashes(old), hashes(new));
+/// What is otherwise in the second of two lists of hashes by paths (`MerkleDiffEntry`).
+pub(super) fn compare(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Value> {
     let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let entry = |path: &String, what: &str| {
         json!({
@@ -466,7 +486,7 @@ fn compare(old: &Value, new: &Value) -> Vec<Value> {
 }
 
 /// The hashes of the files in a tree, by their paths.
-fn hashes(tree: &Value) -> Map<String, Value> {
+pub(super) fn hashes(tree: &Value) -> Map<String, Value> {
     fn walk(node: &Value, folder: &str, hashes: &mut Map<String, Value>) {
         for (name, child) in node["children"].as_object().into_iter().flatten() {
             let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
@@ -506,7 +526,7 @@ mod tests {
         let mut other = tree();
         other["children"]["a.py"]["hash"] = json!("3");
         other["children"]["sub"]["children"] = json!({ "c.py": { "type": "File", "hash": "4" } });
-        let found: Vec<_> = compare(&tree(), &other)
+        let found: Vec<_> = compare(&hashes(&tree()), &hashes(&other))
             .iter()
             .map(|entry| format!("{} {}", entry["operationType"], entry["filePath"]))
             .collect();

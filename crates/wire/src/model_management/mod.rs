@@ -22,6 +22,7 @@ mod served;
 mod services;
 mod shapes;
 mod swagger;
+mod tokens;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, Uri};

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Permission, new_key};
 use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, Settings};
@@ -16,7 +17,7 @@ use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::manifests::wanted_model;
 use super::operations::{self, Verb};
-use super::{dependents, images, models, patch, served, shapes};
+use super::{dependents, images, models, patch, served, shapes, tokens};
 use crate::provenance::made_from;
 
 /// The version whose documentation demands an image and a compute resource.
@@ -103,8 +104,8 @@ const ONCE: &[Field] = &[
     optional("computeResource", Shape::Object(COMPUTE)),
 ];
 
-/// What is dropped: secrets that are not needed, and what never changes anything here.
-const DROPPED: [&str; 4] = ["sslCertificate", "sslKey", "authEnabled", "aadAuthEnabled"];
+/// What is dropped: secrets that are not needed.
+const DROPPED: [&str; 2] = ["sslCertificate", "sslKey"];
 
 /// The fewest characters of a key that a client chooses, and the most.
 const KEY: std::ops::RangeInclusive<usize> = 32..=256;
@@ -182,9 +183,10 @@ fn shape(
                 put("imageDetails", images::shape(tx, form, at, image, true)?);
             }
             put("models", json!(models::shown(tx, form, at, if expands { &ids } else { &[] })?));
-            // The SDK then fetches the keys, and shows one.
-            put("authEnabled", json!(true));
-            put("aadAuthEnabled", json!(false));
+            // The SDK then fetches the keys, or a token, and shows one.
+            let by_token = tokens::are_asked_for(doc);
+            put("authEnabled", json!(!by_token));
+            put(tokens::SETTING, json!(by_token));
         }
     }
     let answer = Value::Object(members);
@@ -350,6 +352,7 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
         }
     }
     let replaces = replaces || said.remove("overwrite") == Some(Value::Bool(true));
+    settle_authentication(&mut said, &Settings::new())?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
     let (primary, secondary) = take_keys(&mut said)?;
@@ -394,6 +397,19 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
         })
         .await?;
     operations::accepted(&call, verb, id)
+}
+
+/// What is said of how a service is asked: by its keys, or with `aadAuthEnabled` by tokens. A service that nobody has to show anything to
+/// is not had here: `authEnabled` alone changes nothing.
+fn settle_authentication(said: &mut Settings, kept: &Settings) -> CoreResult<()> {
+    let by_keys = said.remove("authEnabled") == Some(Value::Bool(true));
+    let by_tokens =
+        said.get(tokens::SETTING).or_else(|| kept.get(tokens::SETTING)) == Some(&Value::Bool(true));
+    if by_keys && by_tokens {
+        return Err(Error::invalid("`authEnabled` and `aadAuthEnabled` are both true")
+            .hint("a service is asked by its keys or by tokens: set one of them to false"));
+    }
+    Ok(())
 }
 
 fn taken() -> Error {
@@ -496,6 +512,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// Writes what was said over a service.
 fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
+    settle_authentication(&mut said, &node.doc.settings)?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
     let (primary, secondary) = take_keys(&mut said)?;
@@ -650,13 +667,28 @@ pub(super) async fn renew_keys(call: Call) -> Result<Response> {
     }
 }
 
-/// `POST services/{id}/token`: services are asked with keys, or with the caller's own token.
+/// `POST services/{id}/token`: for whoever may ask the service, where that is asked by tokens.
 pub(super) async fn token(call: Call) -> Result<Response> {
-    let id = call.part("id").to_owned();
-    call.read(move |tx, at| find(tx, at, &id)).await?;
-    Err(Error::not_implemented("services have no tokens of their own")
-        .hint("show one of the service's keys, or your own bearer token")
-        .into())
+    let (id, scope, actor) = (call.part("id").to_owned(), call.scope.clone(), call.actor);
+    let node = call
+        .app
+        .store()
+        .read(move |tx| {
+            let at = scope.find(tx, &actor, Permission::Predict)?;
+            find(tx, at, &id)
+        })
+        .await?;
+    if !tokens::are_asked_for(&node.doc) {
+        return Err(Error::conflict("the service is asked by its keys, not by tokens")
+            .hint(
+                "deploy or update it with `authEnabled` false and `aadAuthEnabled` true (token_auth_enabled)",
+            )
+            .code("TokenAuthDisabled")
+            .into());
+    }
+    let now = call.app.store().ambient().now();
+    let token = tokens::issue(&tokens::key(&call.app)?, &node, call.person, now);
+    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(token)).into_response())
 }
 
 /// `GET services/{id}/logs`: there is no container that writes any.

@@ -10,6 +10,7 @@ use habeas_core::{Id, Node, Result, Timestamp};
 use habeas_store::Tx;
 use serde_json::{Map, Value, json};
 
+use super::datasets::{self, INPUTS, OUTPUTS};
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, look_up_run, number,
     run_name,
@@ -104,6 +105,7 @@ impl Answers {
         put("runUuid", json!(node.id));
         put("rootRunUuid", json!(root.id));
         put("dataContainerId", json!(format!("{DATA_CONTAINER}{id}")));
+        put(INPUTS, datasets::inputs(tx, node)?);
         if let Some(parent) = doc.tags.get(PARENT_TAG) {
             put("parentRunId", json!(parent));
             put("parentRunUuid", json!(look_up_run(tx, self.scope, parent)?.map(|node| node.id)));
@@ -149,7 +151,11 @@ fn common(doc: &RunDoc, id: &str) -> Map<String, Value> {
 }
 
 /// `RunDetailsDto`. `logs` are the addresses of what the run wrote into its log files.
-pub(super) fn details(node: &Node<RunDoc>) -> Value {
+pub(super) fn details(
+    tx: &mut Tx<'_>,
+    node: &Node<RunDoc>,
+    logs: &BTreeMap<String, String>,
+) -> Result<Value> {
     const SHOWN: [&str; 12] = [
         "runId",
         "target",
@@ -160,17 +166,21 @@ pub(super) fn details(node: &Node<RunDoc>) -> Value {
         "error",
         "warnings",
         "properties",
-        "inputDatasets",
-        "outputDatasets",
+        INPUTS,
+        OUTPUTS,
         "runDefinition",
     ];
     let mut fields = common(&node.doc, &run_name(node));
     fields.retain(|name, _| SHOWN.contains(&name.as_str()));
-    for name in ["inputDatasets", "outputDatasets"] {
+    let inputs = datasets::inputs(tx, node)?;
+    if !inputs.is_null() {
+        fields.insert(INPUTS.to_owned(), inputs);
+    }
+    for name in [INPUTS, OUTPUTS] {
         fields.entry(name).or_insert(json!([]));
     }
-    fields.insert("logFiles".to_owned(), json!({}));
-    Value::Object(fields)
+    fields.insert("logFiles".to_owned(), json!(logs));
+    Ok(Value::Object(fields))
 }
 
 /// `ExperimentDto`.

@@ -8,13 +8,16 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, RequestExt as _};
 use habeas_access::{Actor, Permission};
 use habeas_core::{Error, Id, Timestamp};
+use habeas_rights::Selection;
 use habeas_store::{Tx, UNIQUE_VIOLATION};
 use serde_json::Value;
 
 use crate::App;
+use crate::blob_host::BlobHost;
 use crate::caller::bearer;
 use crate::data_services::{Failure, Result};
 use crate::deletion::Deletion;
+use crate::file_address::Signer;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -30,6 +33,8 @@ pub(super) struct Call {
     query: HashMap<String, String>,
     /// The bearer token that was presented; none through the operator's socket.
     pub(super) bearer: Option<String>,
+    /// The host for files.
+    host: BlobHost,
     pub(super) body: Value,
 }
 
@@ -65,8 +70,26 @@ impl Call {
         &self,
         find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
     ) -> Result<Response> {
-        let deletion = Deletion::of(&self.app, &self.actor, self.query("dryrun"), find).await?;
+        let deletion = Deletion::of(&self.app, &self.actor, self.dry_run(), find).await?;
         Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
+    }
+
+    /// The same of what `find` selects.
+    pub(super) async fn delete_many(
+        &self,
+        find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Selection> + Send + Sync + 'static,
+    ) -> Result<Response> {
+        let deletion = Deletion::of_many(&self.app, &self.actor, self.dry_run(), find).await?;
+        Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
+    }
+
+    fn dry_run(&self) -> Option<&str> {
+        self.query.get("dryrun").map(String::as_str)
+    }
+
+    /// What makes addresses of files for this caller.
+    pub(super) fn signer(&self) -> habeas_core::Result<Signer> {
+        Signer::new(&self.app, &self.host, self.person)
     }
 
     /// What is needed within a transaction.
@@ -111,7 +134,7 @@ impl FromRequest<App> for Call {
             .query()
             .unwrap_or_default()
             .split('&')
-            .filter_map(|pair| pair.split_once('='))
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| {
                 let name = crate::percent::decode(name).to_lowercase();
                 (name.trim_start_matches('$').to_owned(), crate::percent::decode(value))
@@ -119,10 +142,21 @@ impl FromRequest<App> for Call {
             .collect();
         let (parts, body) = request.into_parts();
         let bearer = bearer(&parts).map(str::to_owned);
+        let host = BlobHost::of(app, &parts.headers);
         let bytes = Bytes::from_request(Request::from_parts(parts, body), app)
             .await
             .map_err(|_| Error::too_large("the request is too large, or broke off"))?;
-        Ok(Call { app: app.clone(), actor, person, scope, path, query, bearer, body: read_json(&bytes)? })
+        Ok(Call {
+            app: app.clone(),
+            actor,
+            person,
+            scope,
+            path,
+            query,
+            bearer,
+            host,
+            body: read_json(&bytes)?,
+        })
     }
 }
 

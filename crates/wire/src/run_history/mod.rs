@@ -6,10 +6,13 @@
 
 mod answers;
 mod call;
+mod datasets;
 mod events;
 mod experiments;
 mod filter;
 mod listing;
+mod log_files;
+mod merging;
 mod metrics;
 mod run_lists;
 mod run_metrics;
@@ -111,7 +114,10 @@ fn history(app: &App) -> Router<App> {
 fn of_experiment(app: &App) -> Router<App> {
     let on = |name: &'static str, route: MethodRouter<App>| named::<Failure>(app, name, route);
     Router::new()
-        .route("/runs", on("Run_List", get(run_lists::list)))
+        .route(
+            "/runs",
+            on("Run_List", get(run_lists::list)).merge(on("Run_DeleteByFilter", delete(run_lists::delete))),
+        )
         .route("/runs:query", on("Run_GetByQuery", post(run_lists::list)))
         .route("/runcounts", on("Run_GetCounts", get(run_lists::counts)))
         .route("/batch/runs", on("Run_BatchAddOrModify", patch(runs::batch)))

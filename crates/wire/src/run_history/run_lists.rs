@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
+use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunStatus};
-use habeas_core::{Id, Kind, Node, Result as CoreResult, Timestamp};
+use habeas_core::{Error, Id, Kind, Node, Result as CoreResult, Timestamp};
+use habeas_rights::Selection;
 use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
@@ -21,6 +23,8 @@ use crate::search::{Comparison, Fact, Operand, Operator};
 
 /// Runs that are read at a time.
 const CHUNK: u64 = 1_000;
+/// The most runs that one request deletes.
+const MOST_DELETED: usize = 10_000;
 
 /// A run with what a search needs of it.
 pub(super) struct Seen {
@@ -112,6 +116,45 @@ pub(super) async fn counts(call: Call) -> Result<Json<Value>> {
         })
         .collect();
     Ok(Json(Value::Object(shown)))
+}
+
+/// DELETE `runs` of an experiment, which Azure does not have: every run that the filter finds, at once and for good; with `dryRun=true` only
+/// counts them. A run that MLflow put aside is not found.
+pub(super) async fn delete(call: Call) -> Result<Response> {
+    for name in ["top", "orderby", "continuationtoken"] {
+        if call.query(name).is_some() {
+            return Err(Error::invalid(format!("`{name}` means nothing to a deletion"))
+                .hint("leave it out: every run that `$filter` finds is deleted")
+                .into());
+        }
+    }
+    let filter = RUNS.filter(call.query("filter").unwrap_or_default())?;
+    if filter.comparisons().is_empty() {
+        return Err(Error::invalid("which runs are to be deleted is not said")
+            .hint("send `$filter`, such as Status eq Failed; DELETE .../experimentids/ID deletes the experiment with all its runs")
+            .into());
+    }
+    let listing = Listing { filter, order: Vec::new(), token: None, take: 0, count: false };
+    let (place, which) = (call.place(), Which::of(&call));
+    call.delete_many(move |tx| {
+        let scope = place.find(tx, Permission::Read)?;
+        let experiment = which.find(tx, &place.actor, scope, Permission::Write)?.id;
+        let (needs, mut answers) = (Needs::of(tx, scope, &listing)?, Answers::new(scope));
+        let mut runs = Vec::new();
+        each(tx, experiment, |tx, node| {
+            let seen = needs.open(tx, &mut answers, node)?;
+            if listing.filter.holds(&|key: &Key| needs.facts(&seen, key)) {
+                runs.push(seen.node.id);
+            }
+            Ok(runs.len() <= MOST_DELETED)
+        })?;
+        if runs.len() > MOST_DELETED {
+            return Err(Error::limit(format!("the filter finds more than {MOST_DELETED} runs"))
+                .hint("narrow it, such as by RunNumber le NUMBER, and delete the rest afterwards"));
+        }
+        Ok(Selection { within: experiment, resources: runs })
+    })
+    .await
 }
 
 /// The experiments that a list is of.

@@ -15,6 +15,7 @@ use super::call::Call;
 use super::experiments::Which;
 use super::filter::{Filter, Key, microseconds};
 use super::listing::{Listing, METRICS, id_of, number_of, token};
+use super::merging::{self, MOST_MERGED, Merging};
 use super::metrics::log;
 use super::run_lists::experiments;
 use super::values::Logged;
@@ -109,7 +110,7 @@ fn before(point: MetricPoint) -> MetricPoint {
 
 /// GET `metrics` (0.1.50), `runmetrics` (2018); POST `metrics:query` (1.61): by run, oldest first.
 pub(super) async fn list(call: Call) -> Result<Json<Value>> {
-    let listing = Listing::read(&call, &METRICS)?;
+    let (listing, merging) = (Listing::read(&call, &METRICS)?, Merging::read(&call)?);
     if !listing.order.is_empty() {
         return Err(Error::invalid("metrics are listed in the order in which they were logged")
             .hint("leave the order out")
@@ -145,7 +146,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
             }
             runs.sort_unstable();
             runs.dedup();
-            Reader { listing: &listing, found: Vec::new() }.read(tx, &runs)
+            Reader { listing: &listing, merging, found: Vec::new(), values: 0 }.read(tx, &runs)
         })
         .await?;
     Ok(Json(answer))
@@ -172,7 +173,10 @@ fn only<'a>(filter: &'a Filter, name: &str) -> Option<BTreeSet<&'a str>> {
 /// Reads metrics of runs, until a page is full.
 struct Reader<'a> {
     listing: &'a Listing,
+    merging: Merging,
     found: Vec<Value>,
+    /// How many values were found.
+    values: usize,
 }
 
 impl Reader<'_> {
@@ -237,11 +241,40 @@ impl Reader<'_> {
             }
             _ => 0,
         };
-        for (index, metric) in (skip..).zip(tx.children::<RunMetric>(run.id, Page { skip, ..Page::ALL })?) {
-            if self.found.len() >= self.listing.take {
-                return Ok(Some(json!({ "run": run.id, "others": index })));
+        self.others(tx, run, &name, skip)
+    }
+
+    /// The metrics that are no series of numbers.
+    fn others(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        name: &str,
+        skip: u64,
+    ) -> CoreResult<Option<Value>> {
+        let full = |index: u64| Ok(Some(json!({ "run": run.id, "others": index })));
+        if self.merging == Merging::ToVector {
+            let metrics = tx.children::<RunMetric>(run.id, Page::ALL)?;
+            let shown = metrics.into_iter().map(|metric| answers::metric(name, &metric.doc));
+            // What is logged meanwhile comes after what is there, or is added to it: a place in this list stays one.
+            let merged = merging::merged(shown.filter(|metric| self.holds(metric)));
+            for (index, metric) in (0..).zip(merged).filter(|(index, _)| *index >= skip) {
+                if self.is_full() {
+                    return full(index);
+                }
+                self.values += metric["cells"].as_array().map_or(0, Vec::len);
+                self.found.push(metric);
             }
-            self.offer(answers::metric(&name, &metric.doc));
+            return Ok(None);
+        }
+        for (index, metric) in (skip..).zip(tx.children::<RunMetric>(run.id, Page { skip, ..Page::ALL })?) {
+            if self.is_full() {
+                return full(index);
+            }
+            let metric = answers::metric(name, &metric.doc);
+            if self.holds(&metric) {
+                self.found.push(metric);
+            }
         }
         Ok(None)
     }
@@ -254,10 +287,13 @@ impl Reader<'_> {
         metric: &LatestMetric,
         mut after: Option<MetricPoint>,
     ) -> CoreResult<Option<Value>> {
+        // Where the vector of the series is, once it has begun.
+        let mut vector: Option<usize> = None;
         loop {
             let points = tx.metric_history(run.id, &metric.name, after, CHUNK)?;
             for point in &points {
-                if self.found.len() >= self.listing.take {
+                let goes_on = vector.is_some() && self.values < MOST_MERGED;
+                if !goes_on && self.is_full() {
                     let at = after.unwrap_or(MetricPoint { time: i64::MIN, step: i64::MIN, value: 0.0 });
                     let (step, time, value) = at.recency();
                     return Ok(Some(json!({
@@ -265,7 +301,17 @@ impl Reader<'_> {
                     })));
                 }
                 let id = answers::scalar_id(run.id, metric.series, point);
-                self.offer(answers::scalar(name, &id, &metric.name, point));
+                let scalar = answers::scalar(name, &id, &metric.name, point);
+                if self.holds(&scalar) {
+                    self.values += 1;
+                    match vector {
+                        Some(at) => merging::extend(&mut self.found[at], scalar),
+                        None => {
+                            vector = (self.merging == Merging::ToVector).then_some(self.found.len());
+                            self.found.push(scalar);
+                        }
+                    }
+                }
                 after = Some(*point);
             }
             if points.len() < CHUNK as usize {
@@ -274,10 +320,13 @@ impl Reader<'_> {
         }
     }
 
-    fn offer(&mut self, metric: Value) {
-        if self.listing.filter.holds(&|key: &Key| facts(&metric, key)) {
-            self.found.push(metric);
-        }
+    fn holds(&self, metric: &Value) -> bool {
+        self.listing.filter.holds(&|key: &Key| facts(metric, key))
+    }
+
+    /// Whether nothing more than what goes on already has room on the page.
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.listing.take || self.values >= MOST_MERGED
     }
 }
 

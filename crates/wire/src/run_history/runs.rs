@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{self, Answers};
 use super::call::{Call, Place, read_time};
+use super::datasets::{self, INPUTS, OUTPUTS};
 use super::experiments::{Which, text_list};
-use super::{optional_text, text_map};
+use super::{log_files, optional_text, text_map};
 use crate::data_services::{Result, envelope};
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
@@ -35,8 +36,8 @@ const KEPT: [(&str, Sort); 13] = [
     ("runType", Sort::Text),
     ("runTypeV2", Sort::Any),
     ("target", Sort::Text),
-    ("inputDatasets", Sort::Any),
-    ("outputDatasets", Sort::Any),
+    (INPUTS, Sort::Datasets),
+    (OUTPUTS, Sort::Datasets),
     ("runDefinition", Sort::Any),
     ("primaryMetricName", Sort::Text),
     ("createdFrom", Sort::Any),
@@ -48,10 +49,13 @@ const KEPT: [(&str, Sort); 13] = [
 enum Sort {
     Text,
     Flag,
+    /// A list of objects, to which more can be added.
+    Datasets,
     Any,
 }
 
-/// What a body says of a run; nothing of what it leaves out. Tags and properties are added to those that are there, the rest replaces.
+/// What a body says of a run; nothing of what it leaves out. Tags, properties and datasets are added to those that are there, the rest
+/// replaces.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Said {
     run_id: Option<String>,
@@ -101,6 +105,7 @@ impl Said {
             let fits = match sort {
                 Sort::Text => value.is_string(),
                 Sort::Flag => value.is_boolean(),
+                Sort::Datasets => datasets::is_list(value),
                 Sort::Any => true,
             };
             if !fits {
@@ -128,7 +133,14 @@ impl Said {
             put_tag(tx, doc, person, key, value)?;
         }
         doc.params.extend(self.properties.clone());
-        doc.details.fields.extend(self.fields.clone());
+        for (name, value) in &self.fields {
+            match name.as_str() {
+                INPUTS | OUTPUTS => datasets::add(&mut doc.details.fields, name, value)?,
+                _ => {
+                    doc.details.fields.insert(name.clone(), value.clone());
+                }
+            }
+        }
         doc.status = self.status.unwrap_or(doc.status);
         doc.start_time = self.start.unwrap_or(doc.start_time);
         doc.end_time = self.end.or(doc.end_time);
@@ -146,6 +158,14 @@ impl Said {
         }
         doc.tags.insert(NAME_TAG.to_owned(), doc.name.clone());
         Ok(())
+    }
+
+    /// Connects the run with what the datasets that were said come from.
+    fn connect(&self, tx: &mut Tx<'_>, place: &Place, scope: Id, run: Id) -> CoreResult<()> {
+        match self.fields.get(INPUTS) {
+            Some(inputs) => datasets::connect(tx, place, scope, run, inputs),
+            None => Ok(()),
+        }
     }
 }
 
@@ -220,6 +240,7 @@ fn put(
         }
         let before = node.doc.status;
         said.change(tx, place.person, &mut node.doc)?;
+        said.connect(tx, place, scope, node.id)?;
         return update_run(tx, node, before);
     }
     if absent == Absent::Refuse {
@@ -253,7 +274,9 @@ fn create(
     doc.details.run_id = Some(id.to_owned());
     doc.details.number = Some(number);
     said.change(tx, place.person, &mut doc)?;
-    tx.create::<Run>(New::under(experiment.id, node, doc))
+    let node = tx.create::<Run>(New::under(experiment.id, node, doc))?;
+    said.connect(tx, place, scope, node.id)?;
+    Ok(node)
 }
 
 /// PATCH (1.61) and POST (2018) of runs, PUT of one that is there: makes or changes it.
@@ -373,8 +396,17 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 /// GET `runs/ID/details` (1.61) and `runs/ID/runstatus` (2018).
 pub(super) async fn details(call: Call) -> Result<Json<Value>> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    let (_, node) = call.app.store().read(move |tx| find(tx, &place, &which, &id, Permission::Read)).await?;
-    Ok(Json(answers::details(&node)))
+    let signer = call.signer()?;
+    let answer = call
+        .app
+        .store()
+        .read(move |tx| {
+            let (_, node) = find(tx, &place, &which, &id, Permission::Read)?;
+            let logs = log_files::of_run(tx, node.id, &signer)?;
+            answers::details(tx, &node, &logs)
+        })
+        .await?;
+    Ok(Json(answer))
 }
 
 /// GET `runs/ID/token`: a script that runs elsewhere goes on with the token that was presented; it gets no longer life and no more rights.

@@ -1,5 +1,5 @@
-//! Asking a service: `POST /api/v1/service/ID/score`, the address that its `scoringUri` names, with one of its keys as bearer token or the
-//! token of a person who may ask its holder's models.
+//! Asking a service: `POST /api/v1/service/ID/score`, the address that its `scoringUri` names, with one of its keys as bearer token (or a token
+//! of the service, where it is asked by those) or the token of a person who may ask its holder's models.
 //!
 //! The body names each input of the graph and gives it as nested lists of numbers; `data` may stand around it. Of a graph with one input the
 //! lists alone will do. The answer names each output and gives it the same way.
@@ -14,15 +14,15 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, RequestExt as _, Router};
-use habeas_access::{Permission, authorise};
+use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{ArtifactDoc, Service, ServiceDoc};
-use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult, crypto};
+use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult, Timestamp, crypto};
 use habeas_models::scoring::{Element, Port};
 use habeas_store::{HolderState, Tx};
 use serde_json::{Map, Value, json};
 
 use super::errors::Result;
-use super::served;
+use super::{served, tokens};
 use crate::App;
 use crate::caller::{base_address, bearer_of};
 
@@ -37,27 +37,35 @@ pub(super) fn router() -> Router<App> {
 }
 
 fn denied() -> Error {
-    Error::unauthenticated("this needs a key of the service, or the bearer token of a person who may ask it")
-        .hint("send `Authorization: Bearer KEY`; `GET .../services/ID/keys` tells the keys")
+    Error::unauthenticated(
+        "this needs a key of the service, its token where it is asked by tokens, or the bearer token of a person who may ask it",
+    )
+    .hint("send `Authorization: Bearer KEY`; `GET .../services/ID/keys` tells the keys, `POST .../services/ID/token` gives a token")
 }
 
 /// The service and the graph it answers from, if the caller may ask it.
 async fn admit(app: &App, headers: &HeaderMap, id: &str) -> CoreResult<(Node<ServiceDoc>, ArtifactDoc)> {
     let token = bearer_of(headers).ok_or_else(denied)?.to_owned();
     let id: Id = id.parse().map_err(|_| denied())?;
-    let known = token.clone();
-    let by_key = app.store().read(move |tx| {
+    let (known, mac_key) = (token.clone(), tokens::key(app)?);
+    let by_secret = app.store().read(move |tx| {
         let Some(node) = tx.get::<Service>(id)? else { return Ok(None) };
-        let is = |key: &str| crypto::constant_time_eq(known.as_bytes(), key.as_bytes());
-        if !is(&node.doc.keys.primary) & !is(&node.doc.keys.secondary) {
-            return Ok(None);
+        if tokens::are_asked_for(&node.doc) {
+            let now = tx.now();
+            let Some(person) = tokens::person(&mac_key, &node, &known, now) else { return Ok(None) };
+            require_may_ask(tx, person, id)?;
+        } else {
+            let is = |key: &str| crypto::constant_time_eq(known.as_bytes(), key.as_bytes());
+            if !is(&node.doc.keys.primary) & !is(&node.doc.keys.secondary) {
+                return Ok(None);
+            }
         }
-        // A program with a key is nobody who could read more than what it asks.
+        // A program with a key or token is nobody who could read more than what it asks.
         require_unrestricted(tx, node.holder)?;
         let graph = graph(tx, &node)?;
         Ok(Some((node, graph)))
     });
-    if let Some(found) = by_key.await? {
+    if let Some(found) = by_secret.await? {
         return Ok(found);
     }
     if token.split('.').count() != 3 {
@@ -76,6 +84,20 @@ async fn admit(app: &App, headers: &HeaderMap, id: &str) -> CoreResult<(Node<Ser
             Ok((node, graph))
         })
         .await
+}
+
+/// An error unless the person to whom a token was issued is here and may ask the service still.
+fn require_may_ask(tx: &mut Tx<'_>, person: Id, service: Id) -> CoreResult<()> {
+    match tx.holder(person)? {
+        Some((_, HolderState::Active | HolderState::Restricted)) => {}
+        _ => return Err(denied()),
+    }
+    let actor = Actor::Person { id: person, signed_in_at: Timestamp(0) };
+    authorise(tx, &actor, service, Permission::Predict).map_err(|error| match error.code {
+        // Said of the holder's data, not of the caller.
+        Some("Restricted") => error,
+        _ => error.conceal(denied),
+    })
 }
 
 /// The graph, unless it is somebody's whose data must not be processed: the model of another holder may be served here.

@@ -18,15 +18,15 @@ use crate::percent::encode_path;
 const LIFETIME: i64 = 24 * 3_600;
 /// The container of Azure's that all files are said to be in. `azure-storage-blob` takes a path of two parts at a host below `localhost` for
 /// one without its account, and doubles the first.
-pub(super) const CONTAINER: &str = "azureml";
+pub(crate) const CONTAINER: &str = "azureml";
 /// What stands in the place of an owner in the addresses of archives.
-pub(super) const ARCHIVES: &str = "archives";
+pub(crate) const ARCHIVES: &str = "archives";
 /// The version of Azure's storage whose parameters these are.
-pub(super) const VERSION: &str = "2021-08-06";
+pub(crate) const VERSION: &str = "2021-08-06";
 
 /// What an address is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Read,
     Write,
 }
@@ -42,19 +42,19 @@ impl Access {
 
 /// What a valid address names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Grant {
+pub(crate) struct Grant {
     /// The run, model, snapshot, workspace or project.
-    pub(super) owner: Id,
+    pub(crate) owner: Id,
     /// The path below it.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// For whom it was made.
-    pub(super) person: Id,
+    pub(crate) person: Id,
     access: Access,
 }
 
 /// Makes addresses.
 #[derive(Clone, Debug)]
-pub(super) struct Signer {
+pub(crate) struct Signer {
     base: String,
     key: SecretKey,
     person: Id,
@@ -62,19 +62,19 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    pub(super) fn new(app: &App, host: &BlobHost, person: Id) -> Result<Signer> {
+    pub(crate) fn new(app: &App, host: &BlobHost, person: Id) -> Result<Signer> {
         let expires = app.store().ambient().now().seconds() + LIFETIME;
         Ok(Signer { base: host.base(), key: key(app)?, person, expires })
     }
 
     /// The address of the file at `path` below `owner`.
-    pub(super) fn address(&self, owner: Id, path: &str, access: Access) -> String {
+    pub(crate) fn address(&self, owner: Id, path: &str, access: Access) -> String {
         let place = format!("{}/{}", owner.to_hex(), encode_path(path));
         self.signed(&place, Grant { owner, path: path.to_owned(), person: self.person, access })
     }
 
     /// The address of all files of a snapshot in one archive: that of the empty path, which no file has.
-    pub(super) fn archive_address(&self, snapshot: Id) -> String {
+    pub(crate) fn archive_address(&self, snapshot: Id) -> String {
         let place = format!("{ARCHIVES}/{}", snapshot.to_hex());
         self.signed(
             &place,
@@ -106,10 +106,10 @@ fn sign(key: &SecretKey, grant: &Grant, expires: i64) -> String {
 }
 
 /// The code of an address that was not made here, or whose time is over.
-pub(super) const NOT_AUTHENTICATED: &str = "AuthenticationFailed";
+pub(crate) const NOT_AUTHENTICATED: &str = "AuthenticationFailed";
 
 /// What an address grants; an error when it was not made here, or does not work any more.
-pub(super) fn check(
+pub(crate) fn check(
     app: &App,
     owner: &str,
     path: &str,
@@ -147,12 +147,12 @@ pub(super) fn check(
 
 impl Grant {
     /// Who acts when the address is used; without a sign-in of their own.
-    pub(super) fn actor(&self) -> Actor {
+    pub(crate) fn actor(&self) -> Actor {
         Actor::Person { id: self.person, signed_in_at: Timestamp(0) }
     }
 
     /// An error when the address is not good for this.
-    pub(super) fn require(&self, permission: Permission) -> Result<()> {
+    pub(crate) fn require(&self, permission: Permission) -> Result<()> {
         if permission == Permission::Read || self.access == Access::Write {
             return Ok(());
         }

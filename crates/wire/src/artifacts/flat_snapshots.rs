@@ -1,0 +1,330 @@
+//! Snapshots by flat lists: a folder as nodes, each with the one that it stands in (`FlatDirTreeNodeListDto`), compared with a snapshot, and
+//! sent with the files that differ as one form.
+//!
+//! Sources: the operations of `azureml-core` 1.61; `content.json` of Azure's specification (2019-12-01), which has the parts `files` and
+//! `dirTree`; and Microsoft's .NET client of the same service, which compares first, sends 200 files a form, and lists the whole folder in each,
+//! so that all but its last form list files that are still to come. The first node is the folder itself: its name is no part of a path.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::Json;
+use axum::extract::multipart::Field;
+use axum::extract::{FromRequest as _, Multipart, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use habeas_access::Permission;
+use habeas_core::kinds::{Snapshot, SnapshotDoc};
+use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
+use habeas_store::Tx;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::LARGEST_BODY;
+use super::call::Call;
+use super::snapshots::{
+    MOST_FILES, NONE, by_path, check_id, compare, complete, copy, find, hashes, open_one, plain,
+};
+use crate::App;
+use crate::artifact_files::{self, Expected, media_type};
+use crate::data_services::Result;
+use crate::runs::shortened;
+
+/// The most folders within each other.
+const DEPTH: usize = 128;
+
+/// `FlatDirTreeNodeListDto`.
+#[derive(Debug, Deserialize)]
+struct List {
+    files: Vec<FlatNode>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlatNode {
+    name: String,
+    hash: Option<String>,
+    is_file: bool,
+    id: String,
+    parent_id: Option<String>,
+}
+
+impl List {
+    /// The hashes of the files by their paths.
+    fn hashes(&self) -> CoreResult<Map<String, Value>> {
+        let mut nodes: HashMap<&str, &FlatNode> = HashMap::new();
+        for node in &self.files {
+            if nodes.insert(&node.id, node).is_some() {
+                return Err(Error::invalid("two nodes of the list have the same `id`"));
+            }
+        }
+        let mut hashes = Map::new();
+        for node in self.files.iter().filter(|node| node.is_file) {
+            let path = path_of(node, &nodes)?;
+            if hashes.insert(path, json!(node.hash.as_deref().unwrap_or_default())).is_some() {
+                return Err(Error::invalid("two files of the list have the same path"));
+            }
+            if hashes.len() > MOST_FILES {
+                return Err(Error::invalid(format!("a snapshot has at most {MOST_FILES} files")));
+            }
+        }
+        Ok(hashes)
+    }
+}
+
+fn path_of(node: &FlatNode, nodes: &HashMap<&str, &FlatNode>) -> CoreResult<String> {
+    let mut parts = vec![node.name.as_str()];
+    let mut above = node.parent_id.as_deref();
+    while let Some(id) = above {
+        let folder = nodes.get(id).filter(|folder| !folder.is_file).ok_or_else(|| {
+            Error::invalid(format!("the `parentId` of `{}` is no folder of the list", shortened(&node.name)))
+        })?;
+        above = folder.parent_id.as_deref();
+        if above.is_some() {
+            parts.push(&folder.name);
+        }
+        if parts.len() > DEPTH {
+            return Err(Error::invalid(format!("folders are more than {DEPTH} deep, or within themselves")));
+        }
+    }
+    if parts.iter().any(|name| name.contains(['/', '\\'])) {
+        return Err(Error::invalid("a node's `name` is one part of a path"));
+    }
+    parts.reverse();
+    plain(&parts.join("/"))
+}
+
+/// The snapshot that is named as the parent.
+fn parent(call: &Call) -> Option<String> {
+    call.query("parentsnapshotid").filter(|parent| !parent.is_empty() && *parent != NONE).map(str::to_owned)
+}
+
+/// `snapshot_diff_construction`: what a folder has otherwise than the snapshot that is named as its parent; without one, all of it.
+pub(super) async fn difference(call: Call) -> Result<Json<Value>> {
+    let new = call.body::<List>()?.hashes()?;
+    let parent = parent(&call);
+    let old = call
+        .read(Permission::Read, move |tx, scope| match &parent {
+            Some(parent) => Ok(hashes(&find(tx, scope, parent)?.doc.tree)),
+            None => Ok(Map::new()),
+        })
+        .await?;
+    Ok(Json(Value::Array(compare(&old, &new))))
+}
+
+/// What a form says beside its files.
+#[derive(Debug, Default)]
+struct Said {
+    list: Option<List>,
+    tags: BTreeMap<String, String>,
+    properties: BTreeMap<String, String>,
+}
+
+/// `create_snapshot` as one form: of the files in it, and of those that its parent has with the same hash. What is listed and is in neither
+/// is left out, and counted in the answer: the client's next form brings it.
+pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value>> {
+    let call = Call::of_parts(app, &mut request).await?;
+    let name = call.part("snapshot").to_owned();
+    check_id(&name)?;
+    let form = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
+    let person = call.person;
+    let open = call.write(Permission::Write, move |tx, scope| Ok(open_one(tx, scope, person)?.id)).await?;
+    let said = receive(&call, open, form).await?;
+    let list = said.list.ok_or_else(|| Error::invalid("the form has no part `dirTree`"))?;
+    let (listed, parent) = (list.hashes()?, parent(&call));
+    let copied = prepare(&call, &name, open, parent.clone(), listed.clone()).await?;
+    for (path, blob) in copied {
+        copy(&call, open, &path, blob).await?;
+    }
+    let there = call.read(Permission::Write, move |tx, _| by_path(tx, open)).await?;
+    let sizes: BTreeMap<String, u64> = there.into_iter().map(|(path, blob)| (path, blob.size)).collect();
+    let missing = listed.len().saturating_sub(sizes.len());
+    let doc = SnapshotDoc {
+        name: name.clone(),
+        complete: true,
+        tree: tree(&listed, &sizes, call.app.store().ambient().now()),
+        parent,
+        source: None,
+        properties: said.properties,
+        tags: said.tags,
+        created_by: Some(person),
+    };
+    complete(&call, open, doc).await?;
+    let mut answer = json!({ "snapshotType": "LocalFiles", "id": name });
+    if missing > 0 {
+        answer["filesMissing"] = json!(missing);
+    }
+    Ok(Json(answer))
+}
+
+fn broken() -> Error {
+    Error::invalid("the form is broken, or was cut off")
+        .hint("send multipart/form-data with `files` and `dirTree`")
+}
+
+/// Reads the parts of a form, in whatever order; files go to the unfinished snapshot.
+async fn receive(call: &Call, open: Id, mut form: Multipart) -> CoreResult<Said> {
+    let (mut said, mut count) = (Said::default(), 0);
+    while let Some(part) = form.next_field().await.map_err(|_| broken())? {
+        match part.name().unwrap_or_default() {
+            "dirTree" => said.list = Some(small(part, "dirTree").await?),
+            "tags" => said.tags = small::<Option<_>>(part, "tags").await?.unwrap_or_default(),
+            "properties" => {
+                said.properties = small::<Option<_>>(part, "properties").await?.unwrap_or_default();
+            }
+            "files" => {
+                count += 1;
+                if count > MOST_FILES {
+                    return Err(Error::invalid(format!("a snapshot has at most {MOST_FILES} files")));
+                }
+                keep(call, open, part).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(said)
+}
+
+/// A part that is JSON.
+async fn small<T: DeserializeOwned>(mut part: Field<'_>, name: &str) -> CoreResult<T> {
+    let mut text = Vec::new();
+    while let Some(piece) = part.chunk().await.map_err(|_| broken())? {
+        text.extend_from_slice(&piece);
+        if text.len() > LARGEST_BODY {
+            return Err(Error::too_large(format!("the part `{name}` is larger than {LARGEST_BODY} bytes")));
+        }
+    }
+    // The parser's own words can quote the value that it failed on.
+    serde_json::from_slice(&text)
+        .map_err(|_| Error::invalid(format!("the part `{name}` does not have the shape of this operation")))
+}
+
+async fn keep(call: &Call, open: Id, part: Field<'_>) -> CoreResult<()> {
+    let path = part.file_name().map(decoded).filter(|path| !path.is_empty());
+    let path = plain(&path.ok_or_else(|| {
+        Error::invalid("a part `files` has no file name").hint("name the file's path within the folder")
+    })?)?;
+    let owner = move |_: &mut Tx<'_>| Ok(open);
+    let blob = artifact_files::receive_pieces(&call.app, owner, media_type(&path), part, Expected::default())
+        .await?;
+    let (id, person) = (blob.id, call.person);
+    let kept = call.write(Permission::Write, move |tx, _| {
+        artifact_files::keep(tx, open, &path, &blob, Some(person)).map(|_| ())
+    });
+    artifact_files::or_give_up(&call.app, id, kept.await).await
+}
+
+/// A file name as .NET sends those that are not ASCII: `=?utf-8?B?BASE64?=` (RFC 2047).
+fn decoded(name: &str) -> String {
+    let encoded = name
+        .get(..10)
+        .filter(|start| start.eq_ignore_ascii_case("=?utf-8?b?"))
+        .and_then(|_| name[10..].strip_suffix("?="));
+    let bytes = encoded.and_then(|text| STANDARD.decode(text).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| name.to_owned())
+}
+
+/// The files that the parent lends the unfinished snapshot. An error when the form had one that is not listed.
+async fn prepare(
+    call: &Call,
+    name: &str,
+    open: Id,
+    parent: Option<String>,
+    listed: Map<String, Value>,
+) -> CoreResult<Vec<(String, BlobRef)>> {
+    let name = name.to_owned();
+    call.write(Permission::Write, move |tx, scope| {
+        if tx.child_by_name::<Snapshot>(scope, &name)?.is_some() {
+            return Err(Error::conflict("there is a snapshot of this id already"));
+        }
+        let sent = by_path(tx, open)?;
+        if let Some(path) = sent.keys().find(|path| !listed.contains_key(*path)) {
+            return Err(Error::invalid(format!("`dirTree` does not list the file `{}`", shortened(path))));
+        }
+        let Some(parent) = &parent else { return Ok(Vec::new()) };
+        let parent = find(tx, scope, parent)?;
+        let known = hashes(&parent.doc.tree);
+        let lent = by_path(tx, parent.id)?;
+        let unchanged = |path: &String| !sent.contains_key(path) && known.get(path) == listed.get(path);
+        Ok(lent.into_iter().filter(|(path, _)| listed.contains_key(path) && unchanged(path)).collect())
+    })
+    .await
+}
+
+/// The files that are there, by their sizes, as `DirTreeNode`.
+fn tree(listed: &Map<String, Value>, there: &BTreeMap<String, u64>, now: Timestamp) -> Value {
+    let now = now.rfc3339();
+    let node = |name: &str, sort: &str, hash: &Value, size: u64| json!({ "name": name, "hash": hash, "type": sort, "timestamp": now, "sizeBytes": size, "children": {} });
+    let mut root = node("", "Directory", &json!(""), 0);
+    for (path, size) in there {
+        let mut at = &mut root;
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let child = match parts.peek() {
+                Some(_) => node(part, "Directory", &json!(""), 0),
+                None => node(part, "File", &listed[path], *size),
+            };
+            let children = &mut at["children"];
+            if children.get(part).is_none() {
+                children[part] = child;
+            }
+            at = &mut children[part];
+        }
+    }
+    root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(nodes: &[(&str, Option<&str>, &str, bool)]) -> CoreResult<Map<String, Value>> {
+        let files: Vec<Value> = nodes
+            .iter()
+            .map(|(id, parent, name, is_file)| {
+                json!({ "id": id, "parentId": parent, "name": name, "isFile": is_file, "hash": is_file.then_some("h") })
+            })
+            .collect();
+        serde_json::from_value::<List>(json!({ "files": files })).unwrap().hashes()
+    }
+
+    #[test]
+    fn paths_of_a_flat_list() {
+        let found = list(&[
+            ("0", None, "folder", false),
+            ("1", Some("0"), "a.py", true),
+            ("2", Some("0"), "sub", false),
+            ("3", Some("2"), "b.py", true),
+        ]);
+        let found = found.unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a.py", "sub/b.py"]);
+        for wrong in [
+            &[("0", Some("1"), "a", false), ("1", Some("0"), "b", false), ("2", Some("1"), "c", true)][..],
+            &[("0", None, "f", false), ("0", Some("0"), "c", true)],
+            &[("0", None, "f", false), ("1", Some("0"), "..", true)],
+            &[("0", None, "f", false), ("1", Some("0"), "a/b", true)],
+            &[("0", None, "f", false), ("1", Some("9"), "a", true)],
+            &[("0", None, "f", false), ("1", Some("0"), "a", true), ("2", Some("0"), "a", true)],
+            &[("0", None, "f", true), ("1", Some("0"), "a", true)],
+        ] {
+            assert!(list(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_ascii() {
+        assert_eq!(decoded("=?utf-8?B?w6QucHk=?="), "ä.py");
+        for plain in ["a.py", "=?utf-8?B?%%?=", "=?x", "ä.py"] {
+            assert_eq!(decoded(plain), plain);
+        }
+    }
+
+    #[test]
+    fn the_tree_has_what_is_there() {
+        let listed = Map::from_iter([("a.py".to_owned(), json!("1")), ("s/b.py".to_owned(), json!("2"))]);
+        let there = BTreeMap::from([("a.py".to_owned(), 3), ("s/b.py".to_owned(), 4)]);
+        let found = tree(&listed, &there, Timestamp(0));
+        assert_eq!(hashes(&found), listed);
+        assert_eq!(found["children"]["s"]["children"]["b.py"]["sizeBytes"], 4);
+    }
+}
