@@ -33,8 +33,9 @@ async fn what_stays_of_what_a_deletion_takes_is_planned_counted_and_marked() {
 
         // A run in Ada's workspace; models made from it in an account of hers and in one of the organisation, and one made from nothing here.
         let historian = Historian::new(&deployment, &ada).await;
-        let experiment = historian.experiment("leaves").await.replace('-', "");
-        let run = historian.mlflow("POST", "/runs/create", json!({ "experiment_id": experiment })).await;
+        let experiment = historian.experiment("leaves").await;
+        let body = json!({ "experiment_id": experiment.replace('-', "") });
+        let run = historian.mlflow("POST", "/runs/create", body).await;
         let run = run["run"]["info"]["run_id"].as_str().unwrap().to_owned();
         let token = deployment.token(&ada).await;
         let of = Someone { id: organisation.to_owned(), ..ada.clone() };
@@ -42,12 +43,12 @@ async fn what_stays_of_what_a_deletion_takes_is_planned_counted_and_marked() {
         let own = Manager::of_account(&deployment, &ada, "own", version).await;
         let theirs = Manager::of_account_with(&deployment, token, &of, "theirs", version).await;
         let mut models = Vec::new();
-        for (manager, url) in [
-            (&own, format!("runs:/{run}/model")),
-            (&theirs, format!("runs:/{run}/model")),
-            (&theirs, "https://store.example/model.onnx".to_owned()),
+        for (manager, name, url) in [
+            (&own, "trees", format!("runs:/{run}/model")),
+            (&theirs, "trees", format!("runs:/{run}/model")),
+            (&theirs, "oaks", "https://store.example/model.onnx".to_owned()),
         ] {
-            let model = json!({ "name": "trees", "url": url, "mimeType": "application/x" });
+            let model = json!({ "name": name, "url": url, "mimeType": "application/x" });
             models.push(manager.ok("POST", "/models", model).await["id"].as_str().unwrap().to_owned());
         }
         let service = json!({ "name": "trees", "modelId": models[1], "computeType": "ACI" });
@@ -55,7 +56,7 @@ async fn what_stays_of_what_a_deletion_takes_is_planned_counted_and_marked() {
 
         // Each deletion says what stays of what it takes: the run's, the experiment's, the workspace's.
         let expected = ["ModelVersion", "ModelVersion", "Service"];
-        for path in [format!("/experiments/leaves/runs/{run}"), "/experiments/leaves".to_owned()] {
+        for path in [format!("/experiments/leaves/runs/{run}"), format!("/experimentids/{experiment}")] {
             let plan = historian.ok("DELETE", &format!("{path}?dryRun=true"), json!(null)).await;
             assert_eq!(tainted(&plan), expected, "{path}: {plan}");
         }
