@@ -13,9 +13,9 @@ use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
     ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
-    HoldingsReport, IssuedReport, KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport,
-    RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport,
-    TransferReport,
+    HoldingsReport, IssuedReport, KeyReport, KeysReport, MemberReport, PersonCreatedReport, PersonReport,
+    PlanReport, RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
+    RetentionReport, TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -240,6 +240,11 @@ impl Client {
     /// The members of an organisation.
     pub async fn members(&self, organisation: &str) -> Result<Vec<MemberReport>> {
         self.get(&format!("/organisations/{}/members", encode(organisation))).await
+    }
+
+    /// The keys of an organisation's Custom Vision accounts, for its owners.
+    pub async fn organisation_keys(&self, organisation: &str) -> Result<Vec<KeysReport>> {
+        self.get(&format!("/organisations/{}/keys", encode(organisation))).await
     }
 
     /// Gives a person a role in an organisation: `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.

@@ -62,6 +62,18 @@ pub struct PersonCreatedReport {
     pub prediction_keys: Vec<String>,
 }
 
+/// The keys of a Custom Vision account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysReport {
+    /// The account's id.
+    pub account: String,
+    /// Keys of the training API: primary, secondary.
+    pub training_keys: Vec<String>,
+    /// Keys of the prediction API: primary, secondary.
+    pub prediction_keys: Vec<String>,
+}
+
 /// A member of an organisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

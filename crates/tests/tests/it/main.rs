@@ -35,6 +35,7 @@ mod learning_plans;
 mod learning_races;
 mod letters;
 mod log;
+mod members;
 mod mlflow;
 mod model_management;
 mod notifying;
