@@ -61,6 +61,11 @@ impl ExportFormat {
         }
     }
 
+    /// Names of formats, as a person reads them: with commas between.
+    pub fn list(formats: &[ExportFormat]) -> String {
+        formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The formats that were named, each once, in a fixed order. An error for a name that is none.
     pub fn parse_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ExportFormat>> {
         let mut wanted = [false; ExportFormat::ALL.len()];

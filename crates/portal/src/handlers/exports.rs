@@ -10,11 +10,11 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
-use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use habeas_core::{Error, Id};
 use serde_json::json;
 
+use super::requests::formats_in;
 use super::session::SignedIn;
 use super::{Failure, PROGRESS, Portal, event, render};
 use crate::pages::{ExportPage, ExportView, ExportsPage, Section};
@@ -37,7 +37,7 @@ pub(super) async fn create(
     who: SignedIn,
     Form(mut chosen): Form<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
-    let formats = ExportFormat::ALL.into_iter().filter(|format| chosen.contains_key(format.name())).collect();
+    let formats = formats_in(&chosen);
     if let Some(text) = chosen.remove("passphrase").filter(|text| !text.is_empty()) {
         let recipient = portal.rights.recipient_by_passphrase(text.into())?;
         portal.rights.authorise(&who.actor, who.person, "StreamExport").await?;

@@ -53,6 +53,16 @@ pub const FORMATS: [FormatChoice; ExportFormat::ALL.len()] = [
     },
 ];
 
+impl FormatChoice {
+    /// Whether it is one of these.
+    pub fn is_in(&self, chosen: &[ExportFormat]) -> bool {
+        chosen.contains(&self.format)
+    }
+}
+
+/// No format but the archive's own.
+pub const NO_FORMATS: &[ExportFormat] = &[];
+
 /// How far an archive has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportState {

@@ -95,7 +95,8 @@ impl Case<'_, '_> {
         let subject = self.subject()?;
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
-        order(self.tx, subject, archive, Some(self.node.id), Vec::new())?;
+        let formats = self.node.doc.formats.clone();
+        order(self.tx, subject, archive, Some(self.node.id), formats)?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }

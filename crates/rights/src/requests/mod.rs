@@ -193,6 +193,7 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
     Ok(RequestReport {
         id: node.id.to_string(),
         asked: doc.asked,
+        formats: doc.formats.clone(),
         state: doc.state.name().to_owned(),
         regime: doc.regime.clone(),
         channel: doc.channel,

@@ -69,7 +69,8 @@ pub(super) struct CreateExport {
     formats: Vec<String>,
 }
 
-fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
+/// The formats of these names, each once.
+pub(super) fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
     Ok(ExportFormat::parse_all(names.iter().map(String::as_str))?)
 }
 
