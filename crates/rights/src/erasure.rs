@@ -557,8 +557,10 @@ impl Rights {
     async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
         self.end_requests_of(person, task.request).await?;
-        // What others made from it cannot forget; it says so from now on.
+        // What others made from it cannot forget; it says so from now on, and they are written to.
         self.store.write(move |tx| tx.mark_made_from_holder(person)).await?;
+        fault::point("erase.owners_told");
+        self.wake();
         // The blobs' names go into tasks of their own before the rows that know them are deleted.
         let mut after = Id::NIL;
         loop {

@@ -55,6 +55,7 @@ impl Rights {
         for request in ended {
             self.forget_letter(request).await;
         }
+        self.forget_letters_to(person).await;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod finding;
 mod intake;
 mod mail;
 mod mailer;
+mod owners;
 mod queue;
 mod waking;
 

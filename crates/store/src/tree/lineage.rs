@@ -1,9 +1,18 @@
 //! What was made from what, over however many steps ([`Relation::MadeFrom`]), and what was made from something that is gone.
+//!
+//! **Invariant:** whoever owns what is marked, and not what it was made from, is written to: by a task of the transaction that marks it, so that
+//! each mark is in one letter.
 
+use std::collections::BTreeMap;
+
+use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::node::Relation;
 use habeas_core::{Id, Kind, Result, Timestamp};
+use serde_json::json;
 
 use super::Tx;
+use crate::engine::Row;
+use crate::{TaskKind, TaskState};
 
 impl Tx<'_> {
     /// What others hold that was made from what `holder` has: models, images, services; in the order of their ids.
@@ -30,17 +39,18 @@ impl Tx<'_> {
         Ok(self.targets(id, Relation::SourceErased)?.first().map(|(_, since)| *since))
     }
 
-    /// Marks what others made from what `holder` has, before that is deleted.
+    /// Marks what others made from what `holder` has, before that is deleted, and has its owners written to. Repeatable: what is marked already
+    /// is in a letter already.
     pub fn mark_made_from_holder(&mut self, holder: Id) -> Result<()> {
         let now = self.now;
-        self.execute(
+        let marked = self.query(
             "INSERT INTO edge (source, target, relation, created_at)
              WITH RECURSIVE made (id) AS (
                  SELECT e.source FROM resource t JOIN edge e ON e.target = t.id WHERE t.holder = ?1 AND e.relation = ?2
                  UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
              SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
              WHERE (SELECT r.holder FROM resource r WHERE r.id = m.id) <> ?1
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING RETURNING source",
             &[
                 (&holder).into(),
                 Relation::MadeFrom.number().into(),
@@ -48,14 +58,14 @@ impl Tx<'_> {
                 now.into(),
             ],
         )?;
-        Ok(())
+        self.tell_owners(&marked, holder)
     }
 
-    /// Marks what was made from what stands under `root`, and does not stand there itself. Needs no keys: a connection says it, since those
-    /// of what is removed may be gone already.
-    pub(crate) fn mark_made_from(&mut self, root: Id) -> Result<()> {
+    /// Marks what was made from what stands under `root`, which `holder` has, and does not stand there itself; has its owners written to, unless
+    /// that is `holder`. Needs no keys: a connection says it, since those of what is removed may be gone already.
+    pub(crate) fn mark_made_from(&mut self, root: Id, holder: Id) -> Result<()> {
         let now = self.now;
-        self.execute(
+        let marked = self.query(
             "INSERT INTO edge (source, target, relation, created_at)
              WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
@@ -64,7 +74,7 @@ impl Tx<'_> {
                  SELECT e.source FROM subtree s JOIN edge e ON e.target = s.id WHERE e.relation = ?2
                  UNION SELECT e.source FROM made m JOIN edge e ON e.target = m.id WHERE e.relation = ?2)
              SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m WHERE m.id NOT IN (SELECT id FROM subtree)
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING RETURNING source",
             &[
                 (&root).into(),
                 Relation::MadeFrom.number().into(),
@@ -72,6 +82,60 @@ impl Tx<'_> {
                 now.into(),
             ],
         )?;
+        self.tell_owners(&marked, holder)
+    }
+
+    /// Has a letter written to every person who owns some of what was just marked (rows of ids), and not to whoever had what it was made from.
+    /// A letter that is not away yet takes it up, so that one deletion is one letter to each.
+    fn tell_owners(&mut self, marked: &[Row], erased: Id) -> Result<()> {
+        let mut by_holder: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for row in marked {
+            let made = row.id(0)?;
+            if let Some((_, _, holder)) = self.position(made)?
+                && holder != erased
+            {
+                by_holder.entry(holder).or_default().push(made);
+            }
+        }
+        let mut by_person: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for (holder, made) in by_holder {
+            for person in self.owners_of(holder)? {
+                // As an owner of an organisation, whoever had it knows, or is being erased.
+                if person != erased && self.is_active(person)? {
+                    by_person.entry(person).or_default().extend(&made);
+                }
+            }
+        }
+        let now = self.now;
+        for (person, mut made) in by_person {
+            let letters = self.tasks_about(person, TaskKind::Mail)?;
+            let waiting = letters.into_iter().find(|task| task.state == TaskState::Waiting);
+            let Some(waiting) = waiting else {
+                let payload = json!({ "person": person, "sourceErased": made });
+                self.enqueue(TaskKind::Mail, Some(person), &payload, now)?;
+                continue;
+            };
+            let mut payload = waiting.payload;
+            let told: Vec<Id> = serde_json::from_value(payload["sourceErased"].take())?;
+            made.splice(0..0, told);
+            payload["sourceErased"] = json!(made);
+            self.progress(waiting.id, &payload)?;
+        }
         Ok(())
+    }
+
+    /// The person who has what `holder` has, or the owners of the organisation.
+    fn owners_of(&mut self, holder: Id) -> Result<Vec<Id>> {
+        Ok(match self.holder(holder)? {
+            Some((HolderKind::Person, _)) => vec![holder],
+            Some((HolderKind::Organisation, _)) => {
+                let members = self.mentioned_in(holder)?.into_iter();
+                members
+                    .filter(|member| member.role == MentionRole::Owner)
+                    .map(|member| member.person)
+                    .collect()
+            }
+            _ => Vec::new(),
+        })
     }
 }

@@ -543,7 +543,7 @@ impl Tx<'_> {
         resources.sort_unstable();
         resources.dedup();
         let learners = self.schedule_forgetting(id)?;
-        self.mark_made_from(id)?;
+        self.mark_made_from(id, place.holder)?;
         let mut tasks = Vec::new();
         for chunk in blobs.chunks(BLOBS_PER_TASK) {
             tasks.push(self.enqueue(

@@ -41,6 +41,7 @@ mod model_management;
 mod notifying;
 mod old_data;
 mod opendsr;
+mod owners;
 mod ownership;
 mod portal;
 mod portal_requests;
