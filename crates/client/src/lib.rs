@@ -333,9 +333,14 @@ impl Client {
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
-    /// Orders an archive that is kept for a week.
-    pub async fn create_export(&self, person: &str, formats: &[ExportFormat]) -> Result<ExportReport> {
-        let body = json!({ "formats": formats });
+    /// Orders an archive that is kept for a week; sealed for the holder of the age public key `recipient`, if one is given.
+    pub async fn create_export(
+        &self,
+        person: &str,
+        formats: &[ExportFormat],
+        recipient: Option<&str>,
+    ) -> Result<ExportReport> {
+        let body = json!({ "formats": formats, "recipient": recipient });
         self.post(&format!("/persons/{}/exports", encode(person)), &body).await
     }
 

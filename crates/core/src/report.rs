@@ -536,6 +536,9 @@ pub struct ExportReport {
     /// The formats that it has its data in once more.
     #[serde(default)]
     pub formats: Vec<ExportFormat>,
+    /// The age public key for whose holder it is sealed: its content is an age file then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.

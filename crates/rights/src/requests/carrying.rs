@@ -97,7 +97,7 @@ impl Case<'_, '_> {
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
         let formats = self.node.doc.formats.clone();
-        order(self.tx, subject, archive, Some(self.node.id), formats)?;
+        order(self.tx, subject, archive, Some(self.node.id), formats, None)?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }
