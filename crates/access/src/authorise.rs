@@ -27,7 +27,7 @@ pub enum Permission {
 
 impl Permission {
     /// Whether a person mentioned in this role has it.
-    fn is_of(self, role: MentionRole) -> bool {
+    pub(crate) fn is_of(self, role: MentionRole) -> bool {
         match role {
             MentionRole::Owner => true,
             MentionRole::Contributor => self != Permission::Own,

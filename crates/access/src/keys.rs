@@ -23,6 +23,11 @@ pub(crate) fn new_pair(ambient: &Ambient) -> KeyPair {
     KeyPair { primary: new_key(ambient), secondary: new_key(ambient) }
 }
 
+/// Keys that an account has not had yet.
+pub(crate) fn fresh(ambient: &Ambient) -> AccountDoc {
+    AccountDoc { training_keys: new_pair(ambient), prediction_keys: new_pair(ambient) }
+}
+
 impl Access {
     /// Who a key belongs to.
     pub async fn recognise_key(&self, key: &str) -> Result<Actor> {
@@ -54,7 +59,7 @@ impl Access {
 
     /// Keys that an account has not had yet.
     pub fn fresh_keys(&self) -> AccountDoc {
-        AccountDoc { training_keys: new_pair(self.ambient()), prediction_keys: new_pair(self.ambient()) }
+        fresh(self.ambient())
     }
 
     /// Replaces one key of an account; the old one is dead at once.

@@ -1,14 +1,19 @@
 //! Organisations and their members.
+//!
+//! **Invariant:** who could see the keys of an organisation's services, and can no longer, knows no key of the organisation any more: those of
+//! its accounts and services are renewed in the transaction that takes the role away.
 
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::kinds::{Account, AccountDoc, Organisation, OrganisationDoc};
-use habeas_core::{Error, Id, Node, Result};
-use habeas_store::{Mention, New, Tx};
+use habeas_core::kinds::{Account, AccountDoc, Organisation, OrganisationDoc, Service};
+use habeas_core::{Ambient, Error, Id, Kind, Node, Result};
+use habeas_store::{Mention, New, Page, Tx};
 
-use crate::{Access, PersonCreated, keys};
+use crate::{Access, Permission, PersonCreated, keys};
 
 /// The longest name, in bytes.
 const NAME_LENGTH: usize = 200;
+/// Services read at a time.
+const SERVICES: u32 = 500;
 
 impl Access {
     /// Makes an organisation with a Custom Vision account; `founder` is its first owner.
@@ -45,17 +50,23 @@ impl Access {
         self.store.read(move |tx| tx.get::<Organisation>(id)?.ok_or_else(no_organisation)).await
     }
 
-    /// Gives a person a role in an organisation in place of any they had.
+    /// Gives a person a role in an organisation in place of any they had. Keys are renewed when the person may not see them in the new one.
     pub async fn set_member(&self, organisation: Id, person: Id, role: MentionRole) -> Result<()> {
         if !MentionRole::MEMBERS.iter().any(|(_, known)| *known == role) {
             return Err(Error::invalid("that is no role of a member of an organisation"));
         }
+        let ambient = self.ambient().clone();
         self.store
             .write(move |tx| {
                 tx.get::<Organisation>(organisation)?.ok_or_else(no_organisation)?;
+                let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
                 tx.mention(organisation, person, role)?;
-                keep_an_owner(&tx.mentioned_in(organisation)?)
+                keep_an_owner(&tx.mentioned_in(organisation)?)?;
+                if knew && !knows_keys(tx, organisation, person)? {
+                    renew_keys(tx, organisation, &ambient)?;
+                }
+                Ok(())
             })
             .await
     }
@@ -68,19 +79,71 @@ impl Access {
         Ok(())
     }
 
-    /// Ends a membership; refused for the last owner.
+    /// Ends a membership; refused for the last owner. Keys that the member could see are renewed.
     pub async fn remove_member(&self, organisation: Id, person: Id) -> Result<()> {
+        let ambient = self.ambient().clone();
         self.store
             .write(move |tx| {
+                let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
-                keep_an_owner(&tx.mentioned_in(organisation)?)
+                keep_an_owner(&tx.mentioned_in(organisation)?)?;
+                if knew { renew_keys(tx, organisation, &ambient) } else { Ok(()) }
             })
             .await
+    }
+
+    /// Renews the keys of every organisation whose keys a person could see, in the transaction in which everything ends that the person may
+    /// do.
+    pub fn renew_keys_known_to(&self, tx: &mut Tx<'_>, person: Id) -> Result<()> {
+        let mut organisations: Vec<Id> = tx
+            .mentions_of(person)?
+            .into_iter()
+            .filter(|mention| mention.kind == Kind::Organisation && shows_keys(mention.role))
+            .map(|mention| mention.resource)
+            .collect();
+        organisations.dedup();
+        organisations.into_iter().try_for_each(|organisation| renew_keys(tx, organisation, self.ambient()))
     }
 
     /// The members of an organisation.
     pub async fn members(&self, organisation: Id) -> Result<Vec<Mention>> {
         self.store.read(move |tx| tx.mentioned_in(organisation)).await
+    }
+}
+
+/// Whether a member in this role may see the keys of services. Those of accounts are shown to owners, who hand them out to whoever works with
+/// them, so they are renewed together.
+fn shows_keys(role: MentionRole) -> bool {
+    Permission::Deploy.is_of(role)
+}
+
+fn knows_keys(tx: &mut Tx<'_>, organisation: Id, person: Id) -> Result<bool> {
+    Ok(members_of(tx.mentioned_in(organisation)?, person).any(|mention| shows_keys(mention.role)))
+}
+
+/// Gives the accounts and services of an organisation new keys.
+fn renew_keys(tx: &mut Tx<'_>, organisation: Id, ambient: &Ambient) -> Result<()> {
+    // The keys of one that is being erased open nothing.
+    if !tx.is_active(organisation)? {
+        return Ok(());
+    }
+    for mut account in tx.children::<Account>(organisation, Page::ALL)? {
+        account.doc = keys::fresh(ambient);
+        tx.update::<Account>(&account)?;
+    }
+    let mut after = Id::NIL;
+    loop {
+        let services = tx.held(organisation, Kind::Service, after, SERVICES)?;
+        for service in &services {
+            after = service.id;
+            if let Some(mut service) = tx.get::<Service>(service.id)? {
+                service.doc.keys = keys::new_pair(ambient);
+                tx.update::<Service>(&service)?;
+            }
+        }
+        if (services.len() as u32) < SERVICES {
+            return Ok(());
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{
     ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
-    HoldingsReport, IssuedReport, KeyReport, MemberReport, PersonCreatedReport, PersonReport, PlanReport,
-    RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport, RetentionReport,
-    TransferReport,
+    HoldingsReport, IssuedReport, KeyReport, KeysReport, MemberReport, PersonCreatedReport, PersonReport,
+    PlanReport, RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
+    RetentionReport, TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -242,6 +242,11 @@ impl Client {
         self.get(&format!("/organisations/{}/members", encode(organisation))).await
     }
 
+    /// The keys of an organisation's Custom Vision accounts, for its owners.
+    pub async fn organisation_keys(&self, organisation: &str) -> Result<Vec<KeysReport>> {
+        self.get(&format!("/organisations/{}/keys", encode(organisation))).await
+    }
+
     /// Gives a person a role in an organisation: `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     pub async fn set_member(&self, organisation: &str, person: &str, role: &str) -> Result<()> {
         let path = format!("/organisations/{}/members/{}", encode(organisation), encode(person));
@@ -328,9 +333,14 @@ impl Client {
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
-    /// Orders an archive that is kept for a week.
-    pub async fn create_export(&self, person: &str, formats: &[ExportFormat]) -> Result<ExportReport> {
-        let body = json!({ "formats": formats });
+    /// Orders an archive that is kept for a week; sealed for the holder of the age public key `recipient`, if one is given.
+    pub async fn create_export(
+        &self,
+        person: &str,
+        formats: &[ExportFormat],
+        recipient: Option<&str>,
+    ) -> Result<ExportReport> {
+        let body = json!({ "formats": formats, "recipient": recipient });
         self.post(&format!("/persons/{}/exports", encode(person)), &body).await
     }
 

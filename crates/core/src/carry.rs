@@ -9,6 +9,10 @@ use crate::{BlobRef, Id};
 pub struct Carried<'a> {
     /// Persons: kept where it is the one whose archive it is, left out otherwise.
     pub persons: Vec<&'a mut Option<Id>>,
+    /// Whom it is for: it is carried only where that is the one whose archive it is.
+    pub addressee: Option<&'a mut Id>,
+    /// Resources that it is about: it is carried only where all of them are.
+    pub about: Vec<Id>,
     /// [`ClientName`](crate::kinds::ClientName)s: carried as the names that they are.
     pub login_names: Vec<&'a mut Option<Id>>,
     /// Files, with the paths at which [`export`](crate::DataKind::export) writes them.

@@ -213,5 +213,8 @@ mod tests {
             let above = parents.filter_map(|parent| kinds.iter().position(|other| other == parent));
             assert!(above.max().is_none_or(|above| above <= place), "{kind:?}");
         }
+        // What it is about is there before it is brought.
+        let place = |wanted| kinds.iter().position(|kind| *kind == wanted);
+        assert!(place(Kind::Run) < place(Kind::Notification));
     }
 }

@@ -62,6 +62,18 @@ pub struct PersonCreatedReport {
     pub prediction_keys: Vec<String>,
 }
 
+/// The keys of a Custom Vision account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysReport {
+    /// The account's id.
+    pub account: String,
+    /// Keys of the training API: primary, secondary.
+    pub training_keys: Vec<String>,
+    /// Keys of the prediction API: primary, secondary.
+    pub prediction_keys: Vec<String>,
+}
+
 /// A member of an organisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -531,6 +543,9 @@ pub struct ExportReport {
     /// The formats that it has its data in once more.
     #[serde(default)]
     pub formats: Vec<ExportFormat>,
+    /// The age public key for whose holder it is sealed: its content is an age file then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.

@@ -353,6 +353,7 @@ impl Rights {
         let person = task.person;
         let decisions = task.decisions.clone();
         let salts: Vec<[u8; 16]> = decisions.deletions.iter().map(|_| self.store.ambient().bytes()).collect();
+        let access = self.access.clone();
         let (containers, held, told) = self
             .store
             .write(move |tx| {
@@ -360,6 +361,10 @@ impl Rights {
                 ownership::succeed(tx, &decisions.successors)?;
                 for (organisation, salt) in decisions.deletions.iter().zip(&salts) {
                     start_at_once(tx, *organisation, *salt)?;
+                }
+                // After a crash this may be done already.
+                if !matches!(tx.holder(person)?, Some((_, HolderState::Frozen))) {
+                    access.renew_keys_known_to(tx, person)?;
                 }
                 tx.set_holder_state(person, HolderState::Frozen)?;
                 let mut held = Vec::new();
@@ -552,8 +557,10 @@ impl Rights {
     async fn delete(&self, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
         self.end_requests_of(person, task.request).await?;
-        // What others made from it cannot forget; it says so from now on.
-        self.store.write(move |tx| tx.mark_made_from(Going::Of(person))).await?;
+        // What others made from it cannot forget; it says so from now on, and they are written to.
+        self.store.write(move |tx| tx.mark_made_from(Going::Of(person), person)).await?;
+        fault::point("erase.owners_told");
+        self.wake();
         // The blobs' names go into tasks of their own before the rows that know them are deleted.
         let mut after = Id::NIL;
         loop {

@@ -57,16 +57,8 @@ impl Rights {
     ) -> BoxStream<'static, Result<Bytes>> {
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        pieces::stream(move |mut out| {
-            if let Some(recipient) = recipient {
-                let sealed = Sealed::new(out, &recipient, &*rights.store.ambient().random)?;
-                let (sealed, _) =
-                    rights.write_archive(person, &formats, sealed, &runtime, &mut |_| Ok(()))?;
-                out = sealed.finish().map_err(|_| not_taken())?;
-            } else {
-                (out, _) = rights.write_archive(person, &formats, out, &runtime, &mut |_| Ok(()))?;
-            }
-            hand_over(&mut out)
+        pieces::stream(move |out| {
+            rights.write_for(person, &formats, recipient.as_ref(), out, &runtime, &mut |_| Ok(())).map(|_| ())
         })
     }
 
@@ -76,10 +68,23 @@ impl Rights {
         Ok(Recipient::Passphrase { passphrase, work: self.requests.passphrase_work })
     }
 
-    /// Orders an archive that is kept, sealed, for a week.
-    pub async fn request_export(&self, person: Id, formats: Vec<ExportFormat>) -> Result<ExportReport> {
+    /// Orders an archive that is kept, sealed, for a week; `recipient` is the age public key of whom it is sealed for besides, so that what is
+    /// fetched is an age file.
+    pub async fn request_export(
+        &self,
+        person: Id,
+        formats: Vec<ExportFormat>,
+        recipient: Option<String>,
+    ) -> Result<ExportReport> {
+        let recipient = recipient.map(|text| text.trim().to_owned());
+        if let Some(text) = &recipient {
+            text.parse::<Recipient>()?;
+        }
         let id = self.store.ambient().new_id();
-        let node = self.store.write(move |tx| order(tx, person, id, None, formats.clone())).await?;
+        let node = self
+            .store
+            .write(move |tx| order(tx, person, id, None, formats.clone(), recipient.clone()))
+            .await?;
         self.wake();
         Ok(report(&node))
     }
@@ -168,33 +173,36 @@ impl Rights {
     /// Writes it; the id of its receipt.
     async fn write_stored(&self, task: &ExportTask) -> Result<Id> {
         let (archive, person) = (task.archive, task.person);
-        let blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
+        let mut blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
         let announced = blob.clone();
-        let formats = self
+        let (formats, recipient) = self
             .store
             .write(move |tx| {
                 let node = tx
                     .get::<ExportArchive>(archive)?
                     .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
                 tx.announce_blobs(archive, &[&announced])?;
-                Ok(node.doc.formats)
+                Ok((node.doc.formats, node.doc.recipient))
             })
             .await?;
+        let recipient: Option<Recipient> = recipient.map(|text| text.parse()).transpose()?;
+        if recipient.is_some() {
+            "application/octet-stream".clone_into(&mut blob.media_type);
+        }
         let mut writer = self.store.blobs().writer(blob);
         let (out, mut stream) = pieces::channel();
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
         let writing = tokio::task::spawn_blocking(move || {
             let mut done = 0;
-            let (mut out, size) = rights.write_archive(person, &formats, out, &runtime, &mut |count| {
+            rights.write_for(person, &formats, recipient.as_ref(), out, &runtime, &mut |count| {
                 done += count;
                 if done % PROGRESS == 0 {
                     runtime.block_on(rights.note_progress(archive, done))
                 } else {
                     Ok(())
                 }
-            })?;
-            hand_over(&mut out).map(|()| size)
+            })
         });
         let mut digest = habeas_core::crypto::Sha256::default();
         while let Some(piece) = stream.recv().await {
@@ -250,6 +258,30 @@ impl Rights {
                 tx.update::<ExportArchive>(&node).map(|_| ())
             })
             .await
+    }
+
+    /// Writes the whole archive and hands it over to its end, as an age file when it is for somebody. Otherwise as
+    /// [`write_archive`](Self::write_archive).
+    fn write_for(
+        &self,
+        person: Id,
+        formats: &[ExportFormat],
+        recipient: Option<&Recipient>,
+        out: Pieces,
+        runtime: &tokio::runtime::Handle,
+        progress: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<ArchiveSize> {
+        let (mut out, size) = match recipient {
+            None => self.write_archive(person, formats, out, runtime, progress)?,
+            Some(recipient) => {
+                let sealed = Sealed::new(out, recipient, &*self.store.ambient().random)?;
+                let (sealed, size) = self.write_archive(person, formats, sealed, runtime, progress)?;
+                (sealed.finish().map_err(|_| not_taken())?, size)
+            }
+        };
+        // Only a whole archive is handed over to its end.
+        out.hand_over().map_err(|_| not_taken())?;
+        Ok(size)
     }
 
     /// Writes the whole archive to `out`, telling `progress` of every resource, and gives it back. Runs on a thread that may block.
@@ -369,11 +401,6 @@ pub(crate) fn each_held(
     }
 }
 
-/// Only a whole archive is handed over to its end.
-fn hand_over(out: &mut Pieces) -> Result<()> {
-    out.hand_over().map_err(|_| not_taken())
-}
-
 fn not_taken() -> Error {
     Error::unavailable("the archive was not taken to its end")
 }
@@ -385,6 +412,7 @@ pub(crate) fn order(
     id: Id,
     request: Option<Id>,
     formats: Vec<ExportFormat>,
+    recipient: Option<String>,
 ) -> Result<Node<ExportArchiveDoc>> {
     let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
     let doc = ExportArchiveDoc {
@@ -394,6 +422,7 @@ pub(crate) fn order(
         total,
         sha256: None,
         formats,
+        recipient,
     };
     let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
     let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
@@ -417,6 +446,7 @@ fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
         bytes: node.doc.archive.as_ref().map(|archive| archive.size),
         sha256: node.doc.sha256.clone(),
         formats: node.doc.formats.clone(),
+        recipient: node.doc.recipient.clone(),
         created: node.created_at.rfc3339(),
         expires: node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
     }

@@ -44,11 +44,17 @@ impl Records {
         }
         let mut node = node.clone();
         let (mut names, mut files, mut metrics, mut is_made) = (Vec::new(), Vec::new(), None, false);
+        let (mut is_theirs, mut about) = (true, Vec::new());
         let person = self.person;
         let is_carried = registry::ops(self.kind).carry(&mut node, &mut |carried| {
             for found in carried.persons {
                 *found = found.filter(|id| *id == person).map(|_| Id::NIL);
             }
+            if let Some(found) = carried.addressee {
+                is_theirs = *found == person;
+                *found = Id::NIL;
+            }
+            about = carried.about;
             for found in carried.login_names {
                 let name = found.map(|id| archive.title(id)).transpose()?.flatten();
                 *found = name.map(|name| numbered(&mut names, name));
@@ -76,6 +82,14 @@ impl Records {
             Err(error) if error.kind == ErrorKind::Invalid => return Ok(()),
             other => return other.map(|_| ()),
         }
+        if !is_theirs {
+            return Ok(());
+        }
+        for id in about {
+            if !self.is_carried_too(archive, id)? {
+                return Ok(());
+            }
+        }
         let mut origins =
             |relation| if is_made { archive.targets(node.id, relation) } else { Ok(Vec::new()) };
         let made_from = origins(Relation::MadeFrom)?.into_iter().map(|(origin, _)| origin).collect();
@@ -97,6 +111,18 @@ impl Records {
         serde_json::to_writer(&mut self.lines, &record)?;
         self.lines.push(b'\n');
         if self.lines.len() >= FULL { self.write(archive) } else { Ok(()) }
+    }
+
+    /// Whether a resource of the person is carried, such that what is about it can be.
+    fn is_carried_too<W: Write>(&mut self, archive: &Archive<W>, id: Id) -> Result<bool> {
+        let (carried, person) = (registry::carried_kinds(), self.person);
+        let found = archive.runtime.block_on(archive.store.read(move |tx| tx.raw(id)))?;
+        let Some(mut node) = found.filter(|node| node.holder == person && carried.contains(&node.kind))
+        else {
+            return Ok(false);
+        };
+        Ok(registry::ops(node.kind).carry(&mut node, &mut |_| Ok(())).is_ok()
+            && self.stands_in_carried(archive, &node)?)
     }
 
     /// Whether all that it stands under is carried, up to the person, and such that a server would take it.

@@ -22,7 +22,7 @@ pub enum TaskKind {
     Erasure = 5,
     /// Write an archive.
     Export = 6,
-    /// Write to a person about a request of theirs, or to the staff.
+    /// Write a letter: to a person about a request of theirs, to the staff, or to an owner of what was made from something erased.
     Mail = 7,
     /// Say in the ledger that something was handed over.
     RecordTransfer = 8,

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::custom_vision::BASIS;
 use super::tracking::{RECIPIENTS, SERVICE};
 use crate::{
-    About, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result, Retention,
-    View,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
+    Retention, View,
 };
 
 /// How long a notification is kept, in days.
@@ -82,5 +82,11 @@ impl DataKind for Notification {
 
     fn erase(_node: &Node<NotificationDoc>, _why: Erasure) -> Fate<NotificationDoc> {
         Fate::Delete
+    }
+
+    fn carry(node: &mut Node<NotificationDoc>) -> Result<Option<Carried<'_>>> {
+        let NotificationDoc { person, run, experiment, status: _ } = &mut node.doc;
+        let about = vec![*run, *experiment];
+        Ok(Some(Carried { addressee: Some(person), about, ..Carried::default() }))
     }
 }

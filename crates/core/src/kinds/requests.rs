@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::ExportFormat;
 use crate::node::AttrKey;
 use crate::requests::{Channel, DenialReason, ExtensionReason, IdentityCheck, RequestState, RequestType};
 use crate::{
@@ -98,6 +99,9 @@ pub struct RequestHistory {
 pub struct RequestDoc {
     /// What is asked for.
     pub asked: RequestType,
+    /// Of access and portability: the formats in which the archive is to have its data once more.
+    #[serde(default)]
+    pub formats: Vec<ExportFormat>,
     /// Where it stands.
     pub state: RequestState,
     /// The name of the law under which it is answered.
@@ -182,6 +186,7 @@ impl DataKind for Request {
     fn example() -> RequestDoc {
         RequestDoc {
             asked: RequestType::Erasure,
+            formats: vec![ExportFormat::Csv],
             state: RequestState::Completed,
             regime: "gdpr".into(),
             channel: Channel::Letter,
@@ -244,6 +249,7 @@ impl DataKind for Request {
     fn classify(doc: &RequestDoc, map: &mut DataMap) {
         let RequestDoc {
             asked,
+            formats,
             state,
             regime,
             channel,
@@ -276,6 +282,7 @@ impl DataKind for Request {
         } = doc;
         let technical = FieldClass::Technical;
         map.field(asked, "asked", technical, "what is asked for");
+        map.field(formats, "formats", technical, "in which formats the archive has its data once more");
         map.field(state, "state", technical, "where it stands");
         map.field(regime, "regime", technical, "decides the time to answer");
         map.field(channel, "channel", technical, "how it came in");
@@ -332,6 +339,7 @@ impl DataKind for Request {
             .fact("State", node.doc.state.title())
             .fact("Received", node.doc.received_at)
             .fact("To be answered by", node.doc.due_at)
+            .optional("Formats", Some(ExportFormat::list(&node.doc.formats)))
     }
 
     fn export(node: &Node<RequestDoc>, out: &mut dyn Bundle) -> Result<()> {
@@ -341,6 +349,7 @@ impl DataKind for Request {
             &json!({
                 "id": node.id,
                 "type": doc.asked,
+                "formats": doc.formats,
                 "state": doc.state.name(),
                 "regime": doc.regime,
                 "channel": doc.channel,

@@ -61,6 +61,11 @@ impl ExportFormat {
         }
     }
 
+    /// Names of formats, as a person reads them: with commas between.
+    pub fn list(formats: &[ExportFormat]) -> String {
+        formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The formats that were named, each once, in a fixed order. An error for a name that is none.
     pub fn parse_all<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ExportFormat>> {
         let mut wanted = [false; ExportFormat::ALL.len()];
@@ -96,6 +101,9 @@ pub struct ExportArchiveDoc {
     /// The formats that it has its data in once more.
     #[serde(default)]
     pub formats: Vec<ExportFormat>,
+    /// The age public key, `age1…`, for whose holder the archive is sealed before it is stored; none for one that is not.
+    #[serde(default)]
+    pub recipient: Option<String>,
 }
 
 /// [`Kind::ExportArchive`].
@@ -131,6 +139,7 @@ impl DataKind for ExportArchive {
             total: 1,
             sha256: Some("00".repeat(32)),
             formats: vec![ExportFormat::Csv, ExportFormat::Coco],
+            recipient: Some("age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt".into()),
         }
     }
 
@@ -141,18 +150,25 @@ impl DataKind for ExportArchive {
     fn attrs(_doc: &ExportArchiveDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExportArchiveDoc, map: &mut DataMap) {
-        let ExportArchiveDoc { state, archive, done, total, sha256, formats } = doc;
+        let ExportArchiveDoc { state, archive, done, total, sha256, formats, recipient } = doc;
         map.field(state, "state", FieldClass::Technical, "to show how far the export has come");
         map.field(archive, "archive", FieldClass::Personal, "the copy of everything held on the person");
         map.field(done, "done", FieldClass::Technical, "to show how far the export has come");
         map.field(total, "total", FieldClass::Technical, "to show how far the export has come");
         map.field(sha256, "sha256", FieldClass::Technical, "so that a download can be checked");
         map.field(formats, "formats", FieldClass::Technical, "which formats were asked for");
+        map.field(
+            recipient,
+            "recipient",
+            FieldClass::Personal,
+            "the public key for whose holder it is sealed",
+        );
     }
 
     fn view(node: &Node<ExportArchiveDoc>) -> View {
         View::new(format!("Archive of {}", node.created_at))
             .optional("Bytes", node.doc.archive.as_ref().map(|archive| archive.size))
+            .optional("Sealed for", node.doc.recipient.as_ref())
             .optional("Expires", node.expires_at)
     }
 
@@ -160,13 +176,14 @@ impl DataKind for ExportArchive {
         // An archive does not contain earlier archives: they hold the same data.
         out.row(
             "rights/exports.csv",
-            &["id", "requested", "bytes", "sha256", "expires"],
+            &["id", "requested", "bytes", "sha256", "expires", "sealed_for"],
             &[
                 node.id.to_string(),
                 node.created_at.rfc3339(),
                 node.doc.archive.as_ref().map(|archive| archive.size.to_string()).unwrap_or_default(),
                 node.doc.sha256.clone().unwrap_or_default(),
                 node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
+                node.doc.recipient.clone().unwrap_or_default(),
             ],
         )
     }

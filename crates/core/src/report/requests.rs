@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::PlanReport;
+use crate::kinds::ExportFormat;
 use crate::requests::{Channel, DenialReason, ExtensionReason, IdentityCheck, RequestType};
 
 /// A data-subject request, as the staff and the person it is about see it.
@@ -15,6 +16,9 @@ pub struct RequestReport {
     /// What is asked for.
     #[serde(rename = "type")]
     pub asked: RequestType,
+    /// Of access and portability: the formats in which the archive has its data once more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<ExportFormat>,
     /// `received`, `verifying`, `undoWindow`, `awaitingApproval`, `planned`, `running`, `failed` (goes on by itself), `completed`,
     /// `completedWithHolds`, `denied`, `cancelled`, `expired` or `duplicate`.
     pub state: String,

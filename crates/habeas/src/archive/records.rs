@@ -93,8 +93,10 @@ impl Checked {
             _ => return Err(Refused("what it stands under is not there".into())),
         };
         let mut is_whole = true;
+        let mut about = Vec::new();
         registry::ops(kind)
             .carry(&mut node, &mut |carried| {
+                about = carried.about;
                 is_whole &= carried.files.len() == record.files.len();
                 for ((path, blob), file) in carried.files.iter().zip(&record.files) {
                     is_whole &= *path == file.path
@@ -110,6 +112,11 @@ impl Checked {
         }
         if record.source_erased.as_deref().is_some_and(|since| import::time(since).is_err()) {
             return Err(Refused("it says no time since when its source is erased".into()));
+        }
+        // What it is about was deleted, or made, while the archive was written: without that it says nothing.
+        let is_there = |id: &Id| records.places.get(id).is_some_and(|place| place.root == root);
+        if !about.iter().all(is_there) {
+            return Ok(());
         }
         if records.places.insert(record.id, Place { kind, root }).is_some() {
             return Err(Refused("its id is there twice".into()));
@@ -148,7 +155,9 @@ impl Import<'_> {
         let mut origins: HashMap<Id, Vec<Origin>> = HashMap::new();
         for path in self.checked.records.files.clone() {
             for line in self.checked.lines(&path)?.lines() {
-                let (root, origin) = self.record(line).await.with_context(|| path.clone())?;
+                let Some((root, origin)) = self.record(line).await.with_context(|| path.clone())? else {
+                    continue;
+                };
                 if !origin.made_from.is_empty() || origin.source_erased.is_some() {
                     origins.entry(root).or_default().push(origin);
                 }
@@ -224,12 +233,12 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Brings a resource; its root here, and what it was made from.
-    async fn record(&mut self, line: &str) -> anyhow::Result<(Id, Origin)> {
+    /// Brings a resource; its root here, and what it was made from. Nothing of one that says nothing without what is not there.
+    async fn record(&mut self, line: &str) -> anyhow::Result<Option<(Id, Origin)>> {
         let original: Record = serde_json::from_str(line)?;
+        let Some(place) = self.checked.records.places.get(&original.id) else { return Ok(None) };
+        let root = self.here(place.root);
         let mut record: Record = serde_json::from_str(&renamed(line, &self.ids))?;
-        let root = self.checked.records.places.get(&original.id).map_or(original.parent, |place| place.root);
-        let root = self.here(root);
         let (made_from, source_erased) = (std::mem::take(&mut record.made_from), record.source_erased.take());
         let origin = Origin { id: record.id, made_from, source_erased };
         for (file, original) in record.files.iter_mut().zip(&original.files) {
@@ -259,7 +268,7 @@ impl Import<'_> {
         if let Some(path) = &original.metrics {
             self.metrics(root, record.id, path).await?;
         }
-        Ok((root, origin))
+        Ok(Some((root, origin)))
     }
 
     /// All points of the metrics of a run or model.

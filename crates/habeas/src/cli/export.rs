@@ -52,10 +52,11 @@ impl Export {
                 }
                 return stream(client, &id, &wanted, &mut std::io::stdout().lock()).await;
             }
-            if wanted.seal.is_some() {
-                return stream_to(client, &id, &wanted, &output).await;
+            match &wanted.seal {
+                // A passphrase must not wait on the server until the archive is written.
+                Some(Seal::Passphrase(_)) => stream_to(client, &id, &wanted, &output).await,
+                _ => download(client, &id, &wanted, &output).await,
             }
-            download(client, &id, &wanted.formats, &output).await
         })
         .await?;
         Ok(ExitCode::SUCCESS)
@@ -94,14 +95,9 @@ async fn stream(client: &Client, person: &str, wanted: &Wanted, out: &mut impl W
     Ok(out.flush()?)
 }
 
-async fn download(
-    client: &Client,
-    person: &str,
-    formats: &[ExportFormat],
-    output: &Path,
-) -> anyhow::Result<()> {
+async fn download(client: &Client, person: &str, wanted: &Wanted, output: &Path) -> anyhow::Result<()> {
     let partial = partial(output);
-    let mut archive = wanted(client, person, formats, &partial).await?;
+    let mut archive = stored(client, person, wanted, &partial).await?;
     let bar = bar("writing", "{msg} {wide_bar} {pos}/{len} items");
     while archive.status == "running" {
         bar.set_length(archive.total);
@@ -167,21 +163,26 @@ fn partial(output: &Path) -> Partial {
 }
 
 /// The archive that an earlier attempt began to fetch, or a new one.
-async fn wanted(
+async fn stored(
     client: &Client,
     person: &str,
-    formats: &[ExportFormat],
+    wanted: &Wanted,
     partial: &Partial,
 ) -> anyhow::Result<ExportReport> {
+    let recipient = match &wanted.seal {
+        Some(Seal::Recipient(key)) => Some(key.trim()),
+        _ => None,
+    };
     if let Ok(id) = std::fs::read_to_string(&partial.note)
         && let Some(archive) =
             client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
-        && archive.formats == formats
+        && archive.formats == wanted.formats
+        && archive.recipient.as_deref() == recipient
     {
         eprintln!("going on with archive {}", archive.id);
         return Ok(archive);
     }
-    let archive = client.create_export(person, formats).await?;
+    let archive = client.create_export(person, &wanted.formats, recipient).await?;
     if partial.data.exists() {
         std::fs::remove_file(&partial.data)?;
     }

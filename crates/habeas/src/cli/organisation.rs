@@ -42,6 +42,15 @@ pub(crate) enum Verb {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Show the keys of its Custom Vision accounts; for its owners
+    Keys {
+        /// The organisation's id
+        organisation: String,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Give a person a role in place of any they had
     Member {
         /// The organisation's id
@@ -76,6 +85,24 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                         .map(|member| vec![member.person.clone(), member.role.clone(), member.since.clone()])
                         .collect();
                     table(&["OBJECT ID", "ROLE", "SINCE"], &rows)
+                })
+            })
+            .await?;
+        }
+        Verb::Keys { organisation, format, reach } => {
+            connect::with(reach, file, async |client| {
+                format.print(&client.organisation_keys(&organisation).await?, |accounts| {
+                    let rows: Vec<_> = accounts
+                        .iter()
+                        .map(|keys| {
+                            vec![
+                                keys.account.clone(),
+                                keys.training_keys.join(" "),
+                                keys.prediction_keys.join(" "),
+                            ]
+                        })
+                        .collect();
+                    table(&["ACCOUNT", "TRAINING KEYS", "PREDICTION KEYS"], &rows)
                 })
             })
             .await?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::{PlanDifferenceReport, RequestPlanReport, RequestReport};
 use habeas_core::requests::{Channel, DenialReason, ExtensionReason, IdentityCheck, RequestType};
 use serde_json::{Value, json};
@@ -73,6 +74,9 @@ pub(crate) enum Verb {
         /// How you made sure who asks: document, known or protocol; a one-time code is sent if not given
         #[arg(long, value_parser = identity)]
         identity: Option<IdentityCheck>,
+        /// Of access and portability: have the data once more in these formats: csv, jsonl (tables), coco, yolo, voc, folders (labelled images)
+        #[arg(long = "archive-format", value_name = "FORMATS", value_delimiter = ',')]
+        formats: Vec<String>,
         #[command(flatten)]
         decisions: Decisions,
         #[command(flatten)]
@@ -196,11 +200,23 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             .await?;
         }
         Verb::Show { one } => show(one, file).await?,
-        Verb::Create { person, asked, channel, received, regime, identity, decisions, format, reach } => {
+        Verb::Create {
+            person,
+            asked,
+            channel,
+            received,
+            regime,
+            identity,
+            formats,
+            decisions,
+            format,
+            reach,
+        } => {
+            let formats = ExportFormat::parse_all(formats.iter().map(String::as_str))?;
             connect::with(reach, file, async |client| {
                 let received = received.as_deref().map(moment);
                 let decisions = decisions.read(client).await?;
-                let mut details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity });
+                let mut details = json!({ "channel": channel, "received": received, "regime": regime, "identity": identity, "formats": formats });
                 let found = match client.find_person(&person).await {
                     // Whoever has the address is asked for a code, and told that nothing is held.
                     Err(habeas_client::Error::Refused { status: 404, .. }) if person.contains('@') => {
@@ -323,6 +339,7 @@ fn describe(request: &RequestReport) -> String {
         vec!["due".to_owned(), format!("{} ({})", request.due, request.regime)],
     ];
     for (label, value) in [
+        ("formats", Some(ExportFormat::list(&request.formats)).filter(|names| !names.is_empty())),
         ("extended", request.extension.map(|reason| reason.title().to_owned())),
         ("person", request.subject.clone()),
         ("identity", request.identity_checked_by.map(|check| check.title().to_owned())),

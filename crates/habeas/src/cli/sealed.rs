@@ -16,14 +16,13 @@ use crate::archive::{Plain, plain};
 #[derive(Args)]
 #[group(multiple = false)]
 pub(crate) struct Sealing {
-    /// Seal the archive on the server for the holder of this age public key (`age1…`); what is written is an age file. Nothing is stored on the
-    /// server
+    /// Seal the archive on the server for the holder of this age public key (`age1…`); what is stored there and written is an age file
     #[arg(long, value_name = "KEY")]
     recipient: Option<String>,
-    /// Seal it with the passphrase on the first line of this file. Whoever forgets the passphrase has nothing
+    /// Seal it with the passphrase on the first line of this file; nothing is stored on the server. Whoever forgets the passphrase has nothing
     #[arg(long, value_name = "FILE")]
     archive_passphrase_file: Option<PathBuf>,
-    /// Seal it with a passphrase that is asked for
+    /// Seal it with a passphrase that is asked for; nothing is stored on the server
     #[arg(long)]
     archive_passphrase: bool,
 }

@@ -26,6 +26,11 @@ fn a_person_is_seen_taken_and_erased_and_the_receipt_verifies_offline() {
     let streamed =
         program.command(&["export", "--person", "ada@example.org", "--output", "-"]).output().unwrap();
     assert!(streamed.status.success() && streamed.stdout.starts_with(b"PK\x03\x04"));
+    let recipient = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
+    let export =
+        ["export", "--person", "ada@example.org", "--output", "ada.zip.age", "--recipient", recipient];
+    program.succeed(&export);
+    assert!(std::fs::read(program.path("ada.zip.age")).unwrap().starts_with(b"age-encryption.org/v1\n"));
 
     // A plan that no longer says what would be done, or is confirmed wrongly, is not run.
     let plan = || json(&program.succeed(&["erase", "plan", "--person", "ada@example.org", "-o", "json"]));
@@ -161,7 +166,12 @@ fn an_organisation_is_handed_over_or_deleted() {
     program.succeed(&["organisation", "member", id, "bob@example.org", "--role", "owner"]);
     let members = program.succeed(&["organisation", "members", id]);
     assert_eq!(members.matches("owner").count(), 2, "{members}");
+    let keys = program.succeed(&["organisation", "keys", id]);
+    let first = made["trainingKeys"][0].as_str().unwrap();
+    assert!(keys.contains(first), "{keys}");
     program.succeed(&["organisation", "member", id, "ada@example.org", "--remove"]);
+    let keys = program.succeed(&["organisation", "keys", id]);
+    assert!(keys.contains("TRAINING KEYS") && !keys.contains(first), "{keys}");
     let plan = json(&program.succeed(&["erase", "plan", "--person", "ada@example.org", "-o", "json"]));
     assert_eq!(plan["blocked"], serde_json::json!([]));
     let plan = json(&program.succeed(&["erase", "plan", "--organisation", id, "-o", "json"]));

@@ -131,6 +131,13 @@ fn a_request_is_extended_refused_closed_and_listed() {
         1,
         "the head of the table"
     );
+    let with_formats = |formats: &'static str| {
+        let person = ["request", "create", "--person", "ada@example.org", "--identity", "known"];
+        [&person[..], &["--type", "access", "--archive-format", formats]].concat()
+    };
+    assert_eq!(olga.json(&with_formats("coco,csv"))["formats"], serde_json::json!(["csv", "coco"]));
+    let refused = olga.run(&with_formats("xls"));
+    assert_eq!((refused.code, refused.err.contains("csv, jsonl, coco")), (2, true), "{}", refused.err);
     let wrong = olga.run(&["request", "create", "--person", "ada@example.org", "--type", "everything"]);
     assert_eq!((wrong.code, wrong.err.contains("rectification")), (2, true), "{}", wrong.err);
     assert_eq!(olga.run(&["request", "show", "zz"]).code, 3);

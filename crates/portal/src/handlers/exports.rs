@@ -10,11 +10,11 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
-use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use habeas_core::{Error, Id};
 use serde_json::json;
 
+use super::requests::formats_in;
 use super::session::SignedIn;
 use super::{Failure, PROGRESS, Portal, event, render};
 use crate::pages::{ExportPage, ExportView, ExportsPage, Section};
@@ -28,17 +28,24 @@ pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<
     Ok(render(&ExportsPage { shell: who.shell(Section::Exports), exports }))
 }
 
+const PLAIN: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
 const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
 
 /// `POST /me/exports`. Each format that is wanted is a field of its name. With a passphrase the archive comes at once, sealed with it, and is
-/// not stored.
+/// not stored; for the holder of an age key it is sealed before it is stored.
 pub(super) async fn create(
     State(portal): State<Portal>,
     who: SignedIn,
     Form(mut chosen): Form<HashMap<String, String>>,
 ) -> Result<Response, Failure> {
-    let formats = ExportFormat::ALL.into_iter().filter(|format| chosen.contains_key(format.name())).collect();
+    let formats = formats_in(&chosen);
+    let key = chosen.remove("recipient").filter(|text| !text.trim().is_empty());
     if let Some(text) = chosen.remove("passphrase").filter(|text| !text.is_empty()) {
+        if key.is_some() {
+            return Err(
+                Error::invalid("an archive is sealed for a key or with a passphrase, not both").into()
+            );
+        }
         let recipient = portal.rights.recipient_by_passphrase(text.into())?;
         portal.rights.authorise(&who.actor, who.person, "StreamExport").await?;
         let sealed = portal.rights.stream_export(who.person, formats, Some(recipient));
@@ -49,7 +56,7 @@ pub(super) async fn create(
         return Ok(response);
     }
     portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
-    let export = portal.rights.request_export(who.person, formats).await?;
+    let export = portal.rights.request_export(who.person, formats, key).await?;
     Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
 }
 
@@ -100,16 +107,19 @@ pub(super) async fn download(
     who: SignedIn,
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
-    let (id, _) = own(&portal, &who, &text).await?;
+    let (id, report) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "DownloadExport").await?;
     let blob = portal.rights.export_blob(id).await?;
     let mut response =
         Body::from_stream(portal.rights.store().blobs().stream(&blob, 0..blob.size)).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+    let (media_type, disposition) = match report.recipient {
+        None => ("application/zip", PLAIN),
+        Some(_) => ("application/octet-stream", SEALED),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
-    headers
-        .insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"habeas-export.zip\""));
+    headers.insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }
 

@@ -1,9 +1,11 @@
 //! Data-subject requests: the public form, and a person's own.
 
+use std::collections::HashMap;
+
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use habeas_core::kinds::Decisions;
+use habeas_core::kinds::{Decisions, ExportFormat};
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{Channel, RequestType};
 use habeas_core::{Error, ErrorKind, Id};
@@ -29,6 +31,11 @@ pub(super) fn request_id(text: &str) -> Result<Id, Failure> {
 /// What a form asks for.
 pub(super) fn type_of(name: &str) -> Result<RequestType, Error> {
     RequestType::from_name(name).ok_or_else(|| Error::invalid("choose what is asked for"))
+}
+
+/// The formats that are chosen in a form, each a field of its name.
+pub(super) fn formats_in(fields: &HashMap<String, String>) -> Vec<ExportFormat> {
+    ExportFormat::ALL.into_iter().filter(|format| fields.contains_key(format.name())).collect()
 }
 
 /// Whether an error is about what was typed or how things stand, so that it is shown on the page of the form.
@@ -62,6 +69,8 @@ pub(super) struct RequestForm {
     asked: String,
     email: String,
     text: String,
+    #[serde(flatten)]
+    others: HashMap<String, String>,
 }
 
 /// `POST /ask`: the answer is the same whether or not somebody has the address.
@@ -70,13 +79,18 @@ pub(super) async fn take_in(
     Form(form): Form<RequestForm>,
 ) -> Result<Response, Failure> {
     let taken = match type_of(&form.asked) {
-        Ok(asked) => portal.rights.take_in(asked, &form.email, None, None).await,
+        Ok(asked) => {
+            let formats = formats_in(&form.others);
+            portal.rights.take_in(asked, formats, &form.email, None, None).await
+        }
         Err(error) => Err(error),
     };
     match taken {
         Ok(report) => Ok(Redirect::to(&format!("/requests/{}", report.id)).into_response()),
         Err(error) if is_about_the_form(&error) => {
-            Ok(again(&error, &AskPage { email: form.email, asked: form.asked, error: Some(said(&error)) }))
+            let formats = formats_in(&form.others);
+            let page = AskPage { email: form.email, asked: form.asked, formats, error: Some(said(&error)) };
+            Ok(again(&error, &page))
         }
         Err(error) => Err(error.into()),
     }
@@ -147,6 +161,7 @@ async fn list(
         shell: who.shell(Section::Requests),
         requests: reports.iter().map(|report| RequestView::new(report, &Names::new(), now)).collect(),
         error,
+        formats: formats_in(&form.others),
         asked: form.asked,
         text: form.text,
     })
@@ -177,6 +192,7 @@ async fn take_in_own(portal: &Portal, who: &SignedIn, form: &RequestForm) -> Res
     }
     let new = NewRequest {
         asked,
+        formats: formats_in(&form.others),
         person: who.person,
         regime: None,
         channel: Channel::SelfService,

@@ -1,5 +1,7 @@
 //! The queue of requests: for the staff. To everybody else nothing is here.
 
+use std::collections::HashMap;
+
 use axum::Form;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -14,7 +16,7 @@ use serde::Deserialize;
 
 use super::data::{items_page, receipt_id, receipt_page};
 use super::erase::{decisions, name_candidates};
-use super::requests::{again, is_about_the_form, request_id, said, type_of};
+use super::requests::{again, formats_in, is_about_the_form, request_id, said, type_of};
 use super::session::SignedIn;
 use super::{Failure, Portal, render};
 use crate::pages::{
@@ -85,6 +87,8 @@ pub(super) struct Typed {
     received: String,
     regime: String,
     identity: String,
+    #[serde(flatten)]
+    others: HashMap<String, String>,
 }
 
 /// `GET /staff/requests/new`.
@@ -109,6 +113,7 @@ pub(super) async fn create(
         // Whom the staff looks for and does not find is about the form, too.
         Err(error) if is_about_the_form(&error) || error.kind == ErrorKind::NotFound => {
             let typed = TakenIn {
+                formats: formats_in(&form.others),
                 person: form.person,
                 asked: form.asked,
                 channel: form.channel,
@@ -136,12 +141,13 @@ async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<String
     let channel =
         Channel::from_name(&form.channel).ok_or_else(|| Error::invalid("choose how the request came"))?;
     let identity = IdentityCheck::from_name(&form.identity);
+    let formats = formats_in(&form.others);
     let typed = form.person.trim();
     let found = typed.parse().map_or_else(|_| portal.rights.access().find_person(typed), Ok);
     let person = match found {
         Err(error) if error.kind == ErrorKind::NotFound => {
             let staff = ByStaff { actor: who.actor, channel, received_at, identity };
-            let status = portal.rights.take_in(asked, typed, regime.as_deref(), Some(staff)).await?;
+            let status = portal.rights.take_in(asked, formats, typed, regime.as_deref(), Some(staff)).await?;
             return Ok(status.id);
         }
         found => found?,
@@ -149,6 +155,7 @@ async fn take_in(portal: &Portal, who: &SignedIn, form: &Typed) -> Result<String
     portal.rights.authorise(&who.actor, person, "CreateRequest").await?;
     let new = NewRequest {
         asked,
+        formats,
         person,
         regime,
         channel,

@@ -53,6 +53,16 @@ pub const FORMATS: [FormatChoice; ExportFormat::ALL.len()] = [
     },
 ];
 
+impl FormatChoice {
+    /// Whether it is one of these.
+    pub fn is_in(&self, chosen: &[ExportFormat]) -> bool {
+        chosen.contains(&self.format)
+    }
+}
+
+/// No format but the archive's own.
+pub const NO_FORMATS: &[ExportFormat] = &[];
+
 /// How far an archive has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportState {
@@ -83,6 +93,8 @@ pub struct ExportView {
     pub sha256: Option<String>,
     /// The formats that were asked for.
     pub formats: Vec<ExportFormat>,
+    /// The age public key for whose holder it is sealed.
+    pub recipient: Option<String>,
     /// When it was asked for: what it holds is as of then.
     pub created: Option<Moment>,
     /// Until when it can be downloaded.
@@ -107,6 +119,7 @@ impl ExportView {
             bytes: report.bytes.map(Bytes),
             sha256: report.sha256.clone(),
             formats: report.formats.clone(),
+            recipient: report.recipient.clone(),
             created: Moment::parse(&report.created, now),
             expires,
         }

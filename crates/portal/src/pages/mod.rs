@@ -24,7 +24,7 @@ pub use erase::{ConfirmPage, Confirmation, PlanGroup, PlanPage, PlanRow, PlanVie
 pub use erasure::{ErasurePage, ErasureState, Step, StepState};
 pub use error::ErrorPage;
 pub(crate) use error::sentence;
-pub use exports::{ExportPage, ExportState, ExportView, ExportsPage, FORMATS, FormatChoice};
+pub use exports::{ExportPage, ExportState, ExportView, ExportsPage, FORMATS, FormatChoice, NO_FORMATS};
 pub use items::{Item, ItemsPage};
 pub use keys::{AccountKeys, KeyRow, KeysPage};
 pub use my_data::{KindRow, MentionRow, MyDataPage, ServiceGroup};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use askama::Template;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::{
     HoldingsReport, PlanDifferenceReport, RequestPlanReport, RequestReport, RequestStatusReport,
 };
@@ -54,6 +55,8 @@ pub struct AskPage {
     pub email: String,
     /// What was chosen last.
     pub asked: String,
+    /// The formats that were chosen with it.
+    pub formats: Vec<ExportFormat>,
     /// Why it did not work.
     pub error: Option<String>,
 }
@@ -166,7 +169,9 @@ impl RequestView {
         let open = RequestState::ALL.iter().any(|state| state.name() == report.state && state.is_open());
         let destroyed = report.history.iter().any(|entry| entry.event == "keysDestroyed");
         let called = |id: &str| called(id, report.subject.as_deref(), names);
+        let formats = Some(ExportFormat::list(&report.formats)).filter(|names| !names.is_empty());
         let facts = [
+            ("Further formats", formats),
             ("Taken in by", report.requester.as_deref().map(called)),
             ("Identity checked by", report.identity_checked_by.map(|check| check.title().to_owned())),
             ("Time extended because", report.extension.map(|reason| reason.title().to_owned())),
@@ -264,6 +269,8 @@ pub struct RequestsPage {
     pub error: Option<String>,
     /// What was chosen for it.
     pub asked: String,
+    /// The formats that were chosen with it.
+    pub formats: Vec<ExportFormat>,
     /// What was written to it.
     pub text: String,
 }
@@ -296,6 +303,8 @@ pub struct TakenIn {
     pub person: String,
     /// What is asked for.
     pub asked: String,
+    /// The formats that were chosen with it.
+    pub formats: Vec<ExportFormat>,
     /// How it came.
     pub channel: String,
     /// On which day it came: `2026-11-24`.

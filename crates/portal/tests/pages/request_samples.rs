@@ -1,6 +1,7 @@
 //! The pages of data-subject requests in every state.
 
 use askama::Template;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::{
     PlanDifferenceReport, RequestCommentReport, RequestHistoryReport, RequestPlanReport, RequestReport,
     RequestStatusReport,
@@ -22,6 +23,11 @@ fn report(state: &str, asked: RequestType) -> RequestReport {
     RequestReport {
         id: ID.into(),
         asked,
+        formats: if asked == RequestType::Access {
+            vec![ExportFormat::Csv, ExportFormat::Coco]
+        } else {
+            Vec::new()
+        },
         state: state.into(),
         regime: "gdpr".into(),
         channel: Channel::Letter,
@@ -103,6 +109,7 @@ fn requests(some: bool, error: Option<&str>) -> String {
         requests: if some { requests } else { Vec::new() },
         error: error.map(str::to_owned),
         asked: "objection".into(),
+        formats: Vec::new(),
         text: HOSTILE.into(),
     }
     .render()
@@ -133,6 +140,7 @@ fn new_request(error: Option<&str>) -> String {
         typed: TakenIn {
             person: HOSTILE.into(),
             asked: "erasure".into(),
+            formats: vec![ExportFormat::Csv],
             channel: "phone".into(),
             received: "2026-11-24".into(),
             regime: "ccpa".into(),
@@ -154,8 +162,12 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         TypedDecision { decision: "extend".into(), reason: "numberOfRequests".into(), text: HOSTILE.into() };
     let mut requester = request("awaitingApproval", RequestType::Erasure, true);
     requester.is_requester = true;
-    let wrong_address =
-        AskPage { email: HOSTILE.into(), asked: "erasure".into(), error: Some("that is no address".into()) };
+    let wrong_address = AskPage {
+        email: HOSTILE.into(),
+        asked: "access".into(),
+        formats: vec![ExportFormat::Jsonl],
+        error: Some("that is no address".into()),
+    };
     let held = HoldingsPage::new(shell(Section::Queue), ID.into(), &holdings(true), now());
     vec![
         ("ask", AskPage::default().render().unwrap()),

@@ -158,6 +158,7 @@ fn export(status: &str) -> ExportReport {
         bytes: ready.then_some(44_120_331),
         sha256: ready.then(|| DIGEST.into()),
         formats: Vec::new(),
+        recipient: ready.then(|| "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt".into()),
         created: "2026-11-24T08:28:00Z".into(),
         expires: if status == "expired" { "2026-11-23T08:28:00Z" } else { "2026-12-01T08:28:00Z" }.into(),
     }

@@ -55,6 +55,7 @@ impl Rights {
         for request in ended {
             self.forget_letter(request).await;
         }
+        self.forget_letters_to(person).await;
         Ok(())
     }
 
@@ -95,7 +96,8 @@ impl Case<'_, '_> {
         let subject = self.subject()?;
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
-        order(self.tx, subject, archive, Some(self.node.id), Vec::new())?;
+        let formats = self.node.doc.formats.clone();
+        order(self.tx, subject, archive, Some(self.node.id), formats, None)?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }

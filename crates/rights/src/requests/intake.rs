@@ -3,8 +3,8 @@
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
-    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, Person, Request, RequestAddress,
-    RequestDoc, RequestHistory,
+    ArchiveDelivery, CaseFile, CaseFileDoc, Decisions, DeliveryState, ExportFormat, Person, Request,
+    RequestAddress, RequestDoc, RequestHistory,
 };
 use habeas_core::report::{RequestReport, RequestStatusReport};
 use habeas_core::requests::{
@@ -25,6 +25,8 @@ pub struct NewRequest {
     pub id: Option<Id>,
     /// What is asked for.
     pub asked: RequestType,
+    /// Of access and portability: the formats in which the archive is to have its data once more.
+    pub formats: Vec<ExportFormat>,
     /// Whose data it is about.
     pub person: Id,
     /// The law under which it is answered; the deployment's usual one if none is named.
@@ -81,6 +83,7 @@ impl Rights {
                 "only an erasure needs successors, deletions, or a word on images that show the person",
             ));
         }
+        check_formats(new.asked, &new.formats)?;
         if new.decisions.names_others() {
             self.authorise_succession(actor, new.person).await?;
         }
@@ -121,6 +124,7 @@ impl Rights {
                     return Err(Error::conflict("there is a request with this id already"));
                 }
                 let mut node = create(tx, id, new.asked, &origin)?;
+                node.doc.formats.clone_from(&new.formats);
                 node.doc.callbacks.clone_from(&new.callbacks);
                 let mut case = Case { tx, node };
                 ownership::choices(case.tx, new.person, &new.decisions)?;
@@ -143,14 +147,16 @@ impl Rights {
 
     /// Takes in a request by an address alone: from the public form, or by the staff. The answer is the same, and takes as long, whether or
     /// not somebody has this address: nobody learns whom the server knows. Whoever reads the address's mail proves it with the code. When it
-    /// is nobody's, the request is then answered by itself: nothing is held.
+    /// is nobody's, the request is then answered by itself: nothing is held. `formats` are those of [`NewRequest`].
     pub async fn take_in(
         &self,
         asked: RequestType,
+        formats: Vec<ExportFormat>,
         email: &str,
         regime: Option<&str>,
         staff: Option<ByStaff>,
     ) -> Result<RequestStatusReport> {
+        check_formats(asked, &formats)?;
         let email = normalise_email(email)?;
         let now = self.store.ambient().now();
         let alias = self.store.alias("email", &email)?;
@@ -200,6 +206,7 @@ impl Rights {
                     ..origin
                 };
                 let mut node = create(tx, id, asked, &origin)?;
+                node.doc.formats.clone_from(&formats);
                 if !known {
                     let sealed = sealed.clone();
                     node.doc.address = Some(RequestAddress { sealed, code_mac: None, code_until: None });
@@ -262,6 +269,15 @@ impl Rights {
     }
 }
 
+/// Only what an archive answers has formats.
+fn check_formats(asked: RequestType, formats: &[ExportFormat]) -> Result<()> {
+    if formats.is_empty() || matches!(asked, RequestType::Access | RequestType::Portability) {
+        return Ok(());
+    }
+    Err(Error::invalid("formats are for the archive that answers a request for access or portability")
+        .hint("leave them out, or ask for access or portability"))
+}
+
 /// Succeeds when a person has signed in a moment ago: an open browser or an old token is not enough for what cannot be undone.
 pub(crate) fn require_fresh(actor: &Actor, now: Timestamp) -> Result<()> {
     match actor {
@@ -285,6 +301,7 @@ pub(super) fn create(
     let verify_until = Timestamp(now.0 + VERIFY_DAYS * time::DAY);
     let doc = RequestDoc {
         asked,
+        formats: Vec::new(),
         state: RequestState::Received,
         regime: origin.regime.clone(),
         channel: origin.channel,
@@ -331,12 +348,13 @@ pub(super) fn create(
     Ok(node)
 }
 
-/// The open, verified request of the same person that asks the same, for the same place.
+/// The open, verified request of the same person that asks the same, in the same formats, for the same place.
 fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Option<Id>> {
     let place = destination(tx, &node.doc)?.map(|destination| destination.location);
     for other in super::queue::of_person(tx, person)? {
         if other.id != node.id
             && other.doc.asked == node.doc.asked
+            && other.doc.formats == node.doc.formats
             && other.doc.state.is_open()
             && other.doc.verified_by.is_some()
             && destination(tx, &other.doc)?.map(|destination| destination.location) == place

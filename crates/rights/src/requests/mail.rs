@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Case;
 use super::mailer::{Mail, Mailer, letter_path};
+use super::owners::OwnersLetter;
 use crate::Rights;
 
 /// A sort of letter.
@@ -44,6 +45,14 @@ struct MailTask {
     letter: Letter,
 }
 
+/// What a task of letters is about.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Post {
+    Request(MailTask),
+    Owner(OwnersLetter),
+}
+
 /// How long a letter is tried before it is given up, in days: about as long as mail servers do (RFC 5321, section 4.5.4.1).
 const GIVEN_UP_AFTER: i64 = 5;
 
@@ -58,8 +67,11 @@ pub(super) fn enqueue(tx: &mut Tx<'_>, request: Id, letter: Letter) -> Result<()
 impl Rights {
     /// Writes and sends a letter that the worker has claimed. One that does not get away is tried again later.
     pub(crate) async fn run_mail(&self, row: &TaskRow) -> Result<()> {
-        let task = MailTask::deserialize(&row.payload)?;
-        let (id, attempts, created_at) = (row.id, row.attempts, row.created_at);
+        let task = match Post::deserialize(&row.payload)? {
+            Post::Request(task) => task,
+            Post::Owner(letter) => return self.write_to_owner(row, letter).await,
+        };
+        let ending = Ending::of(row);
         let MailTask { request, letter } = task;
         let sent = self.send_letter(&task).await;
         fault::point("letter.sent");
@@ -67,11 +79,9 @@ impl Rights {
         let (is_over, is_last) = self
             .store
             .write(move |tx| {
-                if !is_sent && tx.now().0 < created_at.0 + GIVEN_UP_AFTER * time::DAY {
-                    tx.retry_task(id, attempts)?;
+                if !ending.note(tx, is_sent)? {
                     return Ok((false, false));
                 }
-                tx.end_task(id, if is_sent { TaskState::Done } else { TaskState::Failed })?;
                 let Some(node) = tx.get::<Request>(request)? else { return Ok((true, true)) };
                 let is_last = letter == Letter::Erasing
                     || (!node.doc.state.is_open() && !is_waiting(tx, request, |_| true)?);
@@ -134,7 +144,12 @@ impl Rights {
         }
         let (subject, body) = words(letter, request, &doc, &code, &self.requests.address);
         let ambient = self.store.ambient();
-        let mail = Mail { request, to, subject, body, at: ambient.now(), message: ambient.new_id() };
+        let name = request.to_string();
+        self.post(Mail { name, to, subject, body, at: ambient.now(), message: ambient.new_id() }).await
+    }
+
+    /// Sends a letter; waits for the mail server.
+    pub(super) async fn post(&self, mail: Mail) -> Result<()> {
         let requests = Arc::clone(&self.requests);
         tokio::task::spawn_blocking(move || match &requests.mailer {
             Some(mailer) => mailer.send(mail),
@@ -196,8 +211,32 @@ impl Rights {
         let folder = self.requests.mailer.as_ref().and_then(Mailer::outbox_folder);
         if let Some(folder) = folder {
             // Somebody may have sent and deleted it already.
-            let _ = tokio::fs::remove_file(letter_path(folder, request)).await;
+            let _ = tokio::fs::remove_file(letter_path(folder, &request.to_string())).await;
         }
+    }
+}
+
+/// How the task of a letter ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    task: Id,
+    attempts: u32,
+    created_at: Timestamp,
+}
+
+impl Ending {
+    pub(super) fn of(row: &TaskRow) -> Ending {
+        Ending { task: row.id, attempts: row.attempts, created_at: row.created_at }
+    }
+
+    /// Ends it: the letter is away, or given up. False when it is tried again.
+    pub(super) fn note(self, tx: &mut Tx<'_>, is_sent: bool) -> Result<bool> {
+        if !is_sent && tx.now().0 < self.created_at.0 + GIVEN_UP_AFTER * time::DAY {
+            tx.retry_task(self.task, self.attempts)?;
+            return Ok(false);
+        }
+        tx.end_task(self.task, if is_sent { TaskState::Done } else { TaskState::Failed })?;
+        Ok(true)
     }
 }
 
@@ -209,7 +248,8 @@ fn is_waiting(tx: &mut Tx<'_>, request: Id, sort: impl Fn(Letter) -> bool) -> Re
     }))
 }
 
-fn address_of(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Option<String>> {
+/// A person's address, if they have one.
+pub(super) fn address_of(tx: &mut Tx<'_>, person: Option<Id>) -> Result<Option<String>> {
     match person {
         Some(person) => {
             Ok(tx.get::<Person>(person)?.map(|node| node.doc.email).filter(|email| !email.is_empty()))

@@ -24,7 +24,7 @@ pub struct Mailer {
 }
 
 enum Way {
-    /// As files into a folder from which somebody else sends them: `REQUEST.eml`, the latest of each request.
+    /// As files into a folder from which somebody else sends them, `NAME.eml`: the latest of each name.
     Outbox(PathBuf),
     /// Through a mail server.
     Smtp(SmtpTransport),
@@ -32,7 +32,8 @@ enum Way {
 
 /// A letter.
 pub(super) struct Mail {
-    pub(super) request: Id,
+    /// Under which it lies in the outbox, without the ending: random ids.
+    pub(super) name: String,
     pub(super) to: Vec<String>,
     pub(super) subject: String,
     pub(super) body: String,
@@ -114,7 +115,7 @@ impl Mailer {
         }
         let message = builder.body(mail.body).map_err(|_| unusable())?;
         match &self.way {
-            Way::Outbox(folder) => write_private(folder, mail.request, &message.formatted()),
+            Way::Outbox(folder) => write_private(folder, &mail.name, &message.formatted()),
             Way::Smtp(transport) => transport.send(&message).map(|_| ()).map_err(|error| refused(&error)),
         }
     }
@@ -138,11 +139,11 @@ fn sender(address: &str) -> Result<Mailbox> {
     })
 }
 
-/// Writes a request's letter as a file that only its owner reads, whole or not at all.
-fn write_private(folder: &Path, request: Id, letter: &[u8]) -> Result<()> {
+/// Writes a letter as a file that only its owner reads, whole or not at all.
+fn write_private(folder: &Path, name: &str, letter: &[u8]) -> Result<()> {
     let failed = |_| Error::unavailable("a letter cannot be written into the outbox").at(folder);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    let path = letter_path(folder, request);
+    let path = letter_path(folder, name);
     let new = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
@@ -150,9 +151,9 @@ fn write_private(folder: &Path, request: Id, letter: &[u8]) -> Result<()> {
     std::fs::rename(&new, path).map_err(failed)
 }
 
-/// Where the latest letter of a request lies in the outbox.
-pub(super) fn letter_path(folder: &Path, request: Id) -> PathBuf {
-    folder.join(format!("{request}.eml"))
+/// Where the latest letter of a name lies in the outbox: a request's is its id.
+pub(super) fn letter_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.eml"))
 }
 
 impl std::fmt::Debug for Mailer {

@@ -13,6 +13,7 @@ mod finding;
 mod intake;
 mod mail;
 mod mailer;
+mod owners;
 mod queue;
 mod waking;
 
@@ -193,6 +194,7 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
     Ok(RequestReport {
         id: node.id.to_string(),
         asked: doc.asked,
+        formats: doc.formats.clone(),
         state: doc.state.name().to_owned(),
         regime: doc.regime.clone(),
         channel: doc.channel,

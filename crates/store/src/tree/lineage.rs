@@ -1,9 +1,18 @@
 //! What was made from what, over however many steps ([`Relation::MadeFrom`]), and what was made from something that is gone.
+//!
+//! **Invariant:** whoever owns what is marked, and not what it was made from, is written to: by a task of the transaction that marks it, so that
+//! each mark is in one letter.
 
+use std::collections::BTreeMap;
+
+use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::node::Relation;
 use habeas_core::{Id, Kind, Result, Timestamp};
+use serde_json::json;
 
 use super::Tx;
+use crate::engine::Row;
+use crate::{TaskKind, TaskState};
 
 /// What is made from what a holder (`?1`) has: `made`, over connections of one sort (`?2`). SQLite takes cross joins in their order: any
 /// other way it would read all resources or connections there are.
@@ -41,13 +50,13 @@ const MARK_FROM_HOLDER: &str = concat!(
     made_from_holder!(),
     "SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
      WHERE (SELECT r.holder FROM resource r WHERE r.id = m.id) <> ?1
-     ON CONFLICT DO NOTHING"
+     ON CONFLICT DO NOTHING RETURNING source"
 );
 const MARK_FROM_BELOW: &str = concat!(
     "INSERT INTO edge (source, target, relation, created_at) ",
     made_from_below!(),
     "SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m WHERE m.id NOT IN (SELECT id FROM subtree)
-     ON CONFLICT DO NOTHING"
+     ON CONFLICT DO NOTHING RETURNING source"
 );
 
 /// What goes.
@@ -89,12 +98,13 @@ impl Tx<'_> {
         Ok(self.targets(id, Relation::SourceErased)?.first().map(|(_, since)| *since))
     }
 
-    /// Marks what [`made_from`](Self::made_from) lists, before that is deleted. Needs no keys: a connection says it, since those of what is
-    /// removed may be gone already.
-    pub fn mark_made_from(&mut self, going: Going) -> Result<()> {
+    /// Marks what [`made_from`](Self::made_from) lists, before that is deleted, and has its owners written to, unless that is `holder`, who has
+    /// what goes. Needs no keys: a connection says it, since those of what is removed may be gone already. Repeatable: what is marked already
+    /// is in a letter already.
+    pub fn mark_made_from(&mut self, going: Going, holder: Id) -> Result<()> {
         let now = self.now;
         let (root, _, mark) = going.statements();
-        self.execute(
+        let marked = self.query(
             mark,
             &[
                 (&root).into(),
@@ -103,6 +113,60 @@ impl Tx<'_> {
                 now.into(),
             ],
         )?;
+        self.tell_owners(&marked, holder)
+    }
+
+    /// Has a letter written to every person who owns some of what was just marked (rows of ids), and not to whoever had what it was made from.
+    /// A letter that is not away yet takes it up, so that one deletion is one letter to each.
+    fn tell_owners(&mut self, marked: &[Row], erased: Id) -> Result<()> {
+        let mut by_holder: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for row in marked {
+            let made = row.id(0)?;
+            if let Some((_, _, holder)) = self.position(made)?
+                && holder != erased
+            {
+                by_holder.entry(holder).or_default().push(made);
+            }
+        }
+        let mut by_person: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for (holder, made) in by_holder {
+            for person in self.owners_of(holder)? {
+                // As an owner of an organisation, whoever had it knows, or is being erased.
+                if person != erased && self.is_active(person)? {
+                    by_person.entry(person).or_default().extend(&made);
+                }
+            }
+        }
+        let now = self.now;
+        for (person, mut made) in by_person {
+            let letters = self.tasks_about(person, TaskKind::Mail)?;
+            let waiting = letters.into_iter().find(|task| task.state == TaskState::Waiting);
+            let Some(waiting) = waiting else {
+                let payload = json!({ "person": person, "sourceErased": made });
+                self.enqueue(TaskKind::Mail, Some(person), &payload, now)?;
+                continue;
+            };
+            let mut payload = waiting.payload;
+            let told: Vec<Id> = serde_json::from_value(payload["sourceErased"].take())?;
+            made.splice(0..0, told);
+            payload["sourceErased"] = json!(made);
+            self.progress(waiting.id, &payload)?;
+        }
         Ok(())
+    }
+
+    /// The person who has what `holder` has, or the owners of the organisation.
+    fn owners_of(&mut self, holder: Id) -> Result<Vec<Id>> {
+        Ok(match self.holder(holder)? {
+            Some((HolderKind::Person, _)) => vec![holder],
+            Some((HolderKind::Organisation, _)) => {
+                let members = self.mentioned_in(holder)?.into_iter();
+                members
+                    .filter(|member| member.role == MentionRole::Owner)
+                    .map(|member| member.person)
+                    .collect()
+            }
+            _ => Vec::new(),
+        })
     }
 }

@@ -524,7 +524,7 @@ impl Tx<'_> {
         let mut gone = Gone::default();
         self.gather(id, &mut gone)?;
         let learners = self.schedule_forgetting(id)?;
-        self.mark_made_from(Going::Below(id))?;
+        self.mark_made_from(Going::Below(id), place.holder)?;
         let mut tasks = self.purge(place.holder, &gone.blobs)?;
         if place.kind.is_container() {
             let payload = serde_json::json!({ "containers": gone.containers, "revoked": revoked });

@@ -2,8 +2,8 @@
 
 use habeas_core::{Error, Id, Kind, Result};
 
-use super::{Going, Tx};
 use super::nodes::{Place, Removed};
+use super::{Going, Tx};
 use crate::tasks::TaskKind;
 
 /// Blobs that one task deletes.
@@ -44,7 +44,7 @@ impl Tx<'_> {
             }
             self.gather(id, &mut gone)?;
             learners.extend(self.schedule_forgetting(id)?);
-            self.mark_made_from(Going::Below(id))?;
+            self.mark_made_from(Going::Below(id), place.holder)?;
             self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
         }
         let Some((id, place)) = first else { return Ok(Removed::default()) };

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use habeas::archive::{Checked, plain};
+use habeas_core::age::Identity;
+use habeas_core::crypto::SecretKey;
 use habeas_core::{ManualClock, time};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines, image};
 
@@ -61,6 +65,81 @@ impl<'a> Life<'a> {
             .unwrap();
         let (status, bytes) = self.deployment.send(request).await;
         (status.as_u16(), bytes)
+    }
+}
+
+/// The public half of the private key of 32 sevens.
+const RECIPIENT: &str = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_for_the_holder_of_a_key_is_stored_sealed_and_resumed() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
+        let life = Life::of(&deployment, &someone).await;
+        for wrong in [
+            json!({ "recipient": "age1" }),
+            json!({ "recipient": RECIPIENT, "passphrase": "four words, and a number 7" }),
+            json!({ "passphrase": "four words, and a number 7" }),
+        ] {
+            let (status, refused) =
+                deployment.call(Some(&life.token), "POST", &life.person, wrong.clone()).await;
+            assert_eq!(status, 400, "{wrong}: {refused}");
+        }
+        let wanted = json!({ "recipient": RECIPIENT, "formats": ["coco"] });
+        let (status, report) = deployment.call(Some(&life.token), "POST", &life.person, wanted).await;
+        assert_eq!((status.as_u16(), &report["recipient"]), (202, &json!(RECIPIENT)), "{report}");
+        let address = format!("/exports/{}", report["id"].as_str().unwrap());
+        let report = loop {
+            let (_, report) = life.call("GET", &address).await;
+            if report["status"] != "running" {
+                break report;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        assert_eq!(report["status"], "ready", "{report}");
+
+        // In parts, as it is stored; named as what it is.
+        let size = report["bytes"].as_u64().unwrap();
+        let (status, mut sealed) = life.content(&address, &format!("bytes=0-{}", size / 3)).await;
+        assert_eq!(status, 206);
+        sealed.extend(life.content(&address, &format!("bytes={}-", size / 3 + 1)).await.1);
+        assert_eq!(report["sha256"], hex::encode(habeas_core::crypto::sha256(&sealed)));
+        assert!(sealed.starts_with(b"age-encryption.org/v1\n-> X25519 "));
+        let request = Request::get(format!("/api/privacy/v1{address}/content"))
+            .header("authorization", format!("Bearer {}", life.token))
+            .body(Body::empty())
+            .unwrap();
+        let response = deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(
+            response.headers()[header::CONTENT_DISPOSITION],
+            "attachment; filename=\"habeas-export.zip.age\""
+        );
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
+
+        // Who has the key opens it; its owner sees for whom it is.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive.zip.age");
+        std::fs::write(&path, &sealed).unwrap();
+        let open = |seed: u8| {
+            let identity = Identity::Key(SecretKey::from_bytes([seed; 32]));
+            plain(&path, |_| Ok(identity.clone())).and_then(|file| Checked::open(file, &[]))
+        };
+        let coco = format!("formats/coco/{project}/annotations.json");
+        assert!(open(7).unwrap().content(&coco).unwrap().starts_with(b"{"));
+        assert!(open(8).is_err());
+        let (_, listed) = life.call("GET", &life.person).await;
+        assert_eq!(listed[0]["recipient"], RECIPIENT);
+        let exports = deployment.export(&someone).await;
+        let (_, table) = exports.iter().find(|(path, _)| path == "rights/exports.csv").unwrap();
+        assert!(String::from_utf8_lossy(table).contains(RECIPIENT));
+
+        // Revoked like any other.
+        assert_eq!(life.call("DELETE", &address).await.0, 204);
+        assert_eq!(life.content(&address, "bytes=0-").await.0, 404);
     }
 }
 

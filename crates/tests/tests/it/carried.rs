@@ -220,10 +220,10 @@ async fn everything_of_azure_ml_is_the_same_elsewhere_but_secrets_and_keys() {
         crate::control_plane::plant(&from, &someone, &marker).await;
         crate::model_management::plant(&from, &someone, &marker).await;
         crate::history::plant(&from, &someone, &marker).await;
-        // What tells a person that a run has ended is not brought; a datastore's own form names the secrets that it has.
+        // A datastore's own form names the secrets that it has.
         let comparable = async |deployment: &Deployment, someone: &Someone| {
             let mut files = content(deployment, someone).await;
-            files.retain(|path, _| !path.contains("notification") && !path.contains("/datastores/"));
+            files.retain(|path, _| !path.contains("/datastores/"));
             files
         };
         let taken_out = comparable(&from, &someone).await;
@@ -231,8 +231,7 @@ async fn everything_of_azure_ml_is_the_same_elsewhere_but_secrets_and_keys() {
         for kind in habeas_core::Kind::ALL {
             let mut above = habeas_core::registry::ops(*kind).parents().iter();
             let is_below = above.any(|above| carried.contains(above));
-            let is_brought = carried.contains(kind) || *kind == habeas_core::Kind::Notification;
-            assert!(is_brought || !is_below, "{kind:?} stands in what is brought, and is not");
+            assert!(carried.contains(kind) || !is_below, "{kind:?} stands in what is brought, and is not");
         }
         for kind in carried {
             assert!(taken_out.contains_key(&format!("records/{kind:?}-1.jsonl")), "there is no {kind:?}");
@@ -502,4 +501,78 @@ async fn first(deployment: &Deployment, someone: &Someone, kind: &str) -> String
     let path = format!("/persons/{}/items/{kind}", someone.id);
     let (_, page) = deployment.operator("GET", &path, Value::Null).await;
     page["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{page}")).to_owned()
+}
+
+/// The only record of a kind in a person's archive.
+fn only(content: &BTreeMap<String, Vec<u8>>, kind: &str) -> Value {
+    serde_json::from_slice(&content[&format!("records/{kind}-1.jsonl")]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_is_brought_with_its_run_for_whom_it_is() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let from = Deployment::open(None).await;
+        let to = Deployment::open(database).await;
+        let (someone, run) = somebody(&from, "a@example.org").await;
+        let end = json!({ "run_id": run, "status": "FINISHED", "end_time": 1_700_000_001_000_i64 });
+        Tracker::new(&from, &someone).await.ok("POST", "/runs/update", end).await;
+        let taken_out = content(&from, &someone).await;
+        let told = only(&taken_out, "Notification");
+        assert!(told["expires"].is_string(), "{told}");
+        assert_eq!(told["doc"]["person"], json!(Id::NIL), "{told}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = archive(&from, &someone, folder.path()).await;
+        let files = unpack(&path);
+
+        // Its id, its time and its end are kept; where its id is taken it has another, and is about the run that is there.
+        let other = to.person("a@example.org", "A").await;
+        let report = bring(&to, &other, &path).await.unwrap();
+        assert!(report.remapped.is_empty(), "{report:?}");
+        assert!(content(&to, &other).await == taken_out);
+        let third = to.person("c@example.org", "C").await;
+        let report = bring(&to, &third, &path).await.unwrap();
+        let brought = only(&content(&to, &third).await, "Notification");
+        let here = |id: &Value| {
+            let id: Id = id.as_str().unwrap().parse().unwrap();
+            let (_, here) = report.remapped.iter().find(|(old, _)| *old == id).unwrap();
+            json!(here)
+        };
+        for (pointer, what) in [("/id", "itself"), ("/doc/run", "its run"), ("/doc/experiment", "experiment")]
+        {
+            assert_eq!(brought.pointer(pointer), told.pointer(pointer).map(here).as_ref(), "{what}");
+        }
+        assert_eq!((&brought["expires"], &brought["created"]), (&told["expires"], &told["created"]));
+
+        // About a run that is not in the archive it says nothing: that could be somebody else's here.
+        let theirs: Id = run.parse().unwrap();
+        let nothing: Id = "0198a7b0-0000-7000-8000-0000000000ff".parse().unwrap();
+        let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
+        let dangling =
+            changed(&files, "Notification", |record| record["doc"]["run"] = json!(nothing.to_string()));
+        let fourth = to.person("d@example.org", "D").await;
+        bring(&to, &fourth, &pack(dangling, &stranger, folder.path())).await.unwrap();
+        let without = content(&to, &fourth).await;
+        assert!(without.contains_key("records/Run-1.jsonl"));
+        assert!(!without.keys().any(|path| path.contains("otification")), "{:?}", without.keys());
+
+        // Nor does the server itself take one.
+        let fifth = to.person("e@example.org", "E").await;
+        let tracker = Tracker::new(&to, &fifth).await;
+        let id = |last: u8| format!("0198a7b0-0000-7000-8000-0000000000{last:02x}");
+        let record = |kind: &str, last: u8, parent: &str, doc: Value| {
+            json!({ "kind": kind, "id": id(last), "parent": parent, "created": "2026-01-01T00:00:00Z",
+                "updated": "2026-01-01T00:00:00Z", "doc": doc })
+        };
+        let workspace = record("Workspace", 1, &fifth.id, json!({ "name": "w", "azure": null }));
+        let path = format!("/api/import/v1/persons/{}/workspaces/{}", fifth.id, id(1));
+        let (status, made) = tracker.send("PUT", &path, &workspace).await;
+        assert_eq!(status, 201, "{made}");
+        let doc = json!({ "person": Id::NIL, "run": theirs, "experiment": theirs, "status": "Completed" });
+        let line = format!("{}\n", record("Notification", 2, &id(1), doc));
+        let path = format!("/api/import/v1/workspaces/{}/records/{}", id(1), id(2));
+        let (status, said) = tracker.raw("PUT", &path, line.into_bytes()).await;
+        let said = String::from_utf8(said).unwrap();
+        assert!(status == 400 && said.contains("is about is not in the workspace"), "{status} {said}");
+    }
 }

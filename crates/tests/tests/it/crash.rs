@@ -79,6 +79,11 @@ async fn child() {
                 (info["experiment_id"].as_str().unwrap(), info["run_id"].as_str().unwrap());
             tracker.upload(&format!("{experiment}/{run}/artifacts/late.bin"), b"late").await;
         }
+        "tell" => {
+            deployment.erase(&someone).await;
+            // A worker passes the fault point and ends the process.
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        }
         "request" => crate::requests::ask(&deployment, &someone).await,
         "erase_depicted" => {
             crate::depicted::erase(&deployment, &someone.id, &someone.email, true).await;

@@ -361,3 +361,49 @@ async fn the_staff_decides_who_takes_over_before_an_erasure_is_approved() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn formats_of_the_archive_are_chosen_with_the_request() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("ada@example.org", "Ada").await;
+    let ada = signed_in(&deployment, &someone).await;
+    let officer = officer(&deployment, "olga").await;
+    let nobody = Browser { deployment: &deployment, cookie: String::new() };
+    let formats = async |address: &str| {
+        let path = format!("/requests/{}", address.rsplit('/').next().unwrap());
+        let (_, request) = deployment.operator("GET", &path, json!(null)).await;
+        request["formats"].clone()
+    };
+    let (address, _) =
+        nobody.submit("/ask", &[("type", "access"), ("email", "ada@example.org"), ("csv", "on")]).await;
+    assert_eq!(formats(&address).await, json!(["csv"]));
+    let asked = [("type", "portability"), ("yolo", "on"), ("coco", "on")];
+    let (address, page) = ada.submit("/me/requests", &asked).await;
+    assert_eq!(formats(&address).await, json!(["coco", "yolo"]));
+    assert!(page.select("dd").contains(&"coco, yolo".to_owned()), "{:?}", page.select("dd"));
+    let taken_in = [
+        ("person", "ada@example.org"),
+        ("type", "access"),
+        ("channel", "letter"),
+        ("identity", "known"),
+        ("voc", "on"),
+    ];
+    let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
+    assert_eq!(formats(&address).await, json!(["voc"]));
+    assert!(page.select("dd").contains(&"voc".to_owned()), "{:?}", page.select("dd"));
+
+    // Where no archive answers they are refused, and what was chosen is chosen still.
+    for (browser, path, field) in [
+        (&nobody, "/ask", "email"),
+        (&ada, "/me/requests", "text"),
+        (&officer, "/staff/requests/new", "person"),
+    ] {
+        let typed =
+            [("type", "objection"), (field, "ada@example.org"), ("channel", "letter"), ("jsonl", "on")];
+        let refused = browser.post(path, &typed).await;
+        assert_eq!((refused.status, refused.select("[role=alert]").len()), (400, 1), "{path}");
+        assert!(refused.attribute("#format-jsonl", "checked").is_some(), "{path}");
+        assert!(refused.attribute("#format-csv", "checked").is_none(), "{path}");
+    }
+}

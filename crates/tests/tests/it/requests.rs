@@ -7,7 +7,7 @@ use std::time::Duration;
 use habeas_core::{ManualClock, Timestamp, time};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines, image};
+use crate::deployment::{Deployment, Someone, engines, image, unzip};
 
 /// Where the latest letter of a request lies.
 fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
@@ -674,6 +674,86 @@ async fn a_request_killed_at_any_step_comes_to_its_end() {
             assert_eq!(completed, 1, "{fault}: {done}");
             let gone = deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
             assert_eq!(gone.0, 404, "{fault}");
+        }
+    }
+}
+
+/// The formats of the archive that answers a request, as the archive says and as it has them.
+async fn formats(deployment: &Deployment, request: &Value) -> (Value, Vec<String>) {
+    let done = in_state(deployment, request, "completed").await;
+    let archive = done["archive"].as_str().unwrap();
+    let (_, export) = deployment.operator("GET", &format!("/exports/{archive}"), json!(null)).await;
+    assert_eq!(export["status"], "ready", "{export}");
+    let mut content = axum::http::Request::get(format!("/api/privacy/v1/exports/{archive}/content"))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    content.extensions_mut().insert(habeas_access::Actor::Operator);
+    let (status, bytes) = deployment.send(content).await;
+    assert_eq!(status, 200);
+    let mut folders: Vec<String> = unzip(std::io::Cursor::new(bytes))
+        .iter()
+        .filter_map(|(path, _)| Some(path.strip_prefix("formats/")?.split('/').next()?.to_owned()))
+        .collect();
+    folders.sort();
+    folders.dedup();
+    (done["formats"].clone(), folders)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_the_formats_of_its_archive() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&ada, "p").await;
+        let tag = deployment.tag(&ada, &project, "t").await;
+        deployment.image(&ada, &project, "a.jpg", &image(1), &[&tag]).await;
+        let token = deployment.token(&ada).await;
+        for (asked, formats, said) in [
+            ("access", json!(["csv", "xls"]), "csv, jsonl, coco, yolo, voc, folders"),
+            ("erasure", json!(["csv"]), "access or portability"),
+            ("objection", json!(["csv"]), "access or portability"),
+        ] {
+            let own = json!({ "type": asked, "formats": formats, "confirm": ada.email });
+            let public = json!({ "type": asked, "formats": formats, "email": ada.email });
+            for (token, path, body) in
+                [(Some(&token), "/persons/me/requests", own), (None, "/requests", public)]
+            {
+                let (status, refused) = deployment.call(token.map(String::as_str), "POST", path, body).await;
+                assert_eq!(status, 400, "{asked} {path}: {refused}");
+                assert!(refused.to_string().contains(said), "{asked} {path}: {refused}");
+            }
+        }
+
+        // Their own; each format once.
+        let body = json!({ "type": "portability", "formats": ["folders", "csv", "csv"] });
+        let (status, request) = deployment.call(Some(&token), "POST", "/persons/me/requests", body).await;
+        assert_eq!((status.as_u16(), &request["formats"]), (201, &json!(["csv", "folders"])), "{request}");
+        let expected = (json!(["csv", "folders"]), vec!["csv".to_owned(), "folders".to_owned()]);
+        assert_eq!(formats(&deployment, &request).await, expected);
+
+        // Taken in by the staff, for somebody whom they looked up and by the address.
+        let body = json!({ "type": "access", "identity": "document", "formats": ["coco"] });
+        let request = on_behalf(&deployment, &officer, &ada, body).await;
+        assert_eq!(formats(&deployment, &request).await, (json!(["coco"]), vec!["coco".to_owned()]));
+        let body = json!({ "type": "access", "email": ada.email, "channel": "letter", "identity": "document", "formats": ["voc"] });
+        let (status, request) = deployment.call(Some(&officer), "POST", "/requests", body).await;
+        assert_eq!(status, 202, "{request}");
+        assert_eq!(formats(&deployment, &request).await, (json!(["voc"]), vec!["voc".to_owned()]));
+
+        // By anybody who reads the address's mail; where none is named, nothing is said of any.
+        for (named, said, folders) in [
+            (json!(["jsonl"]), json!(["jsonl"]), vec!["jsonl".to_owned()]),
+            (json!([]), json!(null), Vec::new()),
+        ] {
+            let body = json!({ "type": "access", "email": ada.email, "formats": named });
+            let (status, request) = deployment.call(None, "POST", "/requests", body).await;
+            assert_eq!(status, 202, "{request}");
+            let body = json!({ "code": code(&deployment, &request).await });
+            let verify = format!("/requests/{}/verify", id(&request));
+            assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 200);
+            assert_eq!(formats(&deployment, &request).await, (said, folders));
         }
     }
 }

@@ -129,10 +129,41 @@ async fn portal(deployment: &Deployment, someone: &Someone) {
     let path = format!("/persons/{}/exports", someone.id);
     assert_eq!(deployment.operator("GET", &path, Value::Null).await.1, json!([]));
 
-    let kept = post("csv=on&folders=on&passphrase=".into()).await;
+    let kept = post("csv=on&folders=on&passphrase=&recipient=".into()).await;
     assert_eq!(kept.status(), 303);
     let (_, exports) = deployment.operator("GET", &path, Value::Null).await;
-    assert_eq!(exports[0]["formats"], json!(["csv", "folders"]));
+    assert_eq!(
+        (&exports[0]["formats"], &exports[0]["recipient"]),
+        (&json!(["csv", "folders"]), &Value::Null)
+    );
+
+    // For the holder of a key it is sealed, and kept.
+    let both = format!("recipient={RECIPIENT}&passphrase={}", PASSPHRASE.replace(' ', "+"));
+    for wrong in [both, "recipient=age1".into()] {
+        assert_eq!(post(wrong).await.status(), 400);
+    }
+    let kept = post(format!("recipient=+{RECIPIENT}")).await;
+    assert_eq!(kept.status(), 303);
+    let page = kept.headers()["location"].to_str().unwrap().to_owned();
+    let get = async |path: String| {
+        let request = Request::get(path).header("cookie", &cookie).body(Body::empty()).unwrap();
+        let response = deployment.server().router().oneshot(request).await.unwrap();
+        let name = response.headers().get(header::CONTENT_DISPOSITION).cloned();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        (name, bytes)
+    };
+    let shown = loop {
+        let shown = String::from_utf8(get(page.clone()).await.1.to_vec()).unwrap();
+        if shown.contains("Your archive is ready") {
+            break shown;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert!(shown.contains(RECIPIENT), "{shown}");
+    let (name, bytes) = get(format!("{page}/archive.zip")).await;
+    assert_eq!(name.unwrap(), "attachment; filename=\"habeas-export.zip.age\"");
+    std::fs::write(file.path(), &bytes).unwrap();
+    assert!(open(file.path(), Lock::Key, &Identity::Key(SecretKey::from_bytes([7; 32]))).is_ok());
 }
 
 /// Whether some file below a folder has these bytes.

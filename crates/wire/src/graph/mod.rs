@@ -123,6 +123,7 @@ async fn export(
     let new = NewRequest {
         id: None,
         asked: RequestType::Access,
+        formats: Vec::new(),
         person: id,
         regime: None,
         channel: Channel::Protocol,

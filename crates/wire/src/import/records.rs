@@ -71,8 +71,7 @@ fn whole(record: &Record, person: Option<Id>, ambient: &Ambient) -> CoreResult<R
     if !registry::is_carried_root(node.kind) {
         return Err(Error::invalid("the record is of nothing that stands directly under a person"));
     }
-    carry_in(&mut node, Here { person, blobs: &[], ambient }, |_| Ok(None))?;
-    Ok(node)
+    carry_in(&mut node, Here { person, blobs: &[], ambient }, |_| Ok(None)).map(|_| node)
 }
 
 /// What takes the place of what another server had.
@@ -83,17 +82,23 @@ struct Here<'a> {
     ambient: &'a Ambient,
 }
 
-/// Puts this server's persons, names, files and keys in the place of another one's.
+/// Puts this server's persons, names, files and keys in the place of another one's; what has to stand beside it.
 fn carry_in(
     node: &mut RawNode,
     Here { person, blobs, ambient }: Here<'_>,
     mut name: impl FnMut(Id) -> CoreResult<Option<Id>>,
-) -> CoreResult<()> {
+) -> CoreResult<Vec<Id>> {
     let wrong = || Error::invalid("a record does not have the files that its document names");
+    let mut about = Vec::new();
     let is_carried = registry::ops(node.kind).carry(node, &mut |carried| {
         for found in carried.persons {
             *found = found.and(person);
         }
+        if let Some(found) = carried.addressee {
+            *found = person
+                .ok_or_else(|| Error::invalid("a record is for a person, and this is an organisation's"))?;
+        }
+        about = carried.about;
         for found in carried.login_names {
             if let Some(id) = *found {
                 *found = name(id)?;
@@ -110,7 +115,7 @@ fn carry_in(
         }
         Ok(())
     })?;
-    if is_carried { Ok(()) } else { Err(Error::invalid("a record is of a kind that is not brought")) }
+    if is_carried { Ok(about) } else { Err(Error::invalid("a record is of a kind that is not brought")) }
 }
 
 /// Makes an unfinished root, or keeps one for longer. What the operator brings into somebody's account stands in that person's record.
@@ -295,7 +300,13 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
                 Some(person) => remember_client_name(tx, person, names.get(&id).map(String::as_str)),
                 None => Ok(None),
             };
-            carry_in(&mut node, Here { person, blobs: &blobs, ambient: &ambient }, name)?;
+            for id in carry_in(&mut node, Here { person, blobs: &blobs, ambient: &ambient }, name)? {
+                // Anything else could be somebody else's.
+                if !stands_in(tx, workspace, id)? {
+                    return Err(Error::invalid("what the record is about is not in the workspace")
+                        .hint("bring that before"));
+                }
+            }
             let RawNode { created_at, updated_at, expires_at, doc, .. } = node;
             tx.create_carried(kind, New { expires_at, ..New::under(parent, id, doc) })?;
             tx.attach_blobs(id, &blobs.iter().collect::<Vec<_>>())?;

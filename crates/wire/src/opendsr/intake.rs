@@ -103,6 +103,7 @@ pub(super) async fn take_in(
     let new = NewRequest {
         id: Some(id),
         asked,
+        formats: Vec::new(),
         person: subject,
         regime: Some(body.regulation),
         channel: Channel::Protocol,

@@ -60,16 +60,21 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What an archive is to have.
+/// What an archive is to have. A passphrase is not taken: it would have to be kept until the archive is written.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct CreateExport {
     /// Formats to have the data in once more.
     #[serde(default)]
     #[schema(value_type = Vec<ExportFormat>)]
     formats: Vec<String>,
+    /// An age public key, `age1…`: the archive is sealed for its holder before it is stored, and its content is an age file that only they can
+    /// open.
+    recipient: Option<String>,
 }
 
-fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
+/// The formats of these names, each once.
+pub(super) fn formats(names: &[String]) -> Result<Vec<ExportFormat>, Problem> {
     Ok(ExportFormat::parse_all(names.iter().map(String::as_str))?)
 }
 
@@ -126,7 +131,7 @@ fn streamed(app: &App, person: Id, formats: Vec<ExportFormat>, recipient: Option
     response
 }
 
-/// Orders an archive that is kept, sealed, for 7 days. The body may be left out.
+/// Orders an archive that is kept, sealed, for 7 days; with a `recipient` also for its holder only. The body may be left out.
 #[utoipa::path(post, path = "/persons/{person}/exports", tag = "export",
     params(("person" = String, Path, description = "object id, or `me`")),
     request_body = Option<CreateExport>,
@@ -139,7 +144,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<ExportReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateExport").await?;
     let formats = formats(&body.formats)?;
-    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id, formats).await?)))
+    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id, formats, body.recipient).await?)))
 }
 
 /// The person's archives, newest first.
@@ -181,7 +186,7 @@ pub(super) async fn show(
     Ok(Json(find(&app, &caller, &text, "GetExport").await?.1))
 }
 
-/// The archive itself; ranges are served, so that a broken download can go on.
+/// The archive itself, of one with a recipient an age file; ranges are served, so that a broken download can go on.
 #[utoipa::path(get, path = "/exports/{export}/content", tag = "export", params(("export" = String, Path)),
     responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 206), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 416)))]
 pub(super) async fn content(
@@ -190,10 +195,11 @@ pub(super) async fn content(
     Path(text): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (id, _) = find(&app, &caller, &text, "DownloadExport").await?;
+    let (id, report) = find(&app, &caller, &text, "DownloadExport").await?;
     let blob = app.rights.export_blob(id).await?;
     let mut response = crate::stream::blob(app.store(), &blob, &headers);
-    response.headers_mut().insert(CONTENT_DISPOSITION, DISPOSITION);
+    let disposition = if report.recipient.is_some() { SEALED } else { DISPOSITION };
+    response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }
 

@@ -5,11 +5,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use habeas_access::{Permission, authorise};
 use habeas_core::kind::MentionRole;
-use habeas_core::report::{MemberReport, PersonCreatedReport};
+use habeas_core::report::{KeysReport, MemberReport, PersonCreatedReport};
 use habeas_core::{Error, Id};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::persons::keys_report;
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
 use crate::App;
 use crate::caller::Caller;
@@ -92,6 +93,21 @@ pub(super) async fn members(
     ))
 }
 
+/// The keys of an organisation's Custom Vision accounts. For its owners. They are renewed when somebody leaves who could see keys.
+#[utoipa::path(get, path = "/organisations/{organisation}/keys", tag = "organisations",
+    params(("organisation" = String, Path)),
+    responses((status = 200, body = Vec<KeysReport>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn keys(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(organisation): Path<String>,
+) -> Result<Json<Vec<KeysReport>>, Problem> {
+    let organisation = guid(&organisation)?;
+    permitted(&app, caller, organisation, Permission::Own).await?;
+    app.access().organisation(organisation).await?;
+    Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
+}
+
 /// A membership.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -100,7 +116,8 @@ pub(super) struct SetMember {
     role: String,
 }
 
-/// Gives a person a role in an organisation in place of any they had. For its owners.
+/// Gives a person a role in an organisation in place of any they had. For its owners. The keys of the organisation's accounts and services are
+/// renewed when the person could see keys (as owner, contributor, trainer or deployment) and can no longer.
 #[utoipa::path(put, path = "/organisations/{organisation}/members/{person}", request_body = SetMember, tag = "organisations",
     params(("organisation" = String, Path), ("person" = String, Path, description = "object id")),
     responses((status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
@@ -121,7 +138,8 @@ pub(super) async fn set_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends a membership. For owners, and for the member themselves.
+/// Ends a membership. For owners, and for the member themselves. The keys of the organisation's accounts and services are renewed when the
+/// member could see keys.
 #[utoipa::path(delete, path = "/organisations/{organisation}/members/{person}", tag = "organisations",
     params(("organisation" = String, Path), ("person" = String, Path, description = "object id")),
     responses((status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]

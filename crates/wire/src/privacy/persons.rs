@@ -7,7 +7,7 @@ use habeas_access::{Actor, KeyName, KeyUse, NewPerson, TokenLifetime};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::AccountType;
 use habeas_core::report::{
-    ActivityReport, HoldingsReport, IssuedReport, ItemPage, PersonCreatedReport, PersonReport,
+    ActivityReport, HoldingsReport, IssuedReport, ItemPage, KeysReport, PersonCreatedReport, PersonReport,
     ReceiptSummary, RectificationReport,
 };
 use habeas_core::{Error, Id, Kind};
@@ -435,19 +435,8 @@ pub(super) async fn set_role(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The keys of an account.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct KeysReport {
-    /// The account's id.
-    account: String,
-    /// Keys of the training API: primary, secondary.
-    training_keys: Vec<String>,
-    /// Keys of the prediction API: primary, secondary.
-    prediction_keys: Vec<String>,
-}
-
-fn keys_report(node: &habeas_core::Node<habeas_core::kinds::AccountDoc>) -> KeysReport {
+/// The keys of an account, as they are shown.
+pub(super) fn keys_report(node: &habeas_core::Node<habeas_core::kinds::AccountDoc>) -> KeysReport {
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
     KeysReport {
         account: node.id.to_string(),

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use habeas_core::Error;
+use habeas_core::kinds::ExportFormat;
 use habeas_core::report::{
     DeliveryReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
 };
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::erasures::PlanErasure;
+use super::exports::formats;
 use super::persons::{RectifyPerson, person};
 use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
@@ -32,6 +34,10 @@ pub(super) struct TakeIn {
     /// What is asked for.
     #[serde(rename = "type")]
     asked: RequestType,
+    /// Of access and portability: formats in which the archive is to have the data once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
     /// The e-mail address under which data is held.
     email: String,
     /// The law under which to answer, such as `gdpr`; the deployment's usual one when absent.
@@ -71,7 +77,8 @@ pub(super) async fn take_in(
         }
         (None, _) => None,
     };
-    let report = app.rights.take_in(body.asked, &body.email, body.regime.as_deref(), staff).await?;
+    let formats = formats(&body.formats)?;
+    let report = app.rights.take_in(body.asked, formats, &body.email, body.regime.as_deref(), staff).await?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
@@ -125,6 +132,10 @@ pub(super) struct CreateRequest {
     /// What is asked for.
     #[serde(rename = "type")]
     asked: RequestType,
+    /// Of access and portability: formats in which the archive is to have the data once more.
+    #[serde(default)]
+    #[schema(value_type = Vec<ExportFormat>)]
+    formats: Vec<String>,
     /// The law under which to answer, such as `gdpr`; the deployment's usual one when absent.
     regime: Option<String>,
     /// Of what the staff take in: how it came; `letter` when absent.
@@ -156,6 +167,7 @@ pub(super) async fn create(
         callbacks: Vec::new(),
         destination: None,
         asked: body.asked,
+        formats: formats(&body.formats)?,
         person: id,
         regime: body.regime,
         channel: body.channel.unwrap_or(Channel::Letter),
