@@ -62,7 +62,7 @@ impl Access {
                 let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
                 tx.mention(organisation, person, role)?;
-                keep_an_owner(&tx.mentioned_in(organisation)?)?;
+                keep_an_owner(tx, organisation)?;
                 if knew && !knows_keys(tx, organisation, person)? {
                     renew_keys(tx, organisation, &ambient)?;
                 }
@@ -86,7 +86,7 @@ impl Access {
             .write(move |tx| {
                 let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
-                keep_an_owner(&tx.mentioned_in(organisation)?)?;
+                keep_an_owner(tx, organisation)?;
                 if knew { renew_keys(tx, organisation, &ambient) } else { Ok(()) }
             })
             .await
@@ -103,6 +103,12 @@ impl Access {
             .collect();
         organisations.dedup();
         organisations.into_iter().try_for_each(|organisation| renew_keys(tx, organisation, self.ambient()))
+    }
+
+    /// Gives the accounts and services of an organisation new keys: somebody knows the old ones who should not.
+    pub async fn renew_keys(&self, organisation: Id) -> Result<()> {
+        let ambient = self.ambient().clone();
+        self.store.write(move |tx| renew_keys(tx, organisation, &ambient)).await
     }
 
     /// The members of an organisation.
@@ -134,30 +140,39 @@ fn renew_keys(tx: &mut Tx<'_>, organisation: Id, ambient: &Ambient) -> Result<()
     let mut after = Id::NIL;
     loop {
         let services = tx.held(organisation, Kind::Service, after, SERVICES)?;
-        for service in &services {
-            after = service.id;
-            if let Some(mut service) = tx.get::<Service>(service.id)? {
-                service.doc.keys = keys::new_pair(ambient);
-                tx.update::<Service>(&service)?;
-            }
-        }
-        if (services.len() as u32) < SERVICES {
-            return Ok(());
+        let Some(last) = services.last() else { return Ok(()) };
+        after = last.id;
+        renew_keys_of_services(tx, services.iter().map(|service| service.id), ambient)?;
+    }
+}
+
+/// Gives services new keys.
+pub fn renew_keys_of_services(
+    tx: &mut Tx<'_>,
+    services: impl IntoIterator<Item = Id>,
+    ambient: &Ambient,
+) -> Result<()> {
+    for service in services {
+        if let Some(mut service) = tx.get::<Service>(service)? {
+            service.doc.keys = keys::new_pair(ambient);
+            tx.update::<Service>(&service)?;
         }
     }
+    Ok(())
 }
 
 fn members_of(mentions: Vec<Mention>, person: Id) -> impl Iterator<Item = Mention> {
     mentions.into_iter().filter(move |mention| mention.person == person)
 }
 
-fn keep_an_owner(mentions: &[Mention]) -> Result<()> {
-    if mentions.iter().any(|mention| mention.role == MentionRole::Owner) {
-        Ok(())
-    } else {
-        Err(Error::conflict("an organisation has at least one owner")
-            .hint("make somebody else an owner first"))
+/// Whoever is being erased is an owner no more.
+fn keep_an_owner(tx: &mut Tx<'_>, organisation: Id) -> Result<()> {
+    for member in tx.mentioned_in(organisation)? {
+        if member.role == MentionRole::Owner && tx.is_active(member.person)? {
+            return Ok(());
+        }
     }
+    Err(Error::conflict("an organisation has at least one owner").hint("make somebody else an owner first"))
 }
 
 fn no_organisation() -> Error {

@@ -247,6 +247,11 @@ impl Client {
         self.get(&format!("/organisations/{}/keys", encode(organisation))).await
     }
 
+    /// Gives an organisation's accounts and services new keys; those of the accounts.
+    pub async fn renew_organisation_keys(&self, organisation: &str) -> Result<Vec<KeysReport>> {
+        self.post(&format!("/organisations/{}/keys", encode(organisation)), &serde_json::json!({})).await
+    }
+
     /// Gives a person a role in an organisation: `owner`, `contributor`, `trainer`, `labeler`, `deployment` or `reader`.
     pub async fn set_member(&self, organisation: &str, person: &str, role: &str) -> Result<()> {
         let path = format!("/organisations/{}/members/{}", encode(organisation), encode(person));

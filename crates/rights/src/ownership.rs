@@ -1,6 +1,6 @@
 //! Whose things are: handing them over, and who comes after a person on whom others depend.
 
-use habeas_access::{Access, Actor, Permission, authorise};
+use habeas_access::{Access, Actor, Permission, authorise, renew_keys_of_services};
 use std::collections::BTreeMap;
 
 use habeas_core::kind::{HolderKind, MentionRole};
@@ -14,11 +14,11 @@ use crate::holdings::{kind_name, role_title};
 
 impl Rights {
     /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
-    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision gets new keys, and a workspace that had no name
+    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision and services get new keys, and a workspace that had no name
     /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
-        let keys = self.access.fresh_keys();
+        let (keys, ambient) = (self.access.fresh_keys(), self.store.ambient().clone());
         let (kind, moved) = self
             .store
             .write(move |tx| {
@@ -45,6 +45,8 @@ impl Rights {
                     account.doc = keys.clone();
                     tx.update::<Account>(&account)?;
                 }
+                let services = tx.ids_below(resource, Kind::Service)?;
+                renew_keys_of_services(tx, services.into_iter().map(|(id, _)| id), &ambient)?;
                 Ok((kind, moved))
             })
             .await?;

@@ -16,7 +16,7 @@ use habeas_core::{Error, Id, Kind, Node, Result, Timestamp, fault};
 use crate::engine::Arg;
 use crate::ledger::{PlacedHold, Record};
 use crate::tasks::{TaskKind, TaskState};
-use crate::tree::{New, Order, Page, Place, Removed, Tx};
+use crate::tree::{Going, New, Order, Page, Place, Removed, Tx};
 use crate::{HolderState, Store};
 
 /// Resources that move into a hold in one transaction.
@@ -357,6 +357,8 @@ impl Tx<'_> {
             let payload = serde_json::json!({ "blobs": chunk });
             removed.tasks.push(self.enqueue(TaskKind::PurgeBlobs, Some(hold), &payload, now)?);
         }
+        // What an erasure had to leave goes only now. Whose it was is known to nobody any more.
+        self.mark_made_from(Going::Within(hold), Id::NIL)?;
         let payload = serde_json::json!({ "containers": [hold] });
         removed.tasks.push(self.enqueue(TaskKind::DestroyKeys, Some(hold), &payload, now)?);
         removed.resources = self.execute("DELETE FROM resource WHERE container = ?1", &[(&hold).into()])?;

@@ -134,7 +134,9 @@ impl Store {
         blobs.reach().await?;
         let store = blocking(move || open(&options, ambient, blobs)).await?;
         let holders = store
-            .read(|tx| tx.number("SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()]))
+            .read(|tx| {
+                tx.number("/* reads all */ SELECT COUNT(*) FROM holder WHERE state >= ?1", &[0_i64.into()])
+            })
             .await?;
         if holders > 0 && !again {
             return Err(Error::conflict("there is data already")

@@ -178,6 +178,7 @@ async fn stored(
             client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
         && archive.formats == wanted.formats
         && archive.recipient.as_deref() == recipient
+        && archive.status != "failed"
     {
         eprintln!("going on with archive {}", archive.id);
         return Ok(archive);

@@ -46,6 +46,9 @@ pub(crate) enum Verb {
     Keys {
         /// The organisation's id
         organisation: String,
+        /// Give its accounts and services new keys first
+        #[arg(long)]
+        renew: bool,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -89,9 +92,14 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             })
             .await?;
         }
-        Verb::Keys { organisation, format, reach } => {
+        Verb::Keys { organisation, renew, format, reach } => {
             connect::with(reach, file, async |client| {
-                format.print(&client.organisation_keys(&organisation).await?, |accounts| {
+                let accounts = if renew {
+                    client.renew_organisation_keys(&organisation).await?
+                } else {
+                    client.organisation_keys(&organisation).await?
+                };
+                format.print(&accounts, |accounts| {
                     let rows: Vec<_> = accounts
                         .iter()
                         .map(|keys| {

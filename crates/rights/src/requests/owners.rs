@@ -1,10 +1,10 @@
 //! Letters to those whose models, images and services were made from something that is erased.
 //!
 //! The store has one written to each owner in the transaction that marks what was made ([`Tx::source_erased`]). It names what is the owner's
-//! own, and nothing of whose data it was: neither is known here.
+//! own by kind and id, and nothing of whose data it was, which is not known here.
 
 use habeas_core::kind::MentionRole;
-use habeas_core::{Id, Kind, Result, Timestamp, fault, registry};
+use habeas_core::{Id, Kind, Result, Timestamp, fault};
 use habeas_store::{TaskRow, Tx};
 use serde::Deserialize;
 
@@ -15,8 +15,6 @@ use crate::holdings::kind_name;
 
 /// Resources that a letter lists.
 const LISTED: usize = 100;
-/// Letters of a name that a letter repeats.
-const NAME_LENGTH: usize = 200;
 
 /// A letter as its task has it.
 #[derive(Debug, Deserialize)]
@@ -33,7 +31,6 @@ pub(super) struct OwnersLetter {
 struct Made {
     id: Id,
     kind: Kind,
-    name: String,
     since: Timestamp,
 }
 
@@ -123,27 +120,14 @@ fn still_marked(tx: &mut Tx<'_>, person: Id, id: Id) -> Result<Option<Made>> {
     if !is_theirs || !tx.is_active(holder)? {
         return Ok(None);
     }
-    let (Some(since), Some(node)) = (tx.source_erased(id)?, tx.raw(id)?) else { return Ok(None) };
-    let mut title = registry::ops(kind).view(&node)?.title;
-    // A version is called by its number only.
-    if let (Kind::ModelVersion, Some(model)) = (kind, node.parent)
-        && let Some(model) = tx.raw(model)?
-    {
-        title = format!("{}, {title}", registry::ops(model.kind).view(&model)?.title);
-    }
-    let name = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Some(Made { id, kind, name: name.chars().take(NAME_LENGTH).collect(), since }))
+    Ok(tx.source_erased(id)?.map(|since| Made { id, kind, since }))
 }
 
-/// The text, in lines that mail servers leave as they are.
+/// The text, in lines that mail servers leave as they are. No name: a mailbox is read by more than one, and keeps what is erased here.
 fn words(made: &[Made], address: &str) -> String {
     let mut list = String::new();
-    for Made { id, kind, name, since } in made.iter().take(LISTED) {
-        list.push_str(&format!(
-            "{} {id}\n  \"{name}\"\n  since {}\n\n",
-            kind_name(*kind),
-            &since.rfc3339()[..10]
-        ));
+    for Made { id, kind, since } in made.iter().take(LISTED) {
+        list.push_str(&format!("{} {id}\n  since {}\n\n", kind_name(*kind), &since.rfc3339()[..10]));
     }
     if made.len() > LISTED {
         list.push_str(&format!("and {} more\n\n", made.len() - LISTED));
@@ -154,9 +138,10 @@ fn words(made: &[Made], address: &str) -> String {
          What it learned from that data cannot be taken out of it.\n\n\
          {list}\
          Nothing else has happened to it. It goes on answering as long as its\n\
-         files are there, and says sourceErasedAt wherever it is shown. Whether\n\
-         it may be used further is for you to decide: train it again without\n\
-         that data, or delete it.\n\n\
+         files are there. Model management shows since when as sourceErasedAt,\n\
+         MLflow as the tag habeas.sourceErasedAt of a version. Whether it may be\n\
+         used further is for you to decide: train it again without that data,\n\
+         or delete it.\n\n\
          Whose data it was is told to nobody. What you hold:\n\
          {address}/me\n"
     )

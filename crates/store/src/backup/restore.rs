@@ -89,7 +89,9 @@ impl Store {
             }
         }
         let left = store
-            .read(|tx| tx.number("SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()]))
+            .read(|tx| {
+                tx.number("/* reads all */ SELECT COUNT(*) FROM resource WHERE kind >= ?1", &[0_i64.into()])
+            })
             .await?;
         let restored = manifest.rows.get("resource").map_or(0, |part| part.count);
         report.erased = report.erased.max(restored.saturating_sub(left as u64 + report.unreadable));

@@ -32,7 +32,7 @@ pub(super) const TABLES: &[Table] = &[
         since: 1,
         page: "SELECT id, kind, state, created_at FROM holder WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO holder (id, kind, state, created_at) VALUES (?1, ?2, ?3, ?4)",
-        clear: "DELETE FROM holder",
+        clear: "/* reads all */ DELETE FROM holder",
         key: &[0],
         numeric: &[false],
     },
@@ -43,7 +43,7 @@ pub(super) const TABLES: &[Table] = &[
                FROM resource WHERE (kind, id) > (?1, ?2) ORDER BY kind, id LIMIT ?3",
         insert: "INSERT INTO resource (id, kind, parent, holder, container, generation, name_mac, version, created_at, updated_at, expires_at, doc)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        clear: "DELETE FROM resource",
+        clear: "/* reads all */ DELETE FROM resource",
         key: &[1, 0],
         numeric: &[true, false],
     },
@@ -53,7 +53,7 @@ pub(super) const TABLES: &[Table] = &[
         page: "SELECT source, target, relation, created_at FROM edge WHERE (source, relation, target) > (?1, ?2, ?3)
                ORDER BY source, relation, target LIMIT ?4",
         insert: "INSERT INTO edge (source, target, relation, created_at) VALUES (?1, ?2, ?3, ?4)",
-        clear: "DELETE FROM edge",
+        clear: "/* reads all */ DELETE FROM edge",
         key: &[0, 2, 1],
         numeric: &[false, true, false],
     },
@@ -63,7 +63,7 @@ pub(super) const TABLES: &[Table] = &[
         page: "SELECT resource, key, position, number, mac FROM attr WHERE (resource, key, position) > (?1, ?2, ?3)
                ORDER BY resource, key, position LIMIT ?4",
         insert: "INSERT INTO attr (resource, key, position, number, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
-        clear: "DELETE FROM attr",
+        clear: "/* reads all */ DELETE FROM attr",
         key: &[0, 1, 2],
         numeric: &[false, true, true],
     },
@@ -73,7 +73,7 @@ pub(super) const TABLES: &[Table] = &[
         page: "SELECT resource, person, role, created_at FROM mention WHERE (resource, person, role) > (?1, ?2, ?3)
                ORDER BY resource, person, role LIMIT ?4",
         insert: "INSERT INTO mention (resource, person, role, created_at) VALUES (?1, ?2, ?3, ?4)",
-        clear: "DELETE FROM mention",
+        clear: "/* reads all */ DELETE FROM mention",
         key: &[0, 1, 2],
         numeric: &[false, false, true],
     },
@@ -82,7 +82,7 @@ pub(super) const TABLES: &[Table] = &[
         since: 1,
         page: "SELECT id, resource, state, size, created_at FROM blob WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO blob (id, resource, state, size, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        clear: "DELETE FROM blob",
+        clear: "/* reads all */ DELETE FROM blob",
         key: &[0],
         numeric: &[false],
     },
@@ -93,7 +93,7 @@ pub(super) const TABLES: &[Table] = &[
                WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO metric_series (id, resource, name_mac, name, last_step, last_time, last_value)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        clear: "DELETE FROM metric_series",
+        clear: "/* reads all */ DELETE FROM metric_series",
         key: &[0],
         numeric: &[true],
     },
@@ -103,7 +103,7 @@ pub(super) const TABLES: &[Table] = &[
         page: "SELECT series, time, step, value FROM metric_point WHERE (series, time, step, value) > (?1, ?2, ?3, ?4)
                ORDER BY series, time, step, value LIMIT ?5",
         insert: "INSERT INTO metric_point (series, time, step, value) VALUES (?1, ?2, ?3, ?4)",
-        clear: "DELETE FROM metric_point",
+        clear: "/* reads all */ DELETE FROM metric_point",
         key: &[0, 1, 2, 3],
         numeric: &[true, true, true, true],
     },
@@ -114,7 +114,7 @@ pub(super) const TABLES: &[Table] = &[
                FROM task WHERE id > ?1 ORDER BY id LIMIT ?2",
         insert: "INSERT INTO task (id, kind, state, subject, holder, payload, run_after, attempts, lease_until, created_at, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        clear: "DELETE FROM task",
+        clear: "/* reads all */ DELETE FROM task",
         key: &[0],
         numeric: &[false],
     },

@@ -1,7 +1,8 @@
 //! What was made from what, over however many steps ([`Relation::MadeFrom`]), and what was made from something that is gone.
 //!
-//! **Invariant:** whoever owns what is marked, and not what it was made from, is written to: by a task of the transaction that marks it, so that
-//! each mark is in one letter.
+//! **Invariant:** whoever owns what is marked when something goes, and not what it was made from, is written to: by a task of the transaction
+//! that marks it, so that each mark is in one letter. What is marked stays marked, and no second letter follows; what is made later of
+//! something marked shows it from its beginning.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,15 @@ macro_rules! made_from_below {
     };
 }
 
+/// The same of what lies in a container (`?1`).
+macro_rules! made_from_within {
+    () => {
+        "WITH RECURSIVE made (id) AS (
+             SELECT e.source FROM resource t CROSS JOIN edge e WHERE t.container = ?1 AND e.target = t.id AND e.relation = ?2
+             UNION SELECT e.source FROM made m CROSS JOIN edge e WHERE e.target = m.id AND e.relation = ?2) "
+    };
+}
+
 const FROM_HOLDER: &str = concat!(
     made_from_holder!(),
     "SELECT r.id, r.kind, r.holder FROM made m CROSS JOIN resource r WHERE r.id = m.id ORDER BY r.id"
@@ -44,6 +54,10 @@ const FROM_BELOW: &str = concat!(
     made_from_below!(),
     "SELECT r.id, r.kind, r.holder FROM made m CROSS JOIN resource r
      WHERE r.id = m.id AND m.id NOT IN (SELECT id FROM subtree) ORDER BY r.id"
+);
+const FROM_WITHIN: &str = concat!(
+    made_from_within!(),
+    "SELECT r.id, r.kind, r.holder FROM made m CROSS JOIN resource r WHERE r.id = m.id AND r.container <> ?1 ORDER BY r.id"
 );
 const MARK_FROM_HOLDER: &str = concat!(
     "INSERT INTO edge (source, target, relation, created_at) ",
@@ -59,6 +73,14 @@ const MARK_FROM_BELOW: &str = concat!(
      ON CONFLICT DO NOTHING RETURNING source"
 );
 
+const MARK_FROM_WITHIN: &str = concat!(
+    "INSERT INTO edge (source, target, relation, created_at) ",
+    made_from_within!(),
+    "SELECT m.id, m.id, CAST(?3 AS SMALLINT), CAST(?4 AS BIGINT) FROM made m
+     WHERE (SELECT r.container FROM resource r WHERE r.id = m.id) <> ?1
+     ON CONFLICT DO NOTHING RETURNING source"
+);
+
 /// What goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Going {
@@ -66,6 +88,8 @@ pub enum Going {
     Of(Id),
     /// A resource with all that stands under it.
     Below(Id),
+    /// All that lies in a container, such as what a legal hold kept.
+    Within(Id),
 }
 
 impl Going {
@@ -74,6 +98,7 @@ impl Going {
         match self {
             Going::Of(holder) => (holder, FROM_HOLDER, MARK_FROM_HOLDER),
             Going::Below(root) => (root, FROM_BELOW, MARK_FROM_BELOW),
+            Going::Within(container) => (container, FROM_WITHIN, MARK_FROM_WITHIN),
         }
     }
 }
@@ -132,7 +157,7 @@ impl Tx<'_> {
         for (holder, made) in by_holder {
             for person in self.owners_of(holder)? {
                 // As an owner of an organisation, whoever had it knows, or is being erased.
-                if person != erased && self.is_active(person)? {
+                if person != erased {
                     by_person.entry(person).or_default().extend(&made);
                 }
             }
@@ -140,7 +165,9 @@ impl Tx<'_> {
         let now = self.now;
         for (person, mut made) in by_person {
             let letters = self.tasks_about(person, TaskKind::Mail)?;
-            let waiting = letters.into_iter().find(|task| task.state == TaskState::Waiting);
+            // One that was tried already is given up at its own time, and would take these with it.
+            let waiting =
+                letters.into_iter().find(|task| task.state == TaskState::Waiting && task.attempts == 0);
             let Some(waiting) = waiting else {
                 let payload = json!({ "person": person, "sourceErased": made });
                 self.enqueue(TaskKind::Mail, Some(person), &payload, now)?;

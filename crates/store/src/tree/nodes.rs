@@ -11,6 +11,9 @@ use super::{Going, Order, Tx};
 use crate::engine::{Arg, Lock};
 use crate::tasks::TaskKind;
 
+/// The most searchable attributes that one resource has: each is a row.
+const MOST_ATTRS: usize = 5_000;
+
 /// A resource to be created.
 #[derive(Clone, Debug)]
 pub struct New<D> {
@@ -174,6 +177,12 @@ impl Tx<'_> {
         doc: &[u8],
     ) -> Result<()> {
         let attrs = registry::ops(kind).attrs(doc)?;
+        if attrs.0.len() > MOST_ATTRS {
+            return Err(Error::limit(format!(
+                "it has more than {MOST_ATTRS} parts by which it could be found"
+            ))
+            .hint("shorten its metadata"));
+        }
         for (position, (key, value)) in attrs.0.iter().enumerate() {
             let (number, mac) = match value {
                 AttrValue::Number(number) => (Arg::Real(*number), None),
@@ -350,10 +359,10 @@ impl Tx<'_> {
 
     /// What stands under the children of `parent`, of kind `K`, in the order of ids.
     pub fn grandchildren<K: DataKind>(&mut self, parent: Id) -> Result<Vec<Node<K::Doc>>> {
+        // SQLite takes a cross join in its order: any other way it would go through all there are of the kind.
         let rows = self.query(
-            select_nodes!(
-                "JOIN resource p ON p.id = r.parent WHERE p.parent = ?1 AND r.kind = ?2 ORDER BY r.id"
-            ),
+            "SELECT r.id, r.kind, r.parent, r.holder, r.container, r.version, r.created_at, r.updated_at, r.expires_at, r.doc
+             FROM resource p CROSS JOIN resource r WHERE p.parent = ?1 AND r.parent = p.id AND r.kind = ?2 ORDER BY r.id",
             &[(&parent).into(), K::KIND.number().into()],
         )?;
         rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()

@@ -105,6 +105,13 @@ async fn who_leaves_an_organisation_knows_none_of_its_keys() {
             keys = team.assert_renewed(&keys).await;
         }
 
+        // Renewed by an owner.
+        let path = format!("/organisations/{}/keys", team.id);
+        let (status, shown) = deployment.call(Some(&owners), "POST", &path, json!({})).await;
+        assert_eq!(status, 200, "{shown}");
+        keys = team.assert_renewed(&keys).await;
+        assert_eq!(shown[0]["trainingKeys"][0], keys[0]);
+
         // Made a reader; and erased.
         let member = deployment.person("member@example.org", "Member").await;
         team.set(&member, "trainer").await;
@@ -150,7 +157,10 @@ async fn an_organisations_keys_are_shown_to_its_owners() {
             team.set(&someone, role).await;
         }
         let token = deployment.token(&someone).await;
-        assert_eq!(deployment.call(Some(&token), "GET", &path, json!(null)).await.0, status, "{role}");
+        for method in ["GET", "POST"] {
+            let (found, answer) = deployment.call(Some(&token), method, &path, json!(null)).await;
+            assert_eq!(found, status, "{method} {role}: {answer}");
+        }
     }
     // A person is no organisation.
     for id in [owner.id.clone(), Id::NIL.to_string()] {

@@ -57,7 +57,6 @@ pub(super) fn issue(key: &SecretKey, service: &Node<ServiceDoc>, person: Id, now
 }
 
 /// Whom a token of this service was issued to, while it works.
-#[cfg(feature = "scoring")]
 pub(super) fn person(
     key: &SecretKey,
     service: &Node<ServiceDoc>,

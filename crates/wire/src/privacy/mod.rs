@@ -80,7 +80,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(recipients::record_disclosure))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))
-        .routes(routes!(organisations::keys))
+        .routes(routes!(organisations::keys, organisations::renew_keys))
         .routes(routes!(organisations::set_member, organisations::remove_member))
         .routes(routes!(exports::stream, exports::stream_sealed))
         .routes(routes!(exports::list, exports::create))

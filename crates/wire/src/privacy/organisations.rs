@@ -108,6 +108,23 @@ pub(super) async fn keys(
     Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
 }
 
+/// Gives an organisation's Custom Vision accounts and its services new keys, and shows those of the accounts. For its owners: somebody knows the
+/// old ones who should not, as after the restore of an older backup.
+#[utoipa::path(post, path = "/organisations/{organisation}/keys", tag = "organisations",
+    params(("organisation" = String, Path)),
+    responses((status = 200, body = Vec<KeysReport>), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn renew_keys(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(organisation): Path<String>,
+) -> Result<Json<Vec<KeysReport>>, Problem> {
+    let organisation = guid(&organisation)?;
+    permitted(&app, caller, organisation, Permission::Own).await?;
+    app.access().organisation(organisation).await?;
+    app.access().renew_keys(organisation).await?;
+    Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
+}
+
 /// A membership.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

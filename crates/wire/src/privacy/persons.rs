@@ -102,7 +102,13 @@ pub(super) async fn create(
     };
     let created = app.access().create_person(new).await?;
     let profile = app.access().person(created.id).await?.doc;
-    app.rights.tie_depicted(&profile.email).await?;
+    // The account is there, and its keys are shown only now. Searching the address ties what this has not.
+    if let Err(error) = app.rights.tie_depicted(&profile.email).await {
+        tracing::warn!(
+            error = format_args!("{error:#}"),
+            "images that name a new address were not tied to its person"
+        );
+    }
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
