@@ -11,11 +11,12 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use habeas_access::{Actor, Permission, authorise, new_key, record_staff};
 use habeas_core::crypto::Sha256;
+use habeas_core::data_map::Retention;
 use habeas_core::import::{self, Origin, Point, Record, RecordFile};
 use habeas_core::kinds::KeyPair;
 use habeas_core::metric::MetricPoint;
 use habeas_core::node::{RawNode, Relation};
-use habeas_core::{Ambient, BlobRef, Error, ErrorKind, Id, Kind, Result as CoreResult, registry};
+use habeas_core::{Ambient, BlobRef, Error, ErrorKind, Id, Kind, Result as CoreResult, Timestamp, registry};
 use habeas_store::{New, Removed, Tx};
 
 use super::projects::{MAKING, unfinished_until};
@@ -295,6 +296,7 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
             }
             let person = person(tx, above.holder)?;
             let mut node = record.node(above.holder)?;
+            node.expires_at = ends(&node);
             let names = &record.login_names;
             let name = |id| match person {
                 Some(person) => remember_client_name(tx, person, names.get(&id).map(String::as_str)),
@@ -315,6 +317,18 @@ async fn put_record(app: &App, actor: Actor, workspace: Id, id: Id, body: &mut I
         })
         .await?;
     Ok(true)
+}
+
+/// When what is brought goes by itself: at its time, and not later than one that was made here would.
+fn ends(node: &RawNode) -> Option<Timestamp> {
+    const DAY: i64 = 86_400_000_000;
+    match registry::ops(node.kind).about().retention {
+        Retention::Days(days, _) => {
+            let last = Timestamp(node.created_at.0.saturating_add(i64::from(days) * DAY));
+            Some(node.expires_at.map_or(last, |at| at.min(last)))
+        }
+        _ => node.expires_at,
+    }
 }
 
 /// Writes files to blobs as they come.
