@@ -6,6 +6,7 @@ mod archive_life;
 mod archives;
 mod arm;
 mod artifacts;
+mod authority;
 mod azure_data;
 mod backbone;
 mod bad_input;
