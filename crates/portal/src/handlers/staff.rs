@@ -208,10 +208,16 @@ async fn page(
         by_hand: Some(report.asked).filter(|asked| {
             matches!(asked, RequestType::Rectification | RequestType::Restriction | RequestType::Objection)
         }),
-        is_requester: report.requester == Some(who.person.to_string()),
+        took_part: took_part(&report, &who.person.to_string()),
         error,
         typed,
     })
+}
+
+/// Whether somebody took a request in or said that it is the person who asks, and so cannot approve it.
+fn took_part(report: &RequestReport, person: &str) -> bool {
+    report.requester.as_deref() == Some(person)
+        || report.history.iter().any(|entry| entry.event == "verified" && entry.by.as_deref() == Some(person))
 }
 
 /// What those are called who are in a request: for the staff, who are recorded as having looked.

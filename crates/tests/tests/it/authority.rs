@@ -67,3 +67,47 @@ async fn staff_get_nothing_with_which_to_act_as_somebody_else() {
         }
     }
 }
+
+/// Asks for an erasure by the public form; the path of the request.
+async fn by_form(deployment: &Deployment, someone: &Someone) -> String {
+    let body = json!({ "type": "erasure", "email": someone.email });
+    let (status, request) = deployment.call(None, "POST", "/requests", body).await;
+    assert_eq!(status, 202, "{request}");
+    format!("/requests/{}", request["id"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_that_it_is_the_person_does_not_approve_their_erasure() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        // The operator is nobody in particular: what was done twice through the socket may have been done by one.
+        for (name, vouching) in [("ada", Some(officer.as_str())), ("eve", None)] {
+            let someone = deployment.person(&format!("{name}@example.org"), name).await;
+            let path = by_form(&deployment, &someone).await;
+            let call = async |token: Option<&str>, method: &str, path: &str, body: Value| match token {
+                Some(token) => deployment.call(Some(token), method, path, body).await,
+                None => deployment.operator(method, path, body).await,
+            };
+            let known = json!({ "identity": "known" });
+            let (status, verified) = call(vouching, "POST", &format!("{path}/confirm-identity"), known).await;
+            assert_eq!(
+                (status.as_u16(), &verified["state"]),
+                (200, &json!("awaitingApproval")),
+                "{verified}"
+            );
+            assert!(verified.get("requester").is_none(), "{verified}");
+            let (_, plan) = call(vouching, "GET", &format!("{path}/plan"), json!(null)).await;
+            let digest = json!({ "digest": plan["plan"]["digest"] });
+            let approve = format!("{path}/approve");
+            let (status, refused) = call(vouching, "POST", &approve, digest.clone()).await;
+            let code = refused["code"].as_str();
+            assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{refused}");
+            assert_eq!(call(None, "GET", &path, json!(null)).await.1["state"], "awaitingApproval");
+            let (status, approved) = call(Some(&second), "POST", &approve, digest).await;
+            assert_eq!(status, 200, "{approved}");
+            crate::requests::in_state(&deployment, &verified, "completed").await;
+        }
+    }
+}
