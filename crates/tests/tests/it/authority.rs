@@ -1,6 +1,12 @@
 //! What the staff may do alone, and what is proved by a sign-in.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use habeas_core::{ManualClock, Timestamp};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines};
 
@@ -109,5 +115,92 @@ async fn whoever_says_that_it_is_the_person_does_not_approve_their_erasure() {
             assert_eq!(status, 200, "{approved}");
             crate::requests::in_state(&deployment, &verified, "completed").await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_becomes_no_newer_by_what_is_issued_with_it() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let mint = async |token: &str| {
+            let (status, issued) =
+                deployment.call(Some(token), "POST", "/persons/me/tokens", json!({ "days": 365 })).await;
+            assert_eq!(status, 201, "{issued}");
+            issued["secret"].as_str().unwrap().to_owned()
+        };
+        let erase = async |token: &str| {
+            let body = json!({ "type": "erasure", "confirm": "ada@example.org" });
+            deployment.call(Some(token), "POST", "/persons/me/requests", body).await
+        };
+        let set_password = async |token: &str| {
+            let body = json!({ "password": "four words and a number 7" });
+            deployment.call(Some(token), "PUT", "/persons/me/password", body).await
+        };
+        let old = deployment.token(&ada).await;
+        clock.advance(16 * 60_000_000);
+        let minted = mint(&old).await;
+        for token in [&old, &minted, &mint(&minted).await] {
+            for (status, refused) in [erase(token).await, set_password(token).await] {
+                let code = refused["code"].as_str();
+                assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{refused}");
+            }
+            // For everything else it is as good as any.
+            let seen = deployment.call(Some(token), "GET", "/persons/me/holdings", json!(null)).await;
+            assert_eq!(seen.0, 200, "{}", seen.1);
+        }
+
+        // What is issued with a new sign-in is as new as that, and grows old with it.
+        let new = deployment.token(&ada).await;
+        let minted = mint(&new).await;
+        assert_eq!(set_password(&minted).await.0, 204);
+        clock.advance(14 * 60_000_000);
+        let later = mint(&minted).await;
+        assert_eq!(set_password(&later).await.0, 204);
+        clock.advance(2 * 60_000_000);
+        assert_eq!(erase(&later).await.0, 403);
+        let new = deployment.token(&ada).await;
+        let (status, request) = erase(&mint(&new).await).await;
+        assert_eq!(status, 201, "{request}");
+        crate::requests::in_state(&deployment, &request, "completed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_was_left_open_sets_no_password() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let cookie = crate::portal::session(&deployment, &ada).await;
+        let send = async |method: &str, body: &'static str| {
+            let request = Request::builder()
+                .method(method)
+                .uri("/me/password")
+                .header("host", "localhost")
+                .header("origin", "http://localhost")
+                .header("cookie", &cookie)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(body))
+                .unwrap();
+            let response = deployment.server().router().oneshot(request).await.unwrap();
+            let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+            (response.status().as_u16(), location.unwrap_or_default())
+        };
+        let new = "password=another+four+words+8";
+        assert_eq!(send("GET", "").await.0, 200);
+        assert_eq!(send("POST", new).await.0, 200);
+        clock.advance(16 * 60_000_000);
+        let again = (303, "/sign-in?again&next=/me/password".to_owned());
+        assert_eq!(
+            (send("GET", "").await, send("POST", "password=not+this+one+at+all").await),
+            (again.clone(), again)
+        );
+        crate::canary::sign_in(&deployment, &ada.email, "another+four+words+8").await;
     }
 }

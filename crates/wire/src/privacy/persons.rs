@@ -281,7 +281,7 @@ pub(super) struct CreateToken {
     days: Option<u32>,
 }
 
-/// Issues a bearer token. For the person themselves, and the operator.
+/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, and the operator, whose token counts as one.
 #[utoipa::path(post, path = "/persons/{person}/tokens", request_body = CreateToken, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -294,7 +294,7 @@ pub(super) async fn create_token(
     let id = person(&app, &caller, &text, "CreateToken").await?;
     require_self(&caller, id, "a token is issued to its owner only")?;
     let lifetime = body.days.map_or_else(TokenLifetime::default, |days| TokenLifetime { days });
-    let issued = app.access().issue_bearer(id, &body.label, lifetime).await?;
+    let issued = app.access().issue_bearer(id, &body.label, lifetime, caller.signed_in_at()).await?;
     Ok((
         StatusCode::CREATED,
         Json(IssuedReport {
@@ -395,7 +395,7 @@ pub(super) struct SetPassword {
     password: String,
 }
 
-/// Sets the person's password. For the person themselves, and the operator.
+/// Sets the person's password. For the person themselves, who signed in within the last 15 minutes, and the operator.
 #[utoipa::path(put, path = "/persons/{person}/password", request_body = SetPassword, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 204), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -407,6 +407,8 @@ pub(super) async fn set_password(
 ) -> Result<StatusCode, Problem> {
     let id = person(&app, &caller, &text, "SetPassword").await?;
     require_self(&caller, id, "a password is set by its owner only")?;
+    // Who has it can sign in at any time.
+    app.rights.require_fresh(&caller)?;
     app.access().set_password(id, Zeroizing::new(body.password)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
