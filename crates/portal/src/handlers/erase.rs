@@ -58,20 +58,27 @@ pub(super) async fn decisions(
     Ok(decisions)
 }
 
-/// Fills in who may take over what the plan's person leaves.
+/// Fills in who may take over what the plan's person leaves: members of their organisations, whose names the person knows, and with whom it
+/// is recorded that the staff looked.
 pub(super) async fn name_candidates(
     portal: &Portal,
+    who: &SignedIn,
     plan: &mut PlanView,
     leaving: Id,
 ) -> Result<(), Failure> {
+    let mut seen = Vec::new();
     for choice in plan.choices.iter_mut().filter(|choice| choice.name.is_some()) {
         let organisation: Id = choice.resource.parse().map_err(|_| no_plan())?;
         for member in portal.rights.access().members(organisation).await? {
             if member.person != leaving {
                 let profile = portal.rights.person_report(member.person).await?;
                 choice.candidates.push((profile.object_id, profile.name));
+                seen.push(member.person);
             }
         }
+    }
+    if who.person != leaving {
+        portal.rights.record_read(&who.actor, &seen, "GetPerson").await?;
     }
     Ok(())
 }
@@ -95,7 +102,7 @@ pub(super) async fn show(
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
     let (_, mut plan) = own(&portal, &who, &text).await?;
-    name_candidates(&portal, &mut plan, who.person).await?;
+    name_candidates(&portal, &who, &mut plan, who.person).await?;
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&PlanPage { shell: who.shell(Section::MyData), plan, confirmation }))
 }

@@ -53,6 +53,7 @@ mod predictions;
 mod proof;
 mod races;
 mod recipients;
+mod record_coverage;
 mod rectifying;
 mod requests;
 mod rescue;

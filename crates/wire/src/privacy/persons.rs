@@ -67,7 +67,7 @@ pub(super) async fn person(
     Ok(person)
 }
 
-/// Persons, oldest first, or the one with an address. For the staff.
+/// Persons, oldest first, or the one with an address. For the staff; each of them sees that they were looked at.
 #[utoipa::path(get, path = "/persons", params(FindPersons), tag = "persons",
     responses((status = 200, body = Vec<PersonReport>), (status = 404, body = ProblemBody)))]
 pub(super) async fn list(
@@ -82,7 +82,7 @@ pub(super) async fn list(
         return Ok(Json(vec![app.rights.person_report(id).await?]));
     }
     let after = query.after.as_deref().map(guid).transpose()?.unwrap_or(Id::NIL);
-    let persons = app.rights.person_reports(after, query.limit.unwrap_or(100).clamp(1, 100)).await?;
+    let persons = app.rights.person_reports(&caller, after, query.limit.unwrap_or(100).clamp(1, 100)).await?;
     Ok(Json(persons))
 }
 

@@ -210,7 +210,8 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
 }
 
-/// The queue of requests, newest first. For the staff.
+/// The queue of requests, newest first, without notes, answers and where archives are sent. For the staff; whom a request is about sees that it
+/// was listed.
 #[utoipa::path(get, path = "/requests", params(ListQuery), tag = "requests",
     responses((status = 200, body = RequestPage), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn list(
