@@ -49,7 +49,9 @@ pub(super) async fn decisions(
         let person = if resource == Id::NIL {
             // Nobody else may look people up by their address.
             portal.rights.require_administrator(&who.actor).await?;
-            portal.rights.access().find_person(person)?
+            let found = portal.rights.access().find_person(person)?;
+            portal.rights.authorise(&who.actor, found, "FindPerson").await?;
+            found
         } else {
             person.parse().map_err(|_| Error::invalid("choose who takes over from the list"))?
         };
