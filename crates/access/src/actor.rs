@@ -44,6 +44,16 @@ impl Actor {
         }
     }
 
+    /// When the actor signed in, which what they issue for themselves inherits; none for the operator, whose word is enough.
+    pub fn signed_in_at(&self) -> Option<Timestamp> {
+        match self {
+            Actor::Operator => None,
+            Actor::Person { signed_in_at, .. } => Some(*signed_in_at),
+            // Nobody has signed in.
+            Actor::Key { .. } => Some(Timestamp(0)),
+        }
+    }
+
     /// The id under which the actor stands in somebody else's telemetry: nil for the operator.
     pub fn reference(&self) -> Id {
         self.person().unwrap_or(Id::NIL)

@@ -8,7 +8,7 @@ use habeas_core::{Error, Id, Kind, Node, Result, Timestamp, crypto, time};
 use habeas_store::{HolderState, New, Page};
 
 use crate::jwt::{self, Claims};
-use crate::oauth::client_exists;
+use crate::oauth::{COMMAND_LINE, client_exists};
 use crate::{Access, Actor};
 
 /// How long a browser stays signed in, in hours.
@@ -45,8 +45,14 @@ pub struct Issued {
 }
 
 impl Access {
-    /// Issues a bearer token for `Authorization: Bearer`.
-    pub async fn issue_bearer(&self, person: Id, label: &str, lifetime: TokenLifetime) -> Result<Issued> {
+    /// Issues a bearer token for `Authorization: Bearer`, which is as good as the sign-in at `signed_in_at`; none makes it one of its own.
+    pub async fn issue_bearer(
+        &self,
+        person: Id,
+        label: &str,
+        lifetime: TokenLifetime,
+        signed_in_at: Option<Timestamp>,
+    ) -> Result<Issued> {
         if !(1..=LONGEST_DAYS).contains(&lifetime.days) {
             return Err(Error::invalid(format!("a token lives 1 to {LONGEST_DAYS} days")));
         }
@@ -58,7 +64,7 @@ impl Access {
             jti: issued.id,
             iat: self.ambient().now().seconds(),
             exp: issued.expires_at.seconds(),
-            auth_time: None,
+            auth_time: signed_in_at.map(Timestamp::seconds),
         };
         Ok(Issued { secret: jwt::sign(&claims, &self.token_key)?, ..issued })
     }
@@ -99,25 +105,29 @@ impl Access {
         self.store
             .read(move |tx| {
                 let source = tx.position(claims.jti)?.filter(|(_, _, holder)| *holder == claims.oid);
+                let signed_in_at = Timestamp(claims.auth_time.unwrap_or(claims.iat) * 1_000_000);
+                // An application that was let in is nobody who has signed in: what needs a fresh sign-in is not for it.
+                let never = Timestamp(0);
                 // The token dies with its resource: revoked, expired, or erased with the person.
-                let alive = match source.map(|(kind, _, _)| kind) {
+                let counts_as = match source.map(|(kind, _, _)| kind) {
                     Some(Kind::Token) => tx
                         .get::<Token>(claims.jti)?
-                        .is_some_and(|node| node.doc.purpose == TokenPurpose::Bearer),
+                        .filter(|node| node.doc.purpose == TokenPurpose::Bearer)
+                        .map(|_| signed_in_at),
                     Some(Kind::OAuthGrant) => match tx.get::<OAuthGrant>(claims.jti)? {
-                        Some(grant) => client_exists(tx, &grant.doc.client)?,
-                        None => false,
+                        // The command line is no application of somebody else, and its device code was typed by whoever signed in.
+                        Some(grant) if grant.doc.client == COMMAND_LINE => Some(signed_in_at),
+                        Some(grant) => client_exists(tx, &grant.doc.client)?.then_some(never),
+                        None => None,
                     },
-                    Some(Kind::OAuthClient) => true,
-                    _ => false,
+                    Some(Kind::OAuthClient) => Some(never),
+                    _ => None,
                 };
-                match tx.holder(claims.oid)? {
-                    Some((HolderKind::Person, HolderState::Active | HolderState::Restricted)) if alive => {
-                        Ok(Actor::Person {
-                            id: claims.oid,
-                            signed_in_at: Timestamp(claims.auth_time.unwrap_or(claims.iat) * 1_000_000),
-                        })
-                    }
+                match (tx.holder(claims.oid)?, counts_as) {
+                    (
+                        Some((HolderKind::Person, HolderState::Active | HolderState::Restricted)),
+                        Some(signed_in_at),
+                    ) => Ok(Actor::Person { id: claims.oid, signed_in_at }),
                     _ => Err(Error::unauthenticated("the bearer token was revoked")),
                 }
             })

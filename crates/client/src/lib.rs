@@ -209,18 +209,18 @@ impl Client {
         self.get(&format!("/persons/{}/holdings", encode(person))).await
     }
 
-    /// Issues a bearer token.
+    /// Issues a bearer token: of the caller's own, or as the operator.
     pub async fn create_token(&self, person: &str, label: &str, days: Option<u32>) -> Result<IssuedReport> {
         self.post(&format!("/persons/{}/tokens", encode(person)), &json!({ "label": label, "days": days }))
             .await
     }
 
-    /// Makes a link that signs in once; `secret` is the path to open.
+    /// Makes a link that signs in once; `secret` is the path to open. As the operator.
     pub async fn create_sign_in_link(&self, person: &str) -> Result<IssuedReport> {
         self.post(&format!("/persons/{}/sign-in-links", encode(person)), &json!({})).await
     }
 
-    /// Sets a person's password.
+    /// Sets a person's password: the caller's own, or as the operator.
     pub async fn set_password(&self, person: &str, password: &str) -> Result<()> {
         let request = self.request(Method::PUT, &format!("/persons/{}/password", encode(person)));
         self.send(request.json(&json!({ "password": password }))).await.map(|_| ())

@@ -1,5 +1,6 @@
 //! What is held on a person, counted and shown.
 
+use habeas_access::Actor;
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Person, PersonDoc};
 use habeas_core::report::{
@@ -27,9 +28,11 @@ impl Rights {
         self.access.person(person).await.map(|node| person_report(&node))
     }
 
-    /// The profiles of all persons, in the order of ids, after `after`.
-    pub async fn person_reports(&self, after: Id, limit: u32) -> Result<Vec<PersonReport>> {
+    /// The profiles of all persons, in the order of ids, after `after`, for `actor`, who is of the staff: recorded with each of them.
+    pub async fn person_reports(&self, actor: &Actor, after: Id, limit: u32) -> Result<Vec<PersonReport>> {
         let persons = self.access.persons(after, limit).await?;
+        let ids: Vec<Id> = persons.iter().map(|node| node.id).collect();
+        self.record_read(actor, &ids, "ListPersons").await?;
         Ok(persons.iter().map(person_report).collect())
     }
 

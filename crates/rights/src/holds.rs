@@ -54,21 +54,26 @@ impl Rights {
         self.store.read(move |tx| report(tx, &node)).await
     }
 
-    /// All holds, or those on what `holder` holds, oldest first.
-    pub async fn holds(&self, holder: Option<Id>) -> Result<Vec<HoldReport>> {
-        self.store
+    /// All holds, or those on what `holder` holds, oldest first, for `actor`, who is of the staff: recorded with whose data is held.
+    pub async fn holds(&self, actor: &Actor, holder: Option<Id>) -> Result<Vec<HoldReport>> {
+        let (reports, holders) = self
+            .store
             .read(move |tx| {
                 let nodes = tx.holds()?;
-                let mut reports = Vec::new();
+                let (mut reports, mut holders) = (Vec::new(), Vec::new());
                 for node in &nodes {
-                    let report = report(tx, node)?;
-                    if holder.is_none_or(|holder| report.holder == Some(holder.to_string())) {
-                        reports.push(report);
+                    let position = tx.position(node.doc.target)?;
+                    let of = position.map(|(_, _, holder)| holder).filter(|holder| *holder != Id::NIL);
+                    if holder.is_none_or(|holder| of == Some(holder)) {
+                        reports.push(report(tx, node)?);
+                        holders.extend(of);
                     }
                 }
-                Ok(reports)
+                Ok((reports, holders))
             })
-            .await
+            .await?;
+        self.record_read(actor, &holders, "GetHolds").await?;
+        Ok(reports)
     }
 
     /// Ends a hold; erasures that waited for it go on by themselves.

@@ -29,13 +29,14 @@ mod unclaimed;
 mod verify;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use habeas_access::{Access, Actor, Permission, Throttle, authorise, record_staff, staff_role};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result};
 use habeas_models::Models;
-use habeas_store::Store;
+use habeas_store::{HolderState, Store};
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
@@ -115,6 +116,30 @@ impl Rights {
                     Err(error) if error.kind == habeas_core::ErrorKind::Frozen => Ok(()),
                     result => result,
                 }
+            })
+            .await
+    }
+
+    /// Records in the telemetry of each of `persons` that `actor`, who is of the staff, did `operation` with something of theirs: what
+    /// [`authorise`](Self::authorise) does for one, for all on a page in one write. Nothing is recorded with the actor themselves, with whoever
+    /// is being erased or gone, and with organisations.
+    pub async fn record_read(&self, actor: &Actor, persons: &[Id], operation: &'static str) -> Result<()> {
+        let by = actor.reference();
+        let persons: BTreeSet<Id> = persons.iter().copied().filter(|person| *person != by).collect();
+        if persons.is_empty() {
+            return Ok(());
+        }
+        self.store
+            .write(move |tx| {
+                for person in &persons {
+                    if matches!(
+                        tx.holder(*person)?,
+                        Some((HolderKind::Person, HolderState::Active | HolderState::Restricted))
+                    ) {
+                        record_staff(tx, *person, by, operation)?;
+                    }
+                }
+                Ok(())
             })
             .await
     }

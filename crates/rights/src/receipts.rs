@@ -1,5 +1,6 @@
 //! Receipts of erasures and of archives.
 
+use habeas_access::Actor;
 use habeas_core::checkpoint::{Checkpoint, verifier_key};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Receipt, ReceiptDoc};
@@ -121,12 +122,27 @@ impl Rights {
 
     /// Whether a receipt is about this person.
     pub async fn is_receipt_of(&self, receipt: Id, person: Id) -> Result<bool> {
+        Ok(self.subjects_of_receipt(receipt).await?.contains(&person))
+    }
+
+    /// Succeeds when `actor` may see a receipt: the person it is about, or the staff, which is recorded with that person.
+    pub async fn authorise_receipt(&self, actor: &Actor, receipt: Id) -> Result<()> {
+        let subjects = self.subjects_of_receipt(receipt).await?;
+        if actor.person().is_some_and(|person| subjects.contains(&person)) {
+            return Ok(());
+        }
+        self.require_staff(actor).await?;
+        self.record_read(actor, &subjects, "GetReceipt").await
+    }
+
+    async fn subjects_of_receipt(&self, receipt: Id) -> Result<Vec<Id>> {
         self.store
             .read(move |tx| {
-                Ok(tx
-                    .mentioned_in(receipt)?
-                    .iter()
-                    .any(|mention| mention.person == person && mention.role == MentionRole::Subject))
+                let mentions = tx.mentioned_in(receipt)?.into_iter();
+                Ok(mentions
+                    .filter(|mention| mention.role == MentionRole::Subject)
+                    .map(|mention| mention.person)
+                    .collect())
             })
             .await
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use habeas_access::Actor;
 use habeas_access::depicted::{self, Name};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc};
@@ -20,12 +21,14 @@ const PAGE: u32 = 500;
 const SHOWN: usize = 100;
 
 impl Rights {
-    /// Images whose metadata names somebody exactly so, by whose they are. For the staff.
-    pub async fn find_depicted(&self, text: &str) -> Result<Vec<DepictionReport>> {
+    /// Images whose metadata names somebody exactly so, by whose they are, for `actor`, who is of the staff: recorded with those and the person.
+    pub async fn find_depicted(&self, actor: &Actor, text: &str) -> Result<Vec<DepictionReport>> {
         let name = Name::read(text)?;
-        let mut reports = Vec::new();
+        let (mut reports, mut concerned) = (Vec::new(), Vec::new());
         for (holder, images) in self.named(&name).await? {
             let person = self.store.find_alias(&name.alias(&self.store, holder)?);
+            concerned.push(holder);
+            concerned.extend(person);
             reports.push(DepictionReport {
                 holder: holder.to_string(),
                 count: images.len() as u64,
@@ -33,6 +36,7 @@ impl Rights {
                 person: person.map(|person| person.to_string()),
             });
         }
+        self.record_read(actor, &concerned, "FindDepicted").await?;
         Ok(reports)
     }
 

@@ -70,13 +70,13 @@ pub struct RequestReport {
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denial: Option<DenialReason>,
-    /// Where the archive is sent, if it is not to be fetched; gone with the person.
+    /// Where the archive is sent, if it is not to be fetched; gone with the person, and left out in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<DestinationReport>,
     /// Ids of the recipients that are told of what was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
-    /// Notes and answers, oldest first; gone with the person.
+    /// Notes and answers, oldest first; gone with the person, and left out in the queue.
     pub comments: Vec<RequestCommentReport>,
     /// What happened, oldest first.
     pub history: Vec<RequestHistoryReport>,

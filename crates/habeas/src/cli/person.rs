@@ -79,14 +79,14 @@ pub(crate) enum Verb {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Make a link that signs the person in once
+    /// Make a link that signs the person in once; on the server's machine only
     SignInLink {
         /// E-mail address or object id
         person: String,
         #[command(flatten)]
         reach: Reach,
     },
-    /// Set a password; asked for, or taken from HABEAS_PASSWORD
+    /// Set a password, asked for or taken from HABEAS_PASSWORD: one's own, or on the server's machine
     Password {
         /// E-mail address or object id
         person: String,
@@ -110,7 +110,7 @@ pub(crate) enum Verb {
 
 #[derive(Subcommand)]
 pub(crate) enum TokenVerb {
-    /// Issue a bearer token; printed once
+    /// Issue a bearer token, printed once: one's own, or on the server's machine
     Create {
         /// E-mail address or object id
         #[arg(long)]

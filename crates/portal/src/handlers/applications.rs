@@ -7,7 +7,6 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Query;
-use habeas_access::Actor;
 use habeas_access::oauth::AuthorizationRequest;
 use habeas_access::oidc::encode;
 use habeas_core::{ErrorKind, Timestamp};
@@ -20,10 +19,7 @@ use crate::security;
 
 /// When the person signed in, as their grants remember it.
 fn signed_in_at(who: &SignedIn) -> Timestamp {
-    match who.actor {
-        Actor::Person { signed_in_at, .. } => signed_in_at,
-        Actor::Operator | Actor::Key { .. } => Timestamp(0),
-    }
+    who.actor.signed_in_at().unwrap_or(Timestamp(0))
 }
 
 /// What stands in the address or the form.

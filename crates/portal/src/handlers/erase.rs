@@ -49,7 +49,9 @@ pub(super) async fn decisions(
         let person = if resource == Id::NIL {
             // Nobody else may look people up by their address.
             portal.rights.require_administrator(&who.actor).await?;
-            portal.rights.access().find_person(person)?
+            let found = portal.rights.access().find_person(person)?;
+            portal.rights.authorise(&who.actor, found, "FindPerson").await?;
+            found
         } else {
             person.parse().map_err(|_| Error::invalid("choose who takes over from the list"))?
         };
@@ -58,20 +60,27 @@ pub(super) async fn decisions(
     Ok(decisions)
 }
 
-/// Fills in who may take over what the plan's person leaves.
+/// Fills in who may take over what the plan's person leaves: members of their organisations, whose names the person knows, and with whom it
+/// is recorded that the staff looked.
 pub(super) async fn name_candidates(
     portal: &Portal,
+    who: &SignedIn,
     plan: &mut PlanView,
     leaving: Id,
 ) -> Result<(), Failure> {
+    let mut seen = Vec::new();
     for choice in plan.choices.iter_mut().filter(|choice| choice.name.is_some()) {
         let organisation: Id = choice.resource.parse().map_err(|_| no_plan())?;
         for member in portal.rights.access().members(organisation).await? {
             if member.person != leaving {
                 let profile = portal.rights.person_report(member.person).await?;
                 choice.candidates.push((profile.object_id, profile.name));
+                seen.push(member.person);
             }
         }
+    }
+    if who.person != leaving {
+        portal.rights.record_read(&who.actor, &seen, "GetPerson").await?;
     }
     Ok(())
 }
@@ -95,7 +104,7 @@ pub(super) async fn show(
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
     let (_, mut plan) = own(&portal, &who, &text).await?;
-    name_candidates(&portal, &mut plan, who.person).await?;
+    name_candidates(&portal, &who, &mut plan, who.person).await?;
     let confirmation = Confirmation { email: who.email(), error: None };
     Ok(render(&PlanPage { shell: who.shell(Section::MyData), plan, confirmation }))
 }

@@ -242,7 +242,7 @@ fn page(
         request: RequestView::new(report, &names, portal.now()),
         plan: None,
         by_hand: None,
-        is_requester: false,
+        took_part: false,
         error,
         typed,
     }

@@ -136,7 +136,7 @@ pub(super) fn issuers(portal: &Portal, next: Option<&str>) -> Vec<IssuerLink> {
 /// `GET /sign-in`.
 pub(super) async fn form(State(portal): State<Portal>, Query(query): Query<SignInQuery>) -> Response {
     let notice = if query.again.is_some() {
-        Some("What you are about to do cannot be undone: sign in again, to show that it is you.")
+        Some("What you are about to do needs a new sign-in: sign in again, to show that it is you.")
     } else {
         query.signed_out.map(|_| "You are signed out.")
     };
@@ -206,8 +206,17 @@ pub(super) async fn sign_out(State(portal): State<Portal>, who: SignedIn) -> Res
     Ok(with_cookie(&portal, "", 0, Redirect::to("/sign-in?signed-out").into_response()))
 }
 
+/// Leads whoever signed in too long ago to the sign-in page, and back: with a password an open browser would be a new sign-in.
+fn sign_in_again(portal: &Portal, who: &SignedIn) -> Option<Response> {
+    let is_fresh = portal.rights.require_fresh(&who.actor).is_ok();
+    (!is_fresh).then(|| Redirect::to("/sign-in?again&next=/me/password").into_response())
+}
+
 /// `GET /me/password`.
 pub(super) async fn password_form(State(portal): State<Portal>, who: SignedIn) -> Result<Response, Failure> {
+    if let Some(response) = sign_in_again(&portal, &who) {
+        return Ok(response);
+    }
     let has_password = portal.rights.access().has_password(who.person).await?;
     Ok(render(&PasswordPage { shell: who.shell(Section::Account), has_password, error: None }))
 }
@@ -224,6 +233,9 @@ pub(super) async fn set_password(
     who: SignedIn,
     Form(form): Form<NewPassword>,
 ) -> Result<Response, Failure> {
+    if let Some(response) = sign_in_again(&portal, &who) {
+        return Ok(response);
+    }
     let access = portal.rights.access();
     portal.rights.authorise(&who.actor, who.person, "SetPassword").await?;
     match access.set_password(who.person, Zeroizing::new(form.password)).await {

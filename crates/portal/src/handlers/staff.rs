@@ -194,7 +194,7 @@ async fn page(
     let plan = if waits && report.asked == RequestType::Erasure {
         let mut view = RequestPlanView::new(&portal.rights.request_plan(&who.actor, id).await?, now);
         if let Some(subject) = report.subject.as_deref().and_then(|subject| subject.parse().ok()) {
-            name_candidates(portal, &mut view.plan, subject).await?;
+            name_candidates(portal, who, &mut view.plan, subject).await?;
         }
         Some(view)
     } else {
@@ -203,33 +203,41 @@ async fn page(
     Ok(RequestPage {
         shell: who.shell(Section::Queue),
         staff: true,
-        request: RequestView::new(&report, &names(portal, &report).await?, now),
+        request: RequestView::new(&report, &names(portal, who, &report).await?, now),
         plan,
         by_hand: Some(report.asked).filter(|asked| {
             matches!(asked, RequestType::Rectification | RequestType::Restriction | RequestType::Objection)
         }),
-        is_requester: report.requester == Some(who.person.to_string()),
+        took_part: took_part(&report, &who.person.to_string()),
         error,
         typed,
     })
 }
 
-/// What those are called who are in a request: for the staff, who are recorded as having looked.
-async fn names(portal: &Portal, report: &RequestReport) -> Result<Names, Failure> {
-    let mut ids: Vec<&String> = [&report.subject, &report.requester, &report.approver]
+/// Whether somebody took a request in or said that it is the person who asks, and so cannot approve it.
+fn took_part(report: &RequestReport, person: &str) -> bool {
+    report.requester.as_deref() == Some(person)
+        || report.history.iter().any(|entry| entry.event == "verified" && entry.by.as_deref() == Some(person))
+}
+
+/// What those are called who are in a request: for the staff, who are recorded with each of them as having looked.
+async fn names(portal: &Portal, who: &SignedIn, report: &RequestReport) -> Result<Names, Failure> {
+    let mut texts: Vec<&String> = [&report.subject, &report.requester, &report.approver]
         .into_iter()
         .flatten()
         .chain(report.history.iter().filter_map(|entry| entry.by.as_ref()))
         .chain(report.comments.iter().map(|comment| &comment.by))
         .collect();
-    ids.sort();
-    ids.dedup();
-    let mut names = Names::new();
-    for id in ids {
-        match portal.rights.access().person(request_id(id)?).await {
+    texts.sort();
+    texts.dedup();
+    let (mut names, mut seen) = (Names::new(), Vec::new());
+    for text in texts {
+        let id = request_id(text)?;
+        match portal.rights.access().person(id).await {
             Ok(profile) => {
                 let profile = profile.doc;
-                names.insert(id.clone(), format!("{}, {}", profile.name, profile.email));
+                names.insert(text.clone(), format!("{}, {}", profile.name, profile.email));
+                seen.push(id);
             }
             // The operator is none; others may be gone.
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Frozen | ErrorKind::Gone) => {
@@ -237,6 +245,7 @@ async fn names(portal: &Portal, report: &RequestReport) -> Result<Names, Failure
             Err(error) => return Err(error.into()),
         }
     }
+    portal.rights.record_read(&who.actor, &seen, "GetPerson").await?;
     Ok(names)
 }
 
@@ -374,5 +383,6 @@ pub(super) async fn receipt(
 ) -> Result<Response, Failure> {
     portal.rights.require_staff(&who.actor).await?;
     let (id, as_json) = receipt_id(&name)?;
+    portal.rights.authorise_receipt(&who.actor, id).await?;
     receipt_page(&portal, who.shell(Section::Queue), id, as_json, "/staff/receipts").await
 }

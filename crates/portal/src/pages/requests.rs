@@ -406,8 +406,8 @@ pub struct RequestPage {
     pub plan: Option<RequestPlanView>,
     /// What is asked for, if an officer says when it is carried out.
     pub by_hand: Option<RequestType>,
-    /// Whether who looks at it took it in, and so cannot approve it.
-    pub is_requester: bool,
+    /// Whether who looks at it took it in or said that it is the person, and so cannot approve it.
+    pub took_part: bool,
     /// Why the last decision was not taken.
     pub error: Option<String>,
     /// What was typed for it.

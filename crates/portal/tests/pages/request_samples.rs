@@ -84,7 +84,7 @@ fn request(state: &str, asked: RequestType, staff: bool) -> RequestPage {
         request: RequestView::new(&report(state, asked), &names(), now()),
         plan,
         by_hand: Some(asked).filter(|asked| *asked == RequestType::Restriction),
-        is_requester: false,
+        took_part: false,
         error: None,
         typed: TypedDecision::default(),
     }
@@ -161,7 +161,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
     refused.typed =
         TypedDecision { decision: "extend".into(), reason: "numberOfRequests".into(), text: HOSTILE.into() };
     let mut requester = request("awaitingApproval", RequestType::Erasure, true);
-    requester.is_requester = true;
+    requester.took_part = true;
     let wrong_address = AskPage {
         email: HOSTILE.into(),
         asked: "access".into(),

@@ -3,7 +3,7 @@
 use habeas_access::Actor;
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{
-    DenialReason, ExtensionReason, Outcome, RequestEvent, RequestState, RequestType, next,
+    DenialReason, ExtensionReason, Gate, Outcome, RequestEvent, RequestState, RequestType, next,
 };
 use habeas_core::{Error, Id, Result, fault};
 use habeas_store::{HolderState, Removed};
@@ -23,9 +23,9 @@ impl Rights {
             .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
-                if case.node.doc.requester == Some(by) || case.node.doc.subject == Some(by) {
+                if case.took_part(by) {
                     return Err(Error::forbidden("an erasure is approved by a second person").hint(
-                        "neither whoever took the request in nor the person it is about may approve it",
+                        "whoever took the request in, whoever said that it is the person, and the person may not approve it",
                     ));
                 }
                 // An approval that cannot be given now is refused for that reason first.
@@ -229,6 +229,16 @@ impl Rights {
 }
 
 impl Case<'_, '_> {
+    /// Whether somebody took the request in, said that it is the person who asks, or is the person: then they are no second one. The operator
+    /// is nobody in particular: what was done twice through the server's socket may have been done by one.
+    fn took_part(&self, by: Id) -> bool {
+        let doc = &self.node.doc;
+        let verified = RequestEvent::Verified(Gate::Approval).name();
+        doc.requester == Some(by)
+            || doc.subject == Some(by)
+            || doc.history.iter().any(|entry| entry.event == verified && entry.by == Some(by))
+    }
+
     /// Whose data it is about.
     pub(super) fn subject(&self) -> Result<Id> {
         self.node.doc.subject.ok_or_else(|| {

@@ -264,6 +264,11 @@ impl Rights {
         self.go_on(case, salt)
     }
 
+    /// Succeeds when a person has signed in within the last [`FRESH_MINUTES`]; for the operator always. Forbidden otherwise.
+    pub fn require_fresh(&self, actor: &Actor) -> Result<()> {
+        require_fresh(actor, self.store.ambient().now())
+    }
+
     pub(super) fn salt(&self) -> [u8; 16] {
         self.store.ambient().bytes()
     }
@@ -278,12 +283,14 @@ fn check_formats(asked: RequestType, formats: &[ExportFormat]) -> Result<()> {
         .hint("leave them out, or ask for access or portability"))
 }
 
-/// Succeeds when a person has signed in a moment ago: an open browser or an old token is not enough for what cannot be undone.
+/// Succeeds when a person has signed in a moment ago: an open browser or an old token is not enough for what cannot be undone, nor for what
+/// would make them a new sign-in.
 pub(crate) fn require_fresh(actor: &Actor, now: Timestamp) -> Result<()> {
     match actor {
         Actor::Person { signed_in_at, .. } if now.0 - signed_in_at.0 > FRESH_MINUTES * 60_000_000 => {
-            Err(Error::forbidden(format!("this needs a sign-in of the last {FRESH_MINUTES} minutes"))
-                .hint("sign in again, or take a new token"))
+            Err(Error::forbidden(format!("this needs a sign-in of the last {FRESH_MINUTES} minutes")).hint(
+                "sign in again: in the portal, by `habeas login`, or with a token that the operator issues",
+            ))
         }
         _ => Ok(()),
     }

@@ -188,10 +188,17 @@ fn case_file(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<Node<CaseFileDo
 
 /// A request with what was said in it.
 fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
+    let file = case_file(tx, &node.doc)?;
+    Ok(reported(node, file.map(|file| file.doc), tx.now()))
+}
+
+/// A request with what stands in `file`, or nothing of what was said.
+fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) -> RequestReport {
     let doc = &node.doc;
-    let file = case_file(tx, doc)?;
     let text = |id: Option<Id>| id.map(|id| id.to_string());
-    Ok(RequestReport {
+    let (destination, comments) =
+        file.map_or_else(Default::default, |file| (file.destination, file.comments));
+    RequestReport {
         id: node.id.to_string(),
         asked: doc.asked,
         formats: doc.formats.clone(),
@@ -200,7 +207,7 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
         channel: doc.channel,
         received: doc.received_at.rfc3339(),
         due: doc.due_at.rfc3339(),
-        overdue: doc.state.is_open() && doc.due_at < tx.now(),
+        overdue: doc.state.is_open() && doc.due_at < now,
         extension: doc.extension,
         subject: text(doc.subject),
         requester: text(doc.requester),
@@ -214,17 +221,14 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
         receipt: text(doc.receipt),
         duplicate_of: text(doc.duplicate_of),
         denial: doc.denial,
-        destination: file.as_ref().and_then(|file| file.doc.destination.as_ref()).map(|destination| {
-            DestinationReport {
-                location: destination.place().to_owned(),
-                state: destination.state.name().to_owned(),
-                ended: destination.ended_at.map(Timestamp::rfc3339),
-            }
+        destination: destination.map(|destination| DestinationReport {
+            location: destination.place().to_owned(),
+            state: destination.state.name().to_owned(),
+            ended: destination.ended_at.map(Timestamp::rfc3339),
         }),
         recipients: doc.recipients.iter().map(Id::to_string).collect(),
-        comments: file
+        comments: comments
             .into_iter()
-            .flat_map(|file| file.doc.comments)
             .map(|comment| RequestCommentReport {
                 at: comment.at.rfc3339(),
                 by: comment.by.to_string(),
@@ -241,7 +245,7 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
                 by: text(entry.by),
             })
             .collect(),
-    })
+    }
 }
 
 fn status(node: &Node<RequestDoc>) -> RequestStatusReport {

@@ -13,7 +13,7 @@ use habeas_core::requests::{RequestState, RequestType};
 use habeas_core::{Error, Id, Kind, Node, Result};
 use habeas_store::{Between, Tx};
 
-use super::{no_request, report, status};
+use super::{no_request, report, reported, status};
 use crate::holdings::kind_name;
 use crate::{Rights, plan};
 
@@ -41,11 +41,12 @@ impl RequestFilter {
 }
 
 impl Rights {
-    /// Requests, newest first. For the staff.
+    /// Requests, newest first, without what was said in them. For the staff: recorded with each person whom one on the page is about.
     pub async fn list_requests(&self, actor: &Actor, filter: RequestFilter) -> Result<RequestPage> {
         self.require_staff(actor).await?;
         let limit = filter.limit.unwrap_or(PAGE).clamp(1, PAGE);
-        self.store
+        let (page, subjects) = self
+            .store
             .read(move |tx| {
                 let mut conditions = Vec::new();
                 if let Some((from, to)) = filter.states {
@@ -64,10 +65,14 @@ impl Rights {
                 let next = (nodes.len() as u32 == limit)
                     .then(|| nodes.last().map(|node| node.id.to_string()))
                     .flatten();
-                let requests = nodes.iter().map(|node| report(tx, node)).collect::<Result<_>>()?;
-                Ok(RequestPage { requests, next })
+                let now = tx.now();
+                let requests = nodes.iter().map(|node| reported(node, None, now)).collect();
+                let subjects: Vec<Id> = nodes.iter().filter_map(|node| node.doc.subject).collect();
+                Ok((RequestPage { requests, next }, subjects))
             })
-            .await
+            .await?;
+        self.record_read(actor, &subjects, "ListRequests").await?;
+        Ok(page)
     }
 
     /// The requests of a person, newest first.

@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, TRAINING};
 use crate::mlflow::Tracker;
 
 /// Routes of the privacy API that anybody may call.
-const PUBLIC: &[&str] = &[
+pub(crate) const PUBLIC: &[&str] = &[
     "/public-key",
     "/kinds",
     "/revoked-models",
@@ -122,17 +122,23 @@ async fn every_privacy_operation_refuses_strangers() {
             .unwrap();
         assert_eq!(deployment.send(request).await.0, expected, "token {token} {path}");
     }
-    // What the officer read stands in the owner's record.
-    let (_, activity) =
-        deployment.operator("GET", &format!("/persons/{}/activity", owner.id), json!(null)).await;
-    assert!(
-        activity
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|entry| entry["by"] == "staff" && entry["operation"] == "GetHoldings"),
-        "{activity}"
-    );
+    // What makes its bearer the person is not given to the staff.
+    for (method, path, body) in [
+        ("POST", "tokens", json!({})),
+        ("PUT", "password", json!({ "password": "0123456789ab" })),
+        ("POST", "sign-in-links", json!({})),
+        ("POST", "applications", json!({ "name": "x" })),
+    ] {
+        let path = format!("/persons/{}/{path}", owner.id);
+        let (status, refused) = deployment.call(Some(&tokens[2]), method, &path, body.clone()).await;
+        assert_eq!(
+            (status.as_u16(), refused["code"].as_str()),
+            (403, Some("forbidden")),
+            "{path}: {refused}"
+        );
+        let (status, given) = deployment.operator(method, &path, body).await;
+        assert!(status.is_success(), "{path}: {given}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

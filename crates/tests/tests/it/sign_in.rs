@@ -317,6 +317,70 @@ async fn a_program_without_a_browser_is_let_in_by_a_code() {
     }
 }
 
+/// Nobody knows what an application does with the moment at which it was let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_application_is_somebody_who_has_signed_in_and_the_command_line_is_whoever_typed_its_code() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let cookie = browser(&deployment, &person).await;
+        let access = |tokens: &Value| tokens["access_token"].as_str().unwrap().to_owned();
+
+        let (id, secret) = application(&deployment, &person, true).await;
+        let asked = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        let (_, own) = program(&deployment, "/oauth2/token", &asked).await;
+        let redirect = "http://127.0.0.1:4567/cb";
+        let (client, _) = application(&deployment, &person, false).await;
+        let pairs = [
+            ("response_type", "code"),
+            ("client_id", client.as_str()),
+            ("redirect_uri", redirect),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+            ("decision", "allow"),
+        ];
+        let answer = submit(&deployment, &cookie, "/oauth2/authorize", &pairs).await;
+        let code = query_value(&answer.location, "code");
+        let pairs = [
+            ("grant_type", "authorization_code"),
+            ("client_id", client.as_str()),
+            ("code", code.as_str()),
+            ("redirect_uri", redirect),
+            ("code_verifier", VERIFIER),
+        ];
+        let (_, let_in) = program(&deployment, "/oauth2/token", &pairs).await;
+
+        let path = "/persons/me/requests";
+        let body = json!({ "type": "erasure", "confirm": "person@example.org" });
+        for token in [access(&own), access(&let_in)] {
+            let (status, minted) =
+                deployment.call(Some(&token), "POST", "/persons/me/tokens", json!({})).await;
+            assert_eq!(status, 201, "{minted}");
+            for token in [token.as_str(), minted["secret"].as_str().unwrap()] {
+                let refused = deployment.call(Some(token), "POST", path, body.clone()).await;
+                assert_eq!(refused.0, 403, "{}", refused.1);
+                let password = json!({ "password": "0123456789ab" });
+                let refused = deployment.call(Some(token), "PUT", "/persons/me/password", password).await;
+                assert_eq!(refused.0, 403, "{}", refused.1);
+            }
+        }
+
+        let begun =
+            program(&deployment, "/oauth2/device_authorization", &[("client_id", "habeas-cli")]).await.1;
+        let allow = [("user_code", begun["user_code"].as_str().unwrap()), ("decision", "allow")];
+        assert_eq!(submit(&deployment, &cookie, "/device", &allow).await.status, 200);
+        let pairs = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("client_id", "habeas-cli"),
+            ("device_code", begun["device_code"].as_str().unwrap()),
+        ];
+        let (_, tokens) = program(&deployment, "/oauth2/token", &pairs).await;
+        let (status, request) = deployment.call(Some(&access(&tokens)), "POST", path, body).await;
+        assert_eq!(status, 201, "{request}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_describes_its_token_endpoints() {
     let _lock = crate::canary::protected().await;

@@ -7,7 +7,7 @@ use habeas_access::oauth::NewClient;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::persons::person;
+use super::persons::{person, require_self};
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
 use crate::App;
 use crate::caller::Caller;
@@ -43,10 +43,11 @@ pub(super) struct ApplicationReport {
     registered: String,
 }
 
-/// Registers an application: it acts in the person's name by its secret, and in the name of others who let it in.
+/// Registers an application: it acts in the person's name by its secret, and in the name of others who let it in. For the person themselves,
+/// and the operator.
 #[utoipa::path(post, path = "/persons/{person}/applications", request_body = RegisterApplication, tag = "applications",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 201, body = ApplicationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+    responses((status = 201, body = ApplicationReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn register(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -54,6 +55,7 @@ pub(super) async fn register(
     JsonBody(body): JsonBody<RegisterApplication>,
 ) -> Result<(StatusCode, Json<ApplicationReport>), Problem> {
     let owner = person(&app, &caller, &text, "RegisterApplication").await?;
+    require_self(&caller, owner, "an application is registered by its owner only")?;
     let name = body.name.trim().to_owned();
     let new = NewClient {
         name: body.name,

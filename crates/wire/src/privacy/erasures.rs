@@ -182,12 +182,6 @@ pub(super) async fn stored_receipt(
     Path(text): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = guid(&text)?;
-    let own = match caller.person() {
-        Some(person) => app.rights.is_receipt_of(id, person).await?,
-        None => false,
-    };
-    if !own {
-        app.rights.require_staff(&caller).await?;
-    }
+    app.rights.authorise_receipt(&caller, id).await?;
     Ok(Json(app.rights.receipt(id).await?))
 }

@@ -56,7 +56,7 @@ pub(super) struct FindHolds {
     holder: Option<String>,
 }
 
-/// Legal holds, oldest first. For the staff.
+/// Legal holds, oldest first. For the staff; whose data is held sees that they were looked at.
 #[utoipa::path(get, path = "/holds", params(FindHolds), tag = "holds",
     responses((status = 200, body = Vec<HoldReport>), (status = 404, body = ProblemBody)))]
 pub(super) async fn list(
@@ -66,7 +66,7 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<HoldReport>>, Problem> {
     app.rights.require_staff(&caller).await?;
     let holder = query.holder.as_deref().map(guid).transpose()?;
-    Ok(Json(app.rights.holds(holder).await?))
+    Ok(Json(app.rights.holds(&caller, holder).await?))
 }
 
 /// Releases a legal hold. What it kept of erased persons is deleted, and their erasures complete themselves. For the staff.

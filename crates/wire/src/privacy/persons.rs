@@ -67,7 +67,7 @@ pub(super) async fn person(
     Ok(person)
 }
 
-/// Persons, oldest first, or the one with an address. For the staff.
+/// Persons, oldest first, or the one with an address. For the staff; each of them sees that they were looked at.
 #[utoipa::path(get, path = "/persons", params(FindPersons), tag = "persons",
     responses((status = 200, body = Vec<PersonReport>), (status = 404, body = ProblemBody)))]
 pub(super) async fn list(
@@ -82,7 +82,7 @@ pub(super) async fn list(
         return Ok(Json(vec![app.rights.person_report(id).await?]));
     }
     let after = query.after.as_deref().map(guid).transpose()?.unwrap_or(Id::NIL);
-    let persons = app.rights.person_reports(after, query.limit.unwrap_or(100).clamp(1, 100)).await?;
+    let persons = app.rights.person_reports(&caller, after, query.limit.unwrap_or(100).clamp(1, 100)).await?;
     Ok(Json(persons))
 }
 
@@ -287,10 +287,10 @@ pub(super) struct CreateToken {
     days: Option<u32>,
 }
 
-/// Issues a bearer token.
+/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, and the operator, whose token counts as one.
 #[utoipa::path(post, path = "/persons/{person}/tokens", request_body = CreateToken, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 201, body = IssuedReport), (status = 404, body = ProblemBody)))]
+    responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn create_token(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -298,8 +298,9 @@ pub(super) async fn create_token(
     JsonBody(body): JsonBody<CreateToken>,
 ) -> Result<(StatusCode, Json<IssuedReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateToken").await?;
+    require_self(&caller, id, "a token is issued to its owner only")?;
     let lifetime = body.days.map_or_else(TokenLifetime::default, |days| TokenLifetime { days });
-    let issued = app.access().issue_bearer(id, &body.label, lifetime).await?;
+    let issued = app.access().issue_bearer(id, &body.label, lifetime, caller.signed_in_at()).await?;
     Ok((
         StatusCode::CREATED,
         Json(IssuedReport {
@@ -365,10 +366,10 @@ pub(super) async fn revoke_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes a link that signs the person in once. The answer's `secret` is the path to open. For the staff.
+/// Makes a link that signs the person in once. The answer's `secret` is the path to open. For the operator, through the server's socket.
 #[utoipa::path(post, path = "/persons/{person}/sign-in-links", tag = "access",
     params(("person" = String, Path, description = "object id")),
-    responses((status = 201, body = IssuedReport), (status = 404, body = ProblemBody)))]
+    responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn create_sign_in_link(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -376,6 +377,11 @@ pub(super) async fn create_sign_in_link(
 ) -> Result<(StatusCode, Json<IssuedReport>), Problem> {
     app.rights.require_staff(&caller).await?;
     let id = person(&app, &caller, &text, "CreateSignInLink").await?;
+    if caller != Actor::Operator {
+        return Err(Error::forbidden("a sign-in link is made by the operator of the machine only")
+            .hint("on the server's machine: habeas person sign-in-link")
+            .into());
+    }
     let issued = app.access().issue_sign_in_link(id).await?;
     Ok((
         StatusCode::CREATED,
@@ -395,10 +401,10 @@ pub(super) struct SetPassword {
     password: String,
 }
 
-/// Sets the person's password.
+/// Sets the person's password. For the person themselves, who signed in within the last 15 minutes, and the operator.
 #[utoipa::path(put, path = "/persons/{person}/password", request_body = SetPassword, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 204), (status = 400, body = ProblemBody)))]
+    responses((status = 204), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn set_password(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -406,6 +412,9 @@ pub(super) async fn set_password(
     JsonBody(body): JsonBody<SetPassword>,
 ) -> Result<StatusCode, Problem> {
     let id = person(&app, &caller, &text, "SetPassword").await?;
+    require_self(&caller, id, "a password is set by its owner only")?;
+    // Who has it can sign in at any time.
+    app.rights.require_fresh(&caller)?;
     app.access().set_password(id, Zeroizing::new(body.password)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -461,7 +470,7 @@ pub(super) async fn keys(
     Path(text): Path<String>,
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let id = person(&app, &caller, &text, "GetKeys").await?;
-    require_self(&caller, id)?;
+    require_self(&caller, id, "keys are shown to their owner only")?;
     Ok(Json(app.access().accounts(id).await?.iter().map(keys_report).collect()))
 }
 
@@ -476,7 +485,7 @@ pub(super) async fn rotate_key(
     Path((text, account, pair, which)): Path<(String, String, String, String)>,
 ) -> Result<Json<KeysReport>, Problem> {
     let id = person(&app, &caller, &text, "RotateKey").await?;
-    require_self(&caller, id)?;
+    require_self(&caller, id, "keys are shown to their owner only")?;
     let account = guid(&account)?;
     let no_key = || Problem(Error::not_found("there is no such key"));
     let pair = match pair.as_str() {
@@ -495,11 +504,14 @@ pub(super) async fn rotate_key(
     Ok(Json(keys_report(&app.access().rotate_key(account, KeyName { pair, primary }).await?)))
 }
 
-/// Staff may see what is held, but not act in the person's name with their keys.
-fn require_self(caller: &Actor, person: Id) -> Result<(), Problem> {
+/// Staff may see what is held, but get nothing with which to act in the person's name: it would pass for the person's own decision, which
+/// nobody has to approve.
+pub(super) fn require_self(caller: &Actor, person: Id, refusal: &str) -> Result<(), Problem> {
     match caller {
         Actor::Operator => Ok(()),
         Actor::Person { id, .. } if *id == person => Ok(()),
-        _ => Err(Error::forbidden("keys are shown to their owner only").into()),
+        _ => Err(Error::forbidden(refusal)
+            .hint("ask the person, or the operator of the server's machine")
+            .into()),
     }
 }

@@ -210,7 +210,8 @@ pub(super) struct ListQuery {
     limit: Option<u32>,
 }
 
-/// The queue of requests, newest first. For the staff.
+/// The queue of requests, newest first, without notes, answers and where archives are sent. For the staff; whom a request is about sees that it
+/// was listed.
 #[utoipa::path(get, path = "/requests", params(ListQuery), tag = "requests",
     responses((status = 200, body = RequestPage), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn list(
@@ -297,8 +298,8 @@ pub(super) struct ApproveRequest {
     digest: String,
 }
 
-/// Approves the erasure that is asked for, and runs it. For somebody of the staff who neither took the request in nor is the person it
-/// is about.
+/// Approves the erasure that is asked for, and runs it. For somebody of the staff who neither took the request in, nor confirmed the identity,
+/// nor is the person it is about.
 #[utoipa::path(post, path = "/requests/{request}/approve", request_body = ApproveRequest, tag = "requests",
     params(("request" = String, Path)),
     responses((status = 200, body = RequestReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]

@@ -21,7 +21,8 @@ pub(super) struct FindDepicted {
     name: Option<String>,
 }
 
-/// Images whose metadata names somebody exactly so, by whose they are. Reads all images. For the staff.
+/// Images whose metadata names somebody exactly so, by whose they are. For the staff; the person and those whose images they are see that they were looked
+/// for.
 #[utoipa::path(get, path = "/unclaimed", params(FindDepicted), tag = "persons",
     responses((status = 200, body = Vec<DepictionReport>), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn find(
@@ -31,7 +32,7 @@ pub(super) async fn find(
 ) -> Result<Json<Vec<DepictionReport>>, Problem> {
     app.rights.require_staff(&caller).await?;
     let name = query.name.ok_or_else(|| Error::invalid("`name` says whom to look for"))?;
-    Ok(Json(app.rights.find_depicted(&name).await?))
+    Ok(Json(app.rights.find_depicted(&caller, &name).await?))
 }
 
 /// Somebody whom images name.

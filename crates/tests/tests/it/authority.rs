@@ -1,0 +1,206 @@
+//! What the staff may do alone, and what is proved by a sign-in.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use habeas_core::{ManualClock, Timestamp};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::deployment::{Deployment, Someone, engines};
+
+/// Somebody with a role of the staff.
+async fn member_of_staff(deployment: &Deployment, name: &str, role: &str) -> Someone {
+    let someone = deployment.person(&format!("{name}@example.org"), name).await;
+    let body = json!({ "role": role, "granted": true });
+    let path = format!("/persons/{}/role", someone.id);
+    assert_eq!(deployment.operator("PUT", &path, body).await.0, 204);
+    someone
+}
+
+/// What makes its bearer the person: method, path below the person, body, and the status of success.
+fn doors() -> [(&'static str, &'static str, Value, u16); 4] {
+    [
+        ("POST", "tokens", json!({}), 201),
+        ("PUT", "password", json!({ "password": "0123456789ab" }), 204),
+        ("POST", "applications", json!({ "name": "x" }), 201),
+        ("POST", "sign-in-links", json!({}), 201),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_get_nothing_with_which_to_act_as_somebody_else() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let officer = member_of_staff(&deployment, "officer", "privacyOfficer").await;
+        let administrator = member_of_staff(&deployment, "administrator", "administrator").await;
+        for (caller, victim) in
+            [(&officer, &ada), (&officer, &administrator), (&administrator, &ada), (&administrator, &officer)]
+        {
+            let token = deployment.token(caller).await;
+            for (method, path, body, _) in doors() {
+                let path = format!("/persons/{}/{path}", victim.id);
+                let (status, refused) = deployment.call(Some(&token), method, &path, body).await;
+                let code = refused["code"].as_str();
+                assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{path}: {refused}");
+            }
+        }
+        // Nothing was made, and the attempts stand in the person's record.
+        for list in ["tokens", "applications"] {
+            let path = format!("/persons/{}/{list}", ada.id);
+            assert_eq!(deployment.operator("GET", &path, json!(null)).await.1, json!([]), "{list}");
+        }
+        let path = format!("/persons/{}/activity", ada.id);
+        let (_, activity) = deployment.operator("GET", &path, json!(null)).await;
+        for operation in ["CreateToken", "SetPassword", "RegisterApplication", "CreateSignInLink"] {
+            let is_it = |entry: &Value| entry["operation"] == operation && entry["by"] == "staff";
+            assert!(activity.as_array().unwrap().iter().any(is_it), "{operation}: {activity}");
+        }
+
+        // Staff have their own as anybody has, but no link: it would make an old token a new sign-in.
+        let token = deployment.token(&officer).await;
+        for (method, path, body, status) in doors() {
+            let own = format!("/persons/{}/{path}", officer.id);
+            let expected = if path == "sign-in-links" { 403 } else { status };
+            let (given, answer) = deployment.call(Some(&token), method, &own, body.clone()).await;
+            assert_eq!(given.as_u16(), expected, "{own}: {answer}");
+            let path = format!("/persons/{}/{path}", ada.id);
+            let (given, answer) = deployment.operator(method, &path, body).await;
+            assert_eq!(given.as_u16(), status, "{path}: {answer}");
+        }
+    }
+}
+
+/// Asks for an erasure by the public form; the path of the request.
+async fn by_form(deployment: &Deployment, someone: &Someone) -> String {
+    let body = json!({ "type": "erasure", "email": someone.email });
+    let (status, request) = deployment.call(None, "POST", "/requests", body).await;
+    assert_eq!(status, 202, "{request}");
+    format!("/requests/{}", request["id"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_that_it_is_the_person_does_not_approve_their_erasure() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        // The operator is nobody in particular: what was done twice through the socket may have been done by one.
+        for (name, vouching) in [("ada", Some(officer.as_str())), ("eve", None)] {
+            let someone = deployment.person(&format!("{name}@example.org"), name).await;
+            let path = by_form(&deployment, &someone).await;
+            let call = async |token: Option<&str>, method: &str, path: &str, body: Value| match token {
+                Some(token) => deployment.call(Some(token), method, path, body).await,
+                None => deployment.operator(method, path, body).await,
+            };
+            let known = json!({ "identity": "known" });
+            let (status, verified) = call(vouching, "POST", &format!("{path}/confirm-identity"), known).await;
+            assert_eq!(
+                (status.as_u16(), &verified["state"]),
+                (200, &json!("awaitingApproval")),
+                "{verified}"
+            );
+            assert!(verified.get("requester").is_none(), "{verified}");
+            let (_, plan) = call(vouching, "GET", &format!("{path}/plan"), json!(null)).await;
+            let digest = json!({ "digest": plan["plan"]["digest"] });
+            let approve = format!("{path}/approve");
+            let (status, refused) = call(vouching, "POST", &approve, digest.clone()).await;
+            let code = refused["code"].as_str();
+            assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{refused}");
+            assert_eq!(call(None, "GET", &path, json!(null)).await.1["state"], "awaitingApproval");
+            let (status, approved) = call(Some(&second), "POST", &approve, digest).await;
+            assert_eq!(status, 200, "{approved}");
+            crate::requests::in_state(&deployment, &verified, "completed").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_becomes_no_newer_by_what_is_issued_with_it() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let mint = async |token: &str| {
+            let (status, issued) =
+                deployment.call(Some(token), "POST", "/persons/me/tokens", json!({ "days": 365 })).await;
+            assert_eq!(status, 201, "{issued}");
+            issued["secret"].as_str().unwrap().to_owned()
+        };
+        let erase = async |token: &str| {
+            let body = json!({ "type": "erasure", "confirm": "ada@example.org" });
+            deployment.call(Some(token), "POST", "/persons/me/requests", body).await
+        };
+        let set_password = async |token: &str| {
+            let body = json!({ "password": "four words and a number 7" });
+            deployment.call(Some(token), "PUT", "/persons/me/password", body).await
+        };
+        let old = deployment.token(&ada).await;
+        clock.advance(16 * 60_000_000);
+        let minted = mint(&old).await;
+        for token in [&old, &minted, &mint(&minted).await] {
+            for (status, refused) in [erase(token).await, set_password(token).await] {
+                let code = refused["code"].as_str();
+                assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{refused}");
+            }
+            // For everything else it is as good as any.
+            let seen = deployment.call(Some(token), "GET", "/persons/me/holdings", json!(null)).await;
+            assert_eq!(seen.0, 200, "{}", seen.1);
+        }
+
+        // What is issued with a new sign-in is as new as that, and grows old with it.
+        let new = deployment.token(&ada).await;
+        let minted = mint(&new).await;
+        assert_eq!(set_password(&minted).await.0, 204);
+        clock.advance(14 * 60_000_000);
+        let later = mint(&minted).await;
+        assert_eq!(set_password(&later).await.0, 204);
+        clock.advance(2 * 60_000_000);
+        assert_eq!(erase(&later).await.0, 403);
+        let new = deployment.token(&ada).await;
+        let (status, request) = erase(&mint(&new).await).await;
+        assert_eq!(status, 201, "{request}");
+        crate::requests::in_state(&deployment, &request, "completed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_was_left_open_sets_no_password() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let cookie = crate::portal::session(&deployment, &ada).await;
+        let send = async |method: &str, body: &'static str| {
+            let request = Request::builder()
+                .method(method)
+                .uri("/me/password")
+                .header("host", "localhost")
+                .header("origin", "http://localhost")
+                .header("cookie", &cookie)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(body))
+                .unwrap();
+            let response = deployment.server().router().oneshot(request).await.unwrap();
+            let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+            (response.status().as_u16(), location.unwrap_or_default())
+        };
+        let new = "password=another+four+words+8";
+        assert_eq!(send("GET", "").await.0, 200);
+        assert_eq!(send("POST", new).await.0, 200);
+        clock.advance(16 * 60_000_000);
+        let again = (303, "/sign-in?again&next=/me/password".to_owned());
+        assert_eq!(
+            (send("GET", "").await, send("POST", "password=not+this+one+at+all").await),
+            (again.clone(), again)
+        );
+        crate::canary::sign_in(&deployment, &ada.email, "another+four+words+8").await;
+    }
+}
