@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::Deployment;
 use crate::history::Historian;
@@ -115,5 +116,22 @@ async fn every_operation_of_run_history_refuses_strangers() {
     }
     for (method, path, body) in operations {
         historian.ok(method, &path, body).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_that_a_client_gave_its_request_comes_back() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let historian = Historian::new(&deployment, &owner).await;
+    // Refused, too, and where there is nothing.
+    for path in ["/experiments", "/metric:/runs/none/list", "/runs/none"] {
+        let request = Request::get(historian.address(path))
+            .header("x-ms-client-request-id", "label")
+            .body(Body::empty())
+            .unwrap();
+        let answer = deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(answer.headers()["x-ms-client-request-id"], "label", "{path}");
     }
 }
