@@ -6,7 +6,7 @@ use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{ConsistencyReport, EntriesReport, KeyReport, ReceiptSummary};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, receipt};
-use habeas_store::New;
+use habeas_store::{New, Tx};
 use serde_json::{Value, json};
 
 use crate::Rights;
@@ -121,14 +121,7 @@ impl Rights {
 
     /// Whether a receipt is about this person.
     pub async fn is_receipt_of(&self, receipt: Id, person: Id) -> Result<bool> {
-        self.store
-            .read(move |tx| {
-                Ok(tx
-                    .mentioned_in(receipt)?
-                    .iter()
-                    .any(|mention| mention.person == person && mention.role == MentionRole::Subject))
-            })
-            .await
+        self.store.read(move |tx| is_about(tx, receipt, person)).await
     }
 
     /// The public half of the key that signs receipts.
@@ -184,6 +177,12 @@ impl Rights {
         self.issue(id, "access-receipt/1", statement, Some(person)).await?;
         Ok(id)
     }
+}
+
+/// Whether a receipt is about this person.
+pub(crate) fn is_about(tx: &mut Tx<'_>, receipt: Id, person: Id) -> Result<bool> {
+    let mentions = tx.mentioned_in(receipt)?;
+    Ok(mentions.iter().any(|mention| mention.person == person && mention.role == MentionRole::Subject))
 }
 
 fn held_part(part: &HeldPart) -> Value {
