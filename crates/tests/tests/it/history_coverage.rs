@@ -8,6 +8,7 @@ use tower::ServiceExt as _;
 use crate::deployment::Deployment;
 use crate::history::Historian;
 use crate::mlflow::Tracker;
+use crate::operations::assert_all_called;
 
 /// The operations, on what the owner's workspace has; the last ones delete it.
 fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
@@ -86,7 +87,7 @@ fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_run_history_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
+    let mut deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
     let officer = deployment.person("officer@example.org", "Officer").await;
@@ -117,6 +118,7 @@ async fn every_operation_of_run_history_refuses_strangers() {
     for (method, path, body) in operations {
         historian.ok(method, &path, body).await;
     }
+    assert_all_called(&mut deployment, &owner, "run_history").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
