@@ -648,3 +648,30 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
         assert_eq!(old.refused("DELETE", &format!("/models/{id}"), json!(null)).await.1, "InUse");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_version_is_the_newest_that_is_there() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let manager = Manager::of_workspace(&deployment, &someone, "Forest").await;
+        for name in ["m", "n", "m", "m"] {
+            let body = json!({ "name": name, "url": "https://store.example/m", "mimeType": "x" });
+            manager.ok("POST", "/models", body).await;
+        }
+        for (deleted, expected) in
+            [(None, vec!["m:3", "n:1"]), (Some("m:3"), vec!["m:2", "n:1"]), (Some("n:1"), vec!["m:2"])]
+        {
+            if let Some(id) = deleted {
+                let answer = manager.call("DELETE", &format!("/models/{id}"), json!(null)).await;
+                assert_eq!(answer.status, 200, "{}", answer.body);
+            }
+            let list = manager.ok("GET", "/models?latestVersionOnly=true", json!(null)).await;
+            let mut ids: Vec<&str> =
+                list["value"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, expected, "without {deleted:?}");
+        }
+    }
+}
