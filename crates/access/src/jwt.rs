@@ -8,7 +8,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-/// What a bearer token says. `oid` and `tid` are the names under which Azure's tokens carry the person and the tenant.
+/// What a bearer token says, by the names under which Azure's tokens carry it: its clients read some of it, too.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     /// The person.
@@ -24,6 +24,16 @@ pub(crate) struct Claims {
     /// When the person signed in, in seconds since 1970, if that is not when the token was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) auth_time: Option<i64>,
+    /// Who issued it, and for whom: this server, by its public address if it has one. Tokens of before this was said have neither;
+    /// nothing is decided by it, since the signature says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) iss: Option<String>,
+    /// The same as [`iss`](Self::iss).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aud: Option<String>,
+    /// The person once more: nobody's name. `amlrealtimeai` reads this and `iss` out of its token to say who was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unique_name: Option<Id>,
 }
 
 struct Hs256(SecretKey);
@@ -160,9 +170,22 @@ mod tests {
         install();
         let key = SecretKey::from_bytes([1; 32]);
         let id = Id::from_bytes([2; 16]);
-        let claims = Claims { oid: id, tid: id, jti: id, iat: 0, exp: 100, auth_time: None };
+        let claims = Claims {
+            oid: id,
+            tid: id,
+            jti: id,
+            iat: 0,
+            exp: 100,
+            auth_time: None,
+            iss: Some("https://habeas.example".into()),
+            aud: Some("https://habeas.example".into()),
+            unique_name: Some(id),
+        };
         let token = sign(&claims, &key).unwrap();
         assert_eq!(read(&token, &key, Timestamp(99_000_000)).unwrap(), claims);
+        // Of before a token said who issued it.
+        let older = Claims { iss: None, aud: None, unique_name: None, ..claims };
+        assert_eq!(read(&sign(&older, &key).unwrap(), &key, Timestamp(0)).unwrap(), older);
         assert!(read(&token, &key, Timestamp(100_000_000)).is_err());
         assert!(read(&token, &SecretKey::from_bytes([3; 32]), Timestamp(0)).is_err());
         // A header that claims no signature is needed.

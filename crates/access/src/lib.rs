@@ -45,11 +45,13 @@ pub struct Access {
     passwords: Arc<Throttle>,
     telemetry: Telemetry,
     issuers: Arc<Issuers>,
+    /// How its tokens call the server.
+    name: Arc<str>,
 }
 
 impl Access {
-    /// Opens them, with the issuers whose word on who somebody is counts here.
-    pub fn new(store: Store, issuers: Issuers) -> Result<Access> {
+    /// Opens them, with the issuers whose word on who somebody is counts here, and the server's public address, if it has one.
+    pub fn new(store: Store, issuers: Issuers, public_address: Option<&str>) -> Result<Access> {
         jwt::install();
         let token_key = Arc::new(store.installation_key(b"token-signing")?);
         let telemetry = Telemetry::new(store.clone());
@@ -59,6 +61,7 @@ impl Access {
             passwords: Arc::new(Throttle::default()),
             telemetry,
             issuers: Arc::new(issuers),
+            name: public_address.unwrap_or("habeas").into(),
         })
     }
 

@@ -65,6 +65,9 @@ impl Access {
             iat: self.ambient().now().seconds(),
             exp: issued.expires_at.seconds(),
             auth_time: signed_in_at.map(Timestamp::seconds),
+            iss: Some(self.name.to_string()),
+            aud: Some(self.name.to_string()),
+            unique_name: Some(person),
         };
         Ok(Issued { secret: jwt::sign(&claims, &self.token_key)?, ..issued })
     }

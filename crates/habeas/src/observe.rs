@@ -82,7 +82,8 @@ pub(crate) fn routes(app: App, metrics: Metrics) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(app))
         .route(
-            "/version",
+            // `/version` is MLflow's.
+            "/versionz",
             get(|| async { axum::Json(json!({ "name": "habeas", "version": env!("CARGO_PKG_VERSION") })) }),
         )
         .route("/metrics", get(show).with_state(metrics))

@@ -69,7 +69,9 @@ impl Server {
         let model_options = settings.model_options()?;
         let store = Store::open(settings.store_options()?, ambient).await.map_err(anyhow::Error::new)?;
         let models = Models::new(store.clone(), model_options)?;
-        let access = Access::new(store, settings.issuers()?)?;
+        let public_address: Option<Arc<str>> =
+            settings.public_address.as_deref().map(|address| address.trim_end_matches('/').into());
+        let access = Access::new(store, settings.issuers()?, public_address.as_deref())?;
         let rights = Rights::new(access, models.clone(), settings.request_options()?);
         let mut limits = Limits::default();
         limits.projects_per_account = settings.projects_per_account.or(limits.projects_per_account);
@@ -87,10 +89,7 @@ impl Server {
         let app = App {
             rights: rights.clone(),
             limits: Arc::new(limits),
-            public_address: settings
-                .public_address
-                .as_deref()
-                .map(|address| address.trim_end_matches('/').into()),
+            public_address,
             blob_host: settings.blob_host()?.map(Into::into),
             blocks: Arc::default(),
             tls: settings.tls(),

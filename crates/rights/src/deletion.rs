@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use habeas_access::Actor;
 use habeas_core::kind::HolderKind;
+use habeas_core::kinds::Receipt;
 use habeas_core::report::{DeletedKind, DeletionReport};
 use habeas_core::{Error, Id, Result, Timestamp, fault, receipt};
 use habeas_store::{Below, Going, Removed, TaskKind, TaskRow, TaskState, Tx};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::holdings::kind_name;
-use crate::{Rights, plan};
+use crate::{Rights, plan, receipts};
 
 /// A deletion as its task keeps it: counts and random ids.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +29,32 @@ struct DeletionTask {
     tainted: u64,
     /// Who has the receipt: whoever deleted it.
     subject: Option<Id>,
+}
+
+/// How far a deletion is.
+#[derive(Clone, Copy, Debug)]
+pub enum DeletionState {
+    /// Its rows are gone; files and keys are not all, or the receipt is still to be issued.
+    Running {
+        /// When the rows went.
+        since: Timestamp,
+    },
+    /// All is gone.
+    Done {
+        /// When the receipt was issued.
+        at: Timestamp,
+    },
+}
+
+/// How far the deletion with this id is, which is its receipt's, too; none for whoever the receipt is not about, as if there were none.
+pub fn deletion_state(tx: &mut Tx<'_>, id: Id, person: Id) -> Result<Option<DeletionState>> {
+    if let Some(receipt) = tx.get::<Receipt>(id)? {
+        let is_theirs = receipts::is_about(tx, id, person)?;
+        return Ok(is_theirs.then_some(DeletionState::Done { at: receipt.created_at }));
+    }
+    let Some(task) = tx.task(id)?.filter(|task| task.kind == TaskKind::Deletion) else { return Ok(None) };
+    let is_theirs = DeletionTask::deserialize(&task.payload)?.subject == Some(person);
+    Ok(is_theirs.then_some(DeletionState::Running { since: task.created_at }))
 }
 
 impl Rights {

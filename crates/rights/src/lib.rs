@@ -40,7 +40,7 @@ use habeas_store::{HolderState, Store};
 use tokio::sync::Notify;
 
 pub use archive::ArchiveSize;
-pub use deletion::Selection;
+pub use deletion::{DeletionState, Selection, deletion_state};
 pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;

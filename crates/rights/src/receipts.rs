@@ -7,7 +7,7 @@ use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{ConsistencyReport, EntriesReport, KeyReport, ReceiptSummary};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, receipt};
-use habeas_store::New;
+use habeas_store::{New, Tx};
 use serde_json::{Value, json};
 
 use crate::Rights;
@@ -122,7 +122,7 @@ impl Rights {
 
     /// Whether a receipt is about this person.
     pub async fn is_receipt_of(&self, receipt: Id, person: Id) -> Result<bool> {
-        Ok(self.subjects_of_receipt(receipt).await?.contains(&person))
+        self.store.read(move |tx| is_about(tx, receipt, person)).await
     }
 
     /// Succeeds when `actor` may see a receipt: the person it is about, or the staff, which is recorded with that person.
@@ -200,6 +200,12 @@ impl Rights {
         self.issue(id, "access-receipt/1", statement, Some(person)).await?;
         Ok(id)
     }
+}
+
+/// Whether a receipt is about this person.
+pub(crate) fn is_about(tx: &mut Tx<'_>, receipt: Id, person: Id) -> Result<bool> {
+    let mentions = tx.mentioned_in(receipt)?;
+    Ok(mentions.iter().any(|mention| mention.person == person && mention.role == MentionRole::Subject))
 }
 
 fn held_part(part: &HeldPart) -> Value {

@@ -150,6 +150,9 @@ impl Access {
             iat: now,
             exp: now + LIFETIME,
             auth_time: Some(signed_in_at.seconds()),
+            iss: Some(self.name.to_string()),
+            aud: Some(self.name.to_string()),
+            unique_name: Some(person),
         };
         let access_token = jwt::sign(&claims, &self.token_key)?;
         Ok(Tokens { access_token, expires_in: LIFETIME, refresh_token })

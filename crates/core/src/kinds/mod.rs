@@ -3,6 +3,7 @@
 mod azure_content;
 mod compute;
 mod custom_vision;
+mod dataset_input;
 mod experimentation;
 mod holds;
 mod identity;
@@ -33,6 +34,7 @@ pub use compute::{
 pub use custom_vision::{
     Account, AccountDoc, KeyPair, Project, ProjectDoc, ProjectStatus, Tag, TagDoc, TagType,
 };
+pub use dataset_input::{DatasetInput, DatasetInputDoc, take_login_name};
 pub use experimentation::{
     ExperimentationAccount, ExperimentationAccountDoc, ExperimentationProject, ExperimentationProjectDoc,
     ExperimentationWorkspace, ExperimentationWorkspaceDoc,
@@ -80,6 +82,6 @@ pub use sign_in::{
 };
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
 pub use tracking::{
-    Artifact, ArtifactDoc, AzureResource, DatasetInput, DatasetInputDoc, Experiment, ExperimentDoc,
-    LifecycleStage, ModelOutput, Run, RunDoc, Workspace, WorkspaceDoc,
+    Artifact, ArtifactDoc, AzureResource, Experiment, ExperimentDoc, LifecycleStage, ModelOutput, Run,
+    RunDoc, Workspace, WorkspaceDoc,
 };

@@ -39,12 +39,15 @@ pub struct LoggedModelDoc {
     pub status: LoggedModelStatus,
     /// Whether it is in use.
     pub stage: LifecycleStage,
-    /// What its maker noted.
+    /// What its maker noted, other than the user.
     pub tags: BTreeMap<String, String>,
     /// What its training was set to.
     pub params: BTreeMap<String, String>,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// The login name that its client sent as the tag `mlflow.user`: a [`ClientName`](super::ClientName) of the person who sent it.
+    #[serde(default)]
+    pub user_tag: Option<Id>,
 }
 
 /// [`Kind::LoggedModel`].
@@ -75,6 +78,7 @@ impl DataKind for LoggedModel {
             tags: BTreeMap::from([(text("note"), text("first"))]),
             params: BTreeMap::from([(text("depth"), text("3"))]),
             created_by: Some(Id::NIL),
+            user_tag: Some(Id::NIL),
         }
     }
 
@@ -85,7 +89,17 @@ impl DataKind for LoggedModel {
     fn attrs(_doc: &LoggedModelDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &LoggedModelDoc, map: &mut DataMap) {
-        let LoggedModelDoc { name, model_type, source_run, status, stage, tags, params, created_by } = doc;
+        let LoggedModelDoc {
+            name,
+            model_type,
+            source_run,
+            status,
+            stage,
+            tags,
+            params,
+            created_by,
+            user_tag,
+        } = doc;
         map.field(name, "name", FieldClass::Content, "to tell models apart");
         map.field(model_type, "model_type", FieldClass::Content, "what sort of model it is");
         map.field(source_run, "source_run", FieldClass::Technical, "random id of the run that made it");
@@ -94,6 +108,12 @@ impl DataKind for LoggedModel {
         map.field(tags, "tags", FieldClass::Personal, "what its maker noted; may name a person");
         map.field(params, "params", FieldClass::Content, "what its training was set to");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(
+            user_tag,
+            "user_tag",
+            FieldClass::Personal,
+            "random id of the login name that its client sent as a tag",
+        );
     }
 
     fn view(node: &Node<LoggedModelDoc>) -> View {
@@ -104,6 +124,7 @@ impl DataKind for LoggedModel {
     }
 
     fn export(node: &Node<LoggedModelDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let user_tag = node.doc.user_tag.map(|name| out.title(name)).transpose()?.flatten();
         out.json(
             &format!("{}/model.json", model_folder(node.id)),
             &json!({
@@ -115,6 +136,7 @@ impl DataKind for LoggedModel {
                 "source_run_id": node.doc.source_run,
                 "status": node.doc.status,
                 "lifecycle_stage": node.doc.stage.name(),
+                "mlflow.user": user_tag,
                 "tags": node.doc.tags,
                 "params": node.doc.params,
             }),
@@ -128,8 +150,14 @@ impl DataKind for LoggedModel {
 
     fn carry(node: &mut Node<LoggedModelDoc>) -> Result<Option<Carried<'_>>> {
         let metrics = Some(format!("{}/metrics.csv", model_folder(node.id)));
-        let persons = vec![&mut node.doc.created_by];
-        Ok(Some(Carried { persons, metrics, is_made: true, ..Carried::default() }))
+        let LoggedModelDoc { user_tag, created_by, .. } = &mut node.doc;
+        Ok(Some(Carried {
+            persons: vec![created_by],
+            login_names: vec![user_tag],
+            metrics,
+            is_made: true,
+            ..Carried::default()
+        }))
     }
 }
 

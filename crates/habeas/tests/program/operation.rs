@@ -33,7 +33,10 @@ fn health_readiness_version_and_metrics_are_there_and_tell_nothing_of_anybody() 
     let project = server.project(&key);
     assert_eq!(server.get("/healthz").status, 200);
     assert_eq!(server.get("/readyz").status, 200);
-    assert_eq!(server.get("/version").json()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(server.get("/versionz").json()["version"], env!("CARGO_PKG_VERSION"));
+    // MLflow's client and pages read MLflow's own, as text.
+    let version = server.get("/version").body;
+    assert!(version.contains(habeas_wire::mlflow::VERSION) && !version.contains('{'), "{version}");
     let answer = server.train("GET", &key, &format!("/projects/{project}"), &[]);
     assert!(answer.head.contains("\r\nx-request-id: "), "{}", answer.head);
     let metrics = server.get("/metrics").body;

@@ -162,6 +162,7 @@ async fn workspaces_are_made_changed_listed_and_deleted() {
             ("GET", format!("/subscriptions/{}{version}", someone.id)),
             ("POST", at("Forest/listKeys")),
             ("POST", at("Forest/resyncKeys")),
+            ("POST", at("Forest/diagnose")),
         ] {
             let (status, answer) = stranger.call(method, &path, &[], json!({ "location": "x" })).await;
             assert_eq!(
@@ -173,6 +174,25 @@ async fn workspaces_are_made_changed_listed_and_deleted() {
             assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
         }
         assert_eq!(stranger.call("DELETE", &at("Forest"), &[], json!(null)).await.0, 204);
+        // Nothing around a workspace can be wrong; `azureml-core` reads every one of the lists.
+        let asked = json!({ "value": { "udr": {}, "others": {} } });
+        let (status, found) = caller.call("POST", &at("Forest/diagnose"), &[], asked).await;
+        let lists = [
+            "UDR",
+            "NSG",
+            "ResourceLock",
+            "DNSResolution",
+            "StorageAccount",
+            "KeyVault",
+            "ContainerRegistry",
+            "Others",
+        ];
+        assert_eq!(
+            (status.as_u16(), found["value"].as_object().unwrap().len()),
+            (200, lists.len()),
+            "{found}"
+        );
+        assert!(lists.iter().all(|list| found["value"][list] == json!([])), "{found}");
         let (_, subscriptions) =
             stranger.call("GET", &format!("/subscriptions{version}"), &[], json!(null)).await;
         assert_eq!(subscriptions["value"].as_array().unwrap().len(), 1);

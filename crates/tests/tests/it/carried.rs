@@ -54,8 +54,8 @@ async fn build(tracker: &Tracker<'_>, experiments: &[Experiment]) {
             self::run(tracker, if number == 0 { "0" } else { &id }, run).await;
         }
         let Some(model) = &experiment.model else { continue };
-        let body =
-            json!({ "experiment_id": id, "name": model, "params": [{ "key": "depth", "value": "3" }] });
+        let body = json!({ "experiment_id": id, "name": model, "params": [{ "key": "depth", "value": "3" }],
+            "tags": [{ "key": "mlflow.user", "value": "ada" }] });
         let logged = tracker.ok("POST", "/logged-models", body).await;
         let logged = logged["model"]["info"]["model_id"].as_str().unwrap().to_owned();
         let path = format!("{id}/models/{logged}/artifacts/MLmodel");
@@ -86,9 +86,10 @@ async fn run(tracker: &Tracker<'_>, experiment: &str, run: &Run) {
     let body = json!({ "run_id": id, "metrics": metrics, "params": [{ "key": "note", "value": run.note }] });
     tracker.ok("POST", "/runs/log-batch", body).await;
     let dataset = json!({ "name": "d", "digest": "1", "source_type": "local", "source": run.note });
-    tracker
-        .ok("POST", "/runs/log-inputs", json!({ "run_id": id, "datasets": [{ "dataset": dataset }] }))
-        .await;
+    let source = r#"{"tags": {"mlflow.user": "bea", "mlflow.source.name": "a.py"}}"#;
+    let from_code = json!({ "name": "c", "digest": "1", "source_type": "code", "source": source });
+    let body = json!({ "run_id": id, "datasets": [{ "dataset": dataset }, { "dataset": from_code }] });
+    tracker.ok("POST", "/runs/log-inputs", body).await;
     if let Some(bytes) = &run.artifact {
         assert_eq!(tracker.upload(&format!("{experiment}/{id}/artifacts/a/b.bin"), bytes).await, 200);
     }

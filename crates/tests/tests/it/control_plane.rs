@@ -604,6 +604,46 @@ async fn providers_are_registered_and_say_what_they_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_told_to_whoever_asked_for_it_and_to_nobody_else() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (one, other) =
+            (deployment.person("a@example.org", "A").await, deployment.person("b@example.org", "B").await);
+        let (caller, stranger) =
+            (Caller::new(&deployment, &one).await, Caller::new(&deployment, &other).await);
+        let [account, ..] = make(&caller, &one.id).await;
+        let (status, headers, _) =
+            caller.send("DELETE", &format!("{account}?{PREVIEW}"), &[], json!(null)).await;
+        assert_eq!(status, 200);
+        let receipt = headers["x-habeas-receipt"].to_str().unwrap().to_owned();
+        let erased = deployment.person("c@example.org", "C").await;
+        let report = deployment.erase(&erased).await;
+        let erasure = report["receipt"].as_str().unwrap_or_default().to_owned();
+        assert!(!erasure.is_empty(), "{report}");
+        // Each asks below a subscription of their own, which they may read.
+        let path = |someone: &Someone, what: &str, operation: &str| {
+            format!(
+                "/subscriptions/{}/providers/Microsoft.MachineLearningExperimentation/{what}/{operation}?{PREVIEW}",
+                someone.id
+            )
+        };
+        for (what, done) in [("operationsStatus", 200), ("operationResults", 204)] {
+            let (status, shown) = caller.call("GET", &path(&one, what, &receipt), &[], json!(null)).await;
+            assert_eq!(status, done, "{what}: {shown}");
+            for (who, whose, operation) in [(&stranger, &other, &receipt), (&caller, &one, &erasure)] {
+                let (status, told) = who.call("GET", &path(whose, what, operation), &[], json!(null)).await;
+                assert_eq!(
+                    (status.as_u16(), &told["error"]["code"]),
+                    (404, &json!("OperationNotFound")),
+                    "{what}: {told}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn accounts_and_workspaces_are_handed_over_with_their_names() {
     let _lock = crate::canary::protected().await;
     for database in engines() {

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::artifacts::Team;
 use crate::deployment::{Deployment, TRAINING};
 use crate::mlflow::Tracker;
+use crate::operations::assert_all_called;
 
 /// Routes of the privacy API that anybody may call.
 pub(crate) const PUBLIC: &[&str] = &[
@@ -321,6 +321,9 @@ fn tracking_operations(world: &World) -> Vec<(&'static str, String, serde_json::
     ]
 }
 
+/// Where a file would be stored in parts.
+const IN_PARTS: &str = "/api/2.0/mlflow-artifacts/mpu/create/a";
+
 /// What the operations are tried on.
 struct World {
     experiment: String,
@@ -331,7 +334,7 @@ struct World {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_tracking_operation_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
+    let mut deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
     let officer = deployment.person("officer@example.org", "Officer").await;
@@ -366,12 +369,16 @@ async fn every_tracking_operation_refuses_strangers() {
         for path in ["/registered-models/search", "/model-versions/search"] {
             assert_eq!(stranger.ok("GET", path, json!(null)).await, json!({}));
         }
+        // Upstream's answer where files are not stored in parts, to anybody.
+        assert_eq!(stranger.send("POST", IN_PARTS, &json!({})).await.0, 501);
         let found = stranger.ok("POST", "/experiments/search", json!({ "max_results": 10 })).await;
         assert_eq!(found["experiments"][0]["name"], "Default");
         assert_eq!(found["experiments"].as_array().unwrap().len(), 1);
         stranger.ok("POST", "/experiments/create", json!({ "name": "trees" })).await;
         stranger.ok("POST", "/registered-models/create", json!({ "name": "other" })).await;
     }
+    let in_parts = Request::post(IN_PARTS).body(Body::empty()).unwrap();
+    assert_eq!(deployment.send(in_parts).await.0, 401);
     for (method, path, _) in &operations {
         let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
         let (status, answer) = deployment.send(request).await;
@@ -386,219 +393,16 @@ async fn every_tracking_operation_refuses_strangers() {
         let (status, answer) = tracker.send(method, path, body).await;
         assert_eq!(status, 200, "{method} {path}: {answer}");
     }
-}
-
-/// Every operation beside run history, on what the owner's world has; the last ones put it away.
-fn artifact_operations(owner: &str, team: &Team<'_>) -> Vec<(&'static str, String, serde_json::Value)> {
-    let run = &team.run;
-    let snapshot = "aa10612b-db7f-44e1-8933-79c4bc76cda8";
-    let at = |method: &'static str, path: String, body: serde_json::Value| {
-        (method, path.replacen('@', &team.scope, 1), body)
-    };
-    let get = |path: String| at("GET", path, json!(null));
-    let delete = |path: String| at("DELETE", path, json!(null));
-    let paths = json!({ "paths": [{ "path": "other" }] });
-    let tree = json!({ "DirTreeNode": { "children": {} } });
-    let store = json!({ "name": "s", "dataStoreType": "AzureBlob" });
-    vec![
-        at("POST", format!("/artifact/v2.0@/artifacts/content/ExperimentRun/{run}/a/b"), json!("text")),
-        get(format!("/artifact/v2.0@/artifacts/content/ExperimentRun/{run}/a/b")),
-        get(format!("/artifact/v2.0@/artifacts/contentinfo/ExperimentRun/{run}/a/b")),
-        get(format!("/artifact/v2.0@/artifacts/metadata/ExperimentRun/{run}/a/b")),
-        get(format!("/artifact/v2.0@/artifacts/write/ExperimentRun/{run}/a/b")),
-        get(format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}")),
-        get(format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}/a")),
-        get(format!("/artifact/v1.0@/artifacts/origins/ExperimentRun/containers/{run}")),
-        get(format!("/artifact/v1.0@/artifacts/origins/ExperimentRun/containers/{run}/a")),
-        get(format!("/artifact/v2.0@/artifacts/prefix/contentinfo/ExperimentRun/{run}")),
-        get(format!("/artifact/v2.0@/artifacts/prefix/contentinfo/ExperimentRun/{run}/a")),
-        at(
-            "POST",
-            "/artifact/v2.0@/artifacts/metadata".into(),
-            json!({ "origin": "O", "container": "c", "path": "p" }),
-        ),
-        at("POST", format!("/artifact/v2.0@/artifacts/batch/metadata/ExperimentRun/{run}"), paths.clone()),
-        get(format!("/history/v1.0@/runs/{run}/artifacts")),
-        get(format!("/history/v1.0@/runs/{run}/artifacturi?name=a/b")),
-        get(format!("/history/v1.0@/runs/{run}/artifacts/path/a")),
-        get(format!("/history/v1.0@/runs/{run}/artifacts/artifacturi/a/b")),
-        get(format!("/history/v1.0@/runs/{run}/artifacts/contentinfo/a/b")),
-        get(format!("/history/v1.0@/runs/{run}/artifacts/prefix/contentinfo")),
-        get(format!("/history/v1.0@/runs/{run}/artifacts/prefix/contentinfo/a")),
-        at("POST", format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}/batch/metadata"), paths.clone()),
-        get(format!("/artifact/v2.0@/artifacts/ExperimentRun/{run}/contentinfo?path=a/b")),
-        at("POST", format!("/history/v1.0@/runs/{run}/artifacts/batch/metadata"), paths),
-        at(
-            "POST",
-            format!("/artifact/v1.0@/artifacts/asset/ExperimentRun/{run}/a/b"),
-            json!({ "name": "x" }),
-        ),
-        at("PUT", format!("/artifact/v1.0@/artifacts/asset/ExperimentRun/{run}/a/b"), json!({ "name": "x" })),
-        get("/artifact/v1.0@/assets".into()),
-        get("/artifact/v1.0@/assets/name/x".into()),
-        get("/artifact/v1.0@/assets/name/x/versions".into()),
-        get("/artifact/v1.0@/assets/name/x/versions/1".into()),
-        get("/content/v1.0@/snapshots/latest/metadata".into()),
-        at("POST", "/content/v2.0@/snapshots/getblob".into(), json!({ "FileNames": ["a"] })),
-        at("POST", format!("/content/v2.0@/snapshots/{snapshot}"), tree),
-        at("POST", "/content/v2.0@/snapshots/uri/b".into(), json!({ "uri": "x" })),
-        at("POST", format!("/content/v2.0@/snapshots/{snapshot}/zip"), json!(null)),
-        get(format!("/content/v1.0@/snapshots/{snapshot}")),
-        get(format!("/content/v1.0@/snapshots/{snapshot}/metadata")),
-        get(format!("/content/v1.0@/snapshots/{snapshot}/fileslocation")),
-        get(format!("/content/v1.0@/snapshots/{snapshot}/sas")),
-        get(format!("/content/v1.0@/snapshots/{snapshot}/storageurls")),
-        get(format!("/content/v1.0@/snapshots/diff?snapshotId1={snapshot}&snapshotId2={snapshot}")),
-        at(
-            "POST",
-            format!("/content/v1.0@/snapshots/diff?parentSnapshotId={snapshot}"),
-            json!({ "files": [] }),
-        ),
-        at("POST", "/datastore/v1.0@/datastores".into(), store.clone()),
-        at("PUT", "/datastore/v1.0@/datastores/s".into(), store),
-        at("PUT", "/datastore/v1.0@/default/s".into(), json!(null)),
-        get("/datastore/v1.0@/datastores".into()),
-        get("/datastore/v1.0@/datastores/s".into()),
-        get("/datastore/v1.0@/default".into()),
-        get(format!("/notification/v1.0@/users/{owner}/jobs")),
-        get("/notification/v1.0@/tasks".into()),
-        delete("/datastore/v1.0@/datastores/s".into()),
-        delete("/datastore/v1.0@/datastores".into()),
-        delete(format!("/content/v1.0@/snapshots/{snapshot}")),
-        delete(format!("/artifact/v2.0@/artifacts/metadata/ExperimentRun/{run}/a/b")),
-    ]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_artifact_operation_refuses_strangers() {
-    let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    let team = Team::new(&deployment, &owner).await;
-    let operations = artifact_operations(&owner.id, &team);
-    for someone in [&other, &officer] {
-        let stranger = Tracker::new(&deployment, someone).await;
-        for (method, path, body) in &operations {
-            let (status, answer) = stranger.send(method, path, body).await;
-            let code = answer["error"]["code"].as_str();
-            assert_eq!((status, code), (404, Some("UserError")), "{method} {path}: {answer}");
-        }
-    }
-    let tracker = Tracker::new(&deployment, &owner).await;
-    for (method, path, body) in &operations {
-        let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
-        assert_eq!(deployment.send(request).await.0, 401, "anonymous {method} {path}");
-        let (status, answer) = tracker.send(method, path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {answer}");
-    }
-}
-
-/// Every operation of Azure's control plane on what the owner has; the last ones delete it.
-fn control_operations(world: &crate::control_plane::World) -> Vec<(&'static str, String, serde_json::Value)> {
-    let crate::control_plane::World {
-        subscription,
-        account,
-        workspace,
-        project,
-        hosting,
-        cluster,
-        services,
-        compute,
-    } = world;
-    let [experiments, management, clusters, machines] =
-        ["2017-05-01-preview", "2017-09-01-preview", "2017-08-01-preview", "2018-03-01-preview"];
-    let at = |path: &str, version: &str| format!("{path}?api-version={version}");
-    let list = |path: &str| path.rsplit_once('/').unwrap().0.to_owned();
-    let mut operations = vec![
-        ("GET", at(subscription, "2021-04-01"), json!(null)),
-        ("GET", at(&format!("{subscription}/resourceGroups"), "2021-04-01"), json!(null)),
-        ("GET", at(&format!("{subscription}/resourceGroups/Trees"), "2021-04-01"), json!(null)),
-        ("GET", at(&format!("{subscription}/providers"), "2021-04-01"), json!(null)),
-    ];
-    for (path, version) in [
-        (account, experiments),
-        (workspace, experiments),
-        (project, experiments),
-        (hosting, management),
-        (cluster, clusters),
-        (services, machines),
-        (compute, machines),
+    let ids = json!({ "experiment_ids": [experiment] });
+    for (method, path, body) in [
+        ("POST", "/experiments/search", json!({ "max_results": 10 })),
+        ("POST", "/runs/search", ids.clone()),
+        ("POST", "/logged-models/search", ids),
+        ("GET", "/registered-models/search", json!(null)),
+        ("GET", "/model-versions/search", json!(null)),
     ] {
-        operations.push(("GET", at(path, version), json!(null)));
-        operations.push(("GET", at(&list(path), version), json!(null)));
-        operations.push(("PATCH", at(path, version), json!({ "tags": { "a": "b" } })));
+        tracker.ok(method, path, body).await;
     }
-    for (path, version) in
-        [(account, experiments), (hosting, management), (cluster, clusters), (services, machines)]
-    {
-        let (below, rest) = path.split_once("/resourceGroups/Trees").unwrap();
-        operations.push(("GET", at(&format!("{below}{}", list(rest)), version), json!(null)));
-        let provider = rest.split('/').take(3).collect::<Vec<_>>().join("/");
-        operations.push(("GET", at(&format!("{below}{provider}"), version), json!(null)));
-        operations.push(("POST", at(&format!("{below}{provider}/register"), version), json!(null)));
-        let name = json!({ "name": "Name", "type": list(rest).rsplit_once('/').unwrap().1 });
-        operations.push(("POST", at(&format!("{below}{provider}/checkNameAvailability"), version), name));
-    }
-    for action in [
-        "listKeys",
-        "checkSystemServicesUpdatesAvailable",
-        "updateSystemServices",
-        "checkUpdate",
-        "updateSystem",
-    ] {
-        operations.push(("POST", at(&format!("{cluster}/{action}"), clusters), json!(null)));
-    }
-    for action in ["listKeys", "resyncKeys"] {
-        operations.push(("POST", at(&format!("{services}/{action}"), machines), json!(null)));
-    }
-    for action in ["listKeys", "listNodes", "start", "stop", "restart"] {
-        operations.push(("POST", at(&format!("{compute}/{action}"), machines), json!(null)));
-    }
-    let provider = format!("{subscription}/providers/Microsoft.MachineLearningServices");
-    for what in ["locations/here/usages", "locations/here/vmSizes", "locations/here/quotas", "workspaceSkus"]
-    {
-        operations.push(("GET", at(&format!("{provider}/{what}"), machines), json!(null)));
-    }
-    for (path, version) in [(account, experiments), (workspace, experiments), (project, experiments)] {
-        let whole = crate::control_plane::experimentation("x")[0].1.clone();
-        operations.push(("PUT", at(path, version), whole));
-    }
-    operations
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_operation_of_the_control_plane_refuses_strangers() {
-    let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    let caller = crate::arm::Caller::new(&deployment, &owner).await;
-    let world = crate::control_plane::World::make(&caller, &owner.id).await;
-    let operations = control_operations(&world);
-    for someone in [&other, &officer] {
-        let stranger = crate::arm::Caller::new(&deployment, someone).await;
-        for (method, path, body) in &operations {
-            let (status, answer) = stranger.call(method, path, &[], body.clone()).await;
-            assert_eq!(
-                (status.as_u16(), answer["error"]["code"].as_str()),
-                (404, Some("SubscriptionNotFound")),
-                "{method} {path}: {answer}"
-            );
-        }
-    }
-    for (method, path, _) in &operations {
-        let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
-        assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
-    }
-    for (method, path, body) in &operations {
-        let (status, answer) = caller.call(method, path, &[], body.clone()).await;
-        assert_eq!(status, 200, "{method} {path}: {answer}");
-    }
+    assert_eq!(tracker.send("POST", IN_PARTS, &json!({})).await.0, 501);
+    assert_all_called(&mut deployment, &owner, "mlflow").await;
 }

@@ -3,10 +3,12 @@
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::Deployment;
 use crate::history::Historian;
 use crate::mlflow::Tracker;
+use crate::operations::assert_all_called;
 
 /// The operations, on what the owner's workspace has; the last ones delete it.
 fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
@@ -85,7 +87,7 @@ fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_run_history_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
+    let mut deployment = Deployment::open(None).await;
     let owner = deployment.person("owner@example.org", "Owner").await;
     let other = deployment.person("other@example.org", "Other").await;
     let officer = deployment.person("officer@example.org", "Officer").await;
@@ -115,5 +117,23 @@ async fn every_operation_of_run_history_refuses_strangers() {
     }
     for (method, path, body) in operations {
         historian.ok(method, &path, body).await;
+    }
+    assert_all_called(&mut deployment, &owner, "run_history").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_that_a_client_gave_its_request_comes_back() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let owner = deployment.person("owner@example.org", "Owner").await;
+    let historian = Historian::new(&deployment, &owner).await;
+    // Refused, too, and where there is nothing.
+    for path in ["/experiments", "/metric:/runs/none/list", "/runs/none"] {
+        let request = Request::get(historian.address(path))
+            .header("x-ms-client-request-id", "label")
+            .body(Body::empty())
+            .unwrap();
+        let answer = deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(answer.headers()["x-ms-client-request-id"], "label", "{path}");
     }
 }

@@ -533,3 +533,20 @@ async fn tokens_by_every_algorithm_are_taken_and_none_that_was_changed() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearer_token_says_who_issued_it_and_names_nobody() {
+    let _lock = crate::canary::protected().await;
+    for (address, issuer) in [(Some("https://habeas.example/"), "https://habeas.example"), (None, "habeas")] {
+        let open = Deployment::open_with(|settings| settings.public_address = address.map(str::to_owned));
+        let deployment = open.await.unwrap();
+        let person = deployment.person("person@example.org", "Person").await;
+        let token = deployment.token(&person).await;
+        let said = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let said: Value = serde_json::from_slice(&said).unwrap();
+        assert_eq!((&said["iss"], &said["aud"]), (&json!(issuer), &json!(issuer)));
+        assert_eq!((&said["oid"], &said["unique_name"]), (&json!(person.id), &json!(person.id)));
+        assert!(!said.to_string().to_lowercase().contains("person"), "{said}");
+        assert_eq!(me(&deployment, &token).await.0, 200);
+    }
+}

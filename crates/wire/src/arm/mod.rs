@@ -194,6 +194,7 @@ fn actions(app: &App, cluster: &str) -> Router<App> {
     Router::new()
         .route(&format!("{WORKSPACE}/listkeys"), on("Workspaces_ListKeys", post(workspaces::keys)))
         .route(&format!("{WORKSPACE}/resynckeys"), on("Workspaces_ResyncKeys", post(workspaces::resync)))
+        .route(&format!("{WORKSPACE}/diagnose"), on("Workspaces_Diagnose", post(workspaces::diagnose)))
         .route(&compute, on("MachineLearningCompute_SystemUpdate", post(computes::system_update)))
         .route(&format!("{compute}/listkeys"), on("MachineLearningCompute_ListKeys", post(computes::keys)))
         .route(&format!("{compute}/listnodes"), on("MachineLearningCompute_ListNodes", post(computes::nodes)))

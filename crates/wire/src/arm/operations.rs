@@ -6,9 +6,9 @@ use axum::http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::Receipt;
 use habeas_core::{Error, Id, Result as CoreResult, Timestamp};
-use habeas_store::{TaskKind, Tx};
+use habeas_rights::{DeletionState, deletion_state};
+use habeas_store::Tx;
 use serde_json::{Value, json};
 
 use super::call::Call;
@@ -47,7 +47,14 @@ enum State {
     Succeeded { since: Timestamp, until: Timestamp, is_deletion: bool },
 }
 
-fn state(tx: &mut Tx<'_>, actor: &Actor, subscription: &str, operation: &str) -> CoreResult<State> {
+/// A deletion is shown to whoever asked for it only: its receipt is theirs.
+fn state(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    person: Id,
+    subscription: &str,
+    operation: &str,
+) -> CoreResult<State> {
     let unknown = || Error::not_found("there is no such operation").code("OperationNotFound");
     let holder = holder(tx, actor, subscription, Permission::Read)?;
     let id: Id = operation.parse().map_err(|_| unknown())?;
@@ -58,20 +65,16 @@ fn state(tx: &mut Tx<'_>, actor: &Actor, subscription: &str, operation: &str) ->
         let node = tx.raw(id)?.ok_or_else(unknown)?;
         return Ok(State::Succeeded { since: node.created_at, until: node.updated_at, is_deletion: false });
     }
-    let deletion = tx.task(id)?.filter(|task| task.kind == TaskKind::Deletion);
-    match (tx.get::<Receipt>(id)?, deletion) {
-        (Some(receipt), _) => {
-            Ok(State::Succeeded { since: receipt.created_at, until: receipt.created_at, is_deletion: true })
-        }
-        (None, Some(task)) => Ok(State::InProgress { since: task.created_at }),
-        (None, None) => Err(unknown()),
+    match deletion_state(tx, id, person)?.ok_or_else(unknown)? {
+        DeletionState::Running { since } => Ok(State::InProgress { since }),
+        DeletionState::Done { at } => Ok(State::Succeeded { since: at, until: at, is_deletion: true }),
     }
 }
 
 async fn look(call: &Call) -> Result<State> {
-    let (actor, subscription) = (call.actor, call.part("subscription").to_owned());
-    let operation = call.part("operation").to_owned();
-    Ok(call.app.store().read(move |tx| state(tx, &actor, &subscription, &operation)).await?)
+    let (actor, person) = (call.actor, call.person);
+    let (subscription, operation) = (call.part("subscription").to_owned(), call.part("operation").to_owned());
+    Ok(call.app.store().read(move |tx| state(tx, &actor, person, &subscription, &operation)).await?)
 }
 
 /// The state of an operation: in the words of the services' descriptions (`provisioningState`), and in those that pollers read (`status`).

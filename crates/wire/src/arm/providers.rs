@@ -69,7 +69,7 @@ pub(super) const SERVICES: Provider = Provider {
         "2022-12-01",
     ],
     types: &[
-        ("workspaces", &["listKeys/action", "resyncKeys/action"]),
+        ("workspaces", &["listKeys/action", "resyncKeys/action", "diagnose/action"]),
         (
             "workspaces/computes",
             &["listKeys/action", "listNodes/action", "start/action", "stop/action", "restart/action"],

@@ -99,12 +99,11 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     Ok(Json(answer))
 }
 
-/// One of the caller's own.
-fn own(tx: &mut Tx<'_>, scope: Id, person: Id, id: &str) -> CoreResult<Node<NotificationDoc>> {
-    let id = id.parse().map_err(|_| missing())?;
-    tx.get::<Notification>(id)?
-        .filter(|node| node.parent == Some(scope) && node.doc.person == person)
-        .ok_or_else(missing)
+/// The notification with this id, if there is one and it is for this person.
+fn find(tx: &mut Tx<'_>, scope: Id, person: Id, id: &str) -> CoreResult<Option<Node<NotificationDoc>>> {
+    let Ok(id) = id.parse() else { return Ok(None) };
+    let node = tx.get::<Notification>(id)?;
+    Ok(node.filter(|node| node.parent == Some(scope) && node.doc.person == person))
 }
 
 /// `GET .../tasks/{taskId}`.
@@ -112,7 +111,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let (person, id) = (call.person, call.part("job").to_owned());
     let (scope, shown) = call
         .read(Permission::Read, move |tx, scope| {
-            let node = own(tx, scope, person, &id)?;
+            let node = find(tx, scope, person, &id)?.ok_or_else(missing)?;
             Ok((scope, Shown::of(tx, node)?))
         })
         .await?;
@@ -125,8 +124,13 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
     let id = call.part("job").to_owned();
     let removed = call
         .write(permission, move |tx, scope| {
-            let mut nodes = tx.children::<Notification>(scope, Page::ALL)?;
-            nodes.retain(|node| node.doc.person == person && (id.is_empty() || node.id.to_string() == id));
+            let nodes = if id.is_empty() {
+                let mut nodes = tx.children::<Notification>(scope, Page::ALL)?;
+                nodes.retain(|node| node.doc.person == person);
+                nodes
+            } else {
+                find(tx, scope, person, &id)?.into_iter().collect()
+            };
             nodes.iter().map(|node| tx.remove(node.id)).collect::<CoreResult<Vec<_>>>()
         })
         .await

@@ -111,11 +111,33 @@ impl RunParts {
             user: client_name(tx, run.doc.user)?,
             user_tag: client_name(tx, run.doc.user_tag)?,
             metrics: tx.latest_metrics(run.id)?,
-            datasets: if run.doc.datasets > 0 {
-                tx.children::<DatasetInput>(run.id, Page::ALL)?
-            } else {
-                Vec::new()
-            },
+            datasets: if run.doc.datasets > 0 { datasets(tx, run.id)? } else { Vec::new() },
+        })
+    }
+}
+
+/// The datasets of a run, with the login names in their sources.
+fn datasets(tx: &mut Tx<'_>, run: Id) -> Result<Vec<Node<DatasetInputDoc>>> {
+    let mut nodes = tx.children::<DatasetInput>(run, Page::ALL)?;
+    for node in &mut nodes {
+        let name = client_name(tx, node.doc.user_tag)?;
+        node.doc.source = node.doc.source_with(name.as_deref())?;
+    }
+    Ok(nodes)
+}
+
+/// What of a logged model stands outside its document.
+#[derive(Debug)]
+pub(super) struct ModelParts {
+    pub(super) user_tag: Option<String>,
+    pub(super) metrics: Vec<LatestMetric>,
+}
+
+impl ModelParts {
+    pub(super) fn of(tx: &mut Tx<'_>, model: &Node<LoggedModelDoc>) -> Result<ModelParts> {
+        Ok(ModelParts {
+            user_tag: client_name(tx, model.doc.user_tag)?,
+            metrics: tx.latest_metrics(model.id)?,
         })
     }
 }
@@ -129,16 +151,19 @@ pub(super) fn logged_model(
     workspace: Id,
     experiment: &Node<ExperimentDoc>,
     node: &Node<LoggedModelDoc>,
-    metrics: &[LatestMetric],
+    parts: &ModelParts,
 ) -> Value {
     let doc = &node.doc;
+    let mut tags = pairs(&doc.tags);
+    tags.extend(parts.user_tag.iter().map(|user| json!({ "key": USER_TAG, "value": user })));
     let status = match doc.status {
         LoggedModelStatus::Pending => "LOGGED_MODEL_PENDING",
         LoggedModelStatus::Ready => "LOGGED_MODEL_READY",
         LoggedModelStatus::UploadFailed => "LOGGED_MODEL_UPLOAD_FAILED",
     };
     let id = model_name(node.id);
-    let metrics: Vec<Value> = metrics
+    let metrics: Vec<Value> = parts
+        .metrics
         .iter()
         .map(|latest| {
             let mut value = metric(&latest.name, &latest.point);
@@ -158,7 +183,7 @@ pub(super) fn logged_model(
             "status": status,
             "model_type": doc.model_type,
             "source_run_id": doc.source_run,
-            "tags": pairs(&doc.tags),
+            "tags": tags,
         })),
         "data": compact(json!({ "params": pairs(&doc.params), "metrics": metrics })),
     })

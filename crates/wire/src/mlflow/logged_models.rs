@@ -8,10 +8,10 @@ use habeas_core::kinds::{
     Experiment, ExperimentDoc, LifecycleStage, LoggedModel, LoggedModelDoc, LoggedModelStatus,
 };
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult};
-use habeas_store::{LatestMetric, New, Page, Tx};
+use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
 
-use super::answers;
+use super::answers::{self, ModelParts, USER_TAG};
 use super::arguments::{Arguments, Fields, wrong_type};
 use super::call::Call;
 use super::errors::Result;
@@ -20,7 +20,7 @@ use super::search::{LOGGED_MODELS, Listing};
 use super::validation::{self, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_experiment, parse, require_active_experiment, shortened};
 use crate::provenance::made_from;
-use crate::runs::look_up_run;
+use crate::runs::{look_up_run, remember_client_name};
 
 /// The most models one search answers, and how many without being told.
 const MOST: u32 = 50_000;
@@ -55,6 +55,25 @@ fn pairs(objects: &[Fields<'_>], most: usize) -> CoreResult<Vec<(String, String)
         .collect()
 }
 
+/// Sets tags, of which the login name stands with the person who sent it: MLflow's client sends it for every model that it logs.
+fn put_tags(
+    tx: &mut Tx<'_>,
+    doc: &mut LoggedModelDoc,
+    person: Id,
+    tags: &[(String, String)],
+) -> CoreResult<()> {
+    for (key, value) in tags {
+        if key == USER_TAG {
+            // Models that were logged before this was kept apart have it among their tags.
+            doc.tags.remove(USER_TAG);
+            doc.user_tag = remember_client_name(tx, person, Some(value))?;
+        } else {
+            doc.tags.insert(key.clone(), value.clone());
+        }
+    }
+    Ok(())
+}
+
 /// `createLoggedModel`.
 pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let arguments = &call.arguments;
@@ -72,23 +91,28 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         source_run: optional("source_run_id")?,
         status: LoggedModelStatus::Pending,
         stage: LifecycleStage::Active,
-        tags: pairs(&arguments.objects("tags")?, TAG_VALUE)?.into_iter().collect(),
+        tags: BTreeMap::new(),
         params: pairs(&arguments.objects("params")?, PARAM_VALUE)?.into_iter().collect(),
         created_by: Some(call.person),
+        user_tag: None,
     };
-    let (actor, workspace) = (call.actor, call.workspace);
+    let tags = pairs(&arguments.objects("tags")?, TAG_VALUE)?;
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     let id = call.app.store().ambient().new_id();
     let answer = call
         .write(move |tx| {
             let experiment_node = find_experiment(tx, &actor, workspace, &experiment, Permission::Write)?;
             require_active_experiment(&experiment, &experiment_node)?;
-            let node = tx.create::<LoggedModel>(New::under(experiment_node.id, id, doc.clone()))?;
+            let mut doc = doc.clone();
+            put_tags(tx, &mut doc, person, &tags)?;
+            let node = tx.create::<LoggedModel>(New::under(experiment_node.id, id, doc))?;
             if let Some(run) = &node.doc.source_run
                 && let Some(run) = look_up_run(tx, workspace, run)?
             {
                 made_from(tx, id, [run.id])?;
             }
-            Ok(answers::logged_model(workspace, &experiment_node, &node, &[]))
+            let parts = ModelParts::of(tx, &node)?;
+            Ok(answers::logged_model(workspace, &experiment_node, &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "model": answer })))
@@ -103,8 +127,8 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| {
             let (node, experiment) = find(tx, &actor, workspace, &text, Permission::Read)?;
-            let metrics = tx.latest_metrics(node.id)?;
-            Ok(answers::logged_model(workspace, &experiment, &node, &metrics))
+            let parts = ModelParts::of(tx, &node)?;
+            Ok(answers::logged_model(workspace, &experiment, &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "model": answer })))
@@ -123,7 +147,7 @@ fn status(arguments: &Arguments) -> CoreResult<LoggedModelStatus> {
 /// `finalizeLoggedModel`.
 pub(super) async fn finalise(call: Call) -> Result<Json<Value>> {
     let status = status(&call.arguments)?;
-    change(&call, move |node| {
+    change(&call, move |_, node| {
         node.doc.status = status;
         Ok(())
     })
@@ -133,7 +157,7 @@ pub(super) async fn finalise(call: Call) -> Result<Json<Value>> {
 
 /// `deleteLoggedModel`: puts it aside. An erasure does it for good.
 pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
-    change(&call, |node| {
+    change(&call, |_, node| {
         node.doc.stage = LifecycleStage::Deleted;
         Ok(())
     })
@@ -144,7 +168,7 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
 /// `logLoggedModelParams`.
 pub(super) async fn params(call: Call) -> Result<Json<Value>> {
     let params = pairs(&call.arguments.objects("params")?, PARAM_VALUE)?;
-    change(&call, move |node| {
+    change(&call, move |_, node| {
         node.doc.params.extend(params.iter().cloned());
         Ok(())
     })
@@ -155,21 +179,19 @@ pub(super) async fn params(call: Call) -> Result<Json<Value>> {
 /// `setLoggedModelTags`.
 pub(super) async fn set_tags(call: Call) -> Result<Json<Value>> {
     let tags = pairs(&call.arguments.objects("tags")?, TAG_VALUE)?;
-    change(&call, move |node| {
-        node.doc.tags.extend(tags.iter().cloned());
-        Ok(())
-    })
-    .await
-    .map(Json)
+    let person = call.person;
+    change(&call, move |tx, node| put_tags(tx, &mut node.doc, person, &tags)).await.map(Json)
 }
 
 /// `deleteLoggedModelTag`.
 pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
     let key = call.arguments.required("tag_key")?.to_owned();
-    change(&call, move |node| {
-        node.doc.tags.remove(&key).map(|_| ()).ok_or_else(|| {
-            Error::not_found(format!("No tag with key {} found for this model.", shortened(&key)))
-        })
+    change(&call, move |_, node| {
+        let is_user = key == USER_TAG && node.doc.user_tag.take().is_some();
+        if node.doc.tags.remove(&key).is_some() || is_user {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("No tag with key {} found for this model.", shortened(&key))))
     })
     .await?;
     Ok(Json(json!({})))
@@ -177,24 +199,24 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
 
 async fn change(
     call: &Call,
-    change: impl Fn(&mut Node<LoggedModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
+    change: impl Fn(&mut Tx<'_>, &mut Node<LoggedModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let text = call.arguments.required("model_id")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     let answer = call
         .write(move |tx| {
             let (mut node, experiment) = find(tx, &actor, workspace, &text, Permission::Write)?;
-            change(&mut node)?;
+            change(tx, &mut node)?;
             let node = tx.update::<LoggedModel>(&node)?;
-            let metrics = tx.latest_metrics(node.id)?;
-            Ok(answers::logged_model(workspace, &experiment, &node, &metrics))
+            let parts = ModelParts::of(tx, &node)?;
+            Ok(answers::logged_model(workspace, &experiment, &node, &parts))
         })
         .await?;
     Ok(json!({ "model": answer }))
 }
 
-/// A model with its metrics and experiment.
-type Found = (Node<LoggedModelDoc>, Vec<LatestMetric>, Id);
+/// A model with what stands outside its document, and its experiment.
+type Found = (Node<LoggedModelDoc>, ModelParts, Id);
 
 /// `searchLoggedModels`. Its order is a list of objects, unlike every other search's.
 pub(super) async fn search(call: Call) -> Result<Json<Value>> {
@@ -221,17 +243,17 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
                 };
                 for node in tx.children::<LoggedModel>(experiment.id, Page::ALL)? {
                     if node.doc.stage == LifecycleStage::Active {
-                        let metrics = tx.latest_metrics(node.id)?;
-                        nodes.push((node, metrics, experiment.id));
+                        let parts = ModelParts::of(tx, &node)?;
+                        nodes.push((node, parts, experiment.id));
                     }
                 }
                 known.insert(experiment.id, experiment);
             }
-            let (found, next) = listing.select(nodes, |(node, metrics, _), key| fact(node, metrics, key))?;
+            let (found, next) = listing.select(nodes, |(node, parts, _), key| fact(node, parts, key))?;
             let found: Vec<Value> = found
                 .iter()
-                .filter_map(|(node, metrics, experiment)| {
-                    Some(answers::logged_model(workspace, known.get(experiment)?, node, metrics))
+                .filter_map(|(node, parts, experiment)| {
+                    Some(answers::logged_model(workspace, known.get(experiment)?, node, parts))
                 })
                 .collect();
             Ok((found, next))
@@ -240,12 +262,14 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
     Ok(Json(answers::page("models", found, next)))
 }
 
-fn fact(node: &Node<LoggedModelDoc>, metrics: &[LatestMetric], key: &Key) -> Option<Fact> {
+fn fact(node: &Node<LoggedModelDoc>, parts: &ModelParts, key: &Key) -> Option<Fact> {
     let doc = &node.doc;
     match (key.entity, key.name.as_str()) {
         (Entity::Metric, name) => {
-            metrics.iter().find(|metric| metric.name == name).map(|metric| Fact::Number(metric.point.value))
+            let found = parts.metrics.iter().find(|metric| metric.name == name);
+            found.map(|metric| Fact::Number(metric.point.value))
         }
+        (Entity::Tag, USER_TAG) if parts.user_tag.is_some() => parts.user_tag.clone().map(Fact::Text),
         (Entity::Param, name) => doc.params.get(name).cloned().map(Fact::Text),
         (Entity::Tag, name) => doc.tags.get(name).cloned().map(Fact::Text),
         (_, "name") => Some(Fact::Text(doc.name.clone())),

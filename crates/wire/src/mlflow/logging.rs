@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
-use habeas_core::kinds::{DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc};
+use habeas_core::kinds::{
+    DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc, take_login_name,
+};
 use habeas_core::metric::MetricPoint;
 use habeas_core::{Error, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
@@ -15,7 +17,7 @@ use super::errors::Result;
 use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_active_run, parse, shortened};
 use crate::provenance::{connect_dataset, logged_model_in, made_from};
-use crate::runs::{put_tag, remove_tag};
+use crate::runs::{put_tag, remember_client_name, remove_tag};
 
 /// A value of a metric, and the logged model that it is of.
 #[derive(Clone, Debug)]
@@ -214,13 +216,14 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
             schema: optional("schema", 1_048_575)?,
             profile: optional("profile", 16_777_215)?,
             tags,
+            user_tag: None,
         });
     }
     let mut models = Vec::new();
     for input in call.arguments.objects("models")? {
         models.push(input.required("model_id")?.to_owned());
     }
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     change(&call, true, move |tx, node, _| {
         let known = tx.children::<DatasetInput>(node.id, Page::ALL)?;
         for dataset in &datasets {
@@ -228,8 +231,11 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
             // A client repeats what it does not know the end of.
             if !known.iter().any(|known| known.doc.name == dataset.name && known.doc.digest == dataset.digest)
             {
+                let mut doc = dataset.clone();
+                let login_name = take_login_name(&mut doc.source);
+                doc.user_tag = remember_client_name(tx, person, login_name.as_deref())?;
                 let id = tx.new_id();
-                tx.create::<DatasetInput>(New::under(node.id, id, dataset.clone()))?;
+                tx.create::<DatasetInput>(New::under(node.id, id, doc))?;
                 node.doc.datasets += 1;
             }
         }

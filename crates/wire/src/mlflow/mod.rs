@@ -47,6 +47,8 @@ pub const VERSION: &str = "3.17.2";
 pub fn router(app: App) -> Router {
     let mut router = Router::new()
         .route("/health", get(|| async { "OK" }))
+        // As text, for MLflow's client and pages.
+        .route("/version", get(|| async { VERSION }))
         .route("/api/3.0/mlflow/server-info", get(server_info));
     for prefix in PREFIXES {
         for version in ["2.0", "3.0"] {

@@ -204,10 +204,11 @@ async fn found(call: &Call, listing: Listing) -> CoreResult<(Vec<Value>, Option<
             listing.is("latestversiononly", Some("true")) && listing.filter("latestversiononly").is_some();
         let mut found = Vec::new();
         for model in models {
-            let mut versions = tx.children::<ModelVersion>(model.id, Page::ALL)?;
-            if latest_only && let Some(newest) = versions.iter().map(|version| version.doc.number).max() {
-                versions.retain(|version| version.doc.number == newest);
-            }
+            let mut versions = if latest_only {
+                newest(tx, &model)?.into_iter().collect()
+            } else {
+                tx.children::<ModelVersion>(model.id, Page::ALL)?
+            };
             versions.retain(|version| is_asked_for(&listing, &version.doc));
             found.extend(versions.into_iter().map(|version| (model.clone(), version)));
         }
@@ -219,6 +220,17 @@ async fn found(call: &Call, listing: Listing) -> CoreResult<(Vec<Value>, Option<
         Ok((value, next))
     })
     .await
+}
+
+/// The newest version of a model that is there.
+fn newest(tx: &mut Tx<'_>, model: &Node<RegisteredModelDoc>) -> CoreResult<Option<Node<ModelVersionDoc>>> {
+    let newest = tx.child_by_name::<ModelVersion>(model.id, &model.doc.newest.to_string())?;
+    if newest.is_some() {
+        return Ok(newest);
+    }
+    // The newest that was ever made is gone.
+    let versions = tx.children::<ModelVersion>(model.id, Page::ALL)?;
+    Ok(versions.into_iter().max_by_key(|version| version.doc.number))
 }
 
 fn is_asked_for(listing: &Listing, doc: &ModelVersionDoc) -> bool {

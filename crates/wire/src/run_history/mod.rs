@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, Uri};
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use habeas_core::{Error, Result};
 use serde_json::Value;
@@ -44,7 +45,7 @@ pub fn router(app: App) -> Router {
             .nest(&format!("/history/v1.0{scope}"), history(&app))
             .nest(&format!("/metric/v2.0{scope}"), numbers(&app));
     }
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
+    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(crate::caller::label)).with_state(app)
 }
 
 fn numbers(app: &App) -> Router<App> {
