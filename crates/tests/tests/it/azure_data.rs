@@ -308,7 +308,8 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         assert_eq!(tree["children"]["train.py"]["sizeBytes"], 5);
 
         // What is refused, and leaves nothing.
-        let fourth = "dd10612b-db7f-44e1-8933-79c4bc76cda8";
+        let [fourth, fifth] =
+            ["dd10612b-db7f-44e1-8933-79c4bc76cda8", "ee10612b-db7f-44e1-8933-79c4bc76cda8"];
         assert_eq!(form(third, "", &folder("h1"), &[]).await.0, 409);
         for (parent, list, files, expected) in [
             ("", folder("h1"), &[("other.py", "x")][..], 400),
@@ -323,10 +324,17 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         assert_eq!(team.call("POST", &path, folder("h1")).await.0, 404);
         let path = format!("/content/v1.0@/snapshots/{fourth}/metadata");
         assert_eq!(team.call("GET", &path, json!(null)).await.0, 404);
+        // A part of another name is passed over, whatever its length; what is before a part's content is not kept without end.
+        let (list, long) = (folder("h1").to_string(), "x".repeat(3_000_000));
+        for (path, other, expected) in [(fourth, "other", 200), (fifth, long.as_str(), 400)] {
+            let parts = [("dirTree", None, list.as_str()), (other, None, long.as_str())];
+            let path = format!("/content/v1.0{}/snapshots/{path}", team.scope);
+            let (status, answer) = send_form(&deployment, &someone, &path, &parts).await;
+            assert_eq!(status, expected, "{answer}");
+        }
         // A stranger can send none.
         let stranger = deployment.person("b@example.org", "B").await;
-        let path = format!("/content/v1.0{}/snapshots/{fourth}", team.scope);
-        let list = folder("h1").to_string();
+        let path = format!("/content/v1.0{}/snapshots/{fifth}", team.scope);
         let (status, _) = send_form(&deployment, &stranger, &path, &[("dirTree", None, &list)]).await;
         assert_eq!(status, 404);
     }

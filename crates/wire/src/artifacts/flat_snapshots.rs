@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
+use axum::extract::Request;
 use axum::extract::multipart::Field;
-use axum::extract::{FromRequest as _, Multipart, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::Permission;
@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::LARGEST_BODY;
 use super::call::Call;
+use super::forms::{Form, broken};
 use super::snapshots::{
     MOST_FILES, NONE, by_path, check_id, compare, complete, copy, find, hashes, open_one, plain,
 };
@@ -126,7 +127,7 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
     let call = Call::of_parts(app, &mut request).await?;
     let name = call.part("snapshot").to_owned();
     check_id(&name)?;
-    let form = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
+    let form = Form::of(request).await?;
     let person = call.person;
     let open = call.write(Permission::Write, move |tx, scope| Ok(open_one(tx, scope, person)?.id)).await?;
     let said = receive(&call, open, form).await?;
@@ -157,15 +158,10 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
     Ok(Json(answer))
 }
 
-fn broken() -> Error {
-    Error::invalid("the form is broken, or was cut off")
-        .hint("send multipart/form-data with `files` and `dirTree`")
-}
-
 /// Reads the parts of a form, in whatever order; files go to the unfinished snapshot.
-async fn receive(call: &Call, open: Id, mut form: Multipart) -> CoreResult<Said> {
+async fn receive(call: &Call, open: Id, mut form: Form) -> CoreResult<Said> {
     let (mut said, mut count) = (Said::default(), 0);
-    while let Some(part) = form.next_field().await.map_err(|_| broken())? {
+    while let Some(mut part) = form.next().await? {
         match part.name().unwrap_or_default() {
             "dirTree" => said.list = Some(small(part, "dirTree").await?),
             "tags" => said.tags = small::<Option<_>>(part, "tags").await?.unwrap_or_default(),
@@ -179,7 +175,7 @@ async fn receive(call: &Call, open: Id, mut form: Multipart) -> CoreResult<Said>
                 }
                 keep(call, open, part).await?;
             }
-            _ => {}
+            _ => while part.chunk().await.map_err(|_| broken())?.is_some() {},
         }
     }
     Ok(said)
