@@ -79,6 +79,22 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
             let (status, answer) = team.call("PATCH", &run("a"), json!({ "inputDatasets": wrong })).await;
             assert_eq!((status, &answer["error"]["code"]), (400, &json!("UserError")), "{answer}");
         }
+        let many = |from: usize, count: usize| {
+            json!((from..from + count).map(|id| lineage(&id.to_string())).collect::<Vec<_>>())
+        };
+        // More than a run keeps, at once or with those that are there; and more than a batch has.
+        for (count, expected) in [(1_001, 400), (999, 400), (0, 200)] {
+            let body = json!({ "inputDatasets": many(0, count) });
+            let (status, answer) = team.call("PATCH", &run("a"), body).await;
+            assert_eq!(status, expected, "{answer}");
+        }
+        let runs: Vec<Value> = (0..11)
+            .map(|index| json!({ "runId": format!("batch{index}"), "outputDatasets": many(index, 1_000) }))
+            .collect();
+        let batch = "/history/v1.0@/experiments/Default/batch/runs";
+        let (status, answer) = team.call("PATCH", batch, json!({ "runs": runs })).await;
+        assert!(status == 400 && answer["error"]["message"].as_str().unwrap().contains("10000"), "{answer}");
+        assert_eq!(team.call("GET", &run("batch0"), json!(null)).await.0, 404);
 
         // What MLflow's clients log is shown among them.
         let dataset = json!({ "name": "leaves", "digest": "1", "source_type": "http",
@@ -91,6 +107,13 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
         assert_eq!(shown[2]["consumptionType"], "RunInput");
         let details = team.ok("GET", &format!("{}/details", run("a")), json!(null)).await;
         assert_eq!(details["inputDatasets"], shown);
+        // In the answer about the run only.
+        let listed = "/history/v1.0@/experiments/Default/runs?$filter=RunId%20eq%20a";
+        let listed = team.ok("GET", listed, json!(null)).await["value"][0].clone();
+        let changed = team.ok("PATCH", &run("a"), json!({})).await;
+        for answer in [listed, changed] {
+            assert_eq!(answer["inputDatasets"], json!([lineage("x"), lineage("y")]));
+        }
 
         // By the address of a run, or by the id under which a logged input is shown: both come from the first run.
         let address = lineage(&format!("runs:/{first}/outputs"));
@@ -115,6 +138,48 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
         for name in ["a", "b", "c"] {
             assert!(tags(name).await.contains("habeas.sourceErasedAt"), "{name}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logged_input_is_followed_in_the_workspace_of_its_own_run() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let stranger = deployment.person("b@example.org", "B").await;
+        let first = Team::new(&deployment, &someone).await;
+        let second = Team::named(&deployment, &someone, "Roots").await;
+        let others = Team::new(&deployment, &stranger).await;
+        let run = |id: &str| format!("/history/v1.0@/experiments/Default/runs/{id}");
+        for team in [&first, &second, &others] {
+            team.ok("PATCH", &run("base"), json!({})).await;
+        }
+        first.ok("PATCH", &run("reader"), json!({})).await;
+        let dataset = json!({ "name": "leaves", "digest": "1", "source_type": "http",
+            "source": json!({ "uri": "runs:/base/outputs" }).to_string() });
+        let body = json!({ "run_id": "reader", "datasets": [{ "dataset": dataset }] });
+        mlflow(&first, "POST", "/runs/log-inputs", body).await;
+        let shown = first.ok("GET", &run("reader"), json!(null)).await["inputDatasets"].clone();
+
+        // What is read elsewhere comes from the run of the first workspace. A stranger's run comes from nothing, and is told nothing.
+        for team in [&second, &others] {
+            team.ok("PATCH", &run("learner"), json!({ "inputDatasets": shown })).await;
+            mlflow(team, "POST", "/registered-models/create", json!({ "name": "trees" })).await;
+            let body = json!({ "name": "trees", "source": "runs:/learner/model", "run_id": "learner" });
+            mlflow(team, "POST", "/model-versions/create", body).await;
+        }
+        let is_marked = async |team: &Team<'_>| {
+            let path = "/model-versions/get?name=trees&version=1";
+            let version = mlflow(team, "GET", path, json!(null)).await;
+            version["model_version"]["tags"].to_string().contains("habeas.sourceErasedAt")
+        };
+        for team in [&second, &others] {
+            team.ok("DELETE", "/history/v1.0@/runs/base", json!(null)).await;
+            assert!(!is_marked(team).await);
+        }
+        first.ok("DELETE", "/history/v1.0@/runs/base", json!(null)).await;
+        assert!(is_marked(&second).await && !is_marked(&others).await);
     }
 }
 
