@@ -18,7 +18,7 @@ use super::filter::{Filter, Key, microseconds};
 use super::listing::{Collector, Found, Listing, RUNS};
 use super::runs;
 use crate::data_services::Result;
-use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name};
+use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name, shortened};
 use crate::search::{Comparison, Fact, Operand, Operator};
 
 /// Runs that are read at a time.
@@ -128,7 +128,8 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
                 .into());
         }
     }
-    let filter = RUNS.filter(call.query("filter").unwrap_or_default())?;
+    let filter = RUNS.plain_filter(call.query("filter").unwrap_or_default())?;
+    check_states(&filter)?;
     if filter.comparisons().is_empty() {
         return Err(Error::invalid("which runs are to be deleted is not said")
             .hint("send `$filter`, such as Status eq Failed; DELETE .../experimentids/ID deletes the experiment with all its runs")
@@ -155,6 +156,20 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         Ok(Selection { within: experiment, resources: runs })
     })
     .await
+}
+
+/// Refuses a filter that compares `Status` with what no run can be: `ne` would find every run.
+fn check_states(filter: &Filter) -> CoreResult<()> {
+    let known = RunStatus::ALL.map(RunStatus::history_name);
+    for comparison in filter.comparisons().into_iter().filter(|comparison| comparison.key.name == "Status") {
+        if let Operand::Text(text) = &comparison.operand
+            && !known.contains(&text.as_str())
+        {
+            return Err(Error::invalid(format!("there is no `Status` called `{}`", shortened(text)))
+                .hint(format!("write one of {}", known.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 /// The experiments that a list is of.
