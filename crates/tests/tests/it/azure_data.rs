@@ -494,6 +494,27 @@ async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
             (&json!("deletion-receipt/1"), &json!(2), &json!(2)),
             "{shown}"
         );
+        // More than one request deletes: narrowed, it deletes them, and the rest is found afterwards.
+        let batch = "/history/v1.0@/experiments/leaves/batch/runs";
+        let many = |numbers: std::ops::Range<usize>| {
+            let runs =
+                numbers.map(|number| json!({ "runId": format!("many{number}"), "displayName": "many" }));
+            json!({ "runs": runs.collect::<Vec<_>>() })
+        };
+        for numbers in [0..1_000, 1_000..1_001] {
+            assert_eq!(team.ok("PATCH", batch, many(numbers)).await["errors"], json!({}));
+        }
+        let of_many = "$filter=DisplayName%20eq%20many";
+        for query in [of_many.to_owned(), format!("{of_many}&dryRun=true")] {
+            let (status, answer) = team.call("DELETE", &format!("{runs}?{query}"), json!(null)).await;
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && message.contains("repeat until nothing is selected"), "{answer}");
+        }
+        let narrowed = format!("{runs}?{of_many}%20and%20RunId%20ne%20many0");
+        team.ok("DELETE", &narrowed, json!(null)).await;
+        let plan = team.ok("DELETE", &format!("{runs}?{of_many}&dryRun=true"), json!(null)).await;
+        assert_eq!(plan["selected"], 1);
+        team.ok("DELETE", &format!("{runs}?{of_many}"), json!(null)).await;
         // Nothing is left to find: a receipt of nothing.
         let plan = team.ok("DELETE", &format!("{runs}?{filter}&dryRun=true"), json!(null)).await;
         assert_eq!((&plan["selected"], &plan["deletes"]), (&json!(0), &json!([])));

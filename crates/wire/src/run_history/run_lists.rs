@@ -23,8 +23,8 @@ use crate::search::{Comparison, Fact, Operand, Operator};
 
 /// Runs that are read at a time.
 const CHUNK: u64 = 1_000;
-/// The most runs that one request deletes.
-const MOST_DELETED: usize = 10_000;
+/// The most runs that one request deletes: one transaction, which holds the only writer.
+const MOST_DELETED: usize = 1_000;
 
 /// A run with what a search needs of it.
 pub(super) struct Seen {
@@ -151,7 +151,7 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         })?;
         if runs.len() > MOST_DELETED {
             return Err(Error::limit(format!("the filter finds more than {MOST_DELETED} runs"))
-                .hint("narrow it, such as by RunNumber le NUMBER, and delete the rest afterwards"));
+                .hint("narrow it, such as by RunNumber le NUMBER, and repeat until nothing is selected"));
         }
         Ok(Selection { within: experiment, resources: runs })
     })
