@@ -376,10 +376,16 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         let [fourth, fifth] =
             ["dd10612b-db7f-44e1-8933-79c4bc76cda8", "ee10612b-db7f-44e1-8933-79c4bc76cda8"];
         assert_eq!(form(third, "", &folder("h1"), &[]).await.0, 409);
+        let file_and_folder = json!({ "files": [{ "id": "0", "name": "", "isFile": false },
+            { "id": "1", "parentId": "0", "name": "a", "isFile": true, "hash": "1" },
+            { "id": "2", "parentId": "0", "name": "a", "isFile": false },
+            { "id": "3", "parentId": "2", "name": "b", "isFile": true, "hash": "2" }] });
         for (parent, list, files, expected) in [
             ("", folder("h1"), &[("other.py", "x")][..], 400),
             ("", folder("h1"), &[("../train.py", "x")][..], 400),
             ("", json!({ "files": "x" }), &[][..], 400),
+            ("", json!({ "files": [{ "id": "0", "name": "a", "isFile": true }] }), &[("a", "x")][..], 400),
+            ("", file_and_folder, &[("a", "x"), ("a/b", "x")][..], 400),
             (fourth, folder("h1"), &[][..], 404),
         ] {
             let (status, answer) = form(fourth, parent, &list, files).await;

@@ -5,7 +5,7 @@
 //! `dirTree`; and Microsoft's .NET client of the same service, which compares first, sends 200 files a form, and lists the whole folder in each,
 //! so that all but its last form list files that are still to come. The first node is the folder itself: its name is no part of a path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::Request;
@@ -51,7 +51,7 @@ struct FlatNode {
 }
 
 impl List {
-    /// The hashes of the files by their paths.
+    /// The hashes of the files by their paths, which are all different, since no two nodes of one folder have one name.
     fn hashes(&self) -> CoreResult<Map<String, Value>> {
         let mut nodes: HashMap<&str, &FlatNode> = HashMap::new();
         for node in &self.files {
@@ -59,12 +59,30 @@ impl List {
                 return Err(Error::invalid("two nodes of the list have the same `id`"));
             }
         }
-        let mut hashes = Map::new();
-        for node in self.files.iter().filter(|node| node.is_file) {
-            let path = path_of(node, &nodes)?;
-            if hashes.insert(path, json!(node.hash.as_deref().unwrap_or_default())).is_some() {
-                return Err(Error::invalid("two files of the list have the same path"));
+        let (mut hashes, mut names) = (Map::new(), HashSet::new());
+        for node in &self.files {
+            // What stands in the folder itself stands in no other one: its node is not a part of a path.
+            let folder = node
+                .parent_id
+                .as_deref()
+                .filter(|id| nodes.get(id).is_some_and(|node| node.parent_id.is_some()));
+            let is_folder_itself = node.parent_id.is_none() && !node.is_file;
+            if !is_folder_itself && !names.insert((folder, node.name.as_str())) {
+                return Err(Error::invalid(format!(
+                    "two files or folders called `{}` stand in the same folder",
+                    shortened(&node.name)
+                )));
             }
+            if !node.is_file {
+                continue;
+            }
+            let path = path_of(node, &nodes)?;
+            // Without one, it would be taken for unchanged whatever it has.
+            let hash = node.hash.as_deref().filter(|hash| !hash.is_empty()).ok_or_else(|| {
+                Error::invalid(format!("the file `{}` of the list has no `hash`", shortened(&path)))
+                    .hint("send a hash of the content of each file, always of one sort")
+            })?;
+            hashes.insert(path, json!(hash));
             if hashes.len() > MOST_FILES {
                 return Err(Error::invalid(format!("a snapshot has at most {MOST_FILES} files")));
             }
@@ -301,9 +319,17 @@ mod tests {
             &[("0", None, "f", false), ("1", Some("0"), "a/b", true)],
             &[("0", None, "f", false), ("1", Some("9"), "a", true)],
             &[("0", None, "f", false), ("1", Some("0"), "a", true), ("2", Some("0"), "a", true)],
+            &[("0", None, "f", false), ("1", Some("0"), "a", true), ("2", Some("0"), "a", false)],
+            &[("0", None, "f", false), ("1", None, "a", true), ("2", Some("0"), "a", false)],
             &[("0", None, "f", true), ("1", Some("0"), "a", true)],
         ] {
             assert!(list(wrong).is_err(), "{wrong:?}");
+        }
+        let same_name = [("0", None, "a", false), ("1", Some("0"), "a", false), ("2", Some("1"), "a", true)];
+        assert!(list(&same_name).unwrap().contains_key("a/a"));
+        for hash in [Value::Null, json!("")] {
+            let file = json!({ "id": "1", "parentId": null, "name": "a", "isFile": true, "hash": hash });
+            assert!(serde_json::from_value::<List>(json!({ "files": [file] })).unwrap().hashes().is_err());
         }
     }
 
