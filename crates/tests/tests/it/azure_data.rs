@@ -391,6 +391,13 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
             let (status, answer) = form(fourth, parent, &list, files).await;
             assert_eq!((status, &answer["error"]["code"]), (expected, &json!("UserError")), "{answer}");
         }
+        let plan = "@?api-version=2018-03-01-preview&dryRun=true";
+        let plan = team.ok("DELETE", plan, json!(null)).await["deletes"].clone();
+        let count = |kind: &str| {
+            let found = plan.as_array().unwrap().iter().find(|one| one["kind"] == kind);
+            found.map(|one| one["count"].as_u64().unwrap())
+        };
+        assert_eq!((count("Snapshot"), count("Artifact")), (Some(3), Some(5)), "{plan}");
         let path = format!("/content/v1.0@/snapshots/diff?parentSnapshotId={fourth}");
         assert_eq!(team.call("POST", &path, folder("h1")).await.0, 404);
         let path = format!("/content/v1.0@/snapshots/{fourth}/metadata");

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use habeas_access::Permission;
 use habeas_core::kinds::{Snapshot, SnapshotDoc};
 use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
-use habeas_store::Tx;
+use habeas_store::{Removed, Tx};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ use super::LARGEST_BODY;
 use super::call::Call;
 use super::forms::{Form, broken};
 use super::snapshots::{
-    MOST_FILES, NONE, by_path, check_id, compare, complete, copy, find, hashes, open_one, plain,
+    MOST_FILES, NONE, by_path, check_free, check_id, compare, complete, copy, find, hashes, open_one, plain,
 };
 use crate::App;
 use crate::artifact_files::{self, Expected, media_type};
@@ -146,14 +146,28 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
     let name = call.part("snapshot").to_owned();
     check_id(&name)?;
     let form = Form::of(request).await?;
-    let person = call.person;
-    let open = call.write(Permission::Write, move |tx, scope| Ok(open_one(tx, scope, person)?.id)).await?;
-    let said = receive(&call, open, form).await?;
+    let (person, wanted) = (call.person, name.clone());
+    let opened = call.write(Permission::Write, move |tx, scope| {
+        check_free(tx, scope, &wanted)?;
+        Ok(open_one(tx, scope, person)?.id)
+    });
+    let open = opened.await?;
+    match fill(&call, name, open, form).await {
+        Ok(answer) => Ok(Json(answer)),
+        Err(error) => {
+            discard(&call, open).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes the unfinished snapshot the one that the form describes.
+async fn fill(call: &Call, name: String, open: Id, form: Form) -> CoreResult<Value> {
+    let said = receive(call, open, form).await?;
     let list = said.list.ok_or_else(|| Error::invalid("the form has no part `dirTree`"))?;
-    let (listed, parent) = (list.hashes()?, parent(&call));
-    let copied = prepare(&call, &name, open, parent.clone(), listed.clone()).await?;
-    for (path, blob) in copied {
-        copy(&call, open, &path, blob).await?;
+    let (listed, parent) = (list.hashes()?, parent(call));
+    for (path, blob) in lent(call, open, parent.clone(), listed.clone()).await? {
+        copy(call, open, &path, blob).await?;
     }
     let there = call.read(Permission::Write, move |tx, _| by_path(tx, open)).await?;
     let sizes: BTreeMap<String, u64> = there.into_iter().map(|(path, blob)| (path, blob.size)).collect();
@@ -166,14 +180,29 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
         source: None,
         properties: said.properties,
         tags: said.tags,
-        created_by: Some(person),
+        created_by: Some(call.person),
     };
-    complete(&call, open, doc).await?;
+    complete(call, open, doc).await?;
     let mut answer = json!({ "snapshotType": "LocalFiles", "id": name });
     if missing > 0 {
         answer["filesMissing"] = json!(missing);
     }
-    Ok(Json(answer))
+    Ok(answer)
+}
+
+/// Removes an unfinished snapshot with what was sent to it. What cannot be removed now goes after a day, as what is uploaded and never used.
+async fn discard(call: &Call, open: Id) {
+    let removed = call.write(Permission::Write, move |tx, _| {
+        let is_open = tx.get::<Snapshot>(open)?.is_some_and(|node| !node.doc.complete);
+        if is_open { tx.remove(open) } else { Ok(Removed::default()) }
+    });
+    match removed.await {
+        Ok(removed) => call.app.store().finish(&removed).await,
+        Err(error) => tracing::warn!(
+            error = format_args!("{error:#}"),
+            "what was sent to a snapshot that was not made is left to the sweep"
+        ),
+    }
 }
 
 /// Reads the parts of a form, in whatever order; files go to the unfinished snapshot.
@@ -239,18 +268,13 @@ fn decoded(name: &str) -> String {
 }
 
 /// The files that the parent lends the unfinished snapshot. An error when the form had one that is not listed.
-async fn prepare(
+async fn lent(
     call: &Call,
-    name: &str,
     open: Id,
     parent: Option<String>,
     listed: Map<String, Value>,
 ) -> CoreResult<Vec<(String, BlobRef)>> {
-    let name = name.to_owned();
-    call.write(Permission::Write, move |tx, scope| {
-        if tx.child_by_name::<Snapshot>(scope, &name)?.is_some() {
-            return Err(Error::conflict("there is a snapshot of this id already"));
-        }
+    call.read(Permission::Write, move |tx, scope| {
         let sent = by_path(tx, open)?;
         if let Some(path) = sent.keys().find(|path| !listed.contains_key(*path)) {
             return Err(Error::invalid(format!("`dirTree` does not list the file `{}`", shortened(path))));
