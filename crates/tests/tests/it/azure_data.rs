@@ -262,6 +262,28 @@ async fn values_of_one_name_are_merged_where_that_is_asked_for() {
         let (_, answer) = query("mergestrategytype=MergeToVector", body).await;
         assert_eq!(cells(&answer), ["r odd: 1", "s odd: 3"]);
 
+        // A metric of more values than fit in an answer ends there, and goes on after what else was logged meanwhile.
+        let path = "/history/v1.0@/experiments/Default/runs/long";
+        team.ok("PATCH", path, json!({})).await;
+        for (index, name) in ["odd", "even", "odd", "odd", "odd"].into_iter().enumerate() {
+            let cells = vec![json!({ name: 1 }); if name == "odd" { 20_000 } else { 1 }];
+            let body = json!({ "metricId": format!("long{index}"), "metricType": "azureml.v1.list", "name": name, "cells": cells });
+            team.ok("POST", &format!("{path}/metrics"), body).await;
+        }
+        let (mut token, mut pages) = (Value::Null, Vec::new());
+        loop {
+            let body = json!({ "filter": "RunId eq long", "continuationToken": token });
+            let (_, page) = query("mergestrategytype=MergeToVector", body).await;
+            let list = page["value"].as_array().unwrap();
+            let sizes = list.iter().map(|metric| format!("{} {}", metric["name"], metric["numCells"]));
+            pages.push(sizes.collect::<Vec<_>>());
+            token = page["continuationToken"].clone();
+            if token.is_null() {
+                break;
+            }
+        }
+        assert_eq!(pages, [&["\"odd\" 60000"][..], &["\"even\" 1", "\"odd\" 20000"]]);
+
         // What is not known is refused, and says what is.
         for (parameters, served) in [
             ("mergestrategytype=Sum", "MergeToVector"),
