@@ -364,6 +364,7 @@ pub(super) async fn create_from_repository(call: Call) -> Result<Json<Value>> {
 
 /// `delete_snapshot_and_lastest_pointer`: with its files.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let id = call.part("snapshot").to_owned();
     let removed = call
         .write(Permission::Write, move |tx, scope| match tx.child_by_name::<Snapshot>(scope, &id)? {

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::kinds::{
     ModelStage, ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc, Settings,
@@ -18,6 +17,7 @@ use super::errors::Result;
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::{dependents, patch, shapes};
+use crate::deletion::is_dry;
 use crate::provenance;
 
 const RESOURCES: &[Field] = &[
@@ -293,8 +293,8 @@ pub(super) fn keep_values(tags: &mut BTreeMap<String, String>, before: &BTreeMap
 
 /// `DELETE models/{id}`: with the name, when nothing else stands under it. What was made from the model stands in the way, or goes too.
 pub(super) async fn delete(call: Call) -> Result<Response> {
-    let id = call.part("id").to_owned();
-    let removed = dependents::remove(&call, Permission::Write, move |tx, at| {
+    let (id, plans) = (call.part("id").to_owned(), is_dry(call.dry_run())?);
+    let done = dependents::remove(&call, Permission::Write, move |tx, at| {
         let (mut model, version) = match find(tx, at, &id) {
             Err(error) if error.kind == habeas_core::ErrorKind::NotFound => return Ok(None),
             found => found?,
@@ -302,10 +302,12 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         if tx.count_children(model.id, Kind::ModelVersion)? <= 1 {
             return Ok(Some((version.id, model.id)));
         }
-        model.doc.aliases.retain(|_, number| *number != version.doc.number);
-        tx.update::<RegisteredModel>(&model)?;
+        if !plans {
+            model.doc.aliases.retain(|_, number| *number != version.doc.number);
+            tx.update::<RegisteredModel>(&model)?;
+        }
         Ok(Some((version.id, version.id)))
     })
     .await?;
-    Ok(if removed { StatusCode::OK } else { StatusCode::NO_CONTENT }.into_response())
+    Ok(dependents::answer(done))
 }

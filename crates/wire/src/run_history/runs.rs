@@ -18,6 +18,7 @@ use super::datasets::{self, INPUTS, OUTPUTS};
 use super::experiments::{Which, text_list};
 use super::{log_files, optional_text, text_map};
 use crate::data_services::{Result, envelope};
+use crate::deletion::refuse_dry_run;
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
     remove_tag, shortened, update_run,
@@ -427,6 +428,7 @@ fn expiry(token: &str) -> Option<Timestamp> {
 
 /// DELETE `runs/ID/tags`, whose body is their names.
 pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
+    refuse_dry_run(call.dry_run())?;
     let names = text_list(Some(&call.body))?;
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
     let answer = call
