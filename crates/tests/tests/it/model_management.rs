@@ -640,6 +640,10 @@ async fn what_azureml_core_registers_mlflow_lists_and_the_other_way_round() {
             "targetRuntime": { "runtimeType": "Python", "properties": {} }, "imageRequestTypeDiscriminator": "DockerImageRequest" });
         let image = manager.waited("POST", "/images", image).await;
         assert_eq!(image, "i:1");
+        // The image stands in the way of its model, which keeps its aliases, too.
+        assert_eq!(manager.refused("DELETE", "/models/m1:1", json!(null)).await.1, "InUse");
+        let alias = format!("{api}/registered-models/alias?name=m1&alias=best");
+        assert_eq!(tracker.send("GET", &alias, &json!(null)).await.0, 200);
         let service = json!({ "name": "s", "imageId": image, "computeType": "ACI", "location": "here",
             "containerResourceRequirements": { "cpu": 1, "memoryInGB": 2 } });
         assert_eq!(manager.waited("POST", "/services", service.clone()).await, "s");

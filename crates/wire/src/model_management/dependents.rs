@@ -10,6 +10,7 @@ use habeas_store::{Removed, Tx};
 
 use super::call::Call;
 use super::errors::{Failure, Result};
+use super::models;
 use crate::deletion::{is_dry, plan_of_many};
 
 /// Manifests, images and services that were made from something, and from these, the nearest first; each with its kind.
@@ -65,6 +66,14 @@ fn select(
     Ok(Found::Goes(dependents.into_iter().rev().map(|(id, _)| id).chain([goes]).collect()))
 }
 
+/// Removes what goes, last of all what the deletion is of.
+fn take(tx: &mut Tx<'_>, ids: &[Id]) -> CoreResult<Vec<Removed>> {
+    if let Some(last) = ids.last() {
+        models::drop_aliases(tx, *last)?;
+    }
+    ids.iter().map(|id| tx.remove(*id)).collect()
+}
+
 /// What became of a deletion.
 pub(super) enum Done {
     /// There was nothing.
@@ -75,7 +84,7 @@ pub(super) enum Done {
 }
 
 /// Removes what the function finds: whose dependents count, and what goes. With `cascade=true`, the dependents go first; otherwise they are a
-/// conflict that lists them. With `dryRun=true`, which is ours, only plans it: the function must not change anything then.
+/// conflict that lists them. With `dryRun=true`, which is ours, only plans it. The function changes nothing.
 pub(super) async fn remove(
     call: &Call,
     permission: Permission,
@@ -94,8 +103,8 @@ pub(super) async fn remove(
         call.write(permission, move |tx, at| {
             let found = select(tx, at, &find, cascades)?;
             let removed = match &found {
-                Found::Goes(ids) => ids.iter().map(|id| tx.remove(*id)).collect::<CoreResult<_>>()?,
-                Found::Missing | Found::InTheWay(_) => Vec::<Removed>::new(),
+                Found::Goes(ids) => take(tx, ids)?,
+                Found::Missing | Found::InTheWay(_) => Vec::new(),
             };
             Ok((at, found, removed))
         })
