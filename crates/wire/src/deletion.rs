@@ -26,12 +26,40 @@ pub(crate) enum Deletion {
 }
 
 /// Whether `dryRun` asks for a plan only. What it cannot be is refused: nobody who meant to look loses anything.
-fn is_dry(value: Option<&str>) -> Result<bool> {
+pub(crate) fn is_dry(value: Option<&str>) -> Result<bool> {
     match value.map(str::to_lowercase).as_deref() {
         None | Some("false") => Ok(false),
         Some("true" | "") => Ok(true),
         Some(_) => Err(Error::invalid("`dryRun` is neither true nor false")),
     }
+}
+
+/// Refuses a deletion with `dryRun` where no plan of it is made: whoever meant to look loses nothing.
+pub(crate) fn refuse_dry_run(dry_run: Option<&str>) -> Result<()> {
+    if is_dry(dry_run)? {
+        return Err(Error::invalid("`dryRun` is not served here, and nothing was deleted")
+            .hint("look at what is there with GET, and leave `dryRun` out to delete it"));
+    }
+    Ok(())
+}
+
+/// The answer to a deletion of many resources of which the query's `dryRun` asks for a plan only; none when it is to be carried out.
+pub(crate) async fn plan_of_many(
+    app: &App,
+    dry_run: Option<&str>,
+    find: impl Fn(&mut Tx<'_>) -> Result<Selection> + Send + Sync + 'static,
+) -> Result<Option<Response>> {
+    if !is_dry(dry_run)? {
+        return Ok(None);
+    }
+    shown(app.rights.plan_deletion_of(find).await?).map(Some)
+}
+
+/// A plan as JSON.
+fn shown(report: DeletionReport) -> Result<Response> {
+    let mut plan = serde_json::to_value(report)?;
+    plan["dryRun"] = json!(true);
+    Ok(Json(plan).into_response())
 }
 
 impl Deletion {
@@ -66,11 +94,7 @@ impl Deletion {
     /// The answer: the plan as JSON, or what the protocol says of a deletion that is done, given its receipt, with the receipt in a header.
     pub(crate) fn answer(self, done: impl FnOnce(&str) -> Response) -> Result<Response> {
         match self {
-            Deletion::Planned(report) => {
-                let mut plan = serde_json::to_value(report)?;
-                plan["dryRun"] = json!(true);
-                Ok(Json(plan).into_response())
-            }
+            Deletion::Planned(report) => shown(report),
             Deletion::Done(receipt) => {
                 let mut answer = done(&receipt);
                 answer

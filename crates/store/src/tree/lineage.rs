@@ -12,7 +12,6 @@ use habeas_core::{Id, Kind, Result, Timestamp};
 use serde_json::json;
 
 use super::Tx;
-use crate::engine::Row;
 use crate::{TaskKind, TaskState};
 
 /// What is made from what a holder (`?1`) has: `made`, over connections of one sort (`?2`). SQLite takes cross joins in their order: any
@@ -127,6 +126,12 @@ impl Tx<'_> {
     /// what goes. Needs no keys: a connection says it, since those of what is removed may be gone already. Repeatable: what is marked already
     /// is in a letter already.
     pub fn mark_made_from(&mut self, going: Going, holder: Id) -> Result<()> {
+        let marked = self.mark(going)?;
+        self.tell_owners(&marked, holder)
+    }
+
+    /// Marks what [`made_from`](Self::made_from) lists; gives back what was not marked yet, whose owners are to be written to.
+    pub(super) fn mark(&mut self, going: Going) -> Result<Vec<Id>> {
         let now = self.now;
         let (root, _, mark) = going.statements();
         let marked = self.query(
@@ -138,15 +143,14 @@ impl Tx<'_> {
                 now.into(),
             ],
         )?;
-        self.tell_owners(&marked, holder)
+        marked.iter().map(|row| row.id(0)).collect()
     }
 
-    /// Has a letter written to every person who owns some of what was just marked (rows of ids), and not to whoever had what it was made from.
-    /// A letter that is not away yet takes it up, so that one deletion is one letter to each.
-    fn tell_owners(&mut self, marked: &[Row], erased: Id) -> Result<()> {
+    /// Has a letter written to every person who owns some of what was just marked and is still there, and not to whoever had what it was made
+    /// from. A letter that is not away yet takes it up, so that one deletion is one letter to each.
+    pub(super) fn tell_owners(&mut self, marked: &[Id], erased: Id) -> Result<()> {
         let mut by_holder: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
-        for row in marked {
-            let made = row.id(0)?;
+        for &made in marked {
             if let Some((_, _, holder)) = self.position(made)?
                 && holder != erased
             {

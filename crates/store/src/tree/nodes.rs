@@ -5,9 +5,8 @@ use habeas_core::node::{AttrKey, AttrValue, RawNode, Relation};
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
 use super::holders::{HolderState, frozen};
-use super::removing::Gone;
 use super::rows::select_nodes;
-use super::{Going, Order, Tx};
+use super::{Order, Tx};
 use crate::engine::{Arg, Lock};
 use crate::tasks::TaskKind;
 
@@ -530,10 +529,7 @@ impl Tx<'_> {
         if place.kind == Kind::Hold {
             return self.remove_hold(id);
         }
-        let mut gone = Gone::default();
-        self.gather(id, &mut gone)?;
-        let learners = self.schedule_forgetting(id)?;
-        self.mark_made_from(Going::Below(id), place.holder)?;
+        let (gone, learners) = self.take_out(&[id], place.holder)?;
         let mut tasks = self.purge(place.holder, &gone.blobs)?;
         if place.kind.is_container() {
             let payload = serde_json::json!({ "containers": gone.containers, "revoked": revoked });
@@ -541,7 +537,6 @@ impl Tx<'_> {
         } else {
             tasks.extend(self.note_items(id, place, &gone.resources)?);
         }
-        self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
         Ok(gone.removed(tasks, learners))
     }
 

@@ -33,7 +33,6 @@ impl Tx<'_> {
     /// Removes many resources that are no containers and stand in one, such as runs of an experiment, with all that stands under them. What
     /// follows is the same as from [`Tx::remove`], and follows once for all of them; what is not there is passed over.
     pub fn remove_all(&mut self, ids: &[Id]) -> Result<Removed> {
-        let (mut gone, mut learners) = (Gone::default(), Vec::new());
         let mut first: Option<(Id, Place)> = None;
         for &id in ids {
             let Some(place) = self.place(id)? else { continue };
@@ -42,18 +41,33 @@ impl Tx<'_> {
             if place.kind.is_container() || place.container != common.container {
                 return Err(Error::internal("only what stands in one container is removed as one"));
             }
+        }
+        match first {
+            Some((id, place)) => {
+                let (gone, learners) = self.take_out(ids, place.holder)?;
+                let mut tasks = self.purge(place.holder, &gone.blobs)?;
+                tasks.extend(self.note_items(id, &place, &gone.resources)?);
+                Ok(gone.removed(tasks, learners))
+            }
+            None => Ok(Removed::default()),
+        }
+    }
+
+    /// Takes resources of a holder out of the tree with all that stands under them: what went, and the iterations that are solved again without
+    /// it. What was made from it is marked, and its owners are written to, once for all of it.
+    pub(super) fn take_out(&mut self, ids: &[Id], holder: Id) -> Result<(Gone, Vec<Id>)> {
+        let (mut gone, mut learners, mut marked) = (Gone::default(), Vec::new(), Vec::new());
+        for &id in ids {
             self.gather(id, &mut gone)?;
             learners.extend(self.schedule_forgetting(id)?);
-            self.mark_made_from(Going::Below(id), place.holder)?;
+            marked.extend(self.mark(Going::Below(id))?);
             self.execute("DELETE FROM resource WHERE id = ?1", &[(&id).into()])?;
         }
-        let Some((id, place)) = first else { return Ok(Removed::default()) };
+        self.tell_owners(&marked, holder)?;
         gone.resources.sort_unstable();
-        let mut tasks = self.purge(place.holder, &gone.blobs)?;
-        tasks.extend(self.note_items(id, &place, &gone.resources)?);
         learners.sort_unstable();
         learners.dedup();
-        Ok(gone.removed(tasks, learners))
+        Ok((gone, learners))
     }
 
     /// Adds what stands under `id`, and itself.

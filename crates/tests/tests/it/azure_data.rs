@@ -79,6 +79,22 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
             let (status, answer) = team.call("PATCH", &run("a"), json!({ "inputDatasets": wrong })).await;
             assert_eq!((status, &answer["error"]["code"]), (400, &json!("UserError")), "{answer}");
         }
+        let many = |from: usize, count: usize| {
+            json!((from..from + count).map(|id| lineage(&id.to_string())).collect::<Vec<_>>())
+        };
+        // More than a run keeps, at once or with those that are there; and more than a batch has.
+        for (count, expected) in [(1_001, 400), (999, 400), (0, 200)] {
+            let body = json!({ "inputDatasets": many(0, count) });
+            let (status, answer) = team.call("PATCH", &run("a"), body).await;
+            assert_eq!(status, expected, "{answer}");
+        }
+        let runs: Vec<Value> = (0..11)
+            .map(|index| json!({ "runId": format!("batch{index}"), "outputDatasets": many(index, 1_000) }))
+            .collect();
+        let batch = "/history/v1.0@/experiments/Default/batch/runs";
+        let (status, answer) = team.call("PATCH", batch, json!({ "runs": runs })).await;
+        assert!(status == 400 && answer["error"]["message"].as_str().unwrap().contains("10000"), "{answer}");
+        assert_eq!(team.call("GET", &run("batch0"), json!(null)).await.0, 404);
 
         // What MLflow's clients log is shown among them.
         let dataset = json!({ "name": "leaves", "digest": "1", "source_type": "http",
@@ -91,6 +107,13 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
         assert_eq!(shown[2]["consumptionType"], "RunInput");
         let details = team.ok("GET", &format!("{}/details", run("a")), json!(null)).await;
         assert_eq!(details["inputDatasets"], shown);
+        // In the answer about the run only.
+        let listed = "/history/v1.0@/experiments/Default/runs?$filter=RunId%20eq%20a";
+        let listed = team.ok("GET", listed, json!(null)).await["value"][0].clone();
+        let changed = team.ok("PATCH", &run("a"), json!({})).await;
+        for answer in [listed, changed] {
+            assert_eq!(answer["inputDatasets"], json!([lineage("x"), lineage("y")]));
+        }
 
         // By the address of a run, or by the id under which a logged input is shown: both come from the first run.
         let address = lineage(&format!("runs:/{first}/outputs"));
@@ -115,6 +138,48 @@ async fn datasets_of_a_run_are_kept_shown_and_followed() {
         for name in ["a", "b", "c"] {
             assert!(tags(name).await.contains("habeas.sourceErasedAt"), "{name}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logged_input_is_followed_in_the_workspace_of_its_own_run() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let stranger = deployment.person("b@example.org", "B").await;
+        let first = Team::new(&deployment, &someone).await;
+        let second = Team::named(&deployment, &someone, "Roots").await;
+        let others = Team::new(&deployment, &stranger).await;
+        let run = |id: &str| format!("/history/v1.0@/experiments/Default/runs/{id}");
+        for team in [&first, &second, &others] {
+            team.ok("PATCH", &run("base"), json!({})).await;
+        }
+        first.ok("PATCH", &run("reader"), json!({})).await;
+        let dataset = json!({ "name": "leaves", "digest": "1", "source_type": "http",
+            "source": json!({ "uri": "runs:/base/outputs" }).to_string() });
+        let body = json!({ "run_id": "reader", "datasets": [{ "dataset": dataset }] });
+        mlflow(&first, "POST", "/runs/log-inputs", body).await;
+        let shown = first.ok("GET", &run("reader"), json!(null)).await["inputDatasets"].clone();
+
+        // What is read elsewhere comes from the run of the first workspace. A stranger's run comes from nothing, and is told nothing.
+        for team in [&second, &others] {
+            team.ok("PATCH", &run("learner"), json!({ "inputDatasets": shown })).await;
+            mlflow(team, "POST", "/registered-models/create", json!({ "name": "trees" })).await;
+            let body = json!({ "name": "trees", "source": "runs:/learner/model", "run_id": "learner" });
+            mlflow(team, "POST", "/model-versions/create", body).await;
+        }
+        let is_marked = async |team: &Team<'_>| {
+            let path = "/model-versions/get?name=trees&version=1";
+            let version = mlflow(team, "GET", path, json!(null)).await;
+            version["model_version"]["tags"].to_string().contains("habeas.sourceErasedAt")
+        };
+        for team in [&second, &others] {
+            team.ok("DELETE", "/history/v1.0@/runs/base", json!(null)).await;
+            assert!(!is_marked(team).await);
+        }
+        first.ok("DELETE", "/history/v1.0@/runs/base", json!(null)).await;
+        assert!(is_marked(&second).await && !is_marked(&others).await);
     }
 }
 
@@ -196,6 +261,28 @@ async fn values_of_one_name_are_merged_where_that_is_asked_for() {
         let body = json!({ "filter": "MetricId eq s6 or MetricId eq r4" });
         let (_, answer) = query("mergestrategytype=MergeToVector", body).await;
         assert_eq!(cells(&answer), ["r odd: 1", "s odd: 3"]);
+
+        // A metric of more values than fit in an answer ends there, and goes on after what else was logged meanwhile.
+        let path = "/history/v1.0@/experiments/Default/runs/long";
+        team.ok("PATCH", path, json!({})).await;
+        for (index, name) in ["odd", "even", "odd", "odd", "odd"].into_iter().enumerate() {
+            let cells = vec![json!({ name: 1 }); if name == "odd" { 20_000 } else { 1 }];
+            let body = json!({ "metricId": format!("long{index}"), "metricType": "azureml.v1.list", "name": name, "cells": cells });
+            team.ok("POST", &format!("{path}/metrics"), body).await;
+        }
+        let (mut token, mut pages) = (Value::Null, Vec::new());
+        loop {
+            let body = json!({ "filter": "RunId eq long", "continuationToken": token });
+            let (_, page) = query("mergestrategytype=MergeToVector", body).await;
+            let list = page["value"].as_array().unwrap();
+            let sizes = list.iter().map(|metric| format!("{} {}", metric["name"], metric["numCells"]));
+            pages.push(sizes.collect::<Vec<_>>());
+            token = page["continuationToken"].clone();
+            if token.is_null() {
+                break;
+            }
+        }
+        assert_eq!(pages, [&["\"odd\" 60000"][..], &["\"even\" 1", "\"odd\" 20000"]]);
 
         // What is not known is refused, and says what is.
         for (parameters, served) in [
@@ -308,25 +395,46 @@ async fn snapshots_are_compared_with_a_flat_list_and_sent_as_forms() {
         assert_eq!(tree["children"]["train.py"]["sizeBytes"], 5);
 
         // What is refused, and leaves nothing.
-        let fourth = "dd10612b-db7f-44e1-8933-79c4bc76cda8";
+        let [fourth, fifth] =
+            ["dd10612b-db7f-44e1-8933-79c4bc76cda8", "ee10612b-db7f-44e1-8933-79c4bc76cda8"];
         assert_eq!(form(third, "", &folder("h1"), &[]).await.0, 409);
+        let file_and_folder = json!({ "files": [{ "id": "0", "name": "", "isFile": false },
+            { "id": "1", "parentId": "0", "name": "a", "isFile": true, "hash": "1" },
+            { "id": "2", "parentId": "0", "name": "a", "isFile": false },
+            { "id": "3", "parentId": "2", "name": "b", "isFile": true, "hash": "2" }] });
         for (parent, list, files, expected) in [
             ("", folder("h1"), &[("other.py", "x")][..], 400),
             ("", folder("h1"), &[("../train.py", "x")][..], 400),
             ("", json!({ "files": "x" }), &[][..], 400),
+            ("", json!({ "files": [{ "id": "0", "name": "a", "isFile": true }] }), &[("a", "x")][..], 400),
+            ("", file_and_folder, &[("a", "x"), ("a/b", "x")][..], 400),
             (fourth, folder("h1"), &[][..], 404),
         ] {
             let (status, answer) = form(fourth, parent, &list, files).await;
             assert_eq!((status, &answer["error"]["code"]), (expected, &json!("UserError")), "{answer}");
         }
+        let plan = "@?api-version=2018-03-01-preview&dryRun=true";
+        let plan = team.ok("DELETE", plan, json!(null)).await["deletes"].clone();
+        let count = |kind: &str| {
+            let found = plan.as_array().unwrap().iter().find(|one| one["kind"] == kind);
+            found.map(|one| one["count"].as_u64().unwrap())
+        };
+        assert_eq!((count("Snapshot"), count("Artifact")), (Some(3), Some(5)), "{plan}");
         let path = format!("/content/v1.0@/snapshots/diff?parentSnapshotId={fourth}");
         assert_eq!(team.call("POST", &path, folder("h1")).await.0, 404);
         let path = format!("/content/v1.0@/snapshots/{fourth}/metadata");
         assert_eq!(team.call("GET", &path, json!(null)).await.0, 404);
+        // A part of another name is passed over, whatever its length; what is before a part's content is not kept without end.
+        let (list, long) = (folder("h1").to_string(), "x".repeat(3_000_000));
+        for (path, other, expected) in [(fourth, "other", 200), (fifth, long.as_str(), 400)] {
+            let parts = [("dirTree", None, list.as_str()), (other, None, long.as_str())];
+            let path = format!("/content/v1.0{}/snapshots/{path}", team.scope);
+            let (status, answer) = send_form(&deployment, &someone, &path, &parts).await;
+            assert_eq!(status, expected, "{answer}");
+        }
         // A stranger can send none.
         let stranger = deployment.person("b@example.org", "B").await;
-        let path = format!("/content/v1.0{}/snapshots/{fourth}", team.scope);
-        let list = folder("h1").to_string();
+        let path = format!("/content/v1.0{}/snapshots/{fifth}", team.scope);
         let (status, _) = send_form(&deployment, &stranger, &path, &[("dirTree", None, &list)]).await;
         assert_eq!(status, 404);
     }
@@ -364,6 +472,9 @@ async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
             ("", "DELETE .../experimentids/ID"),
             ("?$filter=", "DELETE .../experimentids/ID"),
             ("?$filter=Colour%20eq%20red", "there is nothing called"),
+            ("?$filter=Status%20ne%20Finished", "write one of Running"),
+            ("?$filter=Status%20ne%20completed", "there is no `Status` called `completed`"),
+            ("?$filter=Status%20ne%20Completed%20or", "`Completed or` is read as one value"),
             ("?$filter=Status%20eq%20Failed&$top=1", "every run that"),
             ("?$filter=Status%20eq%20Failed&$orderby=RunId", "every run that"),
             ("?$filter=Status%20eq%20Failed&dryRun=perhaps", "neither true nor false"),
@@ -418,10 +529,112 @@ async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
             (&json!("deletion-receipt/1"), &json!(2), &json!(2)),
             "{shown}"
         );
+        // More than one request deletes: narrowed, it deletes them, and the rest is found afterwards.
+        let batch = "/history/v1.0@/experiments/leaves/batch/runs";
+        let many = |numbers: std::ops::Range<usize>| {
+            let runs =
+                numbers.map(|number| json!({ "runId": format!("many{number}"), "displayName": "many" }));
+            json!({ "runs": runs.collect::<Vec<_>>() })
+        };
+        for numbers in [0..1_000, 1_000..1_001] {
+            assert_eq!(team.ok("PATCH", batch, many(numbers)).await["errors"], json!({}));
+        }
+        let of_many = "$filter=DisplayName%20eq%20many";
+        for query in [of_many.to_owned(), format!("{of_many}&dryRun=true")] {
+            let (status, answer) = team.call("DELETE", &format!("{runs}?{query}"), json!(null)).await;
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && message.contains("repeat until nothing is selected"), "{answer}");
+        }
+        let narrowed = format!("{runs}?{of_many}%20and%20RunId%20ne%20many0");
+        team.ok("DELETE", &narrowed, json!(null)).await;
+        let plan = team.ok("DELETE", &format!("{runs}?{of_many}&dryRun=true"), json!(null)).await;
+        assert_eq!(plan["selected"], 1);
+        team.ok("DELETE", &format!("{runs}?{of_many}"), json!(null)).await;
         // Nothing is left to find: a receipt of nothing.
         let plan = team.ok("DELETE", &format!("{runs}?{filter}&dryRun=true"), json!(null)).await;
         assert_eq!((&plan["selected"], &plan["deletes"]), (&json!(0), &json!([])));
         team.ok("DELETE", &format!("{runs}?{filter}"), json!(null)).await;
         assert_eq!(there().await, ["a", "b", "c", "d"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_is_asked_for_is_never_a_deletion() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        for path in ["outputs/a.txt", "outputs/b.txt"] {
+            team.upload(path, b"12345").await;
+        }
+        let snapshot = "/content/v2.0@/snapshots/aa10612b-db7f-44e1-8933-79c4bc76cda8";
+        let list = json!({ "files": [] }).to_string();
+        let path = snapshot.replacen('@', &team.scope, 1);
+        let (status, answer) =
+            send_form(&deployment, &someone, &path, &[("dirTree", None, list.as_str())]).await;
+        assert_eq!(status, 200, "{answer}");
+        let store = json!({ "name": "images", "dataStoreType": "AzureBlob", "azureStorageSection": {} });
+        team.ok("POST", "/datastore/v1.0@/datastores", store).await;
+        // Its end is told by a notification.
+        let run = "/history/v1.0@/experiments/Default/runs/r";
+        team.ok("PATCH", run, json!({ "status": "Running", "tags": { "kind": "oak" } })).await;
+        team.ok("PATCH", run, json!({ "status": "Completed" })).await;
+        let jobs = format!("/notification/v1.0@/users/{}/jobs", someone.id);
+        let job = team.ok("GET", &jobs, json!(null)).await["value"][0]["jobId"].as_str().unwrap().to_owned();
+        let scope = team.ok("GET", "@?api-version=2018-03-01-preview", json!(null)).await;
+        let workspace = scope["properties"]["workspaceId"].as_str().unwrap();
+
+        let files = format!("ExperimentRun/dcid.{}", team.run);
+        for (path, body) in [
+            (format!("/artifact/v2.0@/artifacts/metadata/{files}/outputs/a.txt"), json!(null)),
+            (format!("/artifact/v1.0/workspaces/{workspace}"), json!(null)),
+            (snapshot.to_owned(), json!(null)),
+            ("/datastore/v1.0@/datastores/images".to_owned(), json!(null)),
+            ("/datastore/v1.0@/datastores".to_owned(), json!(null)),
+            (jobs.clone(), json!(null)),
+            (format!("{jobs}/{job}"), json!(null)),
+            ("/notification/v1.0@/tasks".to_owned(), json!(null)),
+            (format!("/notification/v1.0@/tasks/{job}"), json!(null)),
+            ("/history/v1.0@/runs/r/tags".to_owned(), json!(["kind"])),
+        ] {
+            for query in ["dryRun=true", "DryRun=True", "dryRun", "dryRun=perhaps"] {
+                let (status, answer) = team.call("DELETE", &format!("{path}?{query}"), body.clone()).await;
+                assert_eq!(
+                    (status, &answer["error"]["code"]),
+                    (400, &json!("UserError")),
+                    "{path}: {answer}"
+                );
+            }
+        }
+        // Of a container, there is one.
+        let container = format!("/artifact/v2.0@/artifacts/batch/{files}");
+        for query in ["dryRun=true", "dryRun"] {
+            let plan = team.ok("DELETE", &format!("{container}?{query}"), json!(null)).await;
+            assert_eq!(
+                (&plan["dryRun"], &plan["selected"], &plan["files"]),
+                (&json!(true), &json!(2), &json!(2)),
+                "{plan}"
+            );
+        }
+        let stranger = deployment.person("b@example.org", "B").await;
+        let path = format!("{container}?dryRun=true").replacen('@', &team.scope, 1);
+        let token = deployment.token(&stranger).await;
+        let request = Request::delete(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(deployment.send(request).await.0, 404);
+
+        // All of it is there.
+        let listed = format!("/artifact/v2.0@/artifacts/{files}");
+        assert_eq!(names(&team.ok("GET", &listed, json!(null)).await, "path").len(), 2);
+        team.ok("GET", &format!("{snapshot}/metadata"), json!(null)).await;
+        team.ok("GET", "/datastore/v1.0@/datastores/images", json!(null)).await;
+        assert_eq!(names(&team.ok("GET", &jobs, json!(null)).await, "jobId"), [job]);
+        assert_eq!(team.ok("GET", run, json!(null)).await["tags"]["kind"], "oak");
+        // And goes where it is said that no plan is meant.
+        team.ok("DELETE", &format!("{container}?dryRun=false"), json!(null)).await;
+        assert_eq!(team.ok("GET", &listed, json!(null)).await["value"], json!([]));
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_core::{Clock as _, ManualClock, Timestamp};
 use habeas_learn::onnx::{Attribute, Dimension, ElementType, Graph};
 use serde_json::{Value, json};
@@ -293,14 +295,27 @@ async fn a_service_that_takes_tokens_is_asked_with_its_own() {
         // It asks this service and does nothing else.
         assert_eq!(asked(&other, &token).await, 401);
         assert_eq!(deployment.call(Some(&token), "GET", "/persons/me", json!(null)).await.0, 401);
-        let mut forged = token.clone();
-        forged.replace_range(10..11, if &token[10..11] == "A" { "B" } else { "A" });
-        assert_eq!(asked(&service, &forged).await, 401);
+        // A bit of the service, the person, the end and the MAC, and an end that is an hour later.
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        assert_eq!(bytes.len(), 16 + 16 + 8 + 32);
+        let changed = [3, 20, 39, 40, 71].map(|at| {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            bytes
+        });
+        let end = i64::from_be_bytes(bytes[32..40].try_into().unwrap());
+        assert_eq!(end, now + 3_600);
+        let later = [&bytes[..32], &(end + 3_600).to_be_bytes(), &bytes[40..]].concat();
+        for (index, forged) in changed.into_iter().chain([later]).enumerate() {
+            assert_eq!(asked(&service, &URL_SAFE_NO_PAD.encode(forged)).await, 401, "{index}");
+        }
         // A person's own token asks as before.
         assert_eq!(asked(&service, &deployment.token(&someone).await).await, 200);
 
         // It ends with its time, and with the key.
         clock.advance(3_600 * 1_000_000);
+        let later = [&bytes[..32], &(end + 3_600).to_be_bytes(), &bytes[40..]].concat();
+        assert_eq!(asked(&service, &URL_SAFE_NO_PAD.encode(later)).await, 401);
         assert_eq!(asked(&service, &token).await, 401);
         let token = issued().await["accessToken"].as_str().unwrap().to_owned();
         assert_eq!(asked(&service, &token).await, 200);

@@ -15,6 +15,7 @@ use crate::App;
 use crate::blob_host::BlobHost;
 use crate::caller::base_address;
 use crate::data_services::{Failure, Result};
+use crate::deletion::refuse_dry_run;
 use crate::file_address::Signer;
 use crate::scope::Scope;
 
@@ -40,7 +41,8 @@ pub(super) fn parameters(query: Option<&str>) -> HashMap<String, String> {
     query
         .unwrap_or_default()
         .split('&')
-        .filter_map(|pair| pair.split_once('='))
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| {
             let name = crate::percent::decode(name).to_lowercase();
             (name.trim_start_matches('$').to_owned(), crate::percent::decode(value))
@@ -90,6 +92,11 @@ impl Call {
     /// Whether a parameter says yes, as Python and JavaScript write it.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Refuses a request to plan what is only carried out: see [`refuse_dry_run`].
+    pub(super) fn refuse_dry_run(&self) -> CoreResult<()> {
+        refuse_dry_run(self.query("dryrun"))
     }
 
     /// The body in its shape.

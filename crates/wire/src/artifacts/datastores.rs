@@ -204,6 +204,7 @@ pub(super) async fn get(call: Call) -> Result<Json<Value>> {
 
 /// `delete`.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let name = call.part("name").to_owned();
     let removed = call
         .write(Permission::Write, move |tx, scope| {
@@ -216,6 +217,7 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
 
 /// `delete_all`.
 pub(super) async fn delete_all(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let removed = call
         .write(Permission::Manage, move |tx, scope| {
             let nodes = tx.children::<Datastore>(scope, Page::ALL)?;

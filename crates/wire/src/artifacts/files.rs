@@ -1,25 +1,27 @@
 //! Artifacts: described, listed, sent, fetched and deleted, by origin, container and path.
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, X_CONTENT_TYPE_OPTIONS};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Artifact, ArtifactDoc};
 use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
+use habeas_rights::Selection;
 use habeas_store::{Removed, Tx};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::call::Call;
+use super::call::{Call, parameters};
 use super::places::Place;
 use crate::artifact_files::{self, Expected, check_path, media_type};
 use crate::data_services::{Result, envelope};
+use crate::deletion::{self, refuse_dry_run};
 use crate::file_address::Access;
 use crate::{App, stream};
 
@@ -340,6 +342,7 @@ pub(super) async fn download(State(app): State<App>, mut request: Request) -> Re
 
 /// `delete_meta_data`: the file with its bytes, for good, with or without `hardDelete`.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let path = file_path(&call)?;
     let (place, actor) = (place(&call)?, call.actor);
     let removed = call
@@ -354,9 +357,18 @@ pub(super) async fn delete(call: Call) -> Result<StatusCode> {
     Ok(finish(&call, &removed).await)
 }
 
-/// `delete_meta_data_in_container`: all files of a container.
-pub(super) async fn delete_container(call: Call) -> Result<StatusCode> {
+/// `delete_meta_data_in_container`: all files of a container. With `dryRun=true`, which is ours, only counts them.
+pub(super) async fn delete_container(call: Call) -> Result<Response> {
     let (place, actor) = (place(&call)?, call.actor);
+    let (find, wanted) = (owner(&call, &place), place.clone());
+    let plan = deletion::plan_of_many(&call.app, call.query("dryrun"), move |tx| {
+        let within = find(tx)?;
+        let files = wanted.below(tx, within, "")?;
+        Ok(Selection { within, resources: files.into_iter().map(|node| node.id).collect() })
+    });
+    if let Some(plan) = plan.await? {
+        return Ok(plan);
+    }
     let removed = call
         .write(Permission::Read, move |tx, scope| {
             let owner = place.owner(tx, &actor, scope, Permission::Write)?;
@@ -364,7 +376,7 @@ pub(super) async fn delete_container(call: Call) -> Result<StatusCode> {
             nodes.iter().map(|node| tx.remove(node.id)).collect::<CoreResult<Vec<_>>>()
         })
         .await?;
-    Ok(finish(&call, &removed).await)
+    Ok(finish(&call, &removed).await.into_response())
 }
 
 /// Deletes the bytes of what was removed; 200, or 204 when nothing was there.
@@ -383,7 +395,9 @@ pub(super) async fn delete_workspace(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     Path(workspace): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<StatusCode> {
+    refuse_dry_run(parameters(query.as_deref()).get("dryrun").map(String::as_str))?;
     let missing = || Error::not_found("there is no such workspace");
     let workspace: Id = workspace.parse().map_err(|_| missing())?;
     let files = app

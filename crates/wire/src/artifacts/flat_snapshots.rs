@@ -5,25 +5,26 @@
 //! `dirTree`; and Microsoft's .NET client of the same service, which compares first, sends 200 files a form, and lists the whole folder in each,
 //! so that all but its last form list files that are still to come. The first node is the folder itself: its name is no part of a path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::Json;
+use axum::extract::Request;
 use axum::extract::multipart::Field;
-use axum::extract::{FromRequest as _, Multipart, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_access::Permission;
 use habeas_core::kinds::{Snapshot, SnapshotDoc};
 use habeas_core::{BlobRef, Error, Id, Result as CoreResult, Timestamp};
-use habeas_store::Tx;
+use habeas_store::{Removed, Tx};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::LARGEST_BODY;
 use super::call::Call;
+use super::forms::{Form, broken};
 use super::snapshots::{
-    MOST_FILES, NONE, by_path, check_id, compare, complete, copy, find, hashes, open_one, plain,
+    MOST_FILES, NONE, by_path, check_free, check_id, compare, complete, copy, find, hashes, open_one, plain,
 };
 use crate::App;
 use crate::artifact_files::{self, Expected, media_type};
@@ -50,7 +51,7 @@ struct FlatNode {
 }
 
 impl List {
-    /// The hashes of the files by their paths.
+    /// The hashes of the files by their paths, which are all different, since no two nodes of one folder have one name.
     fn hashes(&self) -> CoreResult<Map<String, Value>> {
         let mut nodes: HashMap<&str, &FlatNode> = HashMap::new();
         for node in &self.files {
@@ -58,12 +59,30 @@ impl List {
                 return Err(Error::invalid("two nodes of the list have the same `id`"));
             }
         }
-        let mut hashes = Map::new();
-        for node in self.files.iter().filter(|node| node.is_file) {
-            let path = path_of(node, &nodes)?;
-            if hashes.insert(path, json!(node.hash.as_deref().unwrap_or_default())).is_some() {
-                return Err(Error::invalid("two files of the list have the same path"));
+        let (mut hashes, mut names) = (Map::new(), HashSet::new());
+        for node in &self.files {
+            // What stands in the folder itself stands in no other one: its node is not a part of a path.
+            let folder = node
+                .parent_id
+                .as_deref()
+                .filter(|id| nodes.get(id).is_some_and(|node| node.parent_id.is_some()));
+            let is_folder_itself = node.parent_id.is_none() && !node.is_file;
+            if !is_folder_itself && !names.insert((folder, node.name.as_str())) {
+                return Err(Error::invalid(format!(
+                    "two files or folders called `{}` stand in the same folder",
+                    shortened(&node.name)
+                )));
             }
+            if !node.is_file {
+                continue;
+            }
+            let path = path_of(node, &nodes)?;
+            // Without one, it would be taken for unchanged whatever it has.
+            let hash = node.hash.as_deref().filter(|hash| !hash.is_empty()).ok_or_else(|| {
+                Error::invalid(format!("the file `{}` of the list has no `hash`", shortened(&path)))
+                    .hint("send a hash of the content of each file, always of one sort")
+            })?;
+            hashes.insert(path, json!(hash));
             if hashes.len() > MOST_FILES {
                 return Err(Error::invalid(format!("a snapshot has at most {MOST_FILES} files")));
             }
@@ -126,15 +145,29 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
     let call = Call::of_parts(app, &mut request).await?;
     let name = call.part("snapshot").to_owned();
     check_id(&name)?;
-    let form = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
-    let person = call.person;
-    let open = call.write(Permission::Write, move |tx, scope| Ok(open_one(tx, scope, person)?.id)).await?;
-    let said = receive(&call, open, form).await?;
+    let form = Form::of(request).await?;
+    let (person, wanted) = (call.person, name.clone());
+    let opened = call.write(Permission::Write, move |tx, scope| {
+        check_free(tx, scope, &wanted)?;
+        Ok(open_one(tx, scope, person)?.id)
+    });
+    let open = opened.await?;
+    match fill(&call, name, open, form).await {
+        Ok(answer) => Ok(Json(answer)),
+        Err(error) => {
+            discard(&call, open).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes the unfinished snapshot the one that the form describes.
+async fn fill(call: &Call, name: String, open: Id, form: Form) -> CoreResult<Value> {
+    let said = receive(call, open, form).await?;
     let list = said.list.ok_or_else(|| Error::invalid("the form has no part `dirTree`"))?;
-    let (listed, parent) = (list.hashes()?, parent(&call));
-    let copied = prepare(&call, &name, open, parent.clone(), listed.clone()).await?;
-    for (path, blob) in copied {
-        copy(&call, open, &path, blob).await?;
+    let (listed, parent) = (list.hashes()?, parent(call));
+    for (path, blob) in lent(call, open, parent.clone(), listed.clone()).await? {
+        copy(call, open, &path, blob).await?;
     }
     let there = call.read(Permission::Write, move |tx, _| by_path(tx, open)).await?;
     let sizes: BTreeMap<String, u64> = there.into_iter().map(|(path, blob)| (path, blob.size)).collect();
@@ -147,25 +180,35 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
         source: None,
         properties: said.properties,
         tags: said.tags,
-        created_by: Some(person),
+        created_by: Some(call.person),
     };
-    complete(&call, open, doc).await?;
+    complete(call, open, doc).await?;
     let mut answer = json!({ "snapshotType": "LocalFiles", "id": name });
     if missing > 0 {
         answer["filesMissing"] = json!(missing);
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
-fn broken() -> Error {
-    Error::invalid("the form is broken, or was cut off")
-        .hint("send multipart/form-data with `files` and `dirTree`")
+/// Removes an unfinished snapshot with what was sent to it. What cannot be removed now goes after a day, as what is uploaded and never used.
+async fn discard(call: &Call, open: Id) {
+    let removed = call.write(Permission::Write, move |tx, _| {
+        let is_open = tx.get::<Snapshot>(open)?.is_some_and(|node| !node.doc.complete);
+        if is_open { tx.remove(open) } else { Ok(Removed::default()) }
+    });
+    match removed.await {
+        Ok(removed) => call.app.store().finish(&removed).await,
+        Err(error) => tracing::warn!(
+            error = format_args!("{error:#}"),
+            "what was sent to a snapshot that was not made is left to the sweep"
+        ),
+    }
 }
 
 /// Reads the parts of a form, in whatever order; files go to the unfinished snapshot.
-async fn receive(call: &Call, open: Id, mut form: Multipart) -> CoreResult<Said> {
+async fn receive(call: &Call, open: Id, mut form: Form) -> CoreResult<Said> {
     let (mut said, mut count) = (Said::default(), 0);
-    while let Some(part) = form.next_field().await.map_err(|_| broken())? {
+    while let Some(mut part) = form.next().await? {
         match part.name().unwrap_or_default() {
             "dirTree" => said.list = Some(small(part, "dirTree").await?),
             "tags" => said.tags = small::<Option<_>>(part, "tags").await?.unwrap_or_default(),
@@ -179,7 +222,7 @@ async fn receive(call: &Call, open: Id, mut form: Multipart) -> CoreResult<Said>
                 }
                 keep(call, open, part).await?;
             }
-            _ => {}
+            _ => while part.chunk().await.map_err(|_| broken())?.is_some() {},
         }
     }
     Ok(said)
@@ -225,18 +268,13 @@ fn decoded(name: &str) -> String {
 }
 
 /// The files that the parent lends the unfinished snapshot. An error when the form had one that is not listed.
-async fn prepare(
+async fn lent(
     call: &Call,
-    name: &str,
     open: Id,
     parent: Option<String>,
     listed: Map<String, Value>,
 ) -> CoreResult<Vec<(String, BlobRef)>> {
-    let name = name.to_owned();
-    call.write(Permission::Write, move |tx, scope| {
-        if tx.child_by_name::<Snapshot>(scope, &name)?.is_some() {
-            return Err(Error::conflict("there is a snapshot of this id already"));
-        }
+    call.read(Permission::Write, move |tx, scope| {
         let sent = by_path(tx, open)?;
         if let Some(path) = sent.keys().find(|path| !listed.contains_key(*path)) {
             return Err(Error::invalid(format!("`dirTree` does not list the file `{}`", shortened(path))));
@@ -305,9 +343,17 @@ mod tests {
             &[("0", None, "f", false), ("1", Some("0"), "a/b", true)],
             &[("0", None, "f", false), ("1", Some("9"), "a", true)],
             &[("0", None, "f", false), ("1", Some("0"), "a", true), ("2", Some("0"), "a", true)],
+            &[("0", None, "f", false), ("1", Some("0"), "a", true), ("2", Some("0"), "a", false)],
+            &[("0", None, "f", false), ("1", None, "a", true), ("2", Some("0"), "a", false)],
             &[("0", None, "f", true), ("1", Some("0"), "a", true)],
         ] {
             assert!(list(wrong).is_err(), "{wrong:?}");
+        }
+        let same_name = [("0", None, "a", false), ("1", Some("0"), "a", false), ("2", Some("1"), "a", true)];
+        assert!(list(&same_name).unwrap().contains_key("a/a"));
+        for hash in [Value::Null, json!("")] {
+            let file = json!({ "id": "1", "parentId": null, "name": "a", "isFile": true, "hash": hash });
+            assert!(serde_json::from_value::<List>(json!({ "files": [file] })).unwrap().hashes().is_err());
         }
     }
 

@@ -11,6 +11,7 @@ mod call;
 mod datastores;
 mod files;
 mod flat_snapshots;
+mod forms;
 mod notices;
 mod places;
 mod snapshots;

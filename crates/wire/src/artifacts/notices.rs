@@ -120,6 +120,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// `DELETE .../users/{objectId}/jobs[/{jobId}]` and `.../tasks[/{taskId}]`: a person's own, or whose the workspace's owner names.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let (person, permission) = addressee(&call)?;
     let id = call.part("job").to_owned();
     let removed = call

@@ -65,6 +65,14 @@ pub(super) fn check_id(id: &str) -> CoreResult<()> {
     Err(Error::invalid("a snapshot's id has letters, digits and hyphens, as a UUID has"))
 }
 
+/// Refuses an id that a snapshot has.
+pub(super) fn check_free(tx: &mut Tx<'_>, scope: Id, id: &str) -> CoreResult<()> {
+    match tx.child_by_name::<Snapshot>(scope, id)? {
+        Some(_) => Err(Error::conflict("there is a snapshot of this id already")),
+        None => Ok(()),
+    }
+}
+
 /// The finished snapshot that the path names.
 pub(super) fn find(tx: &mut Tx<'_>, scope: Id, id: &str) -> CoreResult<Node<SnapshotDoc>> {
     tx.child_by_name::<Snapshot>(scope, id)?.filter(|node| node.doc.complete).ok_or_else(missing)
@@ -271,9 +279,7 @@ async fn prepare(
 ) -> CoreResult<(Id, Vec<(String, BlobRef)>)> {
     let (name, person) = (name.to_owned(), call.person);
     call.write(Permission::Write, move |tx, scope| {
-        if tx.child_by_name::<Snapshot>(scope, &name)?.is_some() {
-            return Err(Error::conflict("there is a snapshot of this id already"));
-        }
+        check_free(tx, scope, &name)?;
         let open = match uploaded {
             Some(id) => tx
                 .get::<Snapshot>(id)?
@@ -348,9 +354,7 @@ pub(super) async fn create_from_repository(call: Call) -> Result<Json<Value>> {
         created_by: Some(person),
     };
     call.write(Permission::Write, move |tx, scope| {
-        if tx.child_by_name::<Snapshot>(scope, &doc.name)?.is_some() {
-            return Err(Error::conflict("there is a snapshot of this id already"));
-        }
+        check_free(tx, scope, &doc.name)?;
         let id = tx.new_id();
         tx.create::<Snapshot>(New::under(scope, id, doc.clone())).map(|_| ())
     })
@@ -360,6 +364,7 @@ pub(super) async fn create_from_repository(call: Call) -> Result<Json<Value>> {
 
 /// `delete_snapshot_and_lastest_pointer`: with its files.
 pub(super) async fn delete(call: Call) -> Result<StatusCode> {
+    call.refuse_dry_run()?;
     let id = call.part("snapshot").to_owned();
     let removed = call
         .write(Permission::Write, move |tx, scope| match tx.child_by_name::<Snapshot>(scope, &id)? {

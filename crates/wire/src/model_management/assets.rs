@@ -14,6 +14,7 @@ use super::errors::Result;
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::{content, models, patch, shapes};
+use crate::deletion::refuse_dry_run;
 
 const ARTIFACT: &[Field] = &[optional("id", Shape::Text), optional("prefix", Shape::Text)];
 
@@ -184,6 +185,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
 
 /// `DELETE assets/{id}`: models that were registered from it keep their content, which lies with the run.
 pub(super) async fn delete(call: Call) -> Result<Response> {
+    refuse_dry_run(call.dry_run())?;
     let id = call.part("id").to_owned();
     let removed = call
         .write(Permission::Write, move |tx, at| match find(tx, at, &id) {

@@ -93,6 +93,11 @@ impl Call {
         self.query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
+    /// What the query says of `dryRun`.
+    pub(super) fn dry_run(&self) -> Option<&str> {
+        self.query.get("dryrun").map(String::as_str)
+    }
+
     /// Whether this version of the protocol deletes services by an operation that is waited for.
     pub(super) fn waits_for_deletions(&self) -> bool {
         self.form == Form::Hosting
@@ -164,7 +169,8 @@ impl FromRequest<App> for Call {
             .query()
             .unwrap_or_default()
             .split('&')
-            .filter_map(|pair| pair.split_once('='))
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(name, value)| (crate::percent::decode(name).to_lowercase(), crate::percent::decode(value)))
             .collect();
         require_version(form, query.get("api-version").map(String::as_str))?;

@@ -2,8 +2,7 @@
 //! `imageLocation` says so by its scheme.
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::kinds::{ContainerImage, ContainerImageDoc, Manifest};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
@@ -273,10 +272,10 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
 /// `DELETE images/{id}`.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let id = call.part("id").to_owned();
-    let removed = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
+    let done = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
         Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
         found => found.map(|node| Some((node.id, node.id))),
     })
     .await?;
-    Ok(if removed { StatusCode::OK } else { StatusCode::NO_CONTENT }.into_response())
+    Ok(dependents::answer(done))
 }

@@ -1,8 +1,7 @@
 //! Manifests of hosting accounts: models, and the program around them.
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::kinds::{Manifest, ManifestDoc};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
@@ -144,10 +143,10 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 /// `DELETE manifests/{id}`.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let id = call.part("id").to_owned();
-    let removed = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
+    let done = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
         Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
         found => found.map(|node| Some((node.id, node.id))),
     })
     .await?;
-    Ok(if removed { StatusCode::OK } else { StatusCode::NO_CONTENT }.into_response())
+    Ok(dependents::answer(done))
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use habeas_access::Permission;
 use habeas_core::kinds::{
     ModelStage, ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc, Settings,
@@ -303,21 +302,27 @@ pub(super) fn keep_values(tags: &mut BTreeMap<String, String>, before: &BTreeMap
     }
 }
 
+/// Takes the aliases of a version that is about to go from its name; nothing of what is no version.
+pub(super) fn drop_aliases(tx: &mut Tx<'_>, version: Id) -> CoreResult<()> {
+    let Some(version) = tx.get::<ModelVersion>(version)? else { return Ok(()) };
+    if let Some(mut model) = tx.get::<RegisteredModel>(version.parent.unwrap_or(Id::NIL))? {
+        model.doc.aliases.retain(|_, number| *number != version.doc.number);
+        tx.update::<RegisteredModel>(&model)?;
+    }
+    Ok(())
+}
+
 /// `DELETE models/{id}`: with the name, when nothing else stands under it. What was made from the model stands in the way, or goes too.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let id = call.part("id").to_owned();
-    let removed = dependents::remove(&call, Permission::Write, move |tx, at| {
-        let (mut model, version) = match find(tx, at, &id) {
+    let done = dependents::remove(&call, Permission::Write, move |tx, at| {
+        let (model, version) = match find(tx, at, &id) {
             Err(error) if error.kind == habeas_core::ErrorKind::NotFound => return Ok(None),
             found => found?,
         };
-        if tx.count_children(model.id, Kind::ModelVersion)? <= 1 {
-            return Ok(Some((version.id, model.id)));
-        }
-        model.doc.aliases.retain(|_, number| *number != version.doc.number);
-        tx.update::<RegisteredModel>(&model)?;
-        Ok(Some((version.id, version.id)))
+        let is_last = tx.count_children(model.id, Kind::ModelVersion)? <= 1;
+        Ok(Some((version.id, if is_last { model.id } else { version.id })))
     })
     .await?;
-    Ok(if removed { StatusCode::OK } else { StatusCode::NO_CONTENT }.into_response())
+    Ok(dependents::answer(done))
 }

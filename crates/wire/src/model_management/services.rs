@@ -12,12 +12,13 @@ use habeas_store::{New, Page, Tx};
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Form};
+use super::dependents::{self, Done};
 use super::errors::{Result, status_and_code};
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::manifests::wanted_model;
 use super::operations::{self, Verb};
-use super::{dependents, images, models, patch, served, shapes, tokens};
+use super::{images, models, patch, served, shapes, tokens};
 use crate::provenance::made_from;
 
 /// The version whose documentation demands an image and a compute resource.
@@ -597,15 +598,16 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         })
         .await?
     };
-    let removed = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
+    let done = dependents::remove(&call, Permission::Deploy, move |tx, at| match find(tx, at, &id) {
         Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
         found => found.map(|node| Some((node.id, node.id))),
     })
     .await?;
-    match known.filter(|_| removed) {
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(id) if call.waits_for_deletions() => operations::accepted(&call, Verb::DeleteService, id),
-        Some(_) => Ok(StatusCode::OK.into_response()),
+    match (known, done) {
+        (Some(id), Done::Removed) if call.waits_for_deletions() => {
+            operations::accepted(&call, Verb::DeleteService, id)
+        }
+        (_, done) => Ok(dependents::answer(done)),
     }
 }
 

@@ -83,7 +83,7 @@ impl Answers {
         Ok(root)
     }
 
-    /// `RunDto`.
+    /// `RunDto`, as it is in lists and in answers to changes: without what MLflow's clients logged as the run's inputs.
     pub(super) fn run(&mut self, tx: &mut Tx<'_>, node: &Node<RunDoc>) -> Result<Value> {
         let (doc, id) = (&node.doc, run_name(node));
         let root = self.root(tx, node)?;
@@ -105,7 +105,6 @@ impl Answers {
         put("runUuid", json!(node.id));
         put("rootRunUuid", json!(root.id));
         put("dataContainerId", json!(format!("{DATA_CONTAINER}{id}")));
-        put(INPUTS, datasets::inputs(tx, node)?);
         if let Some(parent) = doc.tags.get(PARENT_TAG) {
             put("parentRunId", json!(parent));
             put("parentRunUuid", json!(look_up_run(tx, self.scope, parent)?.map(|node| node.id)));
@@ -172,10 +171,7 @@ pub(super) fn details(
     ];
     let mut fields = common(&node.doc, &run_name(node));
     fields.retain(|name, _| SHOWN.contains(&name.as_str()));
-    let inputs = datasets::inputs(tx, node)?;
-    if !inputs.is_null() {
-        fields.insert(INPUTS.to_owned(), inputs);
-    }
+    fields.extend(datasets::inputs(tx, node)?.map(|inputs| (INPUTS.to_owned(), inputs)));
     for name in [INPUTS, OUTPUTS] {
         fields.entry(name).or_insert(json!([]));
     }

@@ -83,7 +83,8 @@ impl Call {
         Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
     }
 
-    fn dry_run(&self) -> Option<&str> {
+    /// What the query says of `dryRun`.
+    pub(super) fn dry_run(&self) -> Option<&str> {
         self.query.get("dryrun").map(String::as_str)
     }
 

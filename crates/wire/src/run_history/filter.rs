@@ -57,6 +57,16 @@ pub(super) struct Schema {
 impl Schema {
     /// Reads a filter; none is no condition.
     pub(super) fn filter(&self, text: &str) -> Result<Filter> {
+        self.read(text, false)
+    }
+
+    /// Reads the filter of a deletion, where a slip must not find more than was meant: what is read as one key or one value, and could have
+    /// been meant as more, is refused.
+    pub(super) fn plain_filter(&self, text: &str) -> Result<Filter> {
+        self.read(text, true)
+    }
+
+    fn read(&self, text: &str, plain: bool) -> Result<Filter> {
         let mut rest = text.trim();
         if rest.is_empty() {
             return Ok(Filter::All(Vec::new()));
@@ -66,7 +76,7 @@ impl Schema {
         }
         let whole = rest;
         let unread = match expression(&mut rest, 0) {
-            Ok(raw) if rest.trim().is_empty() => return self.checked(raw),
+            Ok(raw) if rest.trim().is_empty() => return self.checked(raw, plain),
             Ok(_) => rest.trim(),
             Err(_) => whole,
         };
@@ -110,19 +120,23 @@ impl Schema {
             .hint(format!("there are {} and {maps}/NAME", known.join(", "))))
     }
 
-    fn checked(&self, raw: search::Expression<String>) -> Result<Filter> {
-        let all = |parts: Vec<search::Expression<String>>| {
-            parts.into_iter().map(|part| self.checked(part)).collect::<Result<Vec<_>>>()
+    fn checked(&self, raw: Raw, plain: bool) -> Result<Filter> {
+        let all = |parts: Vec<Raw>| {
+            parts.into_iter().map(|part| self.checked(part, plain)).collect::<Result<Vec<_>>>()
         };
         match raw {
             search::Expression::All(parts) => Ok(Filter::All(all(parts)?)),
             search::Expression::Any(parts) => Ok(either(all(parts)?)),
-            search::Expression::Is(comparison) => self.comparison(comparison),
+            search::Expression::Is(comparison) => self.comparison(comparison, plain),
         }
     }
 
-    fn comparison(&self, raw: search::Comparison<String>) -> Result<Filter> {
-        let key = self.key(&raw.key)?;
+    fn comparison(&self, raw: search::Comparison<Written>, plain: bool) -> Result<Filter> {
+        let key = self.key(&raw.key.key)?;
+        if plain && has_joint(&raw.key.key) {
+            return Err(Error::invalid(format!("`{}` is read as one name", shortened(&raw.key.key)))
+                .hint("write each condition with its own eq or ne, in parentheses"));
+        }
         let is = |operator, operand| Filter::Is(search::Comparison { key: key.clone(), operator, operand });
         let Operand::Text(text) = raw.operand else {
             return match raw.operator {
@@ -142,6 +156,9 @@ impl Schema {
                 text.parse()
                     .map_err(|_| Error::invalid(format!("`{}` is compared with a number", key.name)))?,
             )
+        } else if plain && raw.key.is_bare && !is_one_word(&text) {
+            return Err(Error::invalid(format!("`{}` is read as one value", shortened(&text)))
+                .hint("put a value that has spaces or is `and` or `or` into quotes, and a condition after and before each `and` and `or`"));
         } else if matches!(raw.operator, Operator::Equal | Operator::NotEqual) {
             Operand::Text(text)
         } else {
@@ -180,7 +197,26 @@ fn either(mut parts: Vec<Filter>) -> Filter {
     if parts.len() == 1 { parts.remove(0) } else { Filter::Any(parts) }
 }
 
-type Raw = search::Expression<String>;
+/// What a comparison names, before it is known whether there is such a thing.
+#[derive(Debug)]
+struct Written {
+    key: String,
+    /// Whether its value stands there without quotes.
+    is_bare: bool,
+}
+
+type Raw = search::Expression<Written>;
+
+/// Whether `and` or `or` is one of the words.
+fn has_joint(text: &str) -> bool {
+    text.split_whitespace().any(|word| word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or"))
+}
+
+/// Whether a value without quotes can be nothing else.
+fn is_one_word(text: &str) -> bool {
+    !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '(' | ')'))
+        && !has_joint(text)
+}
 
 fn word<'a>(text: &'static str) -> impl ModalParser<&'a str, (), winnow::error::ContextError> {
     (multispace1, Caseless(text), peek(alt((multispace1.void(), "(".void())))).void()
@@ -217,11 +253,11 @@ fn factor(input: &mut &str, depth: usize) -> ModalResult<Raw> {
     .parse_next(input)
 }
 
-fn comparison(input: &mut &str) -> ModalResult<search::Comparison<String>> {
+fn comparison(input: &mut &str) -> ModalResult<search::Comparison<Written>> {
     let end = (multispace1, operator, multispace1);
     let (key, (_, operator, _)): (String, _) = repeat_till(1.., any, end).parse_next(input)?;
-    let operand = operand.parse_next(input)?;
-    Ok(search::Comparison { key, operator, operand })
+    let (operand, is_bare) = operand.parse_next(input)?;
+    Ok(search::Comparison { key: Written { key, is_bare }, operator, operand })
 }
 
 fn operator(input: &mut &str) -> ModalResult<Operator> {
@@ -241,23 +277,25 @@ fn end_of_value(input: &mut &str) -> ModalResult<()> {
     alt((word("and"), word("or"), (multispace0, alt((")".void(), eof.void()))).void())).parse_next(input)
 }
 
-fn operand(input: &mut &str) -> ModalResult<Operand> {
+/// A value, and whether it stands there without quotes.
+fn operand(input: &mut &str) -> ModalResult<(Operand, bool)> {
     alt((
         |input: &mut &str| quoted('"', input),
         |input: &mut &str| quoted('\'', input),
         repeat_till(1.., any, peek(end_of_value)).map(|(text, ()): (String, ())| {
-            if text.eq_ignore_ascii_case("null") { Operand::Nothing } else { Operand::Text(text) }
+            let null = text.eq_ignore_ascii_case("null");
+            (if null { Operand::Nothing } else { Operand::Text(text) }, true)
         }),
     ))
     .parse_next(input)
 }
 
 /// A text in quotes. Clients leave quotes in it as they are, OData writes them twice: it ends where a value can end.
-fn quoted(quote: char, input: &mut &str) -> ModalResult<Operand> {
+fn quoted(quote: char, input: &mut &str) -> ModalResult<(Operand, bool)> {
     let twice = [quote, quote].iter().collect::<String>();
     let (text, _): (String, _) =
         preceded(quote, repeat_till(0.., any, (quote, peek(end_of_value)))).parse_next(input)?;
-    Ok(Operand::Text(text.replace(&twice, &quote.to_string())))
+    Ok((Operand::Text(text.replace(&twice, &quote.to_string())), false))
 }
 
 #[cfg(test)]
@@ -327,6 +365,29 @@ mod tests {
         }
         assert!(read(&"(".repeat(10_000)).starts_with("refused"));
         assert!(read(&format!("{}Status eq x{}", "(".repeat(60), ")".repeat(60))).starts_with("Status"));
+    }
+
+    #[test]
+    fn the_filter_of_a_deletion_can_be_read_in_one_way_only() {
+        for good in [
+            "Status eq Failed",
+            "(Status ne Failed) and (Tags/keep ne \"yes and no\")",
+            "(Tags/a b eq x or Tags/a eq null) and CreatedUtc lt 2026-01-01 00:00:00",
+        ] {
+            assert_eq!(RUNS.plain_filter(good).unwrap(), RUNS.filter(good).unwrap(), "{good}");
+        }
+        for (bad, said) in [
+            ("Status ne Failed or", "`Failed or` is read as one value"),
+            ("Tags/keep ne yes and ", "`yes and` is read as one value"),
+            ("Tags/keep ne my tree", "`my tree` is read as one value"),
+            ("Tags/keep ne or", "`or` is read as one value"),
+            ("Tags/keep ne \"yes", "`\"yes` is read as one value"),
+            ("Tags/keep and Status ne Failed", "`Tags/keep and Status` is read as one name"),
+        ] {
+            let error = RUNS.plain_filter(bad).unwrap_err().to_string();
+            assert!(error.starts_with(said), "{bad}: {error}");
+            assert!(RUNS.filter(bad).is_ok(), "{bad}");
+        }
     }
 
     #[test]

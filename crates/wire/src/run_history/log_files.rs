@@ -21,12 +21,15 @@ const DRIVER_LOG: &str = "driver_log";
 const MOST: usize = 1_000;
 /// Artifacts that are read at a time.
 const CHUNK: u64 = 1_000;
+/// The most artifacts of a run among which logs are looked for: clients that stream them ask every second. Paths are sealed, so that all have to
+/// be opened.
+const LOOKED_AT: u64 = 10_000;
 
 fn is_log(path: &str) -> bool {
     path == DRIVER_LOG || FOLDERS.iter().any(|folder| is_below(path, folder))
 }
 
-/// The addresses of a run's log files by their paths; of more than can be named, the first ones.
+/// The addresses of a run's log files by their paths, among its oldest artifacts; of more than can be named, the first ones.
 pub(super) fn of_run(tx: &mut Tx<'_>, run: Id, signer: &Signer) -> Result<BTreeMap<String, String>> {
     let mut logs = BTreeMap::new();
     let mut page = Page { order: Order::Oldest, skip: 0, take: CHUNK };
@@ -40,10 +43,10 @@ pub(super) fn of_run(tx: &mut Tx<'_>, run: Id, signer: &Signer) -> Result<BTreeM
                 logs.pop_last();
             }
         }
-        if last {
+        page.skip += CHUNK;
+        if last || page.skip >= LOOKED_AT {
             return Ok(logs);
         }
-        page.skip += CHUNK;
     }
 }
 

@@ -18,13 +18,13 @@ use super::filter::{Filter, Key, microseconds};
 use super::listing::{Collector, Found, Listing, RUNS};
 use super::runs;
 use crate::data_services::Result;
-use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name};
+use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name, shortened};
 use crate::search::{Comparison, Fact, Operand, Operator};
 
 /// Runs that are read at a time.
 const CHUNK: u64 = 1_000;
-/// The most runs that one request deletes.
-const MOST_DELETED: usize = 10_000;
+/// The most runs that one request deletes: one transaction, which holds the only writer.
+const MOST_DELETED: usize = 1_000;
 
 /// A run with what a search needs of it.
 pub(super) struct Seen {
@@ -128,7 +128,8 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
                 .into());
         }
     }
-    let filter = RUNS.filter(call.query("filter").unwrap_or_default())?;
+    let filter = RUNS.plain_filter(call.query("filter").unwrap_or_default())?;
+    check_states(&filter)?;
     if filter.comparisons().is_empty() {
         return Err(Error::invalid("which runs are to be deleted is not said")
             .hint("send `$filter`, such as Status eq Failed; DELETE .../experimentids/ID deletes the experiment with all its runs")
@@ -150,11 +151,25 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
         })?;
         if runs.len() > MOST_DELETED {
             return Err(Error::limit(format!("the filter finds more than {MOST_DELETED} runs"))
-                .hint("narrow it, such as by RunNumber le NUMBER, and delete the rest afterwards"));
+                .hint("narrow it, such as by RunNumber le NUMBER, and repeat until nothing is selected"));
         }
         Ok(Selection { within: experiment, resources: runs })
     })
     .await
+}
+
+/// Refuses a filter that compares `Status` with what no run can be: `ne` would find every run.
+fn check_states(filter: &Filter) -> CoreResult<()> {
+    let known = RunStatus::ALL.map(RunStatus::history_name);
+    for comparison in filter.comparisons().into_iter().filter(|comparison| comparison.key.name == "Status") {
+        if let Operand::Text(text) = &comparison.operand
+            && !known.contains(&text.as_str())
+        {
+            return Err(Error::invalid(format!("there is no `Status` called `{}`", shortened(text)))
+                .hint(format!("write one of {}", known.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 /// The experiments that a list is of.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use habeas_access::Permission;
-use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunMetric};
+use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunMetric, RunMetricDoc};
 use habeas_core::metric::{MetricPoint, from_ordered};
 use habeas_core::{AttrKey, Error, Id, Kind, Node, Result as CoreResult, Timestamp};
-use habeas_store::{LatestMetric, Page, Tx};
+use habeas_store::{LatestMetric, Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::answers;
@@ -27,6 +27,8 @@ use crate::search::{Fact, Operand, Operator};
 const BATCH: usize = 10_000;
 /// Points that are read at a time.
 const CHUNK: u32 = 1_000;
+/// Metrics that are no points, and can be long, that are read at a time.
+const OTHERS: u64 = 100;
 
 /// POST `runs/ID/metrics` (1.61) and `runs/ID/runmetrics` (2018).
 pub(super) async fn post(call: Call) -> Result<Json<Value>> {
@@ -235,48 +237,102 @@ impl Reader<'_> {
                 }
             }
         }
-        let skip = match from {
+        let (start, skip) = match from {
             Some(from) if after_series.is_none() => {
-                u64::try_from(number_of(from, "others")?).unwrap_or_default()
+                let place = |name: &str| -> CoreResult<u64> {
+                    Ok(u64::try_from(number_of(from, name)?).unwrap_or_default())
+                };
+                (place("others")?, if from.get("merged").is_some() { place("merged")? } else { 0 })
             }
-            _ => 0,
+            _ => (0, 0),
         };
-        self.others(tx, run, &name, skip)
+        match self.merging {
+            Merging::ToVector => self.others_merged(tx, run, &name, start, skip),
+            Merging::Apart => self.others(tx, run, &name, start),
+        }
     }
 
-    /// The metrics that are no series of numbers.
+    /// The metrics that are no series of numbers, from a place in the order in which they were logged.
     fn others(
         &mut self,
         tx: &mut Tx<'_>,
         run: &Node<RunDoc>,
         name: &str,
-        skip: u64,
+        mut start: u64,
     ) -> CoreResult<Option<Value>> {
-        let full = |index: u64| Ok(Some(json!({ "run": run.id, "others": index })));
-        if self.merging == Merging::ToVector {
-            let metrics = tx.children::<RunMetric>(run.id, Page::ALL)?;
-            let shown = metrics.into_iter().map(|metric| answers::metric(name, &metric.doc));
-            // What is logged meanwhile comes after what is there, or is added to it: a place in this list stays one.
-            let merged = merging::merged(shown.filter(|metric| self.holds(metric)));
+        loop {
+            let metrics = others_from(tx, run.id, start)?;
+            let is_last = (metrics.len() as u64) < OTHERS;
+            for metric in metrics {
+                if self.is_full() {
+                    return Ok(Some(json!({ "run": run.id, "others": start })));
+                }
+                start += 1;
+                let metric = answers::metric(name, &metric.doc);
+                if self.holds(&metric) {
+                    self.found.push(metric);
+                }
+            }
+            if is_last {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The same merged: of as many as fit in one answer (a stretch) at a time, so that a page reads no more than a stretch from its beginning.
+    /// `skip` of the first stretch were on the page before. What is logged meanwhile comes after what is there: a place stays one.
+    fn others_merged(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        name: &str,
+        mut start: u64,
+        mut skip: u64,
+    ) -> CoreResult<Option<Value>> {
+        loop {
+            let (metrics, next) = self.stretch(tx, run, name, start)?;
+            let merged = merging::merged(metrics.into_iter());
             for (index, metric) in (0..).zip(merged).filter(|(index, _)| *index >= skip) {
                 if self.is_full() {
-                    return full(index);
+                    return Ok(Some(json!({ "run": run.id, "others": start, "merged": index })));
                 }
                 self.values += metric["cells"].as_array().map_or(0, Vec::len);
                 self.found.push(metric);
             }
-            return Ok(None);
-        }
-        for (index, metric) in (skip..).zip(tx.children::<RunMetric>(run.id, Page { skip, ..Page::ALL })?) {
-            if self.is_full() {
-                return full(index);
-            }
-            let metric = answers::metric(name, &metric.doc);
-            if self.holds(&metric) {
-                self.found.push(metric);
+            match next {
+                Some(next) => (start, skip) = (next, 0),
+                None => return Ok(None),
             }
         }
-        Ok(None)
+    }
+
+    /// The metrics from a place on until they have [`MOST_MERGED`] values together, and where those after them begin.
+    fn stretch(
+        &self,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        name: &str,
+        mut start: u64,
+    ) -> CoreResult<(Vec<Value>, Option<u64>)> {
+        let (mut found, mut values) = (Vec::new(), 0);
+        loop {
+            let metrics = others_from(tx, run.id, start)?;
+            let is_last = (metrics.len() as u64) < OTHERS;
+            for metric in metrics {
+                if values >= MOST_MERGED {
+                    return Ok((found, Some(start)));
+                }
+                start += 1;
+                let shown = answers::metric(name, &metric.doc);
+                if self.holds(&shown) {
+                    values += metric.doc.values.len();
+                    found.push(shown);
+                }
+            }
+            if is_last {
+                return Ok((found, None));
+            }
+        }
     }
 
     fn points(
@@ -328,6 +384,11 @@ impl Reader<'_> {
     fn is_full(&self) -> bool {
         self.found.len() >= self.listing.take || self.values >= MOST_MERGED
     }
+}
+
+/// Some of a run's metrics that are no series of numbers, in the order in which they were logged.
+fn others_from(tx: &mut Tx<'_>, run: Id, skip: u64) -> CoreResult<Vec<Node<RunMetricDoc>>> {
+    tx.children::<RunMetric>(run, Page { order: Order::Oldest, skip, take: OTHERS })
 }
 
 fn facts(metric: &Value, key: &Key) -> Vec<Fact> {

@@ -18,6 +18,7 @@ use super::datasets::{self, INPUTS, OUTPUTS};
 use super::experiments::{Which, text_list};
 use super::{log_files, optional_text, text_map};
 use crate::data_services::{Result, envelope};
+use crate::deletion::refuse_dry_run;
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
     remove_tag, shortened, update_run,
@@ -105,7 +106,7 @@ impl Said {
             let fits = match sort {
                 Sort::Text => value.is_string(),
                 Sort::Flag => value.is_boolean(),
-                Sort::Datasets => datasets::is_list(value),
+                Sort::Datasets => datasets::is_list(name, value)?,
                 Sort::Any => true,
             };
             if !fits {
@@ -127,15 +128,19 @@ impl Said {
         })
     }
 
-    /// Writes what was said over what is there.
-    fn change(&self, tx: &mut Tx<'_>, person: Id, doc: &mut RunDoc) -> CoreResult<()> {
+    /// Writes what was said over what is there, and gives back the inputs that are new.
+    fn change(&self, tx: &mut Tx<'_>, person: Id, doc: &mut RunDoc) -> CoreResult<Vec<Value>> {
+        let mut inputs = Vec::new();
         for (key, value) in &self.tags {
             put_tag(tx, doc, person, key, value)?;
         }
         doc.params.extend(self.properties.clone());
         for (name, value) in &self.fields {
             match name.as_str() {
-                INPUTS | OUTPUTS => datasets::add(&mut doc.details.fields, name, value)?,
+                INPUTS => inputs = datasets::add(&mut doc.details.fields, name, value)?,
+                OUTPUTS => {
+                    datasets::add(&mut doc.details.fields, name, value)?;
+                }
                 _ => {
                     doc.details.fields.insert(name.clone(), value.clone());
                 }
@@ -157,15 +162,7 @@ impl Said {
             doc.details.name.clone_from(&self.name);
         }
         doc.tags.insert(NAME_TAG.to_owned(), doc.name.clone());
-        Ok(())
-    }
-
-    /// Connects the run with what the datasets that were said come from.
-    fn connect(&self, tx: &mut Tx<'_>, place: &Place, scope: Id, run: Id) -> CoreResult<()> {
-        match self.fields.get(INPUTS) {
-            Some(inputs) => datasets::connect(tx, place, scope, run, inputs),
-            None => Ok(()),
-        }
+        Ok(inputs)
     }
 }
 
@@ -239,8 +236,8 @@ fn put(
             return Err(Error::conflict("a run of this id belongs to another experiment of the workspace"));
         }
         let before = node.doc.status;
-        said.change(tx, place.person, &mut node.doc)?;
-        said.connect(tx, place, scope, node.id)?;
+        let inputs = said.change(tx, place.person, &mut node.doc)?;
+        datasets::connect(tx, place, scope, node.id, &inputs)?;
         return update_run(tx, node, before);
     }
     if absent == Absent::Refuse {
@@ -273,9 +270,9 @@ fn create(
     let mut doc = RunDoc::new(name, RunStatus::NotStarted, now, place.person);
     doc.details.run_id = Some(id.to_owned());
     doc.details.number = Some(number);
-    said.change(tx, place.person, &mut doc)?;
+    let inputs = said.change(tx, place.person, &mut doc)?;
     let node = tx.create::<Run>(New::under(experiment.id, node, doc))?;
-    said.connect(tx, place, scope, node.id)?;
+    datasets::connect(tx, place, scope, node.id, &inputs)?;
     Ok(node)
 }
 
@@ -355,6 +352,7 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
             }
         }
     }
+    datasets::check_batch(said.iter().map(|(_, run)| datasets::count(&run.fields)))?;
     let (place, which) = (call.place(), Which::of(&call));
     let (done, refused) = call
         .write(move |tx| {
@@ -387,7 +385,11 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| {
             let (scope, node) = find(tx, &place, &which, &id, Permission::Read)?;
-            Answers::new(scope).run(tx, &node)
+            let mut answer = Answers::new(scope).run(tx, &node)?;
+            if let Some(inputs) = datasets::inputs(tx, &node)? {
+                answer[INPUTS] = inputs;
+            }
+            Ok(answer)
         })
         .await?;
     Ok(Json(answer))
@@ -426,6 +428,7 @@ fn expiry(token: &str) -> Option<Timestamp> {
 
 /// DELETE `runs/ID/tags`, whose body is their names.
 pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
+    refuse_dry_run(call.dry_run())?;
     let names = text_list(Some(&call.body))?;
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
     let answer = call
