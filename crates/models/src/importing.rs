@@ -65,6 +65,7 @@ pub fn start(
         // Addresses of the source's holder often grant access, and notices are theirs.
         export_model_container_uri: None,
         notification_queue_uri: None,
+        notified_since: None,
         created_by,
         status: ProjectStatus::Importing,
         import_error: None,

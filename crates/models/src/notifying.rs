@@ -1,7 +1,8 @@
 //! Telling a project's own address what happened: Microsoft's storage notifications (`notificationQueueUri`), sent as a webhook.
 //!
 //! The JSON is that of Microsoft's queue messages, posted to the address. A message is a task, committed with what it tells of, and tried
-//! again a few times when the far end cannot be reached. Where the operator allows no outgoing calls it is dropped.
+//! again a few times when the far end cannot be reached. Where the operator allows no outgoing calls it is dropped. That an address took
+//! one is noted in the project, so that its holder is told who received something (GDPR Article 15(1)(c)).
 
 use habeas_core::kinds::{
     Iteration, IterationDoc, IterationStatus, ModelExportDoc, ModelExportState, Project, ProjectDoc,
@@ -76,6 +77,17 @@ fn enqueue(tx: &mut Tx<'_>, project: &Node<ProjectDoc>, event: &str, content: &V
     tx.enqueue(TaskKind::Notify, Some(project.id), &serde_json::to_value(&task)?, now).map(|_| ())
 }
 
+/// Notes that the project's address has taken a message, the first time.
+fn note_taken(tx: &mut Tx<'_>, project: Id) -> Result<()> {
+    let Some(mut node) = tx.get::<Project>(project)?.filter(|node| node.doc.notified_since.is_none()) else {
+        return Ok(());
+    };
+    node.doc.notified_since = Some(tx.now());
+    tx.update::<Project>(&node)?;
+    // Clients are shown as `lastModified` when somebody changed the project.
+    tx.backdate_change(project, node.updated_at)
+}
+
 impl Models {
     /// Sends the message of a claimed task and ends the task, or puts it back.
     pub async fn run_notifying(&self, task: &TaskRow) -> Result<()> {
@@ -93,6 +105,11 @@ impl Models {
         self.outgoing().post(&address, message).await.map_err(|error| Error {
             what: format!("the notification of project {} was not taken: {}", project.id, error.what),
             ..error
-        })
+        })?;
+        let id = project.id;
+        match project.doc.notified_since {
+            Some(_) => Ok(()),
+            None => self.store().write(move |tx| note_taken(tx, id)).await,
+        }
     }
 }

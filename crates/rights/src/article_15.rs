@@ -1,12 +1,17 @@
 //! What Article 15(1) of the GDPR asks to be told, from the data map and from what happened.
 
-use habeas_core::kinds::{CaseFile, DeliveryState, Project, ProjectDoc, Recipient, Telemetry, TelemetryDoc};
+use std::collections::BTreeMap;
+
+use habeas_core::kinds::{
+    CaseFile, Decisions, DeliveryState, Project, ProjectDoc, Recipient, Telemetry, TelemetryDoc,
+};
 use habeas_core::report::HoldingsReport;
-use habeas_core::{Id, Kind, Result, registry};
+use habeas_core::{Id, Kind, Result, Timestamp, registry};
 use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
 
 use crate::holdings::{kind_name, personal_kinds, role_title};
+use crate::holds;
 use crate::recipients::{self, NOTIFIED};
 use crate::requests;
 
@@ -15,11 +20,16 @@ const PAGE: u32 = 100;
 /// Hours of telemetry that are looked through: all that is kept.
 const HOURS: u64 = 24 * 90;
 
+/// What a project's own address is sent.
+const NOTICES: &str = "notices of trainings and exports";
+
 /// Who was given data of a person, as far as the server knows.
 #[derive(Debug, Default)]
 pub(crate) struct Recipients {
-    /// Addresses that the person named, and what they are sent.
-    addresses: Vec<(String, &'static str, Id)>,
+    /// Addresses of projects that took notices, and since when. Nothing is ever sent to where a project wants its exports.
+    addresses: Vec<(String, Id, Timestamp)>,
+    /// Who holds copies of the person's images, by their random ids, and how many.
+    copies: BTreeMap<Id, u64>,
     /// Persons by their random ids, with their role and where they have it.
     members: Vec<(Id, &'static str, Id)>,
     /// When staff looked, and what they did.
@@ -66,7 +76,20 @@ impl Recipients {
         }
         recipients.staff.sort_unstable();
         recipients.note_systems(tx, person)?;
+        recipients.note_copies(tx, person)?;
         Ok(recipients)
+    }
+
+    /// Whoever copied a project with its token, also from another copy: the holders of what an erasure of the person would reach.
+    fn note_copies(&mut self, tx: &mut Tx<'_>, person: Id) -> Result<()> {
+        for image in holds::images_of_others(tx, person, &Decisions::default())? {
+            let holder = tx.position(image)?.map(|(_, _, holder)| holder);
+            // What was copied back is the person's; what a hold keeps of somebody erased is nobody's.
+            if let Some(holder) = holder.filter(|holder| *holder != person && *holder != Id::NIL) {
+                *self.copies.entry(holder).or_default() += 1;
+            }
+        }
+        Ok(())
     }
 
     fn note_systems(&mut self, tx: &mut Tx<'_>, person: Id) -> Result<()> {
@@ -97,23 +120,19 @@ impl Recipients {
     }
 
     fn note_addresses(&mut self, project: Id, doc: Option<&ProjectDoc>) {
-        let Some(doc) = doc else { return };
-        for (address, what) in [
-            (&doc.notification_queue_uri, "notices of trainings and exports"),
-            (&doc.export_model_container_uri, "exported models"),
-        ] {
-            if let Some(address) = address {
-                self.addresses.push((address.clone(), what, project));
-            }
-        }
+        let taken = doc.and_then(|doc| Some((doc.notification_queue_uri.clone()?, doc.notified_since?)));
+        self.addresses.extend(taken.map(|(address, since)| (address, project, since)));
     }
 
     /// For a page: a line each.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let addresses = self
-            .addresses
+        let addresses = self.addresses.iter().map(|(address, project, since)| {
+            format!("{address}, named in the project {project}, which receives {NOTICES} since {since}")
+        });
+        let copies = self
+            .copies
             .iter()
-            .map(|(address, what, project)| format!("{address}, named in the project {project}, for {what}"));
+            .map(|(holder, count)| format!("{holder}, by copying projects: {count} of your images"));
         let members =
             self.members.iter().map(|(id, role, place)| format!("the person {id}, as {role} of {place}"));
         let staff =
@@ -132,13 +151,25 @@ impl Recipients {
             .notices
             .iter()
             .map(|(name, request, at)| format!("{name}, told that request {request} was completed, {at}"));
-        addresses.chain(members).chain(staff).chain(systems).chain(archives).chain(notices).collect()
+        addresses
+            .chain(copies)
+            .chain(members)
+            .chain(staff)
+            .chain(systems)
+            .chain(archives)
+            .chain(notices)
+            .collect()
     }
 
     fn json(&self) -> Value {
         json!({
             "addresses": self.addresses.iter()
-                .map(|(address, what, project)| json!({ "address": address, "receives": what, "project": project }))
+                .map(|(address, project, since)| json!({
+                    "address": address, "receives": NOTICES, "project": project, "since": since.rfc3339(),
+                }))
+                .collect::<Vec<_>>(),
+            "copies": self.copies.iter()
+                .map(|(holder, count)| json!({ "holder": holder, "images": count }))
                 .collect::<Vec<_>>(),
             "persons": self.members.iter()
                 .map(|(id, role, resource)| json!({ "person": id, "role": role, "resource": resource }))
@@ -165,7 +196,7 @@ pub(crate) const SOURCE: &str = "What is in this archive came from you, from pro
 pub(crate) const DECISIONS: &str =
     "None. Models label images; the server draws no conclusion about a person from that.";
 pub(crate) const TRANSFERS: &str =
-    "This server sends nothing by itself; the addresses under (c) are those that were named to it.";
+    "This server sends nothing by itself; the addresses under (c) were named to it, and took what was sent.";
 
 /// `article-15.json`: the eight points of the paragraph, and the transfers of the second, each with its answer.
 pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> Value {

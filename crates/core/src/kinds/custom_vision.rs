@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::node::AttrKey;
 use crate::{
     About, AttrValue, Attrs, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
-    Retention, View,
+    Retention, Timestamp, View,
 };
 
 pub(super) const SERVICE: &str = "Custom Vision";
@@ -148,8 +148,11 @@ pub struct ProjectDoc {
     pub augmentation_methods: BTreeMap<String, bool>,
     /// Where backups of exports were asked to go.
     pub export_model_container_uri: Option<String>,
-    /// Where notifications were asked to go.
+    /// Where notifications were asked to go. Fixed when the project is made: Microsoft's models have it read-only.
     pub notification_queue_uri: Option<String>,
+    /// When a notification was first taken at that address; none when none was.
+    #[serde(default)]
+    pub notified_since: Option<Timestamp>,
     /// Who made it.
     pub created_by: Option<Id>,
     /// Whether it is whole.
@@ -187,6 +190,7 @@ impl DataKind for Project {
             augmentation_methods: BTreeMap::from([("flip".to_owned(), true)]),
             export_model_container_uri: Some("https://example.org/container".into()),
             notification_queue_uri: Some("https://example.org/queue".into()),
+            notified_since: Some(Timestamp(0)),
             created_by: Some(Id::NIL),
             status: ProjectStatus::Failed,
             import_error: Some("the project it is copied from was deleted".into()),
@@ -209,6 +213,7 @@ impl DataKind for Project {
             augmentation_methods,
             export_model_container_uri,
             notification_queue_uri,
+            notified_since,
             created_by,
             status,
             import_error,
@@ -250,6 +255,12 @@ impl DataKind for Project {
             "notification_queue_uri",
             FieldClass::Secret,
             "where the holder wants to be notified; such addresses often grant access",
+        );
+        map.field(
+            notified_since,
+            "notified_since",
+            FieldClass::Technical,
+            "so that a person is told which addresses really received notices",
         );
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
         map.field(status, "status", FieldClass::Technical, "whether a copy of another project is whole");

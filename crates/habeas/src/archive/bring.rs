@@ -11,7 +11,7 @@ use habeas_core::import::{
     self, FinishedImport, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project,
     Record, Tag,
 };
-use habeas_core::{Id, Kind, Timestamp, crypto, registry};
+use habeas_core::{Id, Kind, Timestamp, crypto, receipt, registry};
 use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
 use serde::Deserialize;
@@ -75,7 +75,7 @@ impl Checked {
     /// brought goes again; when the import is interrupted, the next run goes on, or it goes by itself after a day.
     pub async fn bring(&mut self, target: &Target<'_>) -> anyhow::Result<ArchiveReport> {
         let report = ArchiveReport {
-            signed_by: self.signed_by.clone(),
+            signed_by: receipt::key_id(&self.signed_by),
             projects: self.projects.len() as u64,
             workspaces: self.records.roots(),
             ..ArchiveReport::default()

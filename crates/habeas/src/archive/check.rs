@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
+use habeas_core::report::KeyReport;
 use habeas_core::{Error, Id, import, receipt};
 use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
@@ -51,8 +52,8 @@ pub struct Checked {
     pub(super) found: Vec<FoundKind>,
     /// The person, as the archive knows them.
     pub person: Profile,
-    /// The id of the key that signed it.
-    pub signed_by: String,
+    /// The public key that signed it.
+    pub signed_by: [u8; 32],
     /// Whether that key is one that was given.
     pub is_trusted: bool,
 }
@@ -136,6 +137,19 @@ impl Checked {
         }
         checked.check_records()?;
         Ok(checked)
+    }
+
+    /// Refuses an archive that nobody has vouched for: it is signed neither with a key that was given when it was opened nor with one of
+    /// `own`, the keys of the server that is to take it in.
+    pub fn require_trust(&self, own: &[KeyReport]) -> Result<(), Refused> {
+        let key = hex::encode(self.signed_by);
+        if self.is_trusted || own.iter().any(|own| own.public_key == key) {
+            return Ok(());
+        }
+        Err(Refused(format!(
+            "it is signed with the key {key}, which is none of this server's: if that is one of those that `habeas log keys` prints where \
+             the archive was made, give it with --key; --any-key takes an archive whoever signed it"
+        )))
     }
 
     /// Reads everything of a project as it will be brought, and finds what it refers to.
@@ -308,12 +322,12 @@ fn text(archive: &mut Archive<Plain>, path: &str) -> Result<String, Refused> {
     String::from_utf8(bytes).map_err(|_| Refused(format!("{path} is not text")))
 }
 
-/// Checks the signature over the manifest: the id of the key, and whether it is one of those given.
+/// Checks the signature over the manifest: the public key, and whether it is one of those given, or one that they announce.
 fn signature(
     archive: &mut Archive<Plain>,
     manifest: &str,
     keys: &[[u8; 32]],
-) -> Result<(String, bool), Refused> {
+) -> Result<([u8; 32], bool), Refused> {
     let signed = text(archive, SIGNATURE)?;
     let said: Value = document(archive, SIGNATURE)?;
     let statement = &said["statement"];
@@ -338,7 +352,8 @@ fn signature(
     if verified.statement["type"] != "export-manifest/1" || verified.statement["manifestSha256"] != digest {
         return Err(Refused("its signature is not over its manifest".into()));
     }
-    Ok((verified.key_id, !keys.is_empty()))
+    let key = trusted.into_iter().find(|key| receipt::key_id(key) == verified.key_id);
+    Ok((key.ok_or_else(|| Refused("it is signed with no key".into()))?, !keys.is_empty()))
 }
 
 /// The lines of a manifest, as `sha256sum` writes them.

@@ -36,7 +36,7 @@ pub struct Target<'a> {
 pub struct ArchiveReport {
     /// The file.
     pub archive: PathBuf,
-    /// The key that signed it.
+    /// The id of the key that signed it.
     pub signed_by: String,
     /// Projects in it.
     pub projects: u64,

@@ -31,10 +31,13 @@ struct FromArchive {
     /// goes on where it ended
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
-    /// Public key of the server that wrote the archive: 64 hexadecimal digits, or a file that holds them. Without it nothing says who
-    /// wrote the archive, only that it is whole
+    /// Public key of the server that wrote the archive, as `habeas log keys` prints it there: 64 hexadecimal digits, or a file that holds
+    /// them. Not needed for an archive that this server wrote
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
+    /// Take the archive whoever signed it: it is whole, and anybody may have made it up
+    #[arg(long, conflicts_with = "key")]
+    any_key: bool,
     #[command(flatten)]
     unlock: Unlock,
     /// E-mail address or object id of the person who gets it; `me` for whoever HABEAS_TOKEN belongs to. When absent, the person of the
@@ -108,13 +111,10 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
         Err(error) if error.is::<Refused>() => return refused(&error),
         Err(error) => return Err(error.context(format!("cannot read {}", path.display()))),
     };
-    if !checked.is_trusted {
-        eprintln!(
-            "the archive is whole, signed by key {}; give --key to be sure whose that is",
-            checked.signed_by
-        );
-    }
     let brought = connect::with(import.reach, file, async |client| {
+        if !import.any_key && !checked.is_trusted {
+            checked.require_trust(&client.log_keys().await?)?;
+        }
         let person = match &import.person {
             Some(person) => client.find_person(person).await?.object_id,
             None => owner(client, &checked).await?,

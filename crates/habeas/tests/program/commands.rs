@@ -72,6 +72,48 @@ fn a_person_is_seen_taken_and_erased_and_the_receipt_verifies_offline() {
 }
 
 #[test]
+fn an_archive_is_brought_when_somebody_vouches_for_its_key() {
+    let (from, to) = (Program::new(), Program::new());
+    let server = from.serve(&[]);
+    let key = from.person("ada@example.org");
+    let project = server.project(&key);
+    assert_eq!(server.train("POST", &key, &format!("/projects/{project}/images"), &image(1)).status, 200);
+    from.succeed(&["export", "--person", "ada@example.org", "--output", "ada.zip"]);
+    let keys = json(&from.succeed(&["log", "keys", "-o", "json"]));
+    let signer = keys[0]["publicKey"].as_str().unwrap();
+    let archive = from.path("ada.zip");
+    let archive = archive.to_str().unwrap();
+
+    let there = to.serve(&[]);
+    let other = format!("{}{}", if signer.starts_with('0') { '1' } else { '0' }, &signer[1..]);
+    // The first names the key, for whoever wants to compare it.
+    for (arguments, expected) in [
+        (&["import", archive][..], signer),
+        (&["import", archive, "--key", other.as_str()][..], "another key"),
+    ] {
+        let refused = to.run(arguments);
+        assert_eq!((refused.code, refused.out.as_str()), (6, ""), "{}", refused.err);
+        assert!(
+            refused.err.starts_with("NOT VERIFIED: ") && refused.err.contains(expected),
+            "{}",
+            refused.err
+        );
+        assert_eq!(to.run(&["person", "show", "ada@example.org"]).code, 3, "somebody was made");
+    }
+    assert_eq!(to.run(&["import", archive, "--key", signer, "--any-key"]).code, 2);
+    let tally = |program: &Program, arguments: &[&str]| {
+        let report = json(&program.succeed(arguments));
+        (report["brought"].as_u64().unwrap(), report["present"].as_u64().unwrap())
+    };
+    assert_eq!(tally(&to, &["import", archive, "--key", signer, "-o", "json"]), (2, 0));
+    assert_eq!(tally(&to, &["import", archive, "--any-key", "-o", "json"]), (0, 2));
+    // What a server wrote itself comes back as it went.
+    assert_eq!(tally(&from, &["import", archive, "-o", "json"]), (0, 2));
+    there.stop();
+    server.stop();
+}
+
+#[test]
 fn a_model_is_verified_from_an_archive() {
     let mut program = Program::new();
     program.set("HABEAS_IMAGES_PER_TAG", "2");

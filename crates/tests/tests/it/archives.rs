@@ -356,11 +356,15 @@ async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
     std::fs::write(&broken, b"not a zip").unwrap();
     refused(&broken, &[], "not a ZIP archive");
 
-    // What a stranger signs is whole, and nobody's whom the caller trusts.
+    // What a stranger signs is whole, and nobody's whom the caller trusts: it is not brought unless one of the keys is given.
     let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
     let packed = pack(files.clone(), &stranger, folder.path());
-    assert!(checked(&packed, &[]).is_ok());
     refused(&packed, &[key], "signed with another key");
+    let own = deployment.server().app().rights.keys().unwrap();
+    checked(&path, &[]).unwrap().require_trust(&own).unwrap();
+    checked(&packed, &[stranger.public()]).unwrap().require_trust(&own).unwrap();
+    let said = checked(&packed, &[]).unwrap().require_trust(&own).unwrap_err().to_string();
+    assert!(said.contains(&hex::encode(stranger.public())) && said.contains("--key"), "{said}");
     // Nor does signing make these good.
     for (path, expected) in [
         ("../evil.json", "leads out of it"),

@@ -28,6 +28,7 @@ mod fuzzing;
 mod graph;
 mod history;
 mod history_coverage;
+mod history_metrics;
 mod issuer;
 mod iterations;
 mod keeping;

@@ -114,6 +114,8 @@ async fn nothing_is_sent_where_calls_are_off_or_the_address_is_not_public() {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        let answer = crate::recipients::article_15_c(&deployment, &someone).await;
+        assert_eq!(answer["addresses"], json!([]), "what was not sent was not received");
     }
     assert_eq!(listener.told.lock().unwrap().clone(), Vec::<Value>::new());
 }

@@ -4,14 +4,17 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_core::fault;
+use habeas_store::{Store, TaskKind, TaskState};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::standards::{FarEnd, administrator, call, open, until};
+use crate::transfer::{imported, token};
 
 const RECIPIENTS: &str = "/api/privacy/v1/recipients";
 
-async fn article_15_c(deployment: &Deployment, person: &Someone) -> Value {
+/// Who the archive says received data (Article 15(1)(c)).
+pub(crate) async fn article_15_c(deployment: &Deployment, person: &Someone) -> Value {
     let archive = deployment.export(person).await;
     let (_, article) = archive.iter().find(|(name, _)| name == "article-15.json").unwrap();
     serde_json::from_slice::<Value>(article).unwrap()["c"]["answer"].clone()
@@ -217,4 +220,96 @@ async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting
     .await;
     assert_eq!(queue["requests"][0]["state"], "completed");
     assert!(far.received().is_empty());
+}
+
+/// Waits until a notification of a project has ended so.
+async fn notification_ended(store: &Store, wanted: TaskState) {
+    loop {
+        let tasks = store.read(|tx| tx.count_tasks()).await.unwrap();
+        if tasks.iter().any(|(kind, state, _)| *kind == TaskKind::Notify && *state == wanted) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_named_once_it_took_a_notice_and_whoever_holds_copies_by_id() {
+    let _lock = crate::canary::alone().await;
+    fault::switch_off(&["public-only"]);
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = open(database).await;
+        let store = deployment.server().app().store().clone();
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let bob = deployment.person("bob@example.org", "Bob").await;
+        let eve = deployment.person("eve@example.org", "Eve").await;
+        let project = async |name: &str| {
+            let body = json!({
+                "notificationQueueUri": format!("{address}/{name}"),
+                "exportModelContainerUri": format!("{address}/exports"),
+            });
+            let path = format!("/projects?name={name}");
+            let (status, made) = deployment.train("POST", &ada.key, &path, Some(body)).await;
+            assert_eq!(status, 200, "{made}");
+            made
+        };
+        far.refuse(StatusCode::NOT_FOUND);
+        project("refused").await;
+        notification_ended(&store, TaskState::Failed).await;
+        assert_eq!(article_15_c(&deployment, &ada).await["addresses"], json!([]));
+
+        let made = project("taken").await;
+        notification_ended(&store, TaskState::Done).await;
+        let id = made["id"].as_str().unwrap();
+        let path = format!("/projects/{id}");
+        let (_, shown) = deployment.train("GET", &ada.key, &path, None).await;
+        assert_eq!(shown["lastModified"], made["lastModified"], "a notice is no change of the project");
+        // Microsoft's models have the address read-only: what took something is not replaced.
+        let other = json!({ "settings": { "notificationQueueUri": format!("{address}/other") } });
+        let (status, shown) = deployment.train("PATCH", &ada.key, &path, Some(other)).await;
+        assert_eq!((status.as_u16(), &shown["settings"]), (200, &made["settings"]), "{shown}");
+        let answer = article_15_c(&deployment, &ada).await;
+        let named = answer["addresses"].as_array().unwrap();
+        assert_eq!(
+            (named.len(), &named[0]["address"], &named[0]["project"]),
+            (1, &json!(format!("{address}/taken")), &json!(id)),
+            "{answer}"
+        );
+        assert!(named[0]["since"].is_string(), "{answer}");
+        assert_eq!(answer["copies"], json!([]));
+
+        // Bob copies the project, Eve the copy; Ada has the copy's copy back, which makes her no recipient of her own images.
+        deployment.image(&ada, id, "a.jpg", &image(1), &[]).await;
+        let copy = async |project: &str, of: &Someone, by: &Someone| {
+            let offered = token(&deployment, of, project).await;
+            let path = format!("/projects/import?token={}", offered["token"].as_str().unwrap());
+            let (status, made) = deployment.train("POST", &by.key, &path, None).await;
+            assert_eq!(status, 200, "{made}");
+            let made = made["id"].as_str().unwrap().to_owned();
+            assert_eq!(imported(&deployment, by, &made).await["status"], "Succeeded");
+            made
+        };
+        let of_bob = copy(id, &ada, &bob).await;
+        copy(&of_bob, &bob, &eve).await;
+        copy(&of_bob, &bob, &ada).await;
+        let holders = |mut ids: [&str; 2]| {
+            ids.sort_unstable();
+            json!(ids.map(|id| json!({ "holder": id, "images": 1 })))
+        };
+        let answer = article_15_c(&deployment, &ada).await;
+        assert_eq!(answer["copies"], holders([&bob.id, &eve.id]), "{answer}");
+        assert!(!answer.to_string().contains("bob@") && !answer.to_string().contains("Bob"), "{answer}");
+        let answer = article_15_c(&deployment, &bob).await;
+        assert_eq!(answer["copies"], holders([&ada.id, &eve.id]), "{answer}");
+        assert_eq!(
+            (&answer["addresses"], article_15_c(&deployment, &eve).await["copies"].clone()),
+            (&json!([]), json!([]))
+        );
+
+        // What an erasure takes, nobody holds any more.
+        assert_eq!(deployment.erase(&bob).await["status"], "completed");
+        assert_eq!(article_15_c(&deployment, &ada).await["copies"], json!([]));
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 
-async fn token(deployment: &Deployment, someone: &Someone, project: &str) -> Value {
+pub(crate) async fn token(deployment: &Deployment, someone: &Someone, project: &str) -> Value {
     let (status, export) =
         deployment.train("GET", &someone.key, &format!("/projects/{project}/export"), None).await;
     assert_eq!(status, 200, "{export}");
@@ -21,7 +21,7 @@ async fn token(deployment: &Deployment, someone: &Someone, project: &str) -> Val
 }
 
 /// The project once it is no longer being imported.
-async fn imported(deployment: &Deployment, someone: &Someone, project: &str) -> Value {
+pub(crate) async fn imported(deployment: &Deployment, someone: &Someone, project: &str) -> Value {
     loop {
         let (_, shown) = deployment.train("GET", &someone.key, &format!("/projects/{project}"), None).await;
         if shown["status"] != "Importing" {

@@ -116,6 +116,7 @@ pub(super) async fn create(call: Call, body: Body) -> Result<Json<Value>> {
         augmentation_methods: BTreeMap::new(),
         export_model_container_uri: option("exportModelContainerUri"),
         notification_queue_uri: option("notificationQueueUri"),
+        notified_since: None,
         created_by: call.maker(),
         status: ProjectStatus::Succeeded,
         import_error: None,

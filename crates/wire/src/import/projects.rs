@@ -202,6 +202,7 @@ fn document(project: import::Project, created_by: Option<Id>) -> CoreResult<Proj
             .unwrap_or_default(),
         export_model_container_uri: settings.export_model_container_uri,
         notification_queue_uri: settings.notification_queue_uri,
+        notified_since: None,
         created_by,
         status: ProjectStatus::Succeeded,
         import_error: None,
