@@ -46,8 +46,27 @@ impl Rights {
     /// of the staff: a run's tag in a workspace of a team may name the person. The person is found by the new address from then on, and
     /// by the old one no more. The profile gets a new key at once, so that the old values can be read nowhere; projects in which something
     /// was corrected get theirs within the time that deletions have. Recipients are told. The caller has checked that the actor may.
-    pub async fn rectify(&self, actor: &Actor, person: Id, change: Rectify) -> Result<RectificationReport> {
-        let report = self.correct(actor, person, change, Some(Direct::new(self, actor))).await?;
+    ///
+    /// The person's own new address is theirs only when the code that is sent there was given back: the report names the request.
+    pub async fn rectify(
+        &self,
+        actor: &Actor,
+        person: Id,
+        mut change: Rectify,
+    ) -> Result<RectificationReport> {
+        let wanted = match actor {
+            Actor::Person { id, .. } if *id == person => {
+                self.wanted_address(person, change.email.as_deref()).await?
+            }
+            _ => None,
+        };
+        if wanted.is_some() {
+            change.email = None;
+        }
+        let mut report = self.correct(actor, person, change, Some(Direct::new(self, actor))).await?;
+        if let Some(email) = wanted {
+            report.address_change = Some(self.take_in_address(person, email).await?);
+        }
         self.wake();
         Ok(report)
     }
@@ -150,6 +169,7 @@ impl Rights {
             person: self.person_report(person).await?,
             changed,
             old_values_unreadable: (changed > 0).then(|| due.unwrap_or(now).rfc3339()),
+            address_change: None,
         })
     }
 }
