@@ -5,7 +5,7 @@ use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
 use habeas_core::requests::RequestType;
-use habeas_core::{Error, Id, Result, Timestamp, fault};
+use habeas_core::{Error, Id, Kind, Result, Timestamp, fault};
 use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
@@ -177,7 +177,8 @@ impl Rights {
 /// Succeeds when `resource` is the person's, or the actor may change it, or is of the staff. Whatever is neither does not exist for the
 /// actor.
 fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id) -> Result<()> {
-    match tx.position(resource)? {
+    let position = tx.position(resource)?;
+    match position {
         Some((_, _, holder)) if holder == person => Ok(()),
         // Receipts, requests and the like say what was.
         Some((_, _, Id::NIL)) | None => Err(Error::not_found("there is no such resource to correct")),
@@ -186,5 +187,11 @@ fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id)
             _ => Ok(()),
         },
         Some(_) => authorise(tx, actor, resource, Permission::Write),
+    }?;
+    // An address that was not the one to which the code went, or a place that was not allowed, could be put there.
+    if matches!(position, Some((Kind::CaseFile, _, _))) {
+        return Err(Error::invalid("what was said in a request is not corrected")
+            .hint("add a note: POST /api/privacy/v1/requests/ID/comments"));
     }
+    Ok(())
 }

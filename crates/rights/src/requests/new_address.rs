@@ -4,7 +4,9 @@
 use habeas_access::{Actor, normalise_email};
 use habeas_core::kinds::{CaseFile, RequestDoc};
 use habeas_core::report::RequestStatusReport;
-use habeas_core::requests::{Channel, DenialReason, Outcome, RequestEvent, RequestState, RequestType};
+use habeas_core::requests::{
+    Channel, DenialReason, IdentityCheck, Outcome, RequestEvent, RequestState, RequestType,
+};
 use habeas_core::{Error, ErrorKind, Id, Result, crypto};
 use habeas_store::Tx;
 
@@ -92,7 +94,8 @@ impl Rights {
             .store
             .read(move |tx| {
                 let case = Case::open(tx, request)?;
-                if case.node.doc.state != RequestState::Planned {
+                let doc = &case.node.doc;
+                if doc.state != RequestState::Planned || doc.verified_by != Some(IdentityCheck::Code) {
                     return Ok(None);
                 }
                 let Some(email) = new_email(case.tx, &case.node.doc)? else { return Ok(None) };

@@ -150,6 +150,13 @@ async fn an_own_new_address_is_theirs_only_with_the_code_that_went_there() {
         let confirmed =
             deployment.call(Some(&officer), "POST", &format!("{at}/confirm-identity"), confirm).await;
         assert_eq!(confirmed.0, 409, "{}", confirmed.1);
+        // Nor does the code that went to one address serve for another.
+        let (_, files) =
+            deployment.call(Some(&token), "GET", "/persons/me/items/CaseFile", json!(null)).await;
+        let other = json!({ "corrections": [{ "resource": files["items"][0]["id"], "field": "new_email",
+            "value": "other@example.org" }] });
+        let refused = deployment.call(Some(&token), "PATCH", "/persons/me", other).await;
+        assert_eq!(refused.0, 400, "{}", refused.1);
         assert_eq!(give_back(&deployment, &request, "1").await.0, 400);
         assert_eq!(found("new@example.org").await, None);
         assert_eq!(depicted().await, 0);
