@@ -269,7 +269,8 @@ impl Client {
         self.post(&format!("/organisations/{}/erasure-plans", encode(organisation)), &json!({})).await
     }
 
-    /// Corrects what is held on a person; `change` is the body of `PATCH /persons/{person}`.
+    /// Corrects what is held on a person; `change` is the body of `PATCH /persons/{person}`. The caller's own new address is theirs when the
+    /// code that was sent there is given back ([`Client::verify_request`] of the report's `address_change`).
     pub async fn rectify(&self, person: &str, change: &Value) -> Result<RectificationReport> {
         self.send(self.request(Method::PATCH, &format!("/persons/{}", encode(person))).json(change))
             .await?

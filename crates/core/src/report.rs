@@ -184,6 +184,9 @@ pub struct RectificationReport {
     /// their keys have been renewed. Absent when nothing changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_values_unreadable: Option<String>,
+    /// The request under which a person's own new address waits for the code that was sent there; the old one is theirs until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address_change: Option<RequestStatusReport>,
 }
 
 /// What deleting a resource takes with it, or took.

@@ -5,7 +5,7 @@ use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
 use habeas_core::requests::RequestType;
-use habeas_core::{Error, Id, Result, Timestamp, fault};
+use habeas_core::{Error, Id, Kind, Result, Timestamp, fault};
 use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
@@ -46,8 +46,27 @@ impl Rights {
     /// of the staff: a run's tag in a workspace of a team may name the person. The person is found by the new address from then on, and
     /// by the old one no more. The profile gets a new key at once, so that the old values can be read nowhere; projects in which something
     /// was corrected get theirs within the time that deletions have. Recipients are told. The caller has checked that the actor may.
-    pub async fn rectify(&self, actor: &Actor, person: Id, change: Rectify) -> Result<RectificationReport> {
-        let report = self.correct(actor, person, change, Some(Direct::new(self, actor))).await?;
+    ///
+    /// The person's own new address is theirs only when the code that is sent there was given back: the report names the request.
+    pub async fn rectify(
+        &self,
+        actor: &Actor,
+        person: Id,
+        mut change: Rectify,
+    ) -> Result<RectificationReport> {
+        let wanted = match actor {
+            Actor::Person { id, .. } if *id == person => {
+                self.wanted_address(person, change.email.as_deref()).await?
+            }
+            _ => None,
+        };
+        if wanted.is_some() {
+            change.email = None;
+        }
+        let mut report = self.correct(actor, person, change, Some(Direct::new(self, actor))).await?;
+        if let Some(email) = wanted {
+            report.address_change = Some(self.take_in_address(person, email).await?);
+        }
         self.wake();
         Ok(report)
     }
@@ -150,6 +169,7 @@ impl Rights {
             person: self.person_report(person).await?,
             changed,
             old_values_unreadable: (changed > 0).then(|| due.unwrap_or(now).rfc3339()),
+            address_change: None,
         })
     }
 }
@@ -157,7 +177,8 @@ impl Rights {
 /// Succeeds when `resource` is the person's, or the actor may change it, or is of the staff. Whatever is neither does not exist for the
 /// actor.
 fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id) -> Result<()> {
-    match tx.position(resource)? {
+    let position = tx.position(resource)?;
+    match position {
         Some((_, _, holder)) if holder == person => Ok(()),
         // Receipts, requests and the like say what was.
         Some((_, _, Id::NIL)) | None => Err(Error::not_found("there is no such resource to correct")),
@@ -166,5 +187,11 @@ fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id)
             _ => Ok(()),
         },
         Some(_) => authorise(tx, actor, resource, Permission::Write),
+    }?;
+    // An address that was not the one to which the code went, or a place that was not allowed, could be put there.
+    if matches!(position, Some((Kind::CaseFile, _, _))) {
+        return Err(Error::invalid("what was said in a request is not corrected")
+            .hint("add a note: POST /api/privacy/v1/requests/ID/comments"));
     }
+    Ok(())
 }

@@ -113,10 +113,14 @@ impl Rights {
             sweep = next;
             for (id, kind) in others {
                 match kind {
-                    Kind::Hold => {
-                        self.release_hold(id).await?;
-                        sweep.holds += 1;
-                    }
+                    // Somebody, or another sweep, may have ended it meanwhile.
+                    Kind::Hold => match self.release_hold(id).await {
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        ended => {
+                            ended?;
+                            sweep.holds += 1;
+                        }
+                    },
                     _ => sweep.guests += u64::from(self.erase_guest(id).await?),
                 }
             }

@@ -441,6 +441,9 @@ pub struct CaseFileDoc {
     /// Where the archive is to be sent, if it is not to be fetched.
     #[serde(default)]
     pub destination: Option<ArchiveDelivery>,
+    /// The e-mail address that the person wants to have, until they have shown that they read its mail.
+    #[serde(default)]
+    pub new_email: Option<String>,
 }
 
 /// [`Kind::CaseFile`].
@@ -476,6 +479,7 @@ impl DataKind for CaseFile {
                 state: DeliveryState::Done,
                 ended_at: Some(Timestamp(0)),
             }),
+            new_email: Some("new@example.org".into()),
         }
     }
 
@@ -486,7 +490,7 @@ impl DataKind for CaseFile {
     fn attrs(_doc: &CaseFileDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &CaseFileDoc, map: &mut DataMap) {
-        let CaseFileDoc { request, code_mac, code_until, comments, destination } = doc;
+        let CaseFileDoc { request, code_mac, code_until, comments, destination, new_email } = doc;
         map.field(request, "request", FieldClass::Technical, "random id of the request");
         map.field(
             code_mac,
@@ -502,13 +506,20 @@ impl DataKind for CaseFile {
             FieldClass::Content,
             "where the archive was sent, so that the person can be told",
         );
+        map.field(
+            new_email,
+            "new_email",
+            FieldClass::Personal,
+            "the address that the person wants to have, until they have shown that they read its mail",
+        );
     }
 
     fn view(node: &Node<CaseFileDoc>) -> View {
         node.doc.comments.iter().fold(
             View::new(format!("Request {}", node.doc.request))
                 .fact("Since", node.created_at)
-                .optional("Archive sent to", node.doc.destination.as_ref().map(ArchiveDelivery::place)),
+                .optional("Archive sent to", node.doc.destination.as_ref().map(ArchiveDelivery::place))
+                .optional("New e-mail address", node.doc.new_email.as_ref()),
             |view, comment| view.fact(if comment.answer { "Answer" } else { "Note" }, &comment.text),
         )
     }
@@ -522,6 +533,9 @@ impl DataKind for CaseFile {
                 &["request", "at", "sort", "text"],
                 &[request.clone(), comment.at.rfc3339(), sort.into(), comment.text.clone()],
             )?;
+        }
+        if let Some(email) = &node.doc.new_email {
+            out.row("rights/new-addresses.csv", &["request", "email"], &[request.clone(), email.clone()])?;
         }
         if let Some(destination) = &node.doc.destination {
             out.row(

@@ -73,6 +73,9 @@ pub struct RequestReport {
     /// Where the archive is sent, if it is not to be fetched; gone with the person, and left out in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<DestinationReport>,
+    /// The e-mail address that the person wants to have, until they have given the code back that was sent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_email: Option<String>,
     /// Ids of the recipients that are told of what was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,

@@ -187,6 +187,12 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     if let Some(moment) = &report.old_values_unreadable {
                         text.push_str(&format!("old values unreadable everywhere by {moment}\n"));
                     }
+                    if let Some(request) = &report.address_change {
+                        text.push_str(&format!(
+                            "a code was sent to the new address, which is yours with it: habeas request verify {} --code CODE\n",
+                            request.id
+                        ));
+                    }
                     text
                 })
             })

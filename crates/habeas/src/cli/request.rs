@@ -374,6 +374,9 @@ fn next_step(request: &RequestReport) -> Option<String> {
         "verifying" if request.subject.is_none() => {
             Some(format!("nobody is known by that address: habeas request deny {id} --reason no_match"))
         }
+        "verifying" if request.new_email.is_some() => {
+            Some(format!("the code of the letter to the new address: habeas request verify {id} --code CODE"))
+        }
         "verifying" => Some(format!(
             "the code of the letter: habeas request verify {id} --code CODE, or --identity document"
         )),

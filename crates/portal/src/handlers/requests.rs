@@ -9,7 +9,7 @@ use habeas_core::kinds::{Decisions, ExportFormat};
 use habeas_core::report::RequestReport;
 use habeas_core::requests::{Channel, RequestType};
 use habeas_core::{Error, ErrorKind, Id};
-use habeas_rights::NewRequest;
+use habeas_rights::{NewRequest, Rectify};
 use serde::Deserialize;
 
 use super::session::SignedIn;
@@ -164,10 +164,11 @@ async fn list(
         formats: formats_in(&form.others),
         asked: form.asked,
         text: form.text,
+        email: form.email,
     })
 }
 
-/// `POST /me/requests`: takes in a request of the person's own. An erasure begins with its plan.
+/// `POST /me/requests`: takes in a request of the person's own. An erasure begins with its plan, and a new address with a code that goes there.
 pub(super) async fn create(
     State(portal): State<Portal>,
     who: SignedIn,
@@ -189,6 +190,13 @@ async fn take_in_own(portal: &Portal, who: &SignedIn, form: &RequestForm) -> Res
     if asked == RequestType::Erasure {
         let plan = portal.rights.plan_erasure(who.person).await?;
         return Ok(format!("/me/erase/{}", plan.plan));
+    }
+    if asked == RequestType::Rectification && !form.email.trim().is_empty() {
+        let change = Rectify { email: Some(form.email.clone()), ..Rectify::default() };
+        let report = portal.rights.rectify(&who.actor, who.person, change).await?;
+        return Ok(report
+            .address_change
+            .map_or_else(|| "/me/requests".to_owned(), |request| format!("/me/requests/{}", request.id)));
     }
     let new = NewRequest {
         asked,
@@ -248,14 +256,15 @@ fn page(
     }
 }
 
-/// What a person writes to a request of theirs.
+/// What a person writes to a request of theirs, or the code that they were sent.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Written {
     text: String,
+    code: String,
 }
 
-/// `POST /me/requests/{id}/{decision}`: calls it off, or adds a note.
+/// `POST /me/requests/{id}/{decision}`: calls it off, adds a note, gives a code back or has another sent.
 pub(super) async fn decide(
     State(portal): State<Portal>,
     who: SignedIn,
@@ -265,12 +274,14 @@ pub(super) async fn decide(
     let id = request_id(&text)?;
     own_request(&portal, &who, id).await?;
     let result = match decision.as_str() {
-        "cancel" => portal.rights.cancel_request(&who.actor, id).await,
-        "comments" => portal.rights.comment_request(&who.actor, id, &form.text).await,
+        "cancel" => portal.rights.cancel_request(&who.actor, id).await.map(|_| ()),
+        "comments" => portal.rights.comment_request(&who.actor, id, &form.text).await.map(|_| ()),
+        "verify" => portal.rights.verify_request(id, &form.code).await.map(|_| ()),
+        "resend" => portal.rights.resend_code(id).await.map(|_| ()),
         _ => Err(Error::not_found("there is no such page")),
     };
     match result {
-        Ok(_) => Ok(Redirect::to(&format!("/me/requests/{id}")).into_response()),
+        Ok(()) => Ok(Redirect::to(&format!("/me/requests/{id}")).into_response()),
         Err(error) if is_about_the_form(&error) => {
             let report = own_request(&portal, &who, id).await?;
             let typed = TypedDecision { decision, text: form.text, reason: String::new() };

@@ -136,6 +136,8 @@ pub struct RequestView {
     pub can_be_written_to: bool,
     /// What else there is to know.
     pub facts: Vec<Fact>,
+    /// The address that the person wants to have, while it waits for the code that was sent there.
+    pub new_email: Option<String>,
     /// The open request that asks the same.
     pub duplicate_of: Option<String>,
     /// The erasure that carries it out.
@@ -172,6 +174,7 @@ impl RequestView {
         let formats = Some(ExportFormat::list(&report.formats)).filter(|names| !names.is_empty());
         let facts = [
             ("Further formats", formats),
+            ("New e-mail address", report.new_email.clone()),
             ("Taken in by", report.requester.as_deref().map(called)),
             ("Identity checked by", report.identity_checked_by.map(|check| check.title().to_owned())),
             ("Time extended because", report.extension.map(|reason| reason.title().to_owned())),
@@ -214,6 +217,7 @@ impl RequestView {
                 .into_iter()
                 .filter_map(|(label, value)| Some(Fact { label: label.to_owned(), value: value? }))
                 .collect(),
+            new_email: report.new_email.clone(),
             duplicate_of: report.duplicate_of.clone(),
             erasure: report.erasure.clone(),
             archive: report.archive.clone(),
@@ -273,6 +277,8 @@ pub struct RequestsPage {
     pub formats: Vec<ExportFormat>,
     /// What was written to it.
     pub text: String,
+    /// The new address that was typed.
+    pub email: String,
 }
 
 impl RequestsPage {
@@ -424,6 +430,11 @@ impl RequestPage {
     /// Whether who asks is still to be made sure.
     pub fn is_unverified(&self) -> bool {
         matches!(self.request.state_name.as_str(), "received" | "verifying")
+    }
+
+    /// Whether it waits for the code that went to the person's new address.
+    pub fn waits_for_own_code(&self) -> bool {
+        !self.staff && self.request.new_email.is_some() && self.is_unverified()
     }
 
     /// Whether it waits for an approval.

@@ -47,6 +47,7 @@ fn report(state: &str, asked: RequestType) -> RequestReport {
         receipt: done.then(|| ID.into()),
         duplicate_of: (state == "duplicate").then(|| OTHER.into()),
         destination: None,
+        new_email: (asked == RequestType::Rectification).then(|| HOSTILE.into()),
         recipients: Vec::new(),
         denial: (state == "denied").then_some(DenialReason::NoMatch),
         comments: vec![RequestCommentReport {
@@ -111,6 +112,7 @@ fn requests(some: bool, error: Option<&str>) -> String {
         asked: "objection".into(),
         formats: Vec::new(),
         text: HOSTILE.into(),
+        email: HOSTILE.into(),
     }
     .render()
     .unwrap()
@@ -180,6 +182,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("requests-wrong", requests(true, Some("choose what is asked for"))),
         ("request-own", own("undoWindow", RequestType::Erasure)),
         ("request-own-answered", own("completed", RequestType::Access)),
+        ("request-own-address", own("verifying", RequestType::Rectification)),
         ("queue", queue(true)),
         ("queue-empty", queue(false)),
         ("request-new", new_request(None)),

@@ -74,6 +74,10 @@ impl Rights {
             case.node.doc.plan = Some(planned(&plan, now));
         }
         case.plan_waking();
+        if case.node.doc.state == RequestState::Planned && case.is_for_address()? {
+            // Changed as soon as this is committed, unless the process dies in between.
+            case.node.doc.wake_at = Some(Timestamp(now.0 + AGAIN));
+        }
         if matches!(case.node.doc.state, RequestState::Planned | RequestState::Failed) {
             match case.node.doc.asked {
                 RequestType::Access | RequestType::Portability => case.start_export()?,

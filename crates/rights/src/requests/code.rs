@@ -38,7 +38,7 @@ impl Rights {
                 let mut case = Case::open(tx, request)?;
                 if !matches!(case.node.doc.state, RequestState::Received | RequestState::Verifying) {
                     return if case.node.doc.verified_by == Some(IdentityCheck::Code) {
-                        Ok(Some(status(&case.node)))
+                        Ok(Some(()))
                     } else {
                         Err(wrong_code())
                     };
@@ -48,7 +48,7 @@ impl Rights {
                 if tries_left && code_is(case.tx, &case.node, &given, now)? {
                     rights.verified(&mut case, IdentityCheck::Code, None, salt)?;
                     case.save()?;
-                    return Ok(Some(status(&case.node)));
+                    return Ok(Some(()));
                 }
                 // Counted, and so not rolled back: the refusal is made outside.
                 case.node.doc.wrong_codes = case.node.doc.wrong_codes.saturating_add(1);
@@ -57,10 +57,11 @@ impl Rights {
             })
             .await?;
         fault::point("request.verified");
-        let verified = verified.ok_or_else(wrong_code)?;
+        verified.ok_or_else(wrong_code)?;
         self.forget_letter(request).await;
+        self.change_address(request).await?;
         self.wake();
-        Ok(verified)
+        self.request_status(request).await
     }
 
     /// Sends another code. The answer is the same whether or not the person is known.
@@ -102,6 +103,10 @@ impl Rights {
             .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
+                if case.is_for_address()? {
+                    return Err(Error::conflict("only the code shows that the new address is the person's")
+                        .hint("if you know that it is, correct it: habeas person rectify, or PATCH /api/privacy/v1/persons/ID"));
+                }
                 rights.verified(&mut case, check, Some(by), salt)?;
                 case.save()?;
                 case.report()

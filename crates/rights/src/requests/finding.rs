@@ -52,6 +52,7 @@ impl Rights {
                     code_until: address.code_until,
                     comments: Vec::new(),
                     destination: None,
+                    new_email: None,
                 };
                 case.tx.create::<CaseFile>(New::under(person, file, doc))?;
                 case.save()

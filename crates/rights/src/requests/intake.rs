@@ -14,6 +14,7 @@ use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, crypto, fault, 
 use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
+use super::new_address::new_email;
 use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
 use crate::erasure::{CONFIRMATION_HINT, called};
 use crate::{Rights, ownership};
@@ -349,15 +350,17 @@ pub(super) fn create(
             code_until: None,
             comments: Vec::new(),
             destination: None,
+            new_email: None,
         };
         tx.create::<CaseFile>(New::under(person, file, doc))?;
     }
     Ok(node)
 }
 
-/// The open, verified request of the same person that asks the same, in the same formats, for the same place.
+/// The open, verified request of the same person that asks the same, in the same formats, for the same place or address.
 fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Option<Id>> {
     let place = destination(tx, &node.doc)?.map(|destination| destination.location);
+    let address = new_email(tx, &node.doc)?;
     for other in super::queue::of_person(tx, person)? {
         if other.id != node.id
             && other.doc.asked == node.doc.asked
@@ -365,6 +368,7 @@ fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Opt
             && other.doc.state.is_open()
             && other.doc.verified_by.is_some()
             && destination(tx, &other.doc)?.map(|destination| destination.location) == place
+            && new_email(tx, &other.doc)? == address
         {
             return Ok(Some(other.id));
         }
@@ -431,6 +435,7 @@ impl Case<'_, '_> {
         self.node.doc.codes_sent += 1;
         self.node.doc.wrong_codes = 0;
         self.happen(RequestEvent::CodeSent, by)?;
-        enqueue(self.tx, self.node.id, Letter::Code)
+        let letter = if self.is_for_address()? { Letter::NewAddress } else { Letter::Code };
+        enqueue(self.tx, self.node.id, letter)
     }
 }

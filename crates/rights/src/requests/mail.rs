@@ -23,6 +23,8 @@ use crate::Rights;
 pub(super) enum Letter {
     /// The one-time code.
     Code,
+    /// The one-time code to an address that the person wants to have; or, to whoever has it, that nothing happens.
+    NewAddress,
     /// The archive is ready.
     Ready,
     /// The erasure begins.
@@ -113,8 +115,16 @@ impl Rights {
             return Ok(());
         }
         let (request, letter) = (task.request, task.letter);
+        let wanted = if letter == Letter::NewAddress {
+            let Some(wanted) = self.awaited_address(request).await? else { return Ok(()) };
+            Some(wanted)
+        } else {
+            None
+        };
         let code = match letter {
-            Letter::Code => match self.new_code(request).await? {
+            // Whose address it is already is told so, and without a code nothing happens.
+            Letter::NewAddress if wanted.as_ref().is_some_and(|wanted| wanted.is_taken) => String::new(),
+            Letter::Code | Letter::NewAddress => match self.new_code(request).await? {
                 Some(code) => code,
                 None => return Ok(()),
             },
@@ -126,6 +136,7 @@ impl Rights {
                 let Some(node) = tx.get::<Request>(request)? else { return Ok(None) };
                 let to = match letter {
                     Letter::Reminder => staff(tx)?,
+                    Letter::NewAddress => Vec::new(),
                     // Their keys may be destroyed already.
                     Letter::Erasing => address_of(tx, node.doc.subject).ok().flatten().into_iter().collect(),
                     _ => address_of(tx, node.doc.subject)?.into_iter().collect(),
@@ -134,6 +145,7 @@ impl Rights {
             })
             .await?;
         let Some((doc, mut to)) = found else { return Ok(()) };
+        to.extend(wanted.map(|wanted| wanted.email));
         if let (Some(address), true) = (&doc.address, to.is_empty()) {
             let address = self.store.open_once(request, &address.sealed)?;
             to.extend(address.and_then(|address| String::from_utf8(address).ok()));
@@ -280,6 +292,17 @@ fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) ->
             "Your code",
             format!(
                 "Somebody, we hope you, asked for {asked} of the data held under this address.\n\nThe code is {code}. It is good for an hour. Type it on this page, or repeat it to whoever answers requests there:\n{place}\n\nIf it was not you, do nothing: without the code nothing happens."
+            ),
+        ),
+        // Not where the code is typed: who asked knows, and nobody else is to be led there.
+        Letter::NewAddress if code.is_empty() => (
+            "Somebody asked for your address",
+            "Somebody with another account asked that this address be theirs. It stays yours, and nothing has changed.\n\nIf it was you: this address has an account already. Sign in with it, or ask the staff.".to_owned(),
+        ),
+        Letter::NewAddress => (
+            "Your code",
+            format!(
+                "Somebody, we hope you, wants to be reached under this address from now on.\n\nThe code is {code}. It is good for an hour. Type it where you asked for the change, signed in as before, and give it to nobody.\n\nIf it was not you, do nothing: without the code nothing happens."
             ),
         ),
         Letter::Ready => (

@@ -13,6 +13,7 @@ mod finding;
 mod intake;
 mod mail;
 mod mailer;
+mod new_address;
 mod owners;
 mod queue;
 mod waking;
@@ -148,6 +149,7 @@ impl<'a, 't> Case<'a, 't> {
             file.expires_at = Some(end);
             file.doc.code_mac = None;
             file.doc.code_until = None;
+            file.doc.new_email = None;
             self.tx.update::<CaseFile>(&file)?;
         }
         self.node = self.tx.update::<Request>(&self.node)?;
@@ -226,6 +228,7 @@ fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) 
             state: destination.state.name().to_owned(),
             ended: destination.ended_at.map(Timestamp::rfc3339),
         }),
+        new_email: file.as_ref().and_then(|file| file.doc.new_email.clone()),
         recipients: doc.recipients.iter().map(Id::to_string).collect(),
         comments: comments
             .into_iter()

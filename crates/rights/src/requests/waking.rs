@@ -58,7 +58,7 @@ impl Rights {
             self.forget_address(id).await;
             self.forget_letter(id).await;
         }
-        Ok(())
+        self.change_address(id).await
     }
 }
 

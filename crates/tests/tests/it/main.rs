@@ -22,6 +22,7 @@ mod dataset;
 mod depicted;
 mod deployment;
 mod disk;
+mod expiring;
 mod exports;
 mod formats;
 mod fuzzing;

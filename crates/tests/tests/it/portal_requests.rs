@@ -234,6 +234,33 @@ async fn a_person_asks_writes_reads_the_answer_and_calls_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_address_is_asked_for_and_its_code_typed_on_the_page_of_the_request() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let ada = signed_in(&deployment, &ada).await;
+        let officer = officer(&deployment, "olga").await;
+        let wrong = ada.post("/me/requests", &[("type", "rectification"), ("email", "king")]).await;
+        assert_eq!((wrong.status, wrong.attribute("#new-email", "value").as_deref()), (400, Some("king")));
+        let asked = [("type", "rectification"), ("email", "king@example.org")];
+        let (address, page) = ada.submit("/me/requests", &asked).await;
+        assert!(page.select("dd").contains(&"king@example.org".to_owned()), "{:?}", page.select("dd"));
+        // The letter leads nobody to where the code is typed, and the staff cannot say that it was.
+        let letter = letter(&deployment, &address, "The code is ").await;
+        assert!(!letter.contains("http"), "{letter}");
+        let staff = officer.get(&address.replace("/me/", "/staff/")).await;
+        assert_eq!((staff.status, staff.select("#identity").len(), staff.select("#code").len()), (200, 0, 0));
+        let wrong = ada.post(&format!("{address}/verify"), &[("code", "1")]).await;
+        assert_eq!((wrong.status, wrong.select("[role=alert]").len()), (400, 1));
+        let (_, page) = ada.submit(&format!("{address}/verify"), &[("code", code(&letter))]).await;
+        assert!(page.select("dd").contains(&"Completed".to_owned()), "{:?}", page.select("dd"));
+        let found = deployment.operator("GET", "/persons?email=king@example.org", json!(null)).await;
+        assert_eq!(found.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_is_taken_in_approved_by_a_colleague_and_proved() {
     let _lock = crate::canary::protected().await;
     for database in engines() {

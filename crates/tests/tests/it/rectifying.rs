@@ -1,10 +1,11 @@
-//! Rectification (GDPR Article 16) of what experiments say of a person, their own and those of others.
+//! Rectification (GDPR Article 16): of what experiments say of a person, their own and those of others; and of one's own address.
 
 use habeas_core::Id;
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, engines};
+use crate::deployment::{Deployment, engines, image};
 use crate::mlflow::Tracker;
+use crate::requests::{code, letter};
 use crate::scan;
 
 fn guid(hex: &str) -> String {
@@ -91,5 +92,144 @@ async fn what_experiments_say_of_a_person_is_corrected_wherever_it_stands() {
         let markers = ["C4n4ry Adda".to_owned(), "c4n4ryadda".to_owned()];
         assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
         assert_eq!(scan::on_disk(deployment.folder.path(), &markers), Vec::<String>::new());
+    }
+}
+
+/// Asks for another address of one's own; the request that waits for the code.
+async fn want(deployment: &Deployment, token: &str, email: &str) -> Value {
+    let change = json!({ "email": email });
+    let (status, report) = deployment.call(Some(token), "PATCH", "/persons/me", change).await;
+    assert_eq!((status.as_u16(), &report["changed"]), (202, &json!(0)), "{report}");
+    report["addressChange"].clone()
+}
+
+/// Gives a code back, as nobody who is signed in.
+async fn give_back(deployment: &Deployment, request: &Value, code: &str) -> (u16, Value) {
+    let path = format!("/requests/{}/verify", request["id"].as_str().unwrap());
+    let (status, answer) = deployment.call(None, "POST", &path, json!({ "code": code })).await;
+    (status.as_u16(), answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_new_address_is_theirs_only_with_the_code_that_went_there() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let eve = deployment.person("eve@example.org", "Eve").await;
+        let token = deployment.token(&eve).await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "s.jpg", &image(1), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        let names = json!({ "depicts": "new@example.org" });
+        assert_eq!(deployment.train("POST", &owner.key, &path, Some(names)).await.0, 200);
+        let depicted = async || {
+            let path = format!("/persons/{}/erasure-plans", eve.id);
+            let (status, plan) = deployment.operator("POST", &path, json!({})).await;
+            assert_eq!(status, 201, "{plan}");
+            plan["depicted"].as_u64().unwrap_or_default()
+        };
+        let found = async |email: &str| {
+            let path = format!("/persons?email={email}");
+            let (_, persons) = deployment.operator("GET", &path, json!(null)).await;
+            persons[0]["objectId"].as_str().map(str::to_owned)
+        };
+
+        // A name is changed at once; the address waits, whatever the staff know of who asks.
+        let change = json!({ "name": "Eva", "email": "new@example.org" });
+        let (status, report) = deployment.call(Some(&token), "PATCH", "/persons/me", change).await;
+        assert_eq!((status.as_u16(), &report["changed"]), (202, &json!(1)), "{report}");
+        let now = (&report["person"]["name"], &report["person"]["email"]);
+        assert_eq!(now, (&json!("Eva"), &json!("eve@example.org")), "{report}");
+        let request = report["addressChange"].clone();
+        assert_eq!((&request["type"], &request["state"]), (&json!("rectification"), &json!("verifying")));
+        let sent = code(&deployment, &request).await;
+        let at = format!("/requests/{}", request["id"].as_str().unwrap());
+        let confirm = json!({ "identity": "known" });
+        let confirmed =
+            deployment.call(Some(&officer), "POST", &format!("{at}/confirm-identity"), confirm).await;
+        assert_eq!(confirmed.0, 409, "{}", confirmed.1);
+        // Nor does the code that went to one address serve for another.
+        let (_, files) =
+            deployment.call(Some(&token), "GET", "/persons/me/items/CaseFile", json!(null)).await;
+        let other = json!({ "corrections": [{ "resource": files["items"][0]["id"], "field": "new_email",
+            "value": "other@example.org" }] });
+        let refused = deployment.call(Some(&token), "PATCH", "/persons/me", other).await;
+        assert_eq!(refused.0, 400, "{}", refused.1);
+        assert_eq!(give_back(&deployment, &request, "1").await.0, 400);
+        assert_eq!(found("new@example.org").await, None);
+        assert_eq!(depicted().await, 0);
+        let (_, waiting) = deployment.call(Some(&token), "GET", &at, json!(null)).await;
+        assert_eq!(waiting["newEmail"], "new@example.org", "{waiting}");
+        let files = deployment.export(&eve).await;
+        let (_, table) = files.iter().find(|(path, _)| path == "rights/new-addresses.csv").unwrap();
+        assert!(String::from_utf8_lossy(table).contains("new@example.org"));
+
+        let (status, answer) = give_back(&deployment, &request, &sent).await;
+        assert_eq!((status, &answer["state"]), (200, &json!("completed")), "{answer}");
+        assert_eq!(give_back(&deployment, &request, &sent).await.0, 200);
+        assert_eq!(found("new@example.org").await, Some(eve.id.clone()));
+        assert_eq!(found("eve@example.org").await, None);
+        assert_eq!(depicted().await, 1);
+        let (_, done) = deployment.operator("GET", &at, json!(null)).await;
+        assert_eq!((&done["identityCheckedBy"], done.get("newEmail")), (&json!("code"), None), "{done}");
+        // The same address in other letters needs no code.
+        let change = json!({ "email": "New@example.org" });
+        let (status, report) = deployment.call(Some(&token), "PATCH", "/persons/me", change).await;
+        assert_eq!((status.as_u16(), &report["changed"]), (200, &json!(1)), "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_learns_by_a_new_address_of_their_own_whose_it_is_already() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        deployment.person("owner@example.org", "Owner").await;
+        let eve = deployment.person("eve@example.org", "Eve").await;
+        let token = deployment.token(&eve).await;
+        let mut requests = Vec::new();
+        let mut answers = Vec::new();
+        for email in ["owner@example.org", "nobody@example.org"] {
+            let request = want(&deployment, &token, email).await;
+            let (status, wrong) = give_back(&deployment, &request, "1").await;
+            let at = format!("/requests/{}", request["id"].as_str().unwrap());
+            let (_, seen) = deployment.call(Some(&token), "GET", &at, json!(null)).await;
+            let events: Vec<Value> =
+                seen["history"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+            answers.push((
+                request["state"].clone(),
+                status,
+                wrong["detail"].clone(),
+                seen["state"].clone(),
+                events,
+            ));
+            requests.push(request);
+        }
+        assert_eq!(answers[0], answers[1]);
+        // Whose address it is reads that somebody asked for it, and gets no code.
+        let path = letter(&deployment, &requests[0]);
+        let said = loop {
+            match std::fs::read_to_string(&path) {
+                Ok(said) => break said,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        };
+        assert!(
+            said.contains("owner@example.org") && said.contains("Somebody with another account"),
+            "{said}"
+        );
+        assert!(!said.contains("The code is "), "{said}");
+
+        // An address that becomes somebody else's while the code is on its way stays theirs.
+        let sent = code(&deployment, &requests[1]).await;
+        let nobody = deployment.person("nobody@example.org", "Nobody").await;
+        assert_eq!(give_back(&deployment, &requests[1], &sent).await.0, 409);
+        crate::requests::in_state(&deployment, &requests[1], "denied").await;
+        let (_, persons) = deployment.operator("GET", "/persons?email=nobody@example.org", json!(null)).await;
+        assert_eq!(persons[0]["objectId"], json!(nobody.id));
+        let (_, report) = deployment.operator("GET", &format!("/persons/{}", eve.id), json!(null)).await;
+        assert_eq!(report["email"], "eve@example.org", "{report}");
     }
 }

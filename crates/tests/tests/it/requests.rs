@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::deployment::{Deployment, Someone, engines, image, unzip};
 
 /// Where the latest letter of a request lies.
-fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
+pub(crate) fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
     deployment.settings.data().join("outbox").join(format!("{}.eml", id(request)))
 }
 

@@ -139,7 +139,8 @@ pub(super) async fn show(
 pub(super) struct RectifyPerson {
     /// The name.
     name: Option<String>,
-    /// The e-mail address, by which the person is found and signs in from then on.
+    /// The e-mail address, by which the person is found and signs in from then on. A person's own new one is theirs when they have given
+    /// the code back that is sent there (`POST /requests/{request}/verify`); the staff's word is enough for that of somebody else.
     email: Option<String>,
     /// Fields of other things that are held on the person.
     #[serde(default)]
@@ -171,18 +172,21 @@ impl RectifyPerson {
 }
 
 /// Corrects what is held on a person: name, e-mail address, and any personal field (GDPR Article 16), also of what others hold where the
-/// caller may change it or is of the staff. The history keeps no old value.
+/// caller may change it or is of the staff. The history keeps no old value. Answers 202 when a code was sent to the person's own new address,
+/// with the request that waits for it in `addressChange`: the same whether or not somebody else has that address.
 #[utoipa::path(patch, path = "/persons/{person}", request_body = RectifyPerson, tag = "rectify",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 200, body = RectificationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    responses((status = 200, body = RectificationReport), (status = 202, body = RectificationReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 429, body = ProblemBody)))]
 pub(super) async fn rectify(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
     JsonBody(body): JsonBody<RectifyPerson>,
-) -> Result<Json<RectificationReport>, Problem> {
+) -> Result<(StatusCode, Json<RectificationReport>), Problem> {
     let id = person(&app, &caller, &text, "RectifyPerson").await?;
-    Ok(Json(app.rights.rectify(&caller, id, body.read()?).await?))
+    let report = app.rights.rectify(&caller, id, body.read()?).await?;
+    let status = if report.address_change.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(report)))
 }
 
 /// Whether processing is restricted.

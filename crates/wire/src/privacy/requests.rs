@@ -91,10 +91,10 @@ pub(super) struct VerifyRequest {
 }
 
 /// Verifies a request by the one-time code that was sent to the address. Whoever has the request's id may try; five wrong codes
-/// make the right one worthless.
+/// make the right one worthless. That of a person's own new address changes it, unless it is somebody else's since (409).
 #[utoipa::path(post, path = "/requests/{request}/verify", request_body = VerifyRequest, tag = "requests", security(()),
     params(("request" = String, Path)),
-    responses((status = 200, body = RequestStatusReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = RequestStatusReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn verify(
     State(app): State<App>,
     Path(text): Path<String>,
