@@ -50,7 +50,7 @@ pub(crate) async fn bring(
 }
 
 /// What an archive has of the person's projects, without what is computed from it.
-async fn content(deployment: &Deployment, someone: &Someone) -> Files {
+pub(crate) async fn content(deployment: &Deployment, someone: &Someone) -> Files {
     let mut files = deployment.content(someone).await;
     files.retain(|(path, _)| {
         path.starts_with("custom-vision/projects/") && path.rsplit('.').next() != Some("bin")
