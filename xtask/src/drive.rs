@@ -317,6 +317,37 @@ pub(crate) fn graph(python: &Path, binary: &Path) -> anyhow::Result<()> {
         ))
 }
 
+/// Has OpenSSL check what the server signs: OpenDSR's answers, by a certificate that OpenSSL has made, and a receipt.
+pub(crate) fn signatures(binary: &Path) -> anyhow::Result<()> {
+    let folder = target().join("signatures");
+    std::fs::create_dir_all(&folder)?;
+    let (data, certificate, key) =
+        (folder.join("data"), folder.join("certificate.pem"), folder.join("key.pem"));
+    run(Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-subj", "/CN=localhost", "-days", "30", "-out"])
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key))?;
+    let path = |path: &Path| -> anyhow::Result<String> {
+        Ok(path.to_str().context("the path of the build folder is not UTF-8")?.to_owned())
+    };
+    let options = ["--opendsr-certificate", &path(&certificate)?, "--opendsr-key", &path(&key)?];
+    let server = Server::start(binary, &data, &options)?;
+    run(Command::new("python3")
+        .arg(root().join("crates/tests/clients/python/signatures.py"))
+        .env("HABEAS_TEST_ENDPOINT", &server.address)
+        .env("HABEAS_TEST_FOLDER", &folder)
+        .env("HABEAS_TEST_CERTIFICATE", &certificate)
+        .env("HABEAS_TEST_EMAIL", "person@example.org")
+        .env("HABEAS_TEST_TOKEN", with_token(binary, &data, "person@example.org", None)?)
+        .env(
+            "HABEAS_TEST_OFFICER",
+            with_token(binary, &data, "officer@example.org", Some("privacy-officer"))?,
+        )
+        .env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
 /// Makes a person, of the staff with a role; their bearer token.
 fn with_token(binary: &Path, data: &Path, email: &str, role: Option<&str>) -> anyhow::Result<String> {
     person(binary, data, email)?;

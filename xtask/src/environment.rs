@@ -13,6 +13,8 @@ pub(crate) struct Environment {
     pub(crate) postgres: Option<PathBuf>,
     /// By which tests watch what reaches the disk.
     pub(crate) strace: Option<PathBuf>,
+    /// By which signatures are checked.
+    pub(crate) openssl: Option<PathBuf>,
     /// For each of [`CLIENTS`] the Python that has it; nothing when one could not be installed.
     pub(crate) python: Option<Vec<PathBuf>>,
     /// For each of [`TRACKERS`] the Python that has it.
@@ -39,6 +41,7 @@ impl Environment {
         Environment {
             postgres: postgres(),
             strace: program("strace"),
+            openssl: program("openssl"),
             python: None,
             trackers: None,
             validators: None,
@@ -104,6 +107,7 @@ impl Environment {
         Environment {
             postgres: postgres(),
             strace: program("strace"),
+            openssl: program("openssl"),
             python,
             trackers,
             validators,

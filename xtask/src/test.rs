@@ -113,6 +113,7 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         report.skip("clients", "--quick");
         report.skip("sign-in", "--quick");
         report.skip("graph", "--quick");
+        report.skip("signatures", "--quick");
         report.skip("openapi", "--quick");
         report.skip("trackers", "--quick");
         report.skip("archive", "--quick");
@@ -132,6 +133,11 @@ fn run_all(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         match &environment.graph {
             Some(python) => report.step(only, "graph", || drive::graph(python, &binary()?)),
             None => report.skip("graph", "the client of Microsoft Graph could not be installed"),
+        }
+        if environment.openssl.is_some() {
+            report.step(only, "signatures", || drive::signatures(&binary()?));
+        } else {
+            report.skip("signatures", "there is no /usr/bin/openssl");
         }
         match &environment.schemathesis {
             Some(program) => report.step(only, "openapi", || drive::openapi(program, &binary()?)),

@@ -91,7 +91,8 @@ const HEAD: &str = "\
 Written by `cargo xtask bench`; not edited by hand. Every ratio compares two figures of the same run on the same machine: the server against a peer that does the same
 work without what the server adds, or against a raw limit. Each is measured three times in turns (those of learning, which take minutes, once); the middle ratio is given, with the figures of that turn. The load
 generator runs on the same processors as the server, so that rates over HTTP include its own cost. Parts can be measured alone, and then only their lines are new. Results are reported, not gated: a missed one is a piece of work,
-not a failed build. How each is measured is said at the head of its file in `crates/bench/src`.
+not a failed build. How each is measured is said at the head of its file in `crates/bench/src`. A small person is seen with the counts of what is held, by kind; a person with 20000 resources with
+these and every page of every kind, 100 resources a page, one after the other.
 
 ";
 

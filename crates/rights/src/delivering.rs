@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 use habeas_access::Actor;
 use habeas_core::kinds::{ArchiveDelivery, CaseFile, DeliveryState, ExportArchive, Request, RequestDoc};
 use habeas_core::report::DeliveryReport;
-use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result};
+use habeas_core::{BlobRef, Error, ErrorKind, Id, Node, Result, fault};
 use habeas_fetch::Method;
 use habeas_store::{Lane, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,13 @@ impl Rights {
 
     /// Ends a claimed delivery as it went: done, to be tried again, or given up, which its request says.
     pub async fn end_delivery(&self, task: &TaskRow, delivery: &Delivery, result: Result<()>) -> Result<()> {
+        fault::point("delivery.attempted");
+        self.note_attempt(task, delivery, result).await?;
+        fault::point("delivery.noted");
+        Ok(())
+    }
+
+    async fn note_attempt(&self, task: &TaskRow, delivery: &Delivery, result: Result<()>) -> Result<()> {
         let (id, attempts) = (task.id, task.attempts + 1);
         let error = match result {
             Ok(()) => return self.store.write(move |tx| tx.end_task(id, TaskState::Done)).await,

@@ -3,12 +3,14 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
 use habeas::archive::{ArchiveReport, Checked, Refused, Target, plain};
 use habeas_client::Client;
+use habeas_core::age::{Identity, Sealed};
 use habeas_core::crypto::{SecretKey, SigningKey, sha256};
 use habeas_core::{Id, ManualClock, receipt, time};
 use proptest::prelude::*;
@@ -50,7 +52,7 @@ pub(crate) async fn bring(
 }
 
 /// What an archive has of the person's projects, without what is computed from it.
-async fn content(deployment: &Deployment, someone: &Someone) -> Files {
+pub(crate) async fn content(deployment: &Deployment, someone: &Someone) -> Files {
     let mut files = deployment.content(someone).await;
     files.retain(|(path, _)| {
         path.starts_with("custom-vision/projects/") && path.rsplit('.').next() != Some("bin")
@@ -396,4 +398,69 @@ async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
         &[],
         "is not what a Habeas writes there",
     );
+}
+
+/// Has `check` look at a file whose bytes are these but for one bit, for each byte once, and for another bit from byte to byte.
+fn flip_each(whole: &[u8], check: impl Fn(usize, &Path) + Sync) {
+    let (check, threads) = (&check, std::thread::available_parallelism().map_or(1, usize::from));
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                let file = tempfile::NamedTempFile::new().unwrap();
+                let mut changed = whole.to_vec();
+                for at in (first..whole.len()).step_by(threads) {
+                    changed[at] ^= 1 << (at % 8);
+                    std::fs::write(file.path(), &changed).unwrap();
+                    check(at, file.path());
+                    changed[at] = whole[at];
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_flipped_in_any_byte_is_refused_or_changes_nothing() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let folder = tempfile::tempdir().unwrap();
+    let someone = deployment.person("a@example.org", "A").await;
+    let project = deployment.project(&someone, "p").await;
+    deployment.tag(&someone, &project, "t").await;
+    let mut files = unpack(&archive(&deployment, &someone, folder.path()).await);
+    // Less to read for each of the thousands: what is about the archive itself, for people, is most of so small a one.
+    let needed = ["profile/account.json", "completeness.json"];
+    files.retain(|(path, _)| path.starts_with("custom-vision/projects/") || needed.contains(&path.as_str()));
+    let signer = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
+    let (path, key) = (pack(files, &signer, folder.path()), signer.public());
+    let (whole, files) = (std::fs::read(&path).unwrap(), unpack(&path));
+    let seen = AtomicUsize::new(0);
+    flip_each(&whole, |at, path| match checked(path, &[key]) {
+        Ok(mut checked) => {
+            let same =
+                files.iter().all(|(path, bytes)| checked.content(path).is_ok_and(|found| found == *bytes));
+            assert!(same, "a flipped bit at {at} went unseen");
+        }
+        Err(_) => {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // What a ZIP says twice, and dates and systems, are the smaller part of it.
+    let seen = seen.into_inner();
+    assert!(seen > whole.len() / 2, "only {seen} of {} are refused", whole.len());
+
+    // Nothing of a sealed one is said twice.
+    let ambient = deployment.server().app().store().ambient();
+    let recipient = crate::sealed::RECIPIENT.parse().unwrap();
+    let mut out = Sealed::new(Vec::new(), &recipient, ambient.random.as_ref()).unwrap();
+    out.write_all(&whole).unwrap();
+    let whole = out.finish().unwrap();
+    let open = |path: &Path| {
+        let file = plain(path, |_| Ok(Identity::Key(SecretKey::from_bytes([7; 32]))))?;
+        Checked::open(file, &[key])
+    };
+    let sealed = folder.path().join("archive.zip.age");
+    std::fs::write(&sealed, &whole).unwrap();
+    open(&sealed).unwrap();
+    flip_each(&whole, |at, path| assert!(open(path).is_err(), "a flipped bit at {at} went unseen"));
 }

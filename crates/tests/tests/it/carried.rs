@@ -134,7 +134,7 @@ async fn answers(tracker: &Tracker<'_>) -> Vec<Value> {
 }
 
 /// What an archive has of workspaces, accounts and clusters.
-async fn content(deployment: &Deployment, someone: &Someone) -> BTreeMap<String, Vec<u8>> {
+pub(crate) async fn content(deployment: &Deployment, someone: &Someone) -> BTreeMap<String, Vec<u8>> {
     let mut files = deployment.content(someone).await;
     let folders = ["tracking/", "experimentation/", "model-management/", "compute/", "records/"];
     files.retain(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)));
@@ -498,7 +498,8 @@ async fn nobody_brings_anything_into_what_is_somebody_elses() {
     }
 }
 
-async fn first(deployment: &Deployment, someone: &Someone, kind: &str) -> String {
+/// The first resource of a kind that a person holds; its id.
+pub(crate) async fn first(deployment: &Deployment, someone: &Someone, kind: &str) -> String {
     let path = format!("/persons/{}/items/{kind}", someone.id);
     let (_, page) = deployment.operator("GET", &path, Value::Null).await;
     page["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{page}")).to_owned()

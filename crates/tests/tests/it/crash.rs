@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use habeas_core::{Id, Kind};
 use habeas_store::ledger::Record;
+use habeas_store::{TaskKind, TaskState};
 use serde_json::json;
 
 use crate::deployment::{Deployment, engines, image};
@@ -312,17 +314,36 @@ async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
         "erase.blobs_purged",
         "erase.step:4",
         "erase.step:5",
+        "erase.step:6",
         "erase.before_receipt",
         "ledger.appended:2",
         "receipt.logged",
+        "erase.step:9",
     ];
     for number in 0..engines().len() {
         for fault in faults {
             let database = if number == 0 { None } else { crate::postgres::database() };
             let deployment = killed(database, "erase", fault).await;
             only_the_neighbour_is_left(&deployment).await;
+            assert_eq!(receipts_of_erasures(&deployment).await, (1, 1, 1), "{fault}");
         }
     }
+}
+
+/// Waits until every erasure has come to its end: how many there were, and how many receipts there are and stand in the log.
+async fn receipts_of_erasures(deployment: &Deployment) -> (u64, usize, u64) {
+    let store = deployment.server().app().store();
+    let erasures = loop {
+        let tasks = store.read(|tx| tx.count_tasks()).await.unwrap();
+        let erasures = tasks.iter().filter(|(kind, _, _)| *kind == TaskKind::Erasure);
+        if erasures.clone().all(|(_, state, _)| *state == TaskState::Done) {
+            break erasures.map(|(_, _, count)| *count).sum();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let receipts = store.read(|tx| tx.held(Id::NIL, Kind::Receipt, Id::NIL, 10)).await.unwrap();
+    let log = deployment.server().app().rights.log_entries(0, 10).await.unwrap();
+    (erasures, receipts.len(), log.size)
 }
 
 /// The status of the one erasure of a person that there is.
@@ -654,13 +675,17 @@ fn a_test_kills_a_process_at_every_fault_point() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_signing_key_killed_at_any_step_has_happened_or_not() {
     let _lock = crate::canary::protected().await;
-    for (fault, count) in [
+    let faults = [
         ("signing.key_created", 1),
         ("ledger.appended", 2),
         ("signing.announced", 2),
         ("checkpoint.written", 2),
-    ] {
-        let deployment = killed(None, "rotate", fault).await;
+    ];
+    for (number, (fault, count)) in
+        (0..engines().len()).flat_map(|number| faults.map(|fault| (number, fault)))
+    {
+        let database = if number == 0 { None } else { crate::postgres::database() };
+        let deployment = killed(database, "rotate", fault).await;
         let keys = async || deployment.operator("GET", "/log/keys", json!(null)).await.1;
         let before = keys().await;
         assert_eq!(before.as_array().unwrap().len(), count, "{fault}");

@@ -19,6 +19,7 @@ mod coverage;
 mod crash;
 mod custom_vision;
 mod dataset;
+mod delivering;
 mod depicted;
 mod deployment;
 mod disk;

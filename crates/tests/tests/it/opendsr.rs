@@ -91,7 +91,8 @@ fn public_key(certificate: &[u8]) -> Vec<u8> {
     certificate[at + 3..at + 68].to_vec()
 }
 
-fn asked(id: &str, kind: &str, email: &str, callbacks: &[String]) -> Value {
+/// A request as a controller passes it on.
+pub(crate) fn asked(id: &str, kind: &str, email: &str, callbacks: &[String]) -> Value {
     json!({
         "regulation": "gdpr",
         "subject_request_id": id,
@@ -108,7 +109,7 @@ fn asked(id: &str, kind: &str, email: &str, callbacks: &[String]) -> Value {
 
 const ACCESS: &str = "a7551968-d5d6-44b2-9831-815ac9017798";
 const CALLED_OFF: &str = "b7551968-d5d6-44b2-9831-815ac9017798";
-const ERASURE: &str = "c7551968-d5d6-44b2-9831-815ac9017798";
+pub(crate) const ERASURE: &str = "c7551968-d5d6-44b2-9831-815ac9017798";
 const DENIED: &str = "d7551968-d5d6-44b2-9831-815ac9017798";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use crate::portal::session;
 
 const PASSPHRASE: &str = "four words, and a number 7";
 /// The public half of the private key of 32 sevens.
-const RECIPIENT: &str = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
+pub(crate) const RECIPIENT: &str = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
 
 async fn seal(deployment: &Deployment, someone: &Someone, how: &Value) -> (u16, Vec<u8>) {
     let mut request = Request::post(format!("/api/privacy/v1/persons/{}/export", someone.id))

@@ -1,5 +1,7 @@
-//! Random worlds: after one person is erased nothing of theirs remains and everybody else's export has the same content.
+//! Random worlds: after one person is erased nothing of theirs remains, everybody else's export has the same content, and what somebody takes
+//! out then is the same where it is brought in.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -9,6 +11,21 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
+use crate::mlflow::Tracker;
+use crate::{archives, carried};
+
+/// What a legal hold keeps, if it is there.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// The person, with all that they have in the end.
+    Person,
+    /// The project of this number.
+    Project(usize),
+    /// The first image of the project of this number.
+    Image(usize),
+    /// A run.
+    Run,
+}
 
 #[derive(Clone, Debug)]
 struct Person {
@@ -17,8 +34,10 @@ struct Person {
     token: bool,
     member: bool,
     restricted: bool,
-    /// A legal hold on the project of this number, if there is one.
-    held: Option<u8>,
+    /// Runs of an experiment, each with a file, and whether there is a registered model beside it.
+    runs: u8,
+    model: bool,
+    held: Option<Held>,
     /// Whether the first project has a prediction whose time is over.
     expired: bool,
     /// Whom the first image of the first project shows: the person of this number, if there is one.
@@ -37,20 +56,24 @@ struct World {
 }
 
 fn worlds() -> impl Strategy<Value = World> {
-    let person =
-        (
-            prop::collection::vec((0_u8..3, 0_u8..3), 0..3),
-            any::<bool>(),
-            any::<bool>(),
-            any::<bool>(),
-            prop::option::of(0_u8..3),
-            any::<bool>(),
-            prop::option::of(0_usize..4),
-            prop::option::of(0_usize..4),
-        )
-            .prop_map(|(projects, token, member, restricted, held, expired, shows, handed_to)| {
-                Person { projects, token, member, restricted, held, expired, shows, handed_to }
-            });
+    let held = prop_oneof![
+        Just(Held::Person),
+        (0_usize..3).prop_map(Held::Project),
+        (0_usize..3).prop_map(Held::Image),
+        Just(Held::Run),
+    ];
+    let person = (
+        prop::collection::vec((0_u8..3, 0_u8..3), 0..3),
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+        (0_u8..3, any::<bool>()),
+        prop::option::of(held),
+        prop::option::of(0_usize..4),
+        prop::option::of(0_usize..4),
+    )
+        .prop_map(|(projects, flags, (runs, model), held, shows, handed_to)| {
+            let (token, member, restricted, expired) = flags;
+            Person { projects, token, member, restricted, runs, model, held, expired, shows, handed_to }
+        });
     (prop::collection::vec(person, 2..5), any::<bool>()).prop_flat_map(|(people, erase_depicted)| {
         let count = people.len();
         (0..count).prop_map(move |chosen| World { people: people.clone(), chosen, erase_depicted })
@@ -68,8 +91,25 @@ impl World {
         }
     }
 
+    /// Whether a hold keeps the project of this number that this person has made, or something in it: then it is not handed over.
     fn is_held(&self, maker: usize, project: usize) -> bool {
-        self.people[maker].held.map(usize::from) == Some(project)
+        let person = &self.people[maker];
+        match person.held {
+            Some(Held::Project(held)) => held == project,
+            Some(Held::Image(held)) => {
+                held == project && person.projects.get(project).is_some_and(|(_, images)| *images > 0)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_person_held(&self, number: usize) -> bool {
+        matches!(self.people[number].held, Some(Held::Person))
+    }
+
+    /// Whether the stored prediction in the first project of this person is kept: it stands beside the images.
+    fn is_prediction_held(&self, maker: usize) -> bool {
+        matches!(self.people[maker].held, Some(Held::Project(0))) || self.is_person_held(self.owner(maker, 0))
     }
 
     /// Whom the first image of the first project of this person shows.
@@ -81,16 +121,19 @@ impl World {
 
     /// Whether a hold keeps something that would go: of the chosen person's own, or an image of somebody else that shows them.
     fn keeps_something(&self) -> bool {
-        let makers = 0..self.people.len();
-        let own = makers.clone().any(|maker| {
-            (0..self.people[maker].projects.len())
-                .any(|project| self.is_held(maker, project) && self.owner(maker, project) == self.chosen)
-        });
+        let chosen = &self.people[self.chosen];
+        let own = match chosen.held {
+            Some(Held::Person) => true,
+            Some(Held::Run) => chosen.runs > 0,
+            // What is held is not handed over.
+            _ => (0..chosen.projects.len()).any(|project| self.is_held(self.chosen, project)),
+        };
         own || self.erase_depicted
-            && makers.into_iter().any(|maker| {
+            && (0..self.people.len()).any(|maker| {
+                let owner = self.owner(maker, 0);
                 self.shown_by(maker) == Some(self.chosen)
-                    && self.is_held(maker, 0)
-                    && self.owner(maker, 0) != self.chosen
+                    && (self.is_held(maker, 0) || self.is_person_held(owner))
+                    && owner != self.chosen
             })
     }
 }
@@ -104,6 +147,35 @@ struct Showing {
     shown: usize,
 }
 
+async fn hold(deployment: &Deployment, target: &str) {
+    let body = json!({ "target": target, "matter": "m", "reason": "r" });
+    let (status, answer) = deployment.operator("POST", "/holds", body).await;
+    assert_eq!(status, 201, "{answer}");
+}
+
+/// Makes what a person has in their workspace: nothing if that is nothing.
+async fn track(deployment: &Deployment, someone: &Someone, person: &Person) {
+    if person.runs == 0 && !person.model {
+        return;
+    }
+    let tracker = Tracker::new(deployment, someone).await;
+    let experiment = tracker.experiment("trees").await;
+    for number in 0..person.runs {
+        let run = tracker.run(&experiment, &format!("run{number}")).await;
+        let metric = json!({ "key": "loss", "value": 0.5, "timestamp": 1, "step": 0 });
+        let body =
+            json!({ "run_id": run, "metrics": [metric], "params": [{ "key": "depth", "value": "3" }] });
+        tracker.ok("POST", "/runs/log-batch", body).await;
+        let path = format!("{experiment}/{run}/artifacts/model.bin");
+        assert_eq!(tracker.upload(&path, format!("weights{number}").as_bytes()).await, 200);
+    }
+    if person.model {
+        tracker.ok("POST", "/registered-models/create", json!({ "name": "forest" })).await;
+        let version = json!({ "name": "forest", "source": "s3://bucket/model", "description": "d" });
+        tracker.ok("POST", "/model-versions/create", version).await;
+    }
+}
+
 async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someone>, Vec<Showing>) {
     let mut someones = Vec::new();
     for number in 0..world.people.len() {
@@ -114,7 +186,7 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
     for (number, (person, someone)) in world.people.iter().zip(&someones).enumerate() {
         for (index, (tags, images)) in person.projects.iter().enumerate() {
             let project = deployment.project(someone, &format!("project{index}")).await;
-            let mut ids = Vec::new();
+            let (mut ids, mut first) = (Vec::new(), None);
             for tag in 0..*tags {
                 ids.push(deployment.tag(someone, &project, &format!("tag{tag}")).await);
             }
@@ -122,6 +194,7 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
                 let tags: Vec<&str> = ids.iter().map(String::as_str).collect();
                 let bytes = image(u64::from(image_number));
                 let id = deployment.image(someone, &project, "x.jpg", &bytes, &tags).await;
+                first.get_or_insert_with(|| id.clone());
                 if let (0, 0, Some(shown)) = (index, image_number, world.shown_by(number)) {
                     let path = format!("/projects/{project}/images/metadata?imageIds={id}");
                     let names = json!({ "depicts": format!("a friend, {}", someones[shown].email) });
@@ -138,8 +211,8 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
                 .await;
             }
             if world.is_held(number, index) {
-                let body = json!({ "target": project, "matter": "m", "reason": "r" });
-                assert_eq!(deployment.operator("POST", "/holds", body).await.0, 201);
+                let single = first.filter(|_| matches!(person.held, Some(Held::Image(_))));
+                hold(deployment, &single.unwrap_or_else(|| project.clone())).await;
             }
             let owner = world.owner(number, index);
             if owner != number {
@@ -148,6 +221,10 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
                 assert_eq!(status, 201, "{answer}");
             }
         }
+        track(deployment, someone, person).await;
+        if matches!(person.held, Some(Held::Run)) && person.runs > 0 {
+            hold(deployment, &carried::first(deployment, someone, "Run").await).await;
+        }
         if person.token {
             deployment
                 .operator("POST", &format!("/persons/{}/tokens", someone.id), json!({ "label": "x" }))
@@ -155,6 +232,9 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
         }
     }
     for (someone, person) in someones.iter().zip(&world.people) {
+        if matches!(person.held, Some(Held::Person)) {
+            hold(deployment, &someone.id).await;
+        }
         if person.restricted {
             let path = format!("/persons/{}/restriction", someone.id);
             assert_eq!(deployment.operator("PUT", &path, json!({ "restricted": true })).await.0, 204);
@@ -182,7 +262,7 @@ async fn sweep(deployment: &Deployment, world: &World) {
     assert_eq!(status, 200, "{report}");
     let expired = |held: bool| {
         let due = world.people.iter().enumerate().filter(|(number, person)| {
-            person.expired && !person.projects.is_empty() && world.is_held(*number, 0) == held
+            person.expired && !person.projects.is_empty() && world.is_prediction_held(*number) == held
         });
         due.count() as u64
     };
@@ -235,8 +315,24 @@ async fn erase(deployment: &Deployment, someone: &Someone, erase_depicted: bool)
     deployment.finished(plan["plan"].as_str().unwrap()).await
 }
 
-/// Builds a world, erases its chosen person and looks at everybody else. `run` tells its addresses from those of others.
-async fn erase_one(deployment: &Deployment, world: &World, run: usize) {
+/// Takes the archive of somebody who is left, and brings it in elsewhere: what can be taken out there is the same.
+async fn carry(from: &Deployment, someone: &Someone, to: &Deployment) {
+    let there = (archives::content(from, someone).await, carried::content(from, someone).await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = archives::archive(from, someone, folder.path()).await;
+    let other = to.person(&someone.email, "Other").await;
+    let report = archives::bring(to, &other, &path).await.unwrap();
+    assert!(report.remapped.is_empty(), "{report:?}");
+    let here = (archives::content(to, &other).await, carried::content(to, &other).await);
+    let differs = here.0.iter().zip(&there.0).find(|(here, there)| here != there).map(|(here, _)| &here.0);
+    assert!(here.0 == there.0, "{differs:?}: {} files, {} elsewhere", there.0.len(), here.0.len());
+    let differs = here.1.iter().zip(&there.1).find(|(here, there)| here != there).map(|(here, _)| here.0);
+    assert!(here.1 == there.1, "{differs:?}: {} files, {} elsewhere", there.1.len(), here.1.len());
+}
+
+/// Builds a world, erases its chosen person and looks at everybody else. `run` tells its addresses from those of others. Somebody's archive
+/// is brought in `elsewhere`.
+async fn erase_one(deployment: &Deployment, elsewhere: &Deployment, world: &World, run: usize) {
     let (someones, showing) = build(deployment, world, run).await;
     let chosen = &someones[world.chosen];
     sweep(deployment, world).await;
@@ -258,8 +354,11 @@ async fn erase_one(deployment: &Deployment, world: &World, run: usize) {
     let traces = store.read(move |tx| tx.traces_of(id)).await.unwrap();
     assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
     if held {
-        for hold in report["held"].as_array().unwrap() {
-            let path = format!("/holds/{}", hold.as_str().unwrap());
+        // One hold can keep several parts.
+        let holds: BTreeSet<&str> =
+            report["held"].as_array().unwrap().iter().map(|hold| hold.as_str().unwrap()).collect();
+        for hold in holds {
+            let path = format!("/holds/{hold}");
             assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
         }
         let plan = report["plan"].as_str().unwrap();
@@ -284,6 +383,12 @@ async fn erase_one(deployment: &Deployment, world: &World, run: usize) {
         assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
     }
     deployment.operator("POST", "/retention", json!({})).await;
+    let left = (0..someones.len()).filter(|number| *number != world.chosen);
+    let most = |number: &usize| {
+        let person = &world.people[*number];
+        person.projects.len() + usize::from(person.runs) + usize::from(person.model)
+    };
+    carry(deployment, &someones[left.max_by_key(most).unwrap()], elsewhere).await;
 }
 
 #[test]
@@ -291,13 +396,16 @@ fn erasing_one_person_leaves_everybody_else_as_they_were() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let lock = runtime.block_on(crate::canary::protected());
     for (database, cases) in engines().into_iter().zip([12, 4]) {
+        // A database is for one deployment.
+        let second = database.as_ref().and_then(|_| crate::postgres::database());
         let deployment = runtime.block_on(Deployment::open(database));
+        let elsewhere = runtime.block_on(Deployment::open(second));
         let run = std::cell::Cell::new(0);
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         TestRunner::new(config)
             .run(&worlds(), |world| {
                 run.set(run.get() + 1);
-                runtime.block_on(erase_one(&deployment, &world, run.get()));
+                runtime.block_on(erase_one(&deployment, &elsewhere, &world, run.get()));
                 Ok(())
             })
             .unwrap();
