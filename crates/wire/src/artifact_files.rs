@@ -175,6 +175,7 @@ pub(crate) fn keep(
     let node = match tx.child_by_name::<Artifact>(owner, path)? {
         Some(mut node) => {
             let old = std::mem::replace(&mut node.doc.content, blob.clone());
+            tx.change_maker(node.id, node.holder, node.doc.created_by, person)?;
             node.doc.created_by = person;
             let node = tx.update::<Artifact>(&node)?;
             tx.release_blobs(&[old.id])?;

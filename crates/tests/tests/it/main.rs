@@ -37,6 +37,7 @@ mod learning_races;
 mod letters;
 mod lineage;
 mod log;
+mod makers;
 mod members;
 mod mlflow;
 mod model_management;
