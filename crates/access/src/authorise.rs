@@ -43,7 +43,8 @@ impl Permission {
             | MentionRole::PrivacyOfficer
             | MentionRole::Subject
             | MentionRole::Disclosed
-            | MentionRole::Depicted => false,
+            | MentionRole::Depicted
+            | MentionRole::Maker => false,
         }
     }
 

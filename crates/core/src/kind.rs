@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{About, Attrs, Bundle, Carried, DataMap, Erasure, Error, Fate, Node, Result, View};
+use crate::{About, Attrs, Bundle, Carried, DataMap, Erasure, Error, Fate, Id, Node, Result, View};
 
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
@@ -179,6 +179,9 @@ numbered! {
         Depicted = 10,
         /// Their data was given to this recipient. On recipients only.
         Disclosed = 20,
+        /// Made it. There can be as many of these as a person makes things for others, so its number is above all others: whoever asks how
+        /// else somebody is tied to something does not read them.
+        Maker = 1000,
     }
 }
 
@@ -248,6 +251,11 @@ pub trait DataKind: Sized + 'static {
 
     /// The name that no sibling of this kind may share, for kinds that have one.
     fn unique_name(doc: &Self::Doc) -> Option<&str>;
+
+    /// Who made it, for kinds whose documents say so. The store mentions them in what somebody else holds.
+    fn maker(_doc: &Self::Doc) -> Option<Id> {
+        None
+    }
 
     /// What may be searched or sorted by.
     fn attrs(doc: &Self::Doc, out: &mut Attrs);

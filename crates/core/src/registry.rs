@@ -22,6 +22,10 @@ pub trait KindOps: Send + Sync {
     fn example_json(&self) -> serde_json::Value;
     /// See [`DataKind::unique_name`].
     fn unique_name(&self, doc: &[u8]) -> Result<Option<String>>;
+    /// See [`DataKind::maker`].
+    fn maker(&self, doc: &[u8]) -> Result<Option<Id>>;
+    /// Whether documents of the kind say who made them.
+    fn names_maker(&self) -> bool;
     /// See [`DataKind::attrs`].
     fn attrs(&self, doc: &[u8]) -> Result<Attrs>;
     /// See [`DataKind::view`].
@@ -68,6 +72,14 @@ impl<K: DataKind> KindOps for Ops<K> {
 
     fn unique_name(&self, doc: &[u8]) -> Result<Option<String>> {
         Ok(K::unique_name(&serde_json::from_slice(doc)?).map(str::to_owned))
+    }
+
+    fn maker(&self, doc: &[u8]) -> Result<Option<Id>> {
+        Ok(K::maker(&serde_json::from_slice(doc)?))
+    }
+
+    fn names_maker(&self) -> bool {
+        K::maker(&K::example()).is_some()
     }
 
     fn attrs(&self, doc: &[u8]) -> Result<Attrs> {
@@ -203,6 +215,14 @@ pub fn ops(kind: Kind) -> &'static dyn KindOps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_that_keeps_who_made_it_says_so() {
+        for kind in Kind::ALL {
+            let keeps = ops(*kind).example_json().to_string().contains("\"created_by\":");
+            assert_eq!(ops(*kind).names_maker(), keeps, "{kind:?}");
+        }
+    }
 
     #[test]
     fn carried_kinds_come_after_what_they_stand_under() {

@@ -99,8 +99,11 @@ pub struct HoldingsReport {
     pub counted: String,
     /// What is held, by kind; every kind is named, also those of which there is nothing.
     pub items: Vec<HoldingReport>,
-    /// Where the person appears in what others hold.
+    /// Where the person appears in what others hold, otherwise than as who made it.
     pub mentions: Vec<MentionReport>,
+    /// What the person made and others hold, by kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<MadeReport>,
     /// Sum of the counts.
     pub total_count: u64,
     /// Sum of the bytes.
@@ -143,6 +146,23 @@ pub struct MentionReport {
     /// Since when.
     pub since: String,
     /// What an erasure of the person does to it.
+    pub on_erasure: String,
+}
+
+/// How much of one kind a person made that others hold. What is in it is its holder's: that it is there, since when and in what can be listed
+/// (`/persons/ID/items/KIND?heldByOthers=true`), and every archive has the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeReport {
+    /// The service, as a person would name it.
+    pub service: String,
+    /// The kind, as the data map names it.
+    pub kind: String,
+    /// The kind in the plural, as a person would name it.
+    pub title: String,
+    /// How many.
+    pub count: u64,
+    /// What an erasure of the person does to them.
     pub on_erasure: String,
 }
 
@@ -307,6 +327,9 @@ pub struct PlanReport {
     pub erase_depicted: bool,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: u64,
+    /// How many of them are things of others that name the person as who made them.
+    #[serde(default)]
+    pub made: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
     pub models: Vec<ModelPlanReport>,
     /// Models, images and services of others that were made from this person's runs and models. What they learned cannot be taken out of

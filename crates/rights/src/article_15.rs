@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
     CaseFile, Decisions, DeliveryState, Project, ProjectDoc, Recipient, Telemetry, TelemetryDoc,
 };
@@ -56,8 +57,11 @@ impl Recipients {
                         let project = tx.get::<Project>(node.id)?;
                         recipients.note_addresses(node.id, project.as_ref().map(|project| &project.doc));
                     }
-                    for mention in
-                        tx.mentioned_in(node.id)?.into_iter().filter(|mention| mention.person != person)
+                    // Whoever made it need not be somebody who can still read it.
+                    for mention in tx
+                        .mentioned_in(node.id)?
+                        .into_iter()
+                        .filter(|mention| mention.person != person && mention.role != MentionRole::Maker)
                     {
                         recipients.members.push((mention.person, role_title(mention.role), node.id));
                     }
@@ -211,6 +215,7 @@ pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> 
             .collect()
     };
     let held = |kind: Kind| holdings.items.iter().find(|item| item.kind == kind_name(kind));
+    let made = |kind: Kind| holdings.made.iter().find(|made| made.kind == kind_name(kind));
     json!({
         "person": holdings.person.object_id,
         "counted": holdings.counted,
@@ -220,6 +225,7 @@ pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> 
         }) },
         "b": { "question": "the categories of data", "answer": about(&|kind| json!({
             "count": held(kind).map_or(0, |item| item.count),
+            "madeForOthers": made(kind).map_or(0, |made| made.count),
             "fields": registry::ops(kind).fields().iter()
                 .map(|field| json!({ "name": field.name, "class": field.class.name(), "why": field.why }))
                 .collect::<Vec<_>>(),

@@ -162,6 +162,7 @@ impl Preview<'_> {
                 )?;
             }
             out.write_all(b"</tbody></table>")?;
+            self.write_made(out)?;
             self.write_answers(out)?;
             for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
                 let title = escape(registry::ops(*kind).about().title);
@@ -191,6 +192,21 @@ impl Preview<'_> {
 }
 
 impl Preview<'_> {
+    /// How much of what others hold the person made.
+    fn write_made(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.holdings.made.is_empty() {
+            return Ok(());
+        }
+        out.write_all(
+            b"<section><h2>What you made and others hold</h2><p>shared/mentions.csv names each of them, since when it is there and \
+            in what. What is in it is its holder's.</p><dl>",
+        )?;
+        for made in &self.holdings.made {
+            write!(out, "<dt>{}</dt><dd>{}</dd>", escape(&made.title), made.count)?;
+        }
+        out.write_all(b"</dl></section>")
+    }
+
     /// What Article 15(1)(c) and (e) to (h) ask; (a), (b) and (d) are columns of the table.
     fn write_answers(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"<section><h2>Who was given something of it</h2>")?;

@@ -9,11 +9,11 @@ use habeas_core::age::{Passphrase, Recipient, Sealed};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState};
 use habeas_core::node::RawNode;
-use habeas_core::report::ExportReport;
+use habeas_core::report::{ExportReport, HoldingsReport};
 use habeas_core::{
     BlobRef, Bundle as _, Error, ErrorKind, Id, Kind, Node, Result, Timestamp, fault, receipt, registry, time,
 };
-use habeas_store::{New, Order, Page, Store, TaskKind, TaskRow, TaskState, Tx};
+use habeas_store::{Mention, New, Order, Page, Store, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -33,6 +33,8 @@ pub(crate) const FOLDER: &str = "formats/";
 
 /// Resources read at a time.
 const PAGE: u32 = 50;
+/// Things that a person made for others, of which only ids and times are read, at a time.
+const MADE_PAGE: u32 = 1000;
 /// Progress of a stored archive is noted after so many resources.
 const PROGRESS: u64 = 200;
 
@@ -335,17 +337,9 @@ impl Rights {
                     *about.entry(node.kind).or_default() += 1;
                 }
             }
-            archive.row(
-                "shared/mentions.csv",
-                &["resource", "kind", "role", "since"],
-                &[
-                    mention.resource.to_string(),
-                    kind_name(mention.kind),
-                    role_title(mention.role).to_owned(),
-                    mention.since.rfc3339(),
-                ],
-            )?;
+            write_mention(&mut archive, mention)?;
         }
+        self.write_made(&mut archive, person, &holdings, runtime)?;
         found.extend(about);
         let organisations =
             mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
@@ -380,6 +374,48 @@ impl Rights {
         let files = archive.entries.len() as u64;
         Ok((archive.finish()?, ArchiveSize { resources, files }))
     }
+
+    /// Notes everything that the person made and others hold, a page at a time.
+    fn write_made<W: Write>(
+        &self,
+        archive: &mut Archive<W>,
+        person: Id,
+        holdings: &HoldingsReport,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<()> {
+        for kind in Kind::ALL.iter().copied() {
+            if !holdings.made.iter().any(|made| made.kind == kind_name(kind)) {
+                continue;
+            }
+            let mut after = Id::NIL;
+            loop {
+                let page = runtime.block_on(
+                    self.store.read(move |tx| tx.made_for_others(person, kind, after, MADE_PAGE)),
+                )?;
+                page.iter().try_for_each(|mention| write_mention(archive, mention))?;
+                match page.last() {
+                    Some(last) if page.len() as u32 == MADE_PAGE => after = last.resource,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Notes where a person is tied to what somebody else holds.
+fn write_mention<W: Write>(archive: &mut Archive<W>, mention: &Mention) -> Result<()> {
+    archive.row(
+        "shared/mentions.csv",
+        &["resource", "kind", "role", "since", "within"],
+        &[
+            mention.resource.to_string(),
+            kind_name(mention.kind),
+            role_title(mention.role).to_owned(),
+            mention.since.rfc3339(),
+            mention.within.to_string(),
+        ],
+    )
 }
 
 /// Shows everything of one kind that a person holds, in the order of ids. On a thread that may block.

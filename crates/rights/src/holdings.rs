@@ -4,8 +4,8 @@ use habeas_access::Actor;
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Person, PersonDoc};
 use habeas_core::report::{
-    ActivityReport, FactReport, HoldingReport, HoldingsReport, ItemPage, ItemReport, MentionReport,
-    PersonReport,
+    ActivityReport, FactReport, HoldingReport, HoldingsReport, ItemPage, ItemReport, MadeReport,
+    MentionReport, PersonReport,
 };
 use habeas_core::{Error, Id, Kind, Node, Result, registry};
 use habeas_store::{HolderState, Tx};
@@ -14,6 +14,8 @@ use crate::Rights;
 
 /// Items on a page at most.
 const PAGE: u32 = 100;
+/// What an erasure does where a person is only tied to something.
+const STAYS: &str = "the connection is deleted; the resource is its holder's and stays";
 /// Hours of activity that are shown.
 const ACTIVITY_HOURS: u64 = 24 * 14;
 
@@ -71,6 +73,36 @@ impl Rights {
                 Ok(ItemPage { items, next })
             })
             .await
+    }
+
+    /// What a person made of one kind and others hold, in the order of ids: that it is there, since when and in what, and nothing of what is
+    /// in it, which is its holder's.
+    pub async fn made_for_others(
+        &self,
+        person: Id,
+        kind: Kind,
+        after: Option<Id>,
+        limit: Option<u32>,
+    ) -> Result<ItemPage> {
+        let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
+        let made = self
+            .store
+            .read(move |tx| tx.made_for_others(person, kind, after.unwrap_or(Id::NIL), limit))
+            .await?;
+        let next = (made.len() as u32 == limit)
+            .then(|| made.last().map(|mention| mention.resource.to_string()))
+            .flatten();
+        let items = made
+            .iter()
+            .map(|mention| ItemReport {
+                id: mention.resource.to_string(),
+                kind: kind_name(mention.kind),
+                title: format!("{} {}", kind_name(mention.kind), mention.resource),
+                created: mention.since.rfc3339(),
+                facts: vec![FactReport { label: "In".to_owned(), value: mention.within.to_string() }],
+            })
+            .collect();
+        Ok(ItemPage { items, next })
     }
 
     /// What was done in a person's name, or by staff with their data, newest first.
@@ -139,9 +171,23 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
                 MentionRole::Depicted => {
                     "your name is taken out of it; the plan of an erasure can also have it deleted, and models forget it"
                 }
-                _ => "the connection is deleted; the resource is its holder's and stays",
+                _ => STAYS,
             }
             .to_owned(),
+        })
+        .collect();
+    let made = tx
+        .count_made_for_others(person)?
+        .into_iter()
+        .map(|(kind, count)| {
+            let about = registry::ops(kind).about();
+            MadeReport {
+                service: about.service.to_owned(),
+                kind: kind_name(kind),
+                title: about.title.to_owned(),
+                count,
+                on_erasure: STAYS.to_owned(),
+            }
         })
         .collect();
     Ok(HoldingsReport {
@@ -149,6 +195,7 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
         restricted: matches!(tx.holder(person)?, Some((_, HolderState::Restricted))),
         counted: tx.now().rfc3339(),
         mentions,
+        made,
         total_count: items.iter().map(|item| item.count).sum(),
         total_bytes: items.iter().map(|item| item.bytes).sum(),
         items,
@@ -177,5 +224,6 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Deployment => "deployment",
         MentionRole::Disclosed => "data given to this recipient",
         MentionRole::Depicted => "depicted",
+        MentionRole::Maker => "who made it",
     }
 }

@@ -78,7 +78,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
             }
         })
         .collect();
-    let mentions = tx.mentions_of(holder)?;
+    let mentions = tx.mentions_of(holder)?.len() as u64;
+    let made: u64 = tx.count_made_for_others(holder)?.into_iter().map(|(_, count)| count).sum();
     let choices = ownership::choices(tx, holder, decisions)?;
     let models = models(tx, holder, decisions)?;
     let mut revoked = exported_digests(tx, holder)?.len() as u64;
@@ -107,7 +108,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         others_affected: tx.count_others_mentioned(holder)?,
         depicted: depicted::images(tx, holder)?.len() as u64,
         erase_depicted: decisions.erase_depicted,
-        unlinked: mentions.len() as u64,
+        unlinked: mentions + made,
+        made,
         models,
         tainted: tainted(tx, Going::Of(holder))?,
         revoked,
@@ -269,6 +271,7 @@ fn digest(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<String> 
         digest.update(part.hold.as_bytes());
         digest.update(part.target.as_bytes());
     }
+    // What the person makes for others in the meantime changes nothing of what was approved, like telemetry.
     for mention in tx.mentions_of(person)? {
         if mention.role != MentionRole::Subject {
             digest.update(mention.resource.as_bytes());

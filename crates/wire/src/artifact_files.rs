@@ -75,7 +75,7 @@ pub(crate) async fn receive_pieces<E>(
     let id = blob.id;
     let received = write(app.store().blobs().writer(blob), pieces, expected).await;
     fault::point("upload.stored");
-    or_give_up(app, id, received).await
+    or_give_up(app, id, wanted(app, received).await).await
 }
 
 /// A blob that is about to be written below what `owner` finds.
@@ -129,7 +129,15 @@ pub(crate) async fn join(
     let blob = announce(app, owner, media_type).await?;
     let id = blob.id;
     let joined = copy(app, blob, parts).await;
-    or_give_up(app, id, joined).await
+    or_give_up(app, id, wanted(app, joined).await).await
+}
+
+/// What was stored, while what it was announced under is there. An erasure that began after an upload and ended before it had nothing to
+/// delete yet.
+async fn wanted(app: &App, stored: Result<BlobRef>) -> Result<BlobRef> {
+    let blob = stored?;
+    app.store().settle_announced(blob.id).await?;
+    Ok(blob)
 }
 
 async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef]) -> Result<BlobRef> {
@@ -175,6 +183,7 @@ pub(crate) fn keep(
     let node = match tx.child_by_name::<Artifact>(owner, path)? {
         Some(mut node) => {
             let old = std::mem::replace(&mut node.doc.content, blob.clone());
+            tx.change_maker(node.id, node.holder, node.doc.created_by, person)?;
             node.doc.created_by = person;
             let node = tx.update::<Artifact>(&node)?;
             tx.release_blobs(&[old.id])?;

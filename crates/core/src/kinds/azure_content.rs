@@ -88,6 +88,10 @@ impl DataKind for Asset {
         Some(&doc.name)
     }
 
+    fn maker(doc: &AssetDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &AssetDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &AssetDoc, map: &mut DataMap) {
@@ -182,6 +186,10 @@ impl DataKind for Snapshot {
 
     fn unique_name(doc: &SnapshotDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &SnapshotDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &SnapshotDoc, _out: &mut Attrs) {}
@@ -292,6 +300,10 @@ impl DataKind for Datastore {
 
     fn unique_name(doc: &DatastoreDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &DatastoreDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &DatastoreDoc, _out: &mut Attrs) {}

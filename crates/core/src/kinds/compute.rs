@@ -11,7 +11,7 @@ use super::experimentation::{
 };
 use super::tracking::{AzureResource, RECIPIENTS};
 use crate::{
-    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Kind, Node, Result,
+    About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node, Result,
     Retention, View,
 };
 
@@ -65,6 +65,10 @@ impl DataKind for HostingAccount {
 
     fn unique_name(doc: &HostingAccountDoc) -> Option<&str> {
         Some(&doc.azure.key)
+    }
+
+    fn maker(doc: &HostingAccountDoc) -> Option<Id> {
+        doc.azure.created_by
     }
 
     fn attrs(_doc: &HostingAccountDoc, _out: &mut Attrs) {}
@@ -186,6 +190,10 @@ impl DataKind for OperationalizationCluster {
         Some(&doc.azure.key)
     }
 
+    fn maker(doc: &OperationalizationClusterDoc) -> Option<Id> {
+        doc.azure.created_by
+    }
+
     fn attrs(_doc: &OperationalizationClusterDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &OperationalizationClusterDoc, map: &mut DataMap) {
@@ -297,6 +305,10 @@ impl DataKind for Compute {
 
     fn unique_name(doc: &ComputeDoc) -> Option<&str> {
         Some(&doc.azure.key)
+    }
+
+    fn maker(doc: &ComputeDoc) -> Option<Id> {
+        doc.azure.created_by
     }
 
     fn attrs(_doc: &ComputeDoc, _out: &mut Attrs) {}

@@ -201,6 +201,10 @@ impl DataKind for Project {
         None
     }
 
+    fn maker(doc: &ProjectDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &ProjectDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ProjectDoc, map: &mut DataMap) {

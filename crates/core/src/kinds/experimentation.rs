@@ -123,6 +123,10 @@ impl DataKind for ExperimentationAccount {
         Some(&doc.azure.key)
     }
 
+    fn maker(doc: &ExperimentationAccountDoc) -> Option<Id> {
+        doc.azure.created_by
+    }
+
     fn attrs(_doc: &ExperimentationAccountDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExperimentationAccountDoc, map: &mut DataMap) {
@@ -199,6 +203,10 @@ impl DataKind for ExperimentationWorkspace {
         Some(&doc.azure.key)
     }
 
+    fn maker(doc: &ExperimentationWorkspaceDoc) -> Option<Id> {
+        doc.azure.created_by
+    }
+
     fn attrs(_doc: &ExperimentationWorkspaceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExperimentationWorkspaceDoc, map: &mut DataMap) {
@@ -271,6 +279,10 @@ impl DataKind for ExperimentationProject {
 
     fn unique_name(doc: &ExperimentationProjectDoc) -> Option<&str> {
         Some(&doc.azure.key)
+    }
+
+    fn maker(doc: &ExperimentationProjectDoc) -> Option<Id> {
+        doc.azure.created_by
     }
 
     fn attrs(_doc: &ExperimentationProjectDoc, _out: &mut Attrs) {}

@@ -127,6 +127,10 @@ impl DataKind for Image {
         None
     }
 
+    fn maker(doc: &ImageDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(doc: &ImageDoc, out: &mut Attrs) {
         out.push(AttrKey::ContentHash, AttrValue::Text(doc.sha256.clone()));
         let parts: BTreeSet<String> = doc
@@ -306,6 +310,10 @@ impl DataKind for KeptImage {
 
     fn unique_name(_doc: &ImageDoc) -> Option<&str> {
         None
+    }
+
+    fn maker(doc: &ImageDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(doc: &ImageDoc, out: &mut Attrs) {

@@ -229,6 +229,10 @@ impl DataKind for Iteration {
         doc.publish_name.as_deref()
     }
 
+    fn maker(doc: &IterationDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &IterationDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &IterationDoc, map: &mut DataMap) {

@@ -99,6 +99,10 @@ impl DataKind for ModelAsset {
         None
     }
 
+    fn maker(doc: &ModelAssetDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &ModelAssetDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ModelAssetDoc, map: &mut DataMap) {
@@ -219,6 +223,10 @@ impl DataKind for Manifest {
         Some(&doc.key)
     }
 
+    fn maker(doc: &ManifestDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &ManifestDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ManifestDoc, map: &mut DataMap) {
@@ -330,6 +338,10 @@ impl DataKind for ContainerImage {
 
     fn unique_name(doc: &ContainerImageDoc) -> Option<&str> {
         Some(&doc.key)
+    }
+
+    fn maker(doc: &ContainerImageDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &ContainerImageDoc, _out: &mut Attrs) {}
@@ -458,6 +470,10 @@ impl DataKind for Service {
 
     fn unique_name(doc: &ServiceDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &ServiceDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &ServiceDoc, _out: &mut Attrs) {}

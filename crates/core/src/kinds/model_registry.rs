@@ -86,6 +86,10 @@ impl DataKind for LoggedModel {
         None
     }
 
+    fn maker(doc: &LoggedModelDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &LoggedModelDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &LoggedModelDoc, map: &mut DataMap) {
@@ -214,6 +218,10 @@ impl DataKind for RegisteredModel {
 
     fn unique_name(doc: &RegisteredModelDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &RegisteredModelDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &RegisteredModelDoc, _out: &mut Attrs) {}
@@ -351,6 +359,10 @@ impl DataKind for ModelVersion {
 
     fn unique_name(doc: &ModelVersionDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &ModelVersionDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &ModelVersionDoc, _out: &mut Attrs) {}

@@ -99,6 +99,10 @@ impl DataKind for StoredPrediction {
         None
     }
 
+    fn maker(doc: &StoredPredictionDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(doc: &StoredPredictionDoc, out: &mut Attrs) {
         out.push(AttrKey::ContentHash, AttrValue::Text(doc.sha256.clone()));
     }

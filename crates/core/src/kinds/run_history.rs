@@ -186,6 +186,10 @@ impl DataKind for RunEvent {
         (doc.name == RunEventDoc::HEARTBEAT).then_some(RunEventDoc::HEARTBEAT)
     }
 
+    fn maker(doc: &RunEventDoc) -> Option<Id> {
+        doc.created_by
+    }
+
     fn attrs(_doc: &RunEventDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &RunEventDoc, map: &mut DataMap) {

@@ -106,6 +106,10 @@ impl DataKind for Workspace {
         Some(doc.azure.as_ref().map_or(&doc.name, |azure| &azure.key))
     }
 
+    fn maker(doc: &WorkspaceDoc) -> Option<Id> {
+        doc.azure.as_ref()?.created_by
+    }
+
     fn attrs(_doc: &WorkspaceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &WorkspaceDoc, map: &mut DataMap) {
@@ -229,6 +233,10 @@ impl DataKind for Experiment {
 
     fn unique_name(doc: &ExperimentDoc) -> Option<&str> {
         Some(&doc.name)
+    }
+
+    fn maker(doc: &ExperimentDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &ExperimentDoc, _out: &mut Attrs) {}
@@ -393,6 +401,10 @@ impl DataKind for Run {
 
     fn unique_name(doc: &RunDoc) -> Option<&str> {
         doc.details.run_id.as_deref()
+    }
+
+    fn maker(doc: &RunDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(doc: &RunDoc, out: &mut Attrs) {
@@ -565,6 +577,10 @@ impl DataKind for Artifact {
 
     fn unique_name(doc: &ArtifactDoc) -> Option<&str> {
         Some(&doc.path)
+    }
+
+    fn maker(doc: &ArtifactDoc) -> Option<Id> {
+        doc.created_by
     }
 
     fn attrs(_doc: &ArtifactDoc, _out: &mut Attrs) {}

@@ -209,8 +209,8 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         ));
     }
     text.push_str(&format!(
-        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable\nbackups  {}\n",
-        plan.others_affected, plan.unlinked, plan.backups
+        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable, {} of them as who made something\nbackups  {}\n",
+        plan.others_affected, plan.unlinked, plan.made, plan.backups
     ));
     for told in &plan.recipients {
         text.push_str(&format!("told     {}\n", told.name));

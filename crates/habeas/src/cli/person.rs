@@ -333,5 +333,8 @@ fn holdings(report: &HoldingsReport) -> String {
     for mention in &report.mentions {
         text.push_str(&format!("also {} of {} {}\n", mention.role, mention.kind, mention.resource));
     }
+    for made in &report.made {
+        text.push_str(&format!("also made, and held by others: {} {}\n", made.count, made.title));
+    }
     text
 }

@@ -65,6 +65,8 @@ pub struct PlanView {
     pub others_affected: Count,
     /// Places in what others hold where the person becomes unlinkable.
     pub unlinked: Count,
+    /// How many of them the person made.
+    pub made: Count,
     /// Models of others that are solved again without this data.
     pub solved_again: Count,
     /// Models of others that are withdrawn, since too little is left to learn from.
@@ -187,6 +189,7 @@ impl PlanView {
             recipients: report.recipients.iter().map(|told| told.name.clone()).collect(),
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
+            made: Count(report.made),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
             withdrawn: Count(models_with(report, "withdraw")),
             copies: Count(report.copies),

@@ -2,7 +2,9 @@
 
 use askama::Template;
 use habeas_core::Timestamp;
-use habeas_core::report::{ActivityReport, ExportReport, HoldingReport, HoldingsReport, MentionReport};
+use habeas_core::report::{
+    ActivityReport, ExportReport, HoldingReport, HoldingsReport, MadeReport, MentionReport,
+};
 
 use super::exports::{ExportState, ExportView};
 use super::{AccessRow, Shell};
@@ -27,6 +29,8 @@ pub struct MyDataPage {
     pub groups: Vec<ServiceGroup>,
     /// Where the person appears in what others hold.
     pub mentions: Vec<MentionRow>,
+    /// What the person made and others hold.
+    pub made: Vec<MadeRow>,
     /// Whether processing is restricted (GDPR Article 18).
     pub restricted: bool,
     /// When the staff looked: the latest first, cut off on this page.
@@ -84,6 +88,17 @@ pub struct MentionRow {
     pub on_erasure: String,
 }
 
+/// How much of one kind a person made that others hold.
+#[derive(Clone, Debug)]
+pub struct MadeRow {
+    /// The kind's name for a person, in the plural.
+    pub title: String,
+    /// How many.
+    pub count: Count,
+    /// What becomes of them when the person is erased.
+    pub on_erasure: String,
+}
+
 impl MyDataPage {
     /// Makes the page of what the rights engine counted, the person's activity, and their archives, newest first.
     pub fn new(
@@ -106,6 +121,7 @@ impl MyDataPage {
             total_bytes: Bytes(holdings.total_bytes),
             groups: ServiceGroup::all(holdings, now),
             mentions: holdings.mentions.iter().map(|mention| MentionRow::new(mention, now)).collect(),
+            made: holdings.made.iter().map(MadeRow::new).collect(),
             staff_count: Count(by_staff.iter().map(|row| row.count.0).sum()),
             staff: by_staff.into_iter().take(STAFF_ROWS).collect(),
             export: exports
@@ -113,6 +129,11 @@ impl MyDataPage {
                 .map(|export| ExportView::new(export, now))
                 .filter(|export| matches!(export.state, ExportState::Running | ExportState::Ready)),
         }
+    }
+
+    /// In how many places of what others hold the person appears.
+    pub fn places(&self) -> Count {
+        Count(self.mentions.len() as u64 + self.made.iter().map(|row| row.count.0).sum::<u64>())
     }
 
     /// How many services hold something.
@@ -156,6 +177,12 @@ impl KindRow {
             until: item.until.clone(),
             next_expiry: item.next_expiry.as_deref().and_then(|text| Moment::parse(text, now)),
         }
+    }
+}
+
+impl MadeRow {
+    fn new(made: &MadeReport) -> MadeRow {
+        MadeRow { title: made.title.clone(), count: Count(made.count), on_erasure: made.on_erasure.clone() }
     }
 }
 

@@ -118,6 +118,7 @@ fn my_data_tells_what_is_held_why_and_until_when() {
         "kinds of which there is nothing are named too"
     );
     assert!(rows.iter().any(|row| row.contains("contributor")), "mentions");
+    assert!(rows.iter().any(|row| row.starts_with("Runs who made 500 of them")), "what was made for others");
     assert!(rows.iter().any(|row| row.ends_with("GetHoldings 2")), "the staff's access");
     let links: Vec<&str> =
         select(&page, "tbody th a").into_iter().map(|link| link.attr("href").unwrap()).collect();

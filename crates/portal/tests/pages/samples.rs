@@ -3,8 +3,8 @@
 use askama::Template;
 use habeas_core::report::{
     ActivityReport, ErasureReport, ExportReport, FactReport, HoldingReport, HoldingsReport, ItemPage,
-    ItemReport, KeptReport, MentionReport, ModelPlanReport, PersonReport, PlanItemReport, PlanReport,
-    ReceiptSummary, StepReport, ToldReport,
+    ItemReport, KeptReport, MadeReport, MentionReport, ModelPlanReport, PersonReport, PlanItemReport,
+    PlanReport, ReceiptSummary, StepReport, ToldReport,
 };
 use habeas_core::{Error, Timestamp};
 use habeas_portal::pages::*;
@@ -130,6 +130,17 @@ pub(crate) fn holdings(full: bool) -> HoldingsReport {
         } else {
             Vec::new()
         },
+        made: if full {
+            vec![MadeReport {
+                service: "Experiment tracking".into(),
+                kind: "Run".into(),
+                title: "Runs".into(),
+                count: 500,
+                on_erasure: "the connection is deleted; the resource is its holder's and stays".into(),
+            }]
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -197,7 +208,8 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
         depicted: 0,
         erase_depicted: false,
         others_affected: 2,
-        unlinked: 1,
+        unlinked: 501,
+        made: 500,
         held: Vec::new(),
         models: vec![ModelPlanReport {
             iteration: ID.into(),

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_tree.sql"),
     include_str!("../../migrations/0002_metrics.sql"),
     include_str!("../../migrations/0003_indexes.sql"),
+    include_str!("../../migrations/0004_makers.sql"),
 ];
 
 /// Brings the schema up to date. A database that holds data is copied first: the embedded one to the file that `copy_to` names,

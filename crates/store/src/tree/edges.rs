@@ -1,10 +1,11 @@
 //! Connections between resources, and persons mentioned in them.
 
-use habeas_core::kind::MentionRole;
+use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::node::Relation;
 use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp};
 
 use super::Tx;
+use super::holders::HolderState;
 use super::nodes::{Page, typed};
 use super::rows::select_nodes;
 use crate::engine::Arg;
@@ -45,12 +46,26 @@ pub struct Mention {
     pub kind: Kind,
     /// Who holds it.
     pub holder: Id,
+    /// The container that it lies in; of a container, who holds it.
+    pub within: Id,
     /// The person.
     pub person: Id,
     /// How they are tied to it.
     pub role: MentionRole,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// A statement that reads mentions, from the mention to its resource: SQLite takes a cross join in its order.
+macro_rules! select_mentions {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.resource, r.kind, r.holder, m.person, m.role, m.created_at,
+                    CASE WHEN r.container = r.id THEN r.holder ELSE r.container END
+             FROM mention m CROSS JOIN resource r WHERE r.id = m.resource AND ",
+            $rest
+        )
+    };
 }
 
 /// The three statements of a list of children: count, oldest first, newest first.
@@ -245,23 +260,79 @@ impl Tx<'_> {
         Ok(removed > 0)
     }
 
-    /// In what a person is mentioned, oldest first.
+    /// Ties whoever made a resource to it, where somebody else holds it. Not a maker who is gone or being erased.
+    pub fn mention_maker(&mut self, resource: Id, holder: Id, maker: Option<Id>) -> Result<()> {
+        let Some(maker) = maker.filter(|maker| *maker != holder) else { return Ok(()) };
+        if !matches!(self.holder(maker)?, Some((HolderKind::Person, state)) if state != HolderState::Frozen) {
+            return Ok(());
+        }
+        self.mention(resource, maker, MentionRole::Maker)
+    }
+
+    /// The same where somebody makes anew what another one had made.
+    pub fn change_maker(
+        &mut self,
+        resource: Id,
+        holder: Id,
+        before: Option<Id>,
+        maker: Option<Id>,
+    ) -> Result<()> {
+        if before == maker {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            self.unmention(resource, before, MentionRole::Maker)?;
+        }
+        self.mention_maker(resource, holder, maker)
+    }
+
+    /// In what a person is mentioned otherwise than as who made it, oldest first.
     pub fn mentions_of(&mut self, person: Id) -> Result<Vec<Mention>> {
         self.query(
-            "SELECT m.resource, r.kind, r.holder, m.person, m.role, m.created_at FROM mention m JOIN resource r ON r.id = m.resource
-             WHERE m.person = ?1 ORDER BY m.created_at, m.resource, m.role",
-            &[(&person).into()],
+            select_mentions!("m.person = ?1 AND m.role < ?2 ORDER BY m.created_at, m.resource, m.role"),
+            &[(&person).into(), MentionRole::Maker.number().into()],
         )?
         .iter()
         .map(mention)
         .collect()
     }
 
+    /// What of a kind a person made and others hold, in the order of ids, after `after`.
+    pub fn made_for_others(&mut self, person: Id, kind: Kind, after: Id, limit: u32) -> Result<Vec<Mention>> {
+        self.query(
+            select_mentions!(
+                "m.person = ?1 AND m.role = ?2 AND m.resource > ?3 AND r.kind = ?4 AND r.holder <> ?1
+                 ORDER BY m.resource LIMIT ?5"
+            ),
+            &[
+                (&person).into(),
+                MentionRole::Maker.number().into(),
+                (&after).into(),
+                kind.number().into(),
+                i64::from(limit).into(),
+            ],
+        )?
+        .iter()
+        .map(mention)
+        .collect()
+    }
+
+    /// How much of each kind a person made and others hold; kinds of which there is nothing are left out.
+    pub fn count_made_for_others(&mut self, person: Id) -> Result<Vec<(Kind, u64)>> {
+        self.query(
+            "SELECT r.kind, COUNT(*) FROM mention m CROSS JOIN resource r
+             WHERE r.id = m.resource AND m.person = ?1 AND m.role = ?2 AND r.holder <> ?1 GROUP BY r.kind ORDER BY r.kind",
+            &[(&person).into(), MentionRole::Maker.number().into()],
+        )?
+        .iter()
+        .map(|row| Ok((Kind::from_number(row.int(0)?)?, row.int(1)? as u64)))
+        .collect()
+    }
+
     /// Who is mentioned in a resource, oldest first.
     pub fn mentioned_in(&mut self, resource: Id) -> Result<Vec<Mention>> {
         self.query(
-            "SELECT m.resource, r.kind, r.holder, m.person, m.role, m.created_at FROM mention m JOIN resource r ON r.id = m.resource
-             WHERE m.resource = ?1 ORDER BY m.created_at, m.person, m.role",
+            select_mentions!("m.resource = ?1 ORDER BY m.created_at, m.person, m.role"),
             &[(&resource).into()],
         )?
         .iter()
@@ -288,6 +359,7 @@ fn mention(row: &crate::engine::Row) -> Result<Mention> {
         person: row.id(3)?,
         role: MentionRole::from_number(row.int(4)?)?,
         since: row.time(5)?,
+        within: row.id(6)?,
     })
 }
 

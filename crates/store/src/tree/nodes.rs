@@ -65,7 +65,7 @@ pub struct Removed {
 
 impl Tx<'_> {
     /// Creates a resource. Its holder, container and key follow from its place in the tree. The keys of a new container
-    /// must be in the keyring already: see [`crate::Store::write_with_keys`].
+    /// must be in the keyring already: see [`crate::Store::write_with_keys`]. Whoever made it is mentioned in it when somebody else holds it.
     pub fn create<K: DataKind>(&mut self, new: New<K::Doc>) -> Result<Node<K::Doc>> {
         let json = serde_json::to_vec(&new.doc)?;
         let node = self.create_raw(
@@ -73,6 +73,7 @@ impl Tx<'_> {
             K::PARENTS,
             New { id: new.id, parent: new.parent, expires_at: new.expires_at, doc: json },
         )?;
+        self.mention_maker(node.id, node.holder, K::maker(&new.doc))?;
         Ok(node.with_doc(new.doc))
     }
 
@@ -84,7 +85,9 @@ impl Tx<'_> {
         if !ops.is_carried() || !above.is_some_and(|(above, ..)| ops.parents().contains(&above)) {
             return Err(Error::invalid(format!("{kind:?} does not stand there")));
         }
-        self.create_raw(kind, ops.parents(), new)
+        let node = self.create_raw(kind, ops.parents(), new)?;
+        self.mention_maker(node.id, node.holder, ops.maker(&node.doc)?)?;
+        Ok(node)
     }
 
     /// [`update`](Self::update) for a document of a kind that archives carry.

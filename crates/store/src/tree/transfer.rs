@@ -1,7 +1,7 @@
 //! Handing a container over to another holder.
 
 use habeas_core::kinds::{AzureResource, Workspace};
-use habeas_core::{Error, Id, Kind, Result};
+use habeas_core::{Error, Id, Kind, Result, registry};
 
 use super::holders::HolderState;
 use super::{KEY_GONE, Tx};
@@ -58,7 +58,7 @@ impl Tx<'_> {
         let resources = self.move_subtree(resource, parent, to.holder)?;
         let payload = serde_json::json!({ "resource": resource, "parent": parent });
         let task = self.enqueue(TaskKind::RecordTransfer, Some(resource), &payload, self.now)?;
-        match self.name_moved(resource) {
+        match self.name_moved(resource).and_then(|()| self.mention_makers(resource, to.holder)) {
             Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
                 Err(Error::conflict("whom it should go to has a workspace or account of that name")
                     .hint("delete or rename one of the two first"))
@@ -74,7 +74,7 @@ impl Tx<'_> {
         }
         if let Some((_, _, holder)) = self.position(parent)? {
             self.move_subtree(resource, parent, holder)?;
-            return match self.name_moved(resource) {
+            return match self.name_moved(resource).and_then(|()| self.mention_makers(resource, holder)) {
                 // One of the two was erased since: it goes when the erasure is replayed.
                 Err(error) if error.code == Some(KEY_GONE) => Ok(()),
                 renamed => renamed,
@@ -97,6 +97,27 @@ impl Tx<'_> {
             &[(&resource).into(), name_mac.as_ref().map(|mac| &mac[..]).into()],
         )
         .map(|_| ())
+    }
+
+    /// Mentions whoever made what was moved, now that somebody else holds it.
+    fn mention_makers(&mut self, root: Id, holder: Id) -> Result<()> {
+        for kind in Kind::ALL.iter().copied() {
+            let ops = registry::ops(kind);
+            if !ops.names_maker() {
+                continue;
+            }
+            for (id, _) in self.ids_below(root, kind)? {
+                let maker = match self.raw(id) {
+                    Ok(Some(node)) => ops.maker(&node.doc)?,
+                    Ok(None) => None,
+                    // In a restore, what was erased since.
+                    Err(error) if error.code == Some(KEY_GONE) => None,
+                    Err(error) => return Err(error),
+                };
+                self.mention_maker(id, holder, maker)?;
+            }
+        }
+        Ok(())
     }
 
     fn move_subtree(&mut self, resource: Id, parent: Id, holder: Id) -> Result<u64> {

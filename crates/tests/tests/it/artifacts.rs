@@ -42,6 +42,12 @@ impl<'a> Team<'a> {
         team
     }
 
+    /// A workspace and a run that are there, for whoever has a token.
+    pub(crate) fn with(deployment: &'a Deployment, token: &str, scope: &str, run: &str) -> Team<'a> {
+        let tracker = Tracker::with(deployment, token);
+        Team { deployment, tracker, scope: scope.to_owned(), run: run.to_owned() }
+    }
+
     /// Begins a run by MLflow's API; its id.
     async fn begin(&self) -> String {
         let path = format!("/mlflow/v2.0{}/api/2.0/mlflow/runs/create", self.scope);

@@ -43,6 +43,7 @@ mod letters;
 mod lineage;
 mod log;
 mod login_names;
+mod makers;
 mod members;
 mod mlflow;
 mod model_management;

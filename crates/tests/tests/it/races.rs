@@ -2,12 +2,18 @@
 //! nothing of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use habeas_core::Id;
 use serde_json::{Value, json};
 
+use crate::artifacts::Team;
 use crate::classroom::{Classroom, Task, digests, healthy, scene, stored};
+use crate::control_plane::group;
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::mlflow::Tracker;
 
@@ -24,6 +30,8 @@ struct Writer {
     /// What opens MLflow's API, an experiment and a run.
     token: String,
     run: (String, String),
+    /// The address of a workspace of Azure's, and a run in it.
+    azure: (String, String),
 }
 
 impl Writer {
@@ -36,7 +44,7 @@ impl Writer {
     async fn write(&self, round: u64) -> (u16, Value) {
         let Writer { number, project, scenes, tag, token, run: (experiment, run), .. } = self;
         let name = number * 100 + round;
-        match number % 8 {
+        match number % 16 {
             0 => {
                 let body = json!({ "images": [{ "contents": STANDARD.encode(image(name)) }] });
                 self.call("POST", &format!("{project}/images/files"), Some(body)).await
@@ -79,8 +87,35 @@ impl Writer {
                 let body = json!({ "experiment_id": experiment, "start_time": 1 });
                 Tracker::with(&self.deployment, token).call("POST", "/runs/create", body).await
             }
+            8..14 => {
+                let (scope, run) = &self.azure;
+                let team = Team::with(&self.deployment, token, scope, run);
+                let (status, answer) = match number % 16 {
+                    8 => self.control_plane(&team, name).await,
+                    9 => deploy(&team, name).await,
+                    10 => snapshot(&team, name).await,
+                    11 => blocks(&team, name).await,
+                    12 => metrics(&team, name).await,
+                    _ => end_a_run(&team, name).await,
+                };
+                (told(status), answer)
+            }
             _ => self.call("POST", &format!("{project}/tags?name=t{name}"), None).await,
         }
+    }
+
+    /// Makes what has keys of its own: a workspace or a hosting account.
+    async fn control_plane(&self, team: &Team<'_>, name: u64) -> (u16, Value) {
+        let providers = group(&self.someone.id, "Trees");
+        let (path, version, body) = if name.is_multiple_of(2) {
+            let body = json!({ "location": "here" });
+            ("Microsoft.MachineLearningServices/workspaces", "2018-03-01-preview", body)
+        } else {
+            let body = json!({ "location": "here", "sku": { "name": "S1", "capacity": 1 } });
+            ("Microsoft.MachineLearningModelManagement/accounts", "2017-09-01-preview", body)
+        };
+        let path = format!("{providers}/{path}/forest{name}?api-version={version}");
+        team.call("PUT", &path, body).await
     }
 
     async fn write_until_refused(self) {
@@ -95,6 +130,93 @@ impl Writer {
             }
         }
     }
+}
+
+/// The statuses of Azure's services as those of the others: what is made or accepted is done, an address that does not work any more is
+/// refused.
+fn told(status: u16) -> u16 {
+    match status {
+        201 | 202 => 200,
+        403 => 409,
+        other => other,
+    }
+}
+
+/// Registers a model and makes a service of it.
+async fn deploy(team: &Team<'_>, name: u64) -> (u16, Value) {
+    let model = json!({ "name": format!("oaks{name}"), "url": "https://store.example/m.onnx", "mimeType": "application/x" });
+    let (status, model) = team.call("POST", "/modelmanagement/v1.0@/models", model).await;
+    if status != 200 {
+        return (status, model);
+    }
+    let service = json!({ "name": format!("oaks{name}"), "modelId": model["id"], "computeType": "ACI" });
+    team.call("POST", "/modelmanagement/v1.0@/services", service).await
+}
+
+/// Puts a file, and makes a snapshot of it.
+async fn snapshot(team: &Team<'_>, name: u64) -> (u16, Value) {
+    let body = json!({ "FileNames": ["train.py"] });
+    let (status, answer) = team.call("POST", "/content/v2.0@/snapshots/getblob", body).await;
+    if status != 200 {
+        return (status, answer);
+    }
+    let address = answer["fileNodes"][0]["blobUri"].as_str().unwrap().to_owned();
+    match team.put(&address, name.to_string().as_bytes()).await {
+        201 => {}
+        refused => return (refused, Value::Null),
+    }
+    let body = json!({ "ParentSnapshotId": null, "Tags": null, "Properties": {},
+        "DirTreeNode": { "name": "", "type": "Directory", "hash": "d", "timestamp": "2026-01-15T08:37:35",
+            "children": { "train.py": { "type": "File", "hash": "1", "children": {} } } },
+        "FileRevisionList": { "FileNodes": [{ "FullName": "train.py", "BlobUri": address, "FileSize": 1 }] } });
+    let path = format!("/content/v2.0@/snapshots/{name:08x}-0000-4000-8000-000000000000");
+    let (status, answer) = team.call("POST", &path, body).await;
+    // The file has gone with the erasure, and the workspace not yet.
+    (if status == 400 { 409 } else { status }, answer)
+}
+
+/// Puts two blocks, and the list that makes a file of them.
+async fn blocks(team: &Team<'_>, name: u64) -> (u16, Value) {
+    let file = format!("{name}.bin");
+    let path = format!("/artifact/v2.0@/artifacts/batch/metadata/ExperimentRun/dcid.{}", team.run);
+    let (status, answer) = team.call("POST", &path, json!({ "paths": [{ "path": file }] })).await;
+    if status != 200 {
+        return (status, answer);
+    }
+    let Some(address) = answer["artifactContentInformation"][&file]["contentUri"].as_str() else {
+        return (404, answer);
+    };
+    for id in ["MQ%3D%3D", "Mg%3D%3D"] {
+        let block = format!("{address}&comp=block&blockid={id}");
+        match team.storage("PUT", &block, &[], vec![7; 50_000]).await.0 {
+            201 => {}
+            refused => return (refused, Value::Null),
+        }
+    }
+    let list = b"<BlockList><Latest>MQ==</Latest><Latest>Mg==</Latest></BlockList>".to_vec();
+    (team.storage("PUT", &format!("{address}&comp=blocklist"), &[], list).await.0, Value::Null)
+}
+
+/// Logs a batch of run history's metrics.
+async fn metrics(team: &Team<'_>, name: u64) -> (u16, Value) {
+    let values: Vec<Value> = (0..20)
+        .map(|step| {
+            json!({ "name": "loss", "columns": { "loss": "double" }, "properties": { "uxMetricType": "azureml.v1.scalar" },
+                "value": [{ "metricId": format!("{name}-{step}"), "createdUtc": "2026-01-15T08:42:02.060942Z", "data": { "loss": 0.5 } }] })
+        })
+        .collect();
+    team.call("POST", &format!("/metric/v2.0@/runs/{}/batch", team.run), json!({ "values": values })).await
+}
+
+/// Begins a run and ends it, of which its maker is told.
+async fn end_a_run(team: &Team<'_>, name: u64) -> (u16, Value) {
+    let run = format!("/history/v1.0@/experiments/leaves/runs/r{name}");
+    let (status, answer) = team.call("PATCH", &run, json!({ "runId": format!("r{name}") })).await;
+    if status != 200 {
+        return (status, answer);
+    }
+    let event = json!({ "timestamp": "2026-01-15T08:42:02.048741Z", "name": "Microsoft.MachineLearning.Run.Completed", "data": {} });
+    team.call("POST", &format!("{run}/events"), event).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -120,22 +242,31 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let experiment = tracker.experiment("e").await;
         let run = (experiment.clone(), tracker.run(&experiment, "r").await);
         let token = tracker.token().to_owned();
+        let team = Team::new(&deployment, &someone).await;
+        team.ok("POST", "/history/v1.0@/experiments/leaves", json!(null)).await;
+        let azure = (team.scope.clone(), team.run.clone());
+        let writer = |number| Writer {
+            deployment: Arc::clone(&deployment),
+            someone: someone.clone(),
+            number,
+            project: project.clone(),
+            scenes: room.project.clone(),
+            tag: room.tags[0].clone(),
+            token: token.clone(),
+            run: run.clone(),
+            azure: azure.clone(),
+        };
+        // What is refused later is done now.
+        for number in 8..14 {
+            let (status, answer) = writer(number).write(99).await;
+            assert_eq!(status, 200, "{number}: {answer}");
+        }
 
         let (_, plan) =
             deployment.operator("POST", &format!("/persons/{}/erasure-plans", someone.id), json!({})).await;
         let mut writers = tokio::task::JoinSet::new();
         for number in 0..64_u64 {
-            let writer = Writer {
-                deployment: Arc::clone(&deployment),
-                someone: someone.clone(),
-                number,
-                project: project.clone(),
-                scenes: room.project.clone(),
-                tag: room.tags[0].clone(),
-                token: token.clone(),
-                run: run.clone(),
-            };
-            writers.spawn(writer.write_until_refused());
+            writers.spawn(writer(number).write_until_refused());
         }
         // Until the writers have changed something the old plan holds; afterwards it is refused, and a new one is made.
         let body = json!({ "plan": plan["plan"], "confirm": someone.email });
@@ -157,7 +288,7 @@ async fn writers_racing_an_erasure_leave_nothing() {
         }
         let report = deployment.finished(&id).await;
         assert_eq!(report["status"], "completed", "{report}");
-        let person: habeas_core::Id = someone.id.parse().unwrap();
+        let person: Id = someone.id.parse().unwrap();
         let traces = deployment.server().app().store().read(move |tx| tx.traces_of(person)).await.unwrap();
         assert!(traces.iter().all(|(_, rows)| *rows == 0), "{traces:?}");
 
@@ -165,6 +296,40 @@ async fn writers_racing_an_erasure_leave_nothing() {
         let model = stored(&deployment, theirs).await.model.unwrap();
         assert_eq!((model.images, model.unlearned), (2 * least, 2 * least));
         assert_eq!(forgot, copy.anew(&deployment).await);
+        healthy(&deployment).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_outlasts_an_erasure_leaves_no_file() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Arc::new(Deployment::open(database).await);
+        let someone = deployment.person("slow@example.org", "Slow").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let experiment = tracker.experiment("e").await;
+        let run = tracker.run(&experiment, "r").await;
+        let (body, pieces) = futures::channel::mpsc::unbounded::<Result<Bytes, std::convert::Infallible>>();
+        let path = format!("/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/slow.bin");
+        let request = Request::put(path)
+            .header("authorization", format!("Bearer {}", tracker.token()))
+            .body(Body::from_stream(pieces))
+            .unwrap();
+        let uploads = Arc::clone(&deployment);
+        let upload = tokio::spawn(async move { uploads.send(request).await });
+        body.unbounded_send(Ok(Bytes::from_static(b"first"))).unwrap();
+        // The server knows of it, and has nothing of it in the blob store yet.
+        let (store, person) = (deployment.server().app().store().clone(), someone.id.parse().unwrap());
+        while store.read(move |tx| tx.blobs_of(person, Id::NIL, 10)).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let report = deployment.erase(&someone).await;
+        assert_eq!(report["status"], "completed", "{report}");
+        body.unbounded_send(Ok(Bytes::from_static(b"last"))).unwrap();
+        drop(body);
+        let (status, answer) = upload.await.unwrap();
+        assert_eq!(status, 404, "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(futures::StreamExt::count(store.blobs().list()).await, 0);
         healthy(&deployment).await;
     }
 }

@@ -28,7 +28,8 @@ fn every_table_reaches_its_holder_by_foreign_keys() {
     let text = concat!(
         include_str!("../../../store/migrations/0001_tree.sql"),
         include_str!("../../../store/migrations/0002_metrics.sql"),
-        include_str!("../../../store/migrations/0003_indexes.sql")
+        include_str!("../../../store/migrations/0003_indexes.sql"),
+        include_str!("../../../store/migrations/0004_makers.sql")
     );
     for table in text.split("CREATE TABLE ").skip(1) {
         let (name, rest) = table.split_once(' ').unwrap();

@@ -389,6 +389,7 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
                     // Programs that know the old keys go on.
                     doc.keys = node.doc.keys;
                     parts.connect(tx, at, node.id, &mut doc)?;
+                    tx.change_maker(node.id, node.holder, node.doc.created_by, doc.created_by)?;
                     node.doc = doc;
                     tx.update::<Service>(&node)?;
                     Ok((Verb::UpdateService, node.id))

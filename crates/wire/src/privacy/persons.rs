@@ -233,6 +233,9 @@ pub(super) struct ItemsQuery {
     after: Option<String>,
     /// How many, at most 100.
     limit: Option<u32>,
+    /// With `true`, what of this kind the person made and others hold: ids, times and where, in place of what is held on the person.
+    #[serde(rename = "heldByOthers", default)]
+    held_by_others: bool,
 }
 
 /// What is held of one kind.
@@ -251,7 +254,11 @@ pub(super) async fn items(
             || Error::not_found("there is no such kind of data").hint("see /api/privacy/v1/kinds"),
         )?;
     let after = query.after.as_deref().map(guid).transpose()?;
-    Ok(Json(app.rights.items(id, kind, after, query.limit).await?))
+    Ok(Json(if query.held_by_others {
+        app.rights.made_for_others(id, kind, after, query.limit).await?
+    } else {
+        app.rights.items(id, kind, after, query.limit).await?
+    }))
 }
 
 /// What was done in a person's name, and by staff with their data, in the last two weeks.

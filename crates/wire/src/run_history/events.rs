@@ -106,6 +106,7 @@ fn report(tx: &mut Tx<'_>, place: &Place, mut run: Node<RunDoc>, event: &Reporte
     if doc.name == RunEventDoc::HEARTBEAT {
         // A run that says every few seconds that it is alive has said so once.
         if let Some(mut node) = tx.child_by_name::<RunEvent>(run.id, RunEventDoc::HEARTBEAT)? {
+            tx.change_maker(node.id, node.holder, node.doc.created_by, doc.created_by)?;
             node.doc = doc;
             return tx.update::<RunEvent>(&node).map(|_| ());
         }
