@@ -20,6 +20,7 @@ mod dataset;
 mod depicted;
 mod deployment;
 mod disk;
+mod dry_runs;
 mod exports;
 mod formats;
 mod fuzzing;
