@@ -198,8 +198,8 @@ fn report(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestReport> {
 fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) -> RequestReport {
     let doc = &node.doc;
     let text = |id: Option<Id>| id.map(|id| id.to_string());
-    let (destination, comments) =
-        file.map_or_else(Default::default, |file| (file.destination, file.comments));
+    let (destination, new_email, comments) =
+        file.map_or_else(Default::default, |file| (file.destination, file.new_email, file.comments));
     RequestReport {
         id: node.id.to_string(),
         asked: doc.asked,
@@ -228,7 +228,7 @@ fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) 
             state: destination.state.name().to_owned(),
             ended: destination.ended_at.map(Timestamp::rfc3339),
         }),
-        new_email: file.as_ref().and_then(|file| file.doc.new_email.clone()),
+        new_email,
         recipients: doc.recipients.iter().map(Id::to_string).collect(),
         comments: comments
             .into_iter()

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use crate::artifacts::Team;
 use crate::deployment::{Deployment, Someone, engines, unzip};
 
-fn names(answer: &Value, field: &str) -> Vec<String> {
+pub(crate) fn names(answer: &Value, field: &str) -> Vec<String> {
     let list = answer["value"].as_array().unwrap();
     list.iter().map(|one| one[field].as_str().unwrap().to_owned()).collect()
 }
@@ -299,7 +299,7 @@ async fn values_of_one_name_are_merged_where_that_is_asked_for() {
 }
 
 /// Sends a snapshot as one form, as Microsoft's .NET client writes it: the boundary in quotes, names without.
-async fn send_form(
+pub(crate) async fn send_form(
     deployment: &Deployment,
     someone: &Someone,
     path: &str,
@@ -555,86 +555,5 @@ async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
         assert_eq!((&plan["selected"], &plan["deletes"]), (&json!(0), &json!([])));
         team.ok("DELETE", &format!("{runs}?{filter}"), json!(null)).await;
         assert_eq!(there().await, ["a", "b", "c", "d"]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_is_asked_for_is_never_a_deletion() {
-    let _lock = crate::canary::protected().await;
-    for database in engines() {
-        let deployment = Deployment::open(database).await;
-        let someone = deployment.person("a@example.org", "A").await;
-        let team = Team::new(&deployment, &someone).await;
-        for path in ["outputs/a.txt", "outputs/b.txt"] {
-            team.upload(path, b"12345").await;
-        }
-        let snapshot = "/content/v2.0@/snapshots/aa10612b-db7f-44e1-8933-79c4bc76cda8";
-        let list = json!({ "files": [] }).to_string();
-        let path = snapshot.replacen('@', &team.scope, 1);
-        let (status, answer) =
-            send_form(&deployment, &someone, &path, &[("dirTree", None, list.as_str())]).await;
-        assert_eq!(status, 200, "{answer}");
-        let store = json!({ "name": "images", "dataStoreType": "AzureBlob", "azureStorageSection": {} });
-        team.ok("POST", "/datastore/v1.0@/datastores", store).await;
-        // Its end is told by a notification.
-        let run = "/history/v1.0@/experiments/Default/runs/r";
-        team.ok("PATCH", run, json!({ "status": "Running", "tags": { "kind": "oak" } })).await;
-        team.ok("PATCH", run, json!({ "status": "Completed" })).await;
-        let jobs = format!("/notification/v1.0@/users/{}/jobs", someone.id);
-        let job = team.ok("GET", &jobs, json!(null)).await["value"][0]["jobId"].as_str().unwrap().to_owned();
-        let scope = team.ok("GET", "@?api-version=2018-03-01-preview", json!(null)).await;
-        let workspace = scope["properties"]["workspaceId"].as_str().unwrap();
-
-        let files = format!("ExperimentRun/dcid.{}", team.run);
-        for (path, body) in [
-            (format!("/artifact/v2.0@/artifacts/metadata/{files}/outputs/a.txt"), json!(null)),
-            (format!("/artifact/v1.0/workspaces/{workspace}"), json!(null)),
-            (snapshot.to_owned(), json!(null)),
-            ("/datastore/v1.0@/datastores/images".to_owned(), json!(null)),
-            ("/datastore/v1.0@/datastores".to_owned(), json!(null)),
-            (jobs.clone(), json!(null)),
-            (format!("{jobs}/{job}"), json!(null)),
-            ("/notification/v1.0@/tasks".to_owned(), json!(null)),
-            (format!("/notification/v1.0@/tasks/{job}"), json!(null)),
-            ("/history/v1.0@/runs/r/tags".to_owned(), json!(["kind"])),
-        ] {
-            for query in ["dryRun=true", "DryRun=True", "dryRun", "dryRun=perhaps"] {
-                let (status, answer) = team.call("DELETE", &format!("{path}?{query}"), body.clone()).await;
-                assert_eq!(
-                    (status, &answer["error"]["code"]),
-                    (400, &json!("UserError")),
-                    "{path}: {answer}"
-                );
-            }
-        }
-        // Of a container, there is one.
-        let container = format!("/artifact/v2.0@/artifacts/batch/{files}");
-        for query in ["dryRun=true", "dryRun"] {
-            let plan = team.ok("DELETE", &format!("{container}?{query}"), json!(null)).await;
-            assert_eq!(
-                (&plan["dryRun"], &plan["selected"], &plan["files"]),
-                (&json!(true), &json!(2), &json!(2)),
-                "{plan}"
-            );
-        }
-        let stranger = deployment.person("b@example.org", "B").await;
-        let path = format!("{container}?dryRun=true").replacen('@', &team.scope, 1);
-        let token = deployment.token(&stranger).await;
-        let request = Request::delete(path)
-            .header("authorization", format!("Bearer {token}"))
-            .body(Body::empty())
-            .unwrap();
-        assert_eq!(deployment.send(request).await.0, 404);
-
-        // All of it is there.
-        let listed = format!("/artifact/v2.0@/artifacts/{files}");
-        assert_eq!(names(&team.ok("GET", &listed, json!(null)).await, "path").len(), 2);
-        team.ok("GET", &format!("{snapshot}/metadata"), json!(null)).await;
-        team.ok("GET", "/datastore/v1.0@/datastores/images", json!(null)).await;
-        assert_eq!(names(&team.ok("GET", &jobs, json!(null)).await, "jobId"), [job]);
-        assert_eq!(team.ok("GET", run, json!(null)).await["tags"]["kind"], "oak");
-        // And goes where it is said that no plan is meant.
-        team.ok("DELETE", &format!("{container}?dryRun=false"), json!(null)).await;
-        assert_eq!(team.ok("GET", &listed, json!(null)).await["value"], json!([]));
     }
 }

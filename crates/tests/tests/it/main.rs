@@ -23,6 +23,7 @@ mod delivering;
 mod depicted;
 mod deployment;
 mod disk;
+mod dry_runs;
 mod expiring;
 mod exports;
 mod formats;

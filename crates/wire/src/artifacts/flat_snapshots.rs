@@ -152,7 +152,7 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
         Ok(open_one(tx, scope, person)?.id)
     });
     let open = opened.await?;
-    match fill(&call, name, open, form).await {
+    match fill(&call, &name, open, form).await {
         Ok(answer) => Ok(Json(answer)),
         Err(error) => {
             discard(&call, open).await;
@@ -162,7 +162,7 @@ pub(super) async fn create(app: &App, mut request: Request) -> Result<Json<Value
 }
 
 /// Makes the unfinished snapshot the one that the form describes.
-async fn fill(call: &Call, name: String, open: Id, form: Form) -> CoreResult<Value> {
+async fn fill(call: &Call, name: &str, open: Id, form: Form) -> CoreResult<Value> {
     let said = receive(call, open, form).await?;
     let list = said.list.ok_or_else(|| Error::invalid("the form has no part `dirTree`"))?;
     let (listed, parent) = (list.hashes()?, parent(call));
@@ -173,7 +173,7 @@ async fn fill(call: &Call, name: String, open: Id, form: Form) -> CoreResult<Val
     let sizes: BTreeMap<String, u64> = there.into_iter().map(|(path, blob)| (path, blob.size)).collect();
     let missing = listed.len().saturating_sub(sizes.len());
     let doc = SnapshotDoc {
-        name: name.clone(),
+        name: name.to_owned(),
         complete: true,
         tree: tree(&listed, &sizes, call.app.store().ambient().now()),
         parent,
