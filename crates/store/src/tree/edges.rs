@@ -340,12 +340,13 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// Persons other than `holder` who are mentioned in something that `holder` holds, as more than shown by it.
+    /// Persons other than `holder` who are mentioned in something that `holder` holds, as more than shown by it or having made it: who made
+    /// something and may still do anything there has a role besides.
     pub fn count_others_mentioned(&mut self, holder: Id) -> Result<u64> {
         let count = self.number(
             "SELECT COUNT(DISTINCT m.person) FROM mention m JOIN resource r ON r.id = m.resource
-             WHERE r.holder = ?1 AND m.person <> ?1 AND m.role <> ?2",
-            &[(&holder).into(), MentionRole::Depicted.number().into()],
+             WHERE r.holder = ?1 AND m.person <> ?1 AND m.role <> ?2 AND m.role < ?3",
+            &[(&holder).into(), MentionRole::Depicted.number().into(), MentionRole::Maker.number().into()],
         )?;
         Ok(count as u64)
     }
