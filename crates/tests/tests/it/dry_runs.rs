@@ -48,7 +48,7 @@ async fn a_plan_that_is_asked_for_is_never_a_deletion() {
             (format!("{jobs}/{job}"), json!(null)),
             ("/notification/v1.0@/tasks".to_owned(), json!(null)),
             (format!("/notification/v1.0@/tasks/{job}"), json!(null)),
-            ("/history/v1.0@/runs/r/tags".to_owned(), json!(["kind"])),
+            (format!("{run}/tags"), json!(["kind"])),
         ] {
             for query in ["dryRun=true", "DryRun=True", "dryRun", "dryRun=perhaps"] {
                 let (status, answer) = team.call("DELETE", &format!("{path}?{query}"), body.clone()).await;

@@ -17,6 +17,7 @@ mod classroom;
 mod control_plane;
 mod coverage;
 mod crash;
+mod crash_files;
 mod custom_vision;
 mod dataset;
 mod delivering;
