@@ -79,7 +79,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         })
         .collect();
     let mentions = tx.mentions_of(holder)?.len() as u64;
-    let made: u64 = tx.count_made_for_others(holder)?.into_iter().map(|(_, count)| count).sum();
+    let made_for_others = tx.count_made_for_others(holder)?;
+    let made: u64 = made_for_others.iter().map(|(_, count)| count).sum();
     let choices = ownership::choices(tx, holder, decisions)?;
     let models = models(tx, holder, decisions)?;
     let mut revoked = exported_digests(tx, holder)?.len() as u64;
@@ -96,13 +97,16 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         created: now.rfc3339(),
         valid_until: Timestamp(now.0 + PLAN_HOURS * time::HOUR).rfc3339(),
         items,
-        kept: vec![KeptReport {
+        kept: [KeptReport {
             what: "1 receipt of the erasure, and receipts issued before: counts, times and a commitment, no personal data".into(),
             why: "proof that the request was answered".into(),
         }, KeptReport {
             what: "records of requests: type, dates and decisions under random ids, no personal data; deleted three years after their end".into(),
             why: "proof that requests were answered in time".into(),
-        }],
+        }]
+        .into_iter()
+        .chain(made_for_others.into_iter().map(written_for_others))
+        .collect(),
         held: holds::held(tx, holder, decisions)?,
         recipients: if sort == HolderKind::Person { recipients::told(tx, holder)? } else { Vec::new() },
         others_affected: tx.count_others_mentioned(holder)?,
@@ -119,6 +123,18 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         blocked: blocked(&choices),
         choices,
     })
+}
+
+/// What a person wrote in what others hold (names, descriptions, tags, paths) is those others' documentation of their own work, and stays with
+/// them; that the person wrote it is known no more.
+fn written_for_others((kind, count): (Kind, u64)) -> KeptReport {
+    KeptReport {
+        what: format!(
+            "what was written in {count} of {} that others hold: it stays theirs, and says no more who wrote it",
+            registry::ops(kind).about().title
+        ),
+        why: "documentation of the holder's own work (legitimate interest, Article 6(1)(f)); single texts can be corrected first".into(),
+    }
 }
 
 /// Digests of the models that were exported from a holder's projects: they are revoked with the erasure.

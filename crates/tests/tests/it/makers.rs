@@ -205,6 +205,9 @@ async fn who_made_something_for_an_organisation_sees_it_and_is_nobody_in_it_afte
         let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
         // They are a member besides.
         assert_eq!((&plan["made"], &plan["unlinked"]), (&json!(total), &json!(total + otherwise)), "{plan}");
+        // What is written in it stays, and the plan says of what.
+        let kept = plan["kept"].to_string();
+        assert!(kept.contains("what was written in 2 of Runs that others hold"), "{kept}");
         // What they go on making for others is nothing that was approved.
         forest.run(who, "r-3").await;
         let body = json!({ "plan": plan["plan"], "confirm": maker.email, "digest": plan["digest"] });
