@@ -461,7 +461,8 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
             deployment.stop().await;
         }
         for fault in ["deletion.committed", "container.recorded", "deletion.receipted"] {
-            let mut deployment = Deployment::open(database()).await;
+            let database = database();
+            let mut deployment = Deployment::open(database.clone()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
             let before = holdings(&deployment, "canary@example.org").await.1["items"].clone();
             crate::control_plane::team_in_a_project(&deployment, &someone).await;
@@ -474,7 +475,7 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
             assert_eq!(futures::StreamExt::count(store.blobs().list()).await, 1);
             drop(store);
             deployment.stop().await;
-            die(&deployment.path("data"), database(), "deletion", fault).await;
+            die(&deployment.path("data"), database, "deletion", fault).await;
             deployment.start().await;
             let store = deployment.server().app().store().clone();
             let receipts = || {
