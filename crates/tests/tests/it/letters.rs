@@ -419,11 +419,13 @@ async fn the_last_letter_survives_a_process_killed_at_any_step_and_its_address_g
             }
             assert_eq!(letter.to, ["ada@example.org"], "{fault}");
             assert!(letter.text.contains("is being erased"), "{fault}: {}", letter.text);
-            loop {
-                let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
-                if page["requests"][0]["state"] == "completed" && once_keys(&deployment).await == 0 {
+            for looked in 0.. {
+                let (status, page) = deployment.operator("GET", "/requests", json!(null)).await;
+                let keys = once_keys(&deployment).await;
+                if page["requests"][0]["state"] == "completed" && keys == 0 {
                     break;
                 }
+                assert!(looked < 3_000, "{work} {fault}: {status}, {keys} keys, {page}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
