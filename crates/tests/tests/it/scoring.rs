@@ -248,7 +248,10 @@ async fn what_was_made_from_erased_data_is_planned_and_marked() {
         let later = manager.waited("POST", "/services", later).await;
         let shown_later = manager.ok("GET", &format!("/services/{later}"), json!(null)).await;
         assert_eq!(shown_later["sourceErasedAt"], shown["sourceErasedAt"]);
-        let (status, answer) = ask(&deployment, &service, Some(&key), "[[0, 0]]").await;
+        // Ada knew the key, and it was renewed with her erasure.
+        assert_eq!(ask(&deployment, &service, Some(&key), "[[0, 0]]").await.0, 401);
+        let keys = manager.ok("GET", &format!("/services/{service}/keys"), json!(null)).await;
+        let (status, answer) = ask(&deployment, &service, keys["primaryKey"].as_str(), "[[0, 0]]").await;
         assert_eq!((status, &answer["code"]), (501, &json!("NotServed")));
     }
 }
@@ -366,6 +369,10 @@ async fn a_token_of_a_service_dies_with_the_role_of_its_person() {
     assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
     assert_eq!(manager.call("POST", &format!("{path}/token"), json!(null)).await.status, 403);
     role("deployment").await;
+    // The keys were renewed when the role ended that sees them, and the token with them.
+    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+    let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
+    let token = answer.body["accessToken"].as_str().unwrap();
     assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
     let report = deployment.erase(&ada).await;
     assert_eq!(report["status"], "completed", "{report}");
