@@ -83,7 +83,7 @@ await step("a request of one's own", ada, async () => {
   await ada.keyboard.type("Rect");
   await ada.keyboard.press("Tab");
   await ada.keyboard.type("My name is Ada King.");
-  await ada.keyboard.press("Tab");
+  await tabTo(ada, "Ask");
   await ada.keyboard.press("Enter");
   await ada.getByRole("heading", { level: 1, name: "Rectification request" }).waitFor();
   await ada.getByText("My name is Ada King.").waitFor();
