@@ -76,6 +76,7 @@ impl Rights {
                     email,
                     account_type: AccountType::Unclaimed,
                     named_by: holder,
+                    email_corrected_by: None,
                 };
                 self.access.create_unclaimed(profile, alias).await?
             }

@@ -52,6 +52,9 @@ pub struct PersonDoc {
     /// Of an unclaimed person who is not called by an e-mail address: whose images call them so.
     #[serde(default)]
     pub named_by: Option<Id>,
+    /// Who of the staff corrected the e-mail address last: whoever reads its mail passes for the person, so an erasure needs somebody else.
+    #[serde(default)]
+    pub email_corrected_by: Option<Id>,
 }
 
 /// [`Kind::Person`].
@@ -77,6 +80,7 @@ impl DataKind for Person {
             email: "person@example.org".into(),
             account_type: AccountType::Free,
             named_by: Some(Id::NIL),
+            email_corrected_by: Some(Id::NIL),
         }
     }
 
@@ -87,7 +91,7 @@ impl DataKind for Person {
     fn attrs(_doc: &PersonDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &PersonDoc, map: &mut DataMap) {
-        let PersonDoc { name, email, account_type, named_by } = doc;
+        let PersonDoc { name, email, account_type, named_by, email_corrected_by } = doc;
         map.field(name, "name", FieldClass::Personal, "to address the person");
         map.field(
             email,
@@ -101,6 +105,12 @@ impl DataKind for Person {
             "named_by",
             FieldClass::Technical,
             "random id of whose images name somebody without an account",
+        );
+        map.field(
+            email_corrected_by,
+            "email_corrected_by",
+            FieldClass::Technical,
+            "random id of who of the staff corrected the address",
         );
     }
 

@@ -155,6 +155,11 @@ async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) ->
         eprintln!("hint: it is tried again by itself; follow it with `habeas erase status {}`", report.plan);
         return Ok(ExitCode::from(code::FAILED));
     }
+    if report.status == "planned" {
+        eprintln!(
+            "not begun: it waits until nobody can change their mind any more, or for an approval; see the request: habeas request list"
+        );
+    }
     if report.status == "completed_with_holds" {
         eprintln!(
             "legal holds keep a part of it: {}; it completes itself when they end",

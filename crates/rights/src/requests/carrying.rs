@@ -9,7 +9,7 @@ use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent,
 use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::intake::{Origin, create, destination, require_fresh};
+use super::intake::{Origin, create, destination, email_corrected_by, require_fresh};
 use super::mail::{Letter, enqueue};
 use super::{Case, RequestOptions};
 use crate::delivering::Delivery;
@@ -146,7 +146,8 @@ impl Case<'_, '_> {
 }
 
 /// Records that a person, or the operator of the machine, runs a plan of theirs at once, and starts it; or, where the deployment gives
-/// time to change one's mind, lets it wait for that. What the staff start needs a second person and is refused here.
+/// time to change one's mind, lets it wait for that, and for an approval where the staff corrected the person's address. What the staff
+/// start needs a second person and is refused here.
 pub(crate) fn record_direct_erasure(
     rights: &Rights,
     tx: &mut Tx<'_>,
@@ -182,11 +183,15 @@ pub(crate) fn record_direct_erasure(
     case.node.doc.decisions = task.decisions.clone();
     case.node.doc.plan = Some(planned(&task.plan, now));
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
+    case.node.doc.needs_approval = own && email_corrected_by(case.tx, task.person)?.is_some();
     let undo = own && rights.requests.undo_days > 0;
     if undo {
         let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
         case.node.doc.undo_until = Some(end);
         case.happen(RequestEvent::Verified(Gate::Undo), by)?;
+        case.plan_waking();
+    } else if case.node.doc.needs_approval {
+        case.happen(RequestEvent::Verified(Gate::Approval), by)?;
         case.plan_waking();
     } else {
         case.happen(RequestEvent::Verified(Gate::Open), by)?;

@@ -8,6 +8,7 @@ use habeas_core::requests::{
 use habeas_core::{Error, Id, Result, fault};
 use habeas_store::{HolderState, Removed};
 
+use super::intake::email_corrected_by;
 use super::mail::{Letter, enqueue};
 use super::{Case, carrying};
 use crate::{Rectify, Rights, plan, recipients};
@@ -23,9 +24,10 @@ impl Rights {
             .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
-                if case.took_part(by) {
+                if case.took_part(by)? {
                     return Err(Error::forbidden("an erasure is approved by a second person").hint(
-                        "whoever took the request in, whoever said that it is the person, and the person may not approve it",
+                        "whoever took the request in, whoever said that it is the person, whoever corrected the person's e-mail \
+                         address last, and the person may not approve it",
                     ));
                 }
                 // An approval that cannot be given now is refused for that reason first.
@@ -231,12 +233,17 @@ impl Rights {
 impl Case<'_, '_> {
     /// Whether somebody took the request in, said that it is the person who asks, or is the person: then they are no second one. The operator
     /// is nobody in particular: what was done twice through the server's socket may have been done by one.
-    fn took_part(&self, by: Id) -> bool {
+    fn took_part(&mut self, by: Id) -> Result<bool> {
         let doc = &self.node.doc;
         let verified = RequestEvent::Verified(Gate::Approval).name();
-        doc.requester == Some(by)
+        if doc.requester == Some(by)
             || doc.subject == Some(by)
             || doc.history.iter().any(|entry| entry.event == verified && entry.by == Some(by))
+        {
+            return Ok(true);
+        }
+        let subject = self.subject()?;
+        Ok(email_corrected_by(self.tx, subject)? == Some(by))
     }
 
     /// Whose data it is about.

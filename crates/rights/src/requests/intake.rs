@@ -245,10 +245,15 @@ impl Rights {
         case.node.doc.verified_by = Some(check);
         case.node.doc.wrong_codes = 0;
         case.node.doc.duplicate_of = open_twin(case.tx, subject, &case.node)?;
-        let doc = &mut case.node.doc;
+        let doc = &case.node.doc;
         let erasure = doc.asked == RequestType::Erasure;
         // Whoever is signed in and types their address has decided; so has the operator, who could read the keys as well.
-        doc.needs_approval = erasure && !matches!(doc.channel, Channel::SelfService | Channel::Operator);
+        let decided = match doc.channel {
+            Channel::SelfService => email_corrected_by(case.tx, subject)?.is_none(),
+            channel => channel == Channel::Operator,
+        };
+        let doc = &mut case.node.doc;
+        doc.needs_approval = erasure && !decided;
         let themselves = matches!(doc.channel, Channel::SelfService | Channel::Form);
         let gate = if doc.duplicate_of.is_some() {
             Gate::Duplicate
@@ -295,6 +300,11 @@ pub(crate) fn require_fresh(actor: &Actor, now: Timestamp) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Who of the staff corrected the person's address last, and could pass for the person with the mail that goes there.
+pub(super) fn email_corrected_by(tx: &mut Tx<'_>, person: Id) -> Result<Option<Id>> {
+    Ok(tx.get::<Person>(person)?.and_then(|node| node.doc.email_corrected_by))
 }
 
 /// Makes the record and, for a known person, their case file.

@@ -119,6 +119,88 @@ async fn whoever_says_that_it_is_the_person_does_not_approve_their_erasure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_corrects_an_address_erases_nobody_by_the_mail_that_goes_there() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (officer, second, third) = (
+            deployment.officer("officer").await,
+            deployment.officer("second").await,
+            deployment.officer("third").await,
+        );
+        let approve = async |path: &str, token: &str| {
+            let (_, plan) = deployment.call(Some(&third), "GET", &format!("{path}/plan"), json!(null)).await;
+            let digest = json!({ "digest": plan["plan"]["digest"] });
+            deployment.call(Some(token), "POST", &format!("{path}/approve"), digest).await
+        };
+        for way in ["form", "request", "plan"] {
+            let mut someone = deployment.person(&format!("{way}@example.org"), way).await;
+            let person = format!("/persons/{}", someone.id);
+            someone.email = format!("read-by-the-officer-{way}@example.org");
+            let change = json!({ "email": someone.email });
+            let (status, corrected) = deployment.call(Some(&officer), "PATCH", &person, change).await;
+            assert_eq!(status, 200, "{corrected}");
+            // As whoever signs in with the new address, or has the code that goes there.
+            let token = deployment.token(&someone).await;
+            let path = match way {
+                "form" => {
+                    let path = by_form(&deployment, &someone).await;
+                    let known = json!({ "identity": "known" });
+                    let confirm = format!("{path}/confirm-identity");
+                    let (status, verified) = deployment.call(Some(&second), "POST", &confirm, known).await;
+                    assert_eq!(status, 200, "{verified}");
+                    path
+                }
+                "request" => {
+                    let body = json!({ "type": "erasure", "confirm": someone.email });
+                    let (status, request) =
+                        deployment.call(Some(&token), "POST", "/persons/me/requests", body).await;
+                    assert_eq!(status, 201, "{request}");
+                    format!("/requests/{}", request["id"].as_str().unwrap())
+                }
+                _ => {
+                    let (_, plan) =
+                        deployment.call(Some(&token), "POST", "/persons/me/erasure-plans", json!({})).await;
+                    let run = json!({ "plan": plan["plan"], "confirm": someone.email });
+                    let (status, report) = deployment.call(Some(&token), "POST", "/erasures", run).await;
+                    assert_eq!((status.as_u16(), &report["status"]), (202, &json!("planned")), "{report}");
+                    let (_, mine) =
+                        deployment.call(Some(&token), "GET", "/persons/me/requests", json!(null)).await;
+                    format!("/requests/{}", mine[0]["id"].as_str().unwrap())
+                }
+            };
+            let (_, request) = deployment.operator("GET", &path, json!(null)).await;
+            assert_eq!(request["state"], "awaitingApproval", "{way}: {request}");
+            for token in [&officer, &token] {
+                let (status, refused) = approve(&path, token).await;
+                assert!(matches!(status.as_u16(), 403 | 404), "{way}: {refused}");
+            }
+            let (status, approved) = approve(&path, &third).await;
+            assert_eq!(status, 200, "{way}: {approved}");
+            crate::requests::in_state(&deployment, &request, "completed").await;
+        }
+
+        // An address that the operator sets is the person's again.
+        let mut someone = deployment.person("ada@example.org", "Ada").await;
+        let person = format!("/persons/{}", someone.id);
+        for (by, email) in [(Some(&officer), "typo@example.org"), (None, "ada.l@example.org")] {
+            let change = json!({ "email": email });
+            let (status, corrected) = match by {
+                Some(token) => deployment.call(Some(token), "PATCH", &person, change).await,
+                None => deployment.operator("PATCH", &person, change).await,
+            };
+            assert_eq!(status, 200, "{corrected}");
+        }
+        someone.email = "ada.l@example.org".to_owned();
+        let token = deployment.token(&someone).await;
+        let body = json!({ "type": "erasure", "confirm": someone.email });
+        let (status, request) = deployment.call(Some(&token), "POST", "/persons/me/requests", body).await;
+        assert_eq!(status, 201, "{request}");
+        crate::requests::in_state(&deployment, &request, "completed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_becomes_no_newer_by_what_is_issued_with_it() {
     let _lock = crate::canary::protected().await;
     for database in engines() {
