@@ -81,7 +81,13 @@ impl Access {
             prediction_keys: keys::new_pair(self.ambient()),
         };
         let guest = new.account_type == AccountType::Guest;
-        let profile = PersonDoc { name, email, account_type: new.account_type, named_by: None, email_corrected_by: None };
+        let profile = PersonDoc {
+            name,
+            email,
+            account_type: new.account_type,
+            named_by: None,
+            email_corrected_by: None,
+        };
         let result = created.clone();
         // Somebody whom images named before they had an account is the same person from now on.
         let (containers, aliases) = match known {

@@ -6,6 +6,7 @@
 //!
 //! A large person has 20,000 resources: 18,000 tags and 2,000 images with their files. Seen is everything: what is held by kind, and every page of each
 //! kind to the last, one after the other, each read as JSON; taken is the whole archive, thrown away. Erased is from the approval of the plan to the completion with a receipt.
+//! Beside them stand the times of Fides, the fastest open peer, on two cores; they were taken once, and not in the same run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -77,13 +78,13 @@ pub(crate) async fn measure(
     report.add(
         &format!("{with} seen"),
         format!("{:.2} s among {FEW}, {:.2} s among {MANY}", few.0, many.0),
-        "at most 0.5 s",
+        "at most 0.5 s; Fides took 7.4 s",
         few.0.max(many.0) <= 0.5,
     );
     report.add(
         &format!("{with} erased after approval, with a receipt"),
         format!("{:.2} s among {FEW}, {:.2} s among {MANY}", few.1, many.1),
-        "at most 1 s",
+        "at most 1 s; Fides took 289 s",
         few.1.max(many.1) <= 1.0,
     );
     let (bytes, seconds) = middle(taken, |(_, seconds)| *seconds)?;

@@ -1,13 +1,13 @@
 //! The queue of data-subject requests when it is long: what an officer lists, among 100 requests and among 10,000.
 //!
-//! The two queues are of two servers, with a tenth of their requests overdue, most of them open, and 20 of each person. Each list is asked for over
-//! the operator's socket, in turns, and the middle of the times is taken. The lists: the first page of all; of the open ones; of one type and
-//! state; of the overdue ones; the requests of one person.
+//! The two queues are of two servers, with a tenth of their requests overdue, most of them open, and each of another person: that a page was
+//! read is recorded with everybody on it. One person besides has 20. Each list is asked for over the operator's socket, in turns, and the
+//! middle of the times is taken. The lists: the first page of all; of the open ones; of one type and state; of the overdue ones; the requests
+//! of one person.
 
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use habeas_client::Client;
 use serde_json::json;
 
@@ -17,8 +17,8 @@ use crate::server::Server;
 
 const FEW: u64 = 100;
 const MANY: u64 = 100 * FEW;
-/// Requests of one person.
-const EACH: u64 = 20;
+/// Requests of the one person who has more than one.
+const SEVERAL: u64 = 20;
 /// How often each list is asked for.
 const SAMPLE: usize = 25;
 /// Requests on a page: what the smaller queue fills.
@@ -88,23 +88,25 @@ impl Queue {
     async fn make(program: &Path, folder: &Path, requests: u64) -> anyhow::Result<Queue> {
         let server = Server::start(program, &folder.join("data"))?;
         let client = server.operator()?;
-        let mut persons = Vec::new();
-        for number in 0..requests / EACH {
-            let email = format!("person-{number}@example.org");
-            persons.push(client.create_person(&email, "Person", "free").await?.object_id);
-        }
-        let person = persons.first().context("there is nobody")?.clone();
+        let person = client.create_person("person@example.org", "Person", "free").await?.object_id;
+        let several = person.clone();
         load::run(
             4,
-            requests,
+            requests + SEVERAL,
             async || server.operator(),
             move |client, number| {
-                let person = persons[(number / EACH) as usize].clone();
+                let several = several.clone();
                 async move {
+                    let person = if number < SEVERAL {
+                        several
+                    } else {
+                        let email = format!("person-{number}@example.org");
+                        client.create_person(&email, "Person", "free").await?.object_id
+                    };
                     let asked = TYPES[number as usize % TYPES.len()];
                     let overdue = number.is_multiple_of(10).then_some("2020-01-01T00:00:00Z");
                     // A request of the staff's own knowledge is to be carried out, or the duplicate of one; the others wait for a code.
-                    let identity = (number % EACH < 6).then_some("known");
+                    let identity = (number % SEVERAL < 6).then_some("known");
                     let details = json!({ "channel": "letter", "received": overdue, "identity": identity });
                     client.create_request(&person, asked, details).await?;
                     Ok(client)
@@ -129,7 +131,7 @@ impl Queue {
         let begun = Instant::now();
         let requests = self.client.requests_of(&self.person).await?;
         let time = begun.elapsed().as_secs_f64();
-        anyhow::ensure!(requests.len() as u64 == EACH, "a person has {} requests", requests.len());
+        anyhow::ensure!(requests.len() as u64 == SEVERAL, "a person has {} requests", requests.len());
         Ok(time)
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod age;
 pub mod ambient;
+pub mod author;
 pub mod blob_ref;
 pub mod bundle;
 pub mod canonical;

@@ -4,8 +4,8 @@
 //! `ro-crate-preview.html`, a Frictionless `datapackage.json` for the CSV tables, `completeness.json` that names every kind,
 //! `article-15.json`, and a `manifest-sha256.txt` in the form that `sha256sum -c` reads.
 //!
-//! Memory: CSV tables are gathered (about 200 bytes a row), a line is kept of every file for the manifest (about 150 bytes), of at most
-//! [`AHEAD`] blobs the first MiB is read ahead, everything else passes through.
+//! Memory: at most [`GATHERED`] bytes of CSV tables are gathered, of at most [`AHEAD`] blobs the first MiB is read ahead, everything else
+//! passes through. What grows is the list of the files, for the manifest and for the ZIP's own (a few hundred bytes a file).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
@@ -29,6 +29,9 @@ use zip::{CompressionMethod, ZipWriter};
 const POINTS: u32 = 10_000;
 /// Titles remembered while an archive is written.
 const TITLES: usize = 10_000;
+
+/// Bytes of rows that are gathered before their tables are written. What comes after that is another part of the same table.
+const GATHERED: usize = 4 << 20;
 
 /// Blobs that are read while the ones before them are written: what opening one costs is waiting, on the disk or on a remote store.
 const AHEAD: usize = 8;
@@ -59,7 +62,10 @@ pub(crate) struct Entry {
 struct Table {
     kind: Option<Kind>,
     columns: Vec<String>,
+    /// The rows that are not written yet.
     csv: csv::Writer<Vec<u8>>,
+    /// The files that have the rows before them; the head is in the first one.
+    parts: Vec<String>,
 }
 
 /// A blob's first piece, and the rest.
@@ -81,6 +87,8 @@ pub(crate) struct Archive<W: Write> {
     pub(crate) runtime: Handle,
     lookup: Lookup,
     tables: BTreeMap<String, Table>,
+    /// About how many bytes of rows the tables have gathered.
+    gathered: usize,
     /// What `datapackage.json` says of the tables that were written.
     resources: Vec<Value>,
     pub(crate) entries: Vec<Entry>,
@@ -97,6 +105,7 @@ impl<W: Write> Archive<W> {
             store,
             runtime,
             tables: BTreeMap::new(),
+            gathered: 0,
             resources: Vec::new(),
             entries: Vec::new(),
             coming: VecDeque::new(),
@@ -174,8 +183,8 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Notes a table for `datapackage.json`. Values in CSV are texts; those in JSON Lines are what they are.
-    pub(crate) fn describe_table(&mut self, path: &str, columns: &[String]) {
+    /// Notes a table for `datapackage.json`, with its parts if it has more than one. Values in CSV are texts; those in JSON Lines are what they are.
+    pub(crate) fn describe_table(&mut self, path: &str, columns: &[String], parts: &[String]) {
         let (format, media_type, field) = match path.rsplit_once('.') {
             Some((_, "jsonl")) => ("jsonl", JSON_LINES, "any"),
             _ => ("csv", CSV, "string"),
@@ -184,7 +193,7 @@ impl<W: Write> Archive<W> {
             columns.iter().map(|name| serde_json::json!({ "name": name, "type": field })).collect();
         self.resources.push(serde_json::json!({
             "name": path.trim_end_matches(".csv").replace(|character: char| !character.is_ascii_alphanumeric(), "-").to_lowercase(),
-            "path": path,
+            "path": if let [_, _, ..] = parts { serde_json::json!(parts) } else { path.into() },
             "profile": "tabular-data-resource",
             "format": format,
             "mediatype": media_type,
@@ -193,18 +202,36 @@ impl<W: Write> Archive<W> {
         }));
     }
 
+    /// Writes the rows that were gathered, each table's as its next part: Frictionless joins the files of a table as they are, so that only
+    /// the first one has the head.
+    fn write_tables(&mut self) -> Result<()> {
+        let (mut tables, kind) = (std::mem::take(&mut self.tables), self.kind);
+        for (path, table) in &mut tables {
+            let rows = std::mem::replace(&mut table.csv, csv::Writer::from_writer(Vec::new()));
+            let bytes = rows.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
+            if bytes.is_empty() {
+                continue;
+            }
+            let part = match (table.parts.len(), path.strip_suffix(".csv")) {
+                (written @ 1.., Some(stem)) => format!("{stem}.part-{}.csv", written + 1),
+                _ => path.clone(),
+            };
+            self.kind = table.kind;
+            self.file(&part, CSV, &bytes)?;
+            table.parts.push(part);
+        }
+        (self.tables, self.kind, self.gathered) = (tables, kind, 0);
+        Ok(())
+    }
+
     /// Writes what is still being read ahead, the CSV tables that were gathered, and `datapackage.json` about all tables (Frictionless Data
     /// Package 1.0).
     pub(crate) fn finish_tables(&mut self) -> Result<()> {
         self.write_blobs(0)?;
+        self.write_tables()?;
         for (path, table) in std::mem::take(&mut self.tables) {
-            self.describe_table(&path, &table.columns);
-            let bytes =
-                table.csv.into_inner().map_err(|_| Error::internal("a table could not be finished"))?;
-            self.kind = table.kind;
-            self.file(&path, CSV, &bytes)?;
+            self.describe_table(&path, &table.columns, &table.parts);
         }
-        self.kind = None;
         let resources = std::mem::take(&mut self.resources);
         let package = serde_json::json!({ "profile": "tabular-data-package", "name": "habeas-export", "resources": resources });
         self.json("datapackage.json", &package)
@@ -235,10 +262,12 @@ impl<W: Write> Bundle for Archive<W> {
                 csv.write_record(columns)
                     .map_err(|_| Error::internal("a table's head could not be written"))?;
                 let columns = columns.iter().map(|&column| column.to_owned()).collect();
-                place.insert(Table { kind, columns, csv })
+                place.insert(Table { kind, columns, csv, parts: Vec::new() })
             }
         };
-        table.csv.write_record(values).map_err(|_| Error::internal("a row does not fit its table"))
+        table.csv.write_record(values).map_err(|_| Error::internal("a row does not fit its table"))?;
+        self.gathered += values.iter().map(|value| value.len() + 1).sum::<usize>();
+        if self.gathered < GATHERED { Ok(()) } else { self.write_tables() }
     }
 
     fn blob(&mut self, path: &str, blob: &BlobRef) -> Result<()> {

@@ -196,7 +196,7 @@ impl Recipients {
 
 pub(crate) const RIGHTS: &str = "You may ask for rectification, erasure or restriction, object to processing, and take this archive elsewhere.";
 pub(crate) const COMPLAINT: &str = "You may complain to a supervisory authority.";
-pub(crate) const SOURCE: &str = "What is in this archive came from you, from programs that used your keys, or from people you share resources with.";
+pub(crate) const SOURCE: &str = "What is in this archive came from you, from programs that used your keys, from people you share resources with or whose images name you, or from an archive that was brought in for you.";
 pub(crate) const DECISIONS: &str =
     "None. Models label images; the server draws no conclusion about a person from that.";
 pub(crate) const TRANSFERS: &str =

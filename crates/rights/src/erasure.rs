@@ -422,6 +422,7 @@ impl Rights {
             }
         }
         self.forget_depicted(id, task).await?;
+        self.forget_author(person).await?;
         fault::point("erase.subtracted");
         Ok(())
     }

@@ -504,7 +504,7 @@ formats/          the same once more, in the formats that were asked for, if any
 completeness.json every kind of data the server knows, and how much of it is here
 article-15.json   purposes, legal bases, recipients, periods (GDPR Article 15(1))
 
-The archive is an RO-Crate 1.2. The tables are described in datapackage.json. To check that nothing was changed:
+The archive is an RO-Crate 1.2. The tables are described in datapackage.json; the rest of a long one is in NAME.part-2.csv and so on, which join as they are. To check that nothing was changed:
     sha256sum -c manifest-sha256.txt
 signature/manifest.json is a signature over that manifest; habeas receipt verify reads it.
 

@@ -5,6 +5,7 @@
 
 mod archive;
 mod article_15;
+mod authored;
 mod crate_metadata;
 mod deletion;
 mod delivering;

@@ -125,12 +125,13 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
     })
 }
 
-/// What a person wrote in what others hold (names, descriptions, tags, paths) is those others' documentation of their own work, and stays with
-/// them; that the person wrote it is known no more.
+/// What a person wrote in what others hold (descriptions, tags, paths) is those others' documentation of their own work, and stays with them,
+/// without the names of its author; that the person wrote it is known no more.
 fn written_for_others((kind, count): (Kind, u64)) -> KeptReport {
     KeptReport {
         what: format!(
-            "what was written in {count} of {} that others hold: it stays theirs, and says no more who wrote it",
+            "what was written in {count} of {} that others hold: it stays theirs, without the person's address, names and home directories, and \
+             says no more who wrote it",
             registry::ops(kind).about().title
         ),
         why: "documentation of the holder's own work (legitimate interest, Article 6(1)(f)); single texts can be corrected first".into(),

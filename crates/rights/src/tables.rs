@@ -58,7 +58,7 @@ pub(crate) fn write<W: Write>(
     for table in &tables {
         for format in formats {
             let path = format!("{FOLDER}{0}/{1}.{0}", format.name(), table.name);
-            archive.describe_table(&path, &table.columns);
+            archive.describe_table(&path, &table.columns, &[]);
             match format {
                 ExportFormat::Csv => write_csv(archive, &path, table, person, kind)?,
                 ExportFormat::Jsonl => write_lines(archive, &path, table, person, kind)?,

@@ -1,5 +1,7 @@
 //! Correcting single fields of documents of any kind.
 
+use habeas_core::author::Author;
+use habeas_core::node::RawNode;
 use habeas_core::{BlobRef, Error, FieldClass, Id, Kind, Result, Timestamp, registry};
 use serde_json::Value;
 
@@ -38,6 +40,33 @@ impl Tx<'_> {
         self.schedule_resealing(node.container)?;
         let task = self.tasks_about(node.container, TaskKind::Reseal)?.into_iter().next();
         Ok(Some(task.map_or(self.now, |task| task.run_after)))
+    }
+
+    /// Takes its author out of the personal and content fields of what somebody else holds, except out of a name by which it is found; false
+    /// when they do not name them. The old document can be read until the container is re-sealed.
+    pub fn forget_author(&mut self, node: &RawNode, author: &Author) -> Result<bool> {
+        let ops = registry::ops(node.kind);
+        let name = ops.unique_name(&node.doc)?;
+        let mut doc: Value = serde_json::from_slice(&node.doc)?;
+        let mut found = false;
+        for entry in ops.fields() {
+            if let (FieldClass::Personal | FieldClass::Content, Some(value)) =
+                (entry.class, doc.get_mut(entry.name).filter(|value| !holds_blob(value)))
+            {
+                found |= author.forget_in(value, name.as_deref());
+            }
+        }
+        if !found {
+            return Ok(false);
+        }
+        let changed = serde_json::to_vec(&doc)?;
+        // What a text may not become, such as an address or a path, is for the holder to change.
+        if ops.attrs(&changed).is_err() {
+            return Ok(false);
+        }
+        self.update_raw(&node.with_doc(changed))?;
+        self.schedule_resealing(node.container)?;
+        Ok(true)
     }
 
     /// Enqueues the destruction of aliases; the task.

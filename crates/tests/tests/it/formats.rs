@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::body::Body;
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use habeas_core::{Error, Result as CoreResult};
 use habeas_dataset::{Contents, Files, Format, read};
 use serde_json::{Value, json};
@@ -267,4 +269,44 @@ async fn stored_archive(deployment: &Deployment, someone: &Someone, streamed: &A
     assert!(of_images(&stored) == of_images(streamed));
     let (status, refusal) = deployment.operator("POST", &path, json!({ "formats": ["xml"] })).await;
     assert_eq!(status, 400, "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_many_rows_is_written_in_parts_that_join() {
+    const IMAGES: u64 = 64;
+    const BOXES: usize = 300;
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    let someone = deployment.person("a@example.org", "A").await;
+    let project = deployment.project(&someone, &format!("p&domainId={DETECTION}")).await;
+    let tag = deployment.tag(&someone, &project, &"long".repeat(25)).await;
+    let region = json!({ "tagId": tag, "left": 0.1, "top": 0.1, "width": 0.5, "height": 0.5 });
+    let regions = vec![region; BOXES];
+    let images: Vec<Value> = (0..IMAGES)
+        .map(|number| json!({ "name": format!("{number}.jpg"), "contents": STANDARD.encode(image(number)), "regions": regions }))
+        .collect();
+    let path = format!("/projects/{project}/images/files");
+    let (status, made) =
+        deployment.train("POST", &someone.key, &path, Some(json!({ "images": images }))).await;
+    assert_eq!(status, 200, "{made}");
+
+    let archive = archive(&deployment, &someone, "").await;
+    let package: Value = serde_json::from_slice(&archive["datapackage.json"]).unwrap();
+    let all = package["resources"].as_array().unwrap();
+    let parts = all.iter().find_map(|table| table["path"].as_array()).expect("a table in parts");
+    let folder = format!("custom-vision/projects/{project}");
+    assert_eq!(
+        *parts,
+        [json!(format!("{folder}/regions.csv")), json!(format!("{folder}/regions.part-2.csv"))]
+    );
+    let joined: Vec<u8> =
+        parts.iter().flat_map(|part| archive[part.as_str().unwrap()].iter().copied()).collect();
+    let joined = String::from_utf8(joined).unwrap();
+    let (head, rows) = joined.split_once('\n').unwrap();
+    assert!(head.starts_with("id,image,"), "{head}");
+    let ids: BTreeSet<&str> = rows.lines().map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!((ids.len(), rows.lines().count()), (IMAGES as usize * BOXES, IMAGES as usize * BOXES));
+    assert!(!ids.contains("id"), "a head among the rows");
+    // The others are one file each.
+    assert!(all.iter().any(|table| table["path"] == format!("{folder}/images.csv")), "{package}");
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines};
 use crate::mlflow::Tracker;
+use crate::scan;
 
 /// The workspace of an organisation, and who works in it.
 struct Forest<'a> {
@@ -235,6 +236,65 @@ fn nameless(mut answer: Value) -> Value {
     members.remove("userId");
     members.remove("createdBy");
     answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_erasure() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Olga").await;
+        let maker = deployment.person("zq-maker@example.org", "Adelheid Zq-Baum").await;
+        let forest = Forest::new(&deployment, &owner, &maker).await;
+        let tags = json!({
+            "mlflow.source.name": "/home/zq-login/oaks/train.py",
+            "author": "Adelheid Zq-Baum <zq-maker@example.org>",
+            "note": "leaves of an oak; ask zq-maker@example.org",
+            "plain": "leaves of an oak",
+        });
+        let path = "/history/v1.0@/experiments/leaves/runs/r-1";
+        let body = json!({ "runId": "r-1", "tags": tags, "properties": { "git": "zq-maker@example.org" } });
+        forest.ok(&forest.maker, "POST", "/history/v1.0@/experiments/leaves", json!(null)).await;
+        forest.ok(&forest.maker, "PATCH", path, body).await;
+        let api = format!("/mlflow/v2.0{}/api/2.0/mlflow", forest.scope);
+        let source = r#"{"uri": "C:\\Users\\zq-login\\oaks.csv"}"#;
+        let dataset = json!({ "name": "oaks", "digest": "1", "source_type": "local", "source": source });
+        let body = json!({ "run_id": "r-1", "datasets": [{ "dataset": dataset }] });
+        let inputs = format!("{api}/runs/log-inputs");
+        forest.ok(&forest.maker, "POST", &inputs, body).await;
+        let body = json!({ "name": "m", "url": "https://store.example/m.onnx", "mimeType": "application/x",
+            "description": "zq-maker@example.org has the data" });
+        let model = forest.ok(&forest.maker, "POST", "/modelmanagement/v1.0@/models", body).await;
+        // What somebody else wrote is theirs.
+        let body = json!({ "runId": "r-2", "tags": { "note": "ask Zq-Baum's colleague" } });
+        let other = forest.ok(&forest.owner, "PATCH", &path.replace("r-1", "r-2"), body).await;
+
+        let plans = format!("/persons/{}/erasure-plans", maker.id);
+        let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
+        assert!(plan["kept"].to_string().contains("without the person's address, names"), "{plan}");
+        let report = deployment.erase(&maker).await;
+        assert_eq!(report["status"], "completed", "{report}");
+
+        let run = forest.ok(&forest.owner, "GET", "/history/v1.0@/runs/r-1", json!(null)).await;
+        let expected = json!({
+            "mlflow.source.name": "/home/(erased)/oaks/train.py",
+            "author": "(erased)",
+            "note": "leaves of an oak; ask (erased)",
+            "plain": "leaves of an oak",
+        });
+        assert_eq!((&run["tags"], &run["properties"]["git"]), (&expected, &json!("(erased)")), "{run}");
+        let seen = forest.ok(&forest.owner, "GET", &format!("{api}/runs/get?run_id=r-1"), json!(null)).await;
+        let dataset = &seen["run"]["inputs"]["dataset_inputs"][0]["dataset"];
+        assert_eq!(dataset["source"], json!(source.replace("zq-login", "(erased)")), "{dataset}");
+        let path = format!("/modelmanagement/v1.0@/models/{}", model["id"].as_str().unwrap());
+        let model = forest.ok(&forest.owner, "GET", &path, json!(null)).await;
+        assert_eq!(model["description"], "(erased) has the data", "{model}");
+        let after = forest.ok(&forest.owner, "GET", "/history/v1.0@/runs/r-2", json!(null)).await;
+        assert_eq!(after["tags"], other["tags"], "{after}");
+        let store = deployment.server().app().store().clone();
+        let markers = ["zq-login", "zq-maker"].map(str::to_owned);
+        assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,6 +156,8 @@ impl RunSearch<'_> {
         for comparison in of_metrics() {
             candidates.retain(|id| comparison.holds(&self.metric(*id, &comparison.key)));
         }
+        // Ids are in the order of time, as the pages are on which the runs lie: each page is read once.
+        candidates.sort_unstable();
         let Some((key, descending)) =
             self.listing.order.first().filter(|(key, _)| key.entity == Entity::Metric)
         else {

@@ -1,0 +1,213 @@
+//! The name of whoever wrote something, within what they wrote: login names, addresses, home directories.
+//!
+//! What a person makes in what others hold stays with those others when the person is erased. Where it names its author it must not any more:
+//! clients put login names and the paths of scripts into tags, run definitions and descriptions.
+
+use serde_json::Value;
+
+/// What stands in place of a name.
+pub const ERASED: &str = "(erased)";
+
+/// The folders below which every user has one, as they stand in paths of Linux, macOS and Windows. A text within JSON has its backslashes
+/// twice.
+const HOMES: [&str; 4] = ["/home/", "/Users/", "\\Users\\", "\\\\Users\\\\"];
+
+/// Somebody who wrote something.
+#[derive(Clone, Debug, Default)]
+pub struct Author {
+    /// Their e-mail address; empty when there is none.
+    email: String,
+    /// Their name, and the login names that their programs sent.
+    names: Vec<String>,
+}
+
+impl Author {
+    /// Somebody with this address, of which nothing is looked for when it is empty, and these names.
+    pub fn new(email: &str, names: impl IntoIterator<Item = String>) -> Author {
+        let names = names.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        Author { email: email.trim().to_owned(), names: names.collect() }
+    }
+
+    /// The text without its author; none when it does not name them. A text that is nothing but a name, an address or both goes; otherwise
+    /// addresses go wherever they stand, and the user in paths of home directories. A name within a longer text may be any word, and stays.
+    pub fn forgotten_in(&self, text: &str) -> Option<String> {
+        if self.is_named_by(text.trim()) {
+            return Some(ERASED.to_owned());
+        }
+        let without = without_address(text, &self.email);
+        let without = without_homes(&without);
+        (without != text).then_some(without)
+    }
+
+    /// Takes the author out of every text in a value, except where it is `except`; whether there was any.
+    pub fn forget_in(&self, value: &mut Value, except: Option<&str>) -> bool {
+        match value {
+            Value::String(text) if Some(text.as_str()) != except => match self.forgotten_in(text) {
+                Some(without) => {
+                    *text = without;
+                    true
+                }
+                None => false,
+            },
+            Value::Array(values) => {
+                values.iter_mut().fold(false, |found, value| self.forget_in(value, except) | found)
+            }
+            Value::Object(members) => {
+                members.values_mut().fold(false, |found, value| self.forget_in(value, except) | found)
+            }
+            _ => false,
+        }
+    }
+
+    /// `Ada`, `ada@example.org`, and `Ada <ada@example.org>` as git has it.
+    fn is_named_by(&self, text: &str) -> bool {
+        let is_name = |text: &str| self.names.iter().any(|name| name.to_lowercase() == text.to_lowercase());
+        let is_email = |text: &str| !self.email.is_empty() && text.eq_ignore_ascii_case(&self.email);
+        is_name(text)
+            || is_email(text)
+            || text
+                .strip_suffix('>')
+                .and_then(|text| text.split_once('<'))
+                .is_some_and(|(name, email)| is_email(email.trim()) || is_name(name.trim()))
+    }
+}
+
+/// The text without an address, however it is written; a longer address that only ends or begins like it is another one.
+fn without_address(text: &str, email: &str) -> String {
+    let is_part =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._%+-@".contains(byte));
+    let bytes = text.as_bytes();
+    let (mut out, mut from, mut at) = (String::new(), 0, 0);
+    while !email.is_empty() && at + email.len() <= bytes.len() {
+        let end = at + email.len();
+        // A full stop after it may end the sentence.
+        let goes_on = match bytes.get(end) {
+            Some(b'.') => is_part(bytes.get(end + 1)),
+            byte => is_part(byte),
+        };
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        if bytes[at..end].eq_ignore_ascii_case(email.as_bytes()) && !is_part(before) && !goes_on {
+            out.push_str(&text[from..at]);
+            out.push_str(ERASED);
+            (from, at) = (end, end);
+        } else {
+            at += 1;
+        }
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
+/// The text without the users in the paths of home directories.
+fn without_homes(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((at, home)) = HOMES
+        .iter()
+        .filter_map(|home| Some((rest.find(home)?, *home)))
+        .min_by_key(|(at, home)| (*at, home.len()))
+    {
+        let (before, user) = (&rest[..at], &rest[at + home.len()..]);
+        // Only Windows has users with a space in their names.
+        let is_end = |character: char| {
+            "/\\\"'<>|?*:;,".contains(character)
+                || character.is_control()
+                || (home.starts_with('/') && character.is_whitespace())
+        };
+        let end = user.find(is_end).unwrap_or(user.len());
+        out.push_str(before);
+        out.push_str(home);
+        // After other letters it is a folder, or the page of a site, that is called so.
+        let begins = before.ends_with("file://")
+            || before
+                .chars()
+                .next_back()
+                .is_none_or(|last| !last.is_alphanumeric() && !"/\\._-~".contains(last));
+        out.push_str(if begins && end > 0 { ERASED } else { &user[..end] });
+        rest = &user[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn ada() -> Author {
+        Author::new("Ada@example.org", ["Ada Lovelace".to_owned(), "adal".to_owned(), " ".to_owned()])
+    }
+
+    #[test]
+    fn an_author_is_taken_out_of_what_they_wrote() {
+        for (text, without) in [
+            ("adal", "(erased)"),
+            (" ADA lovelace ", "(erased)"),
+            ("ada@EXAMPLE.org", "(erased)"),
+            ("Ada Lovelace <a.l@elsewhere.org>", "(erased)"),
+            ("A. L. <ada@example.org>", "(erased)"),
+            ("ask ada@example.org.", "ask (erased)."),
+            ("ada@example.org,Ada@Example.Org", "(erased),(erased)"),
+            ("/home/adal/train.py", "/home/(erased)/train.py"),
+            ("file:///home/adal/data", "file:///home/(erased)/data"),
+            (
+                "python /Users/adal/train.py /home/adal --fast",
+                "python /Users/(erased)/train.py /home/(erased) --fast",
+            ),
+            (r"C:\Users\Ada Lovelace\train.py", r"C:\Users\(erased)\train.py"),
+            (r#"{"uri":"C:\\Users\\adal\\x.csv"}"#, r#"{"uri":"C:\\Users\\(erased)\\x.csv"}"#),
+            ("PYTHONPATH=/home/adal/lib:/home/adal", "PYTHONPATH=/home/(erased)/lib:/home/(erased)"),
+        ] {
+            assert_eq!(ada().forgotten_in(text).as_deref(), Some(without), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_nobody_stays() {
+        for text in [
+            "",
+            "a run of adal and others",
+            "mada@example.org",
+            "ada@example.org.uk",
+            "https://example.org/home/docs",
+            "data/home/plants/1.jpg",
+            "/home/",
+            "Bea <bea@example.org>",
+        ] {
+            assert_eq!(ada().forgotten_in(text), None, "{text}");
+        }
+        assert_eq!(Author::default().forgotten_in("x"), None);
+    }
+
+    #[test]
+    fn every_text_of_a_value_is_looked_at_but_the_one_that_must_stay() {
+        let mut value = json!({ "a": ["adal", { "adal": "/home/adal/x" }], "name": "adal", "n": 1 });
+        assert!(ada().forget_in(&mut value, Some("adal")));
+        assert_eq!(value, json!({ "a": ["adal", { "adal": "/home/(erased)/x" }], "name": "adal", "n": 1 }));
+        assert!(ada().forget_in(&mut value, None));
+        assert_eq!(
+            value,
+            json!({ "a": ["(erased)", { "adal": "/home/(erased)/x" }], "name": "(erased)", "n": 1 })
+        );
+        assert!(!ada().forget_in(&mut value, None));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_forgotten_once_and_the_rest_stays(before in "[ -~äß]{0,12}", after in "[ -~äß]{0,12}") {
+            let text = format!("{before} ada@example.org {after}");
+            let without = ada().forgotten_in(&text).unwrap();
+            prop_assert!(!without.contains(" ada@example.org "), "{without}");
+            prop_assert_eq!(ada().forgotten_in(&without), None);
+        }
+
+        #[test]
+        fn nothing_in_any_text_stops_it(text in "\\PC{0,40}") {
+            if let Some(without) = ada().forgotten_in(&text) {
+                prop_assert_eq!(ada().forgotten_in(&without), None);
+            }
+        }
+    }
+}
