@@ -280,8 +280,9 @@ async fn a_table_with_many_rows_is_written_in_parts_that_join() {
     let someone = deployment.person("a@example.org", "A").await;
     let project = deployment.project(&someone, &format!("p&domainId={DETECTION}")).await;
     let tag = deployment.tag(&someone, &project, &"long".repeat(25)).await;
-    let region = json!({ "tagId": tag, "left": 0.1, "top": 0.1, "width": 0.5, "height": 0.5 });
-    let regions = vec![region; BOXES];
+    let regions: Vec<Value> = (0..BOXES)
+        .map(|number| json!({ "tagId": tag, "left": number as f64 / 1000.0, "top": 0.1, "width": 0.5, "height": 0.5 }))
+        .collect();
     let images: Vec<Value> = (0..IMAGES)
         .map(|number| json!({ "name": format!("{number}.jpg"), "contents": STANDARD.encode(image(number)), "regions": regions }))
         .collect();

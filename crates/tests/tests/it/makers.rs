@@ -276,8 +276,8 @@ async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_
         assert_eq!(report["status"], "completed", "{report}");
 
         let run = forest.ok(&forest.owner, "GET", "/history/v1.0@/runs/r-1", json!(null)).await;
+        assert_eq!(run["scriptName"], "/home/(erased)/oaks/train.py", "{run}");
         let expected = json!({
-            "mlflow.source.name": "/home/(erased)/oaks/train.py",
             "author": "(erased)",
             "note": "leaves of an oak; ask (erased)",
             "plain": "leaves of an oak",
