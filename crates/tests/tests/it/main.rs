@@ -65,6 +65,7 @@ mod races;
 mod recipients;
 mod record_coverage;
 mod rectifying;
+mod registering;
 mod requests;
 mod rescue;
 mod restore;
