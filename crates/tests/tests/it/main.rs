@@ -28,6 +28,7 @@ mod dry_runs;
 mod expiring;
 mod exports;
 mod formats;
+mod full_disk;
 mod fuzzing;
 mod graph;
 mod history;
