@@ -34,6 +34,7 @@ mod graph;
 mod history;
 mod history_coverage;
 mod history_metrics;
+mod hosting;
 mod issuer;
 mod iterations;
 mod keeping;
