@@ -114,11 +114,41 @@ fn frees_space(route: &str) -> bool {
     ["/erasure", "/erase", "/sign-in", "/sign-out"].iter().any(|part| route.contains(part))
 }
 
-/// Whether a route only reads, though its arguments come in a body: searches of MLflow and of run history.
-fn searches(route: &str) -> bool {
-    route.ends_with(":query")
-        || route.contains("/mlflow")
-            && (route.ends_with("/search") || route.ends_with("/get-latest-versions"))
+/// What is asked by POST and only reads, since its arguments come in a body or its answer has secrets: how a route begins, and how it ends.
+const READS: [(&str, &str); 25] = [
+    ("/history/", ":query"),
+    ("/metric/", "/list"),
+    ("/metric/", "/full"),
+    ("/content/", "/snapshots/diff"),
+    ("/content/", "/zip"),
+    ("/subscriptions/", "/listkeys"),
+    ("/subscriptions/", "/listnodes"),
+    ("/subscriptions/", "/diagnose"),
+    ("/subscriptions/", "/checknameavailability"),
+    ("/subscriptions/", "/checkupdate"),
+    ("/subscriptions/", "/checksystemservicesupdatesavailable"),
+    ("/api/subscriptions/", "/models/list"),
+    ("/api/subscriptions/", "/services/list"),
+    ("/api/subscriptions/", "/listkeys"),
+    ("/api/subscriptions/", "/token"),
+    ("/modelmanagement/", "/models/list"),
+    ("/modelmanagement/", "/services/list"),
+    ("/modelmanagement/", "/listkeys"),
+    ("/modelmanagement/", "/token"),
+    ("/api/v1/service/", "/score"),
+    ("/customvision/", "/predictions/query"),
+    ("/customvision/", "/images/suggested"),
+    ("/customvision/", "/images/suggested/count"),
+    ("/customvision/", "/regionproposals"),
+    ("/customvision/", "/nostore"),
+];
+
+/// Whether a route only reads, whatever its method: searches, scores, keys that are shown.
+fn only_reads(route: &str) -> bool {
+    // MLflow's lie below several prefixes.
+    let searches = ["/search", "/get-latest-versions"].iter().any(|search| route.ends_with(search));
+    route.contains("/mlflow") && searches
+        || READS.iter().any(|(service, operation)| route.starts_with(service) && route.ends_with(operation))
 }
 
 fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
@@ -130,6 +160,8 @@ fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
         habeas_wire::mlflow::Failure(error).into_response()
     } else if route.starts_with("/subscriptions") {
         habeas_wire::arm::Failure(error).into_response()
+    } else if MODEL_MANAGEMENT.iter().any(|service| route.starts_with(service)) {
+        habeas_wire::model_management::Failure::from(error).into_response()
     } else if DATA_SERVICES.iter().any(|service| route.starts_with(service)) {
         habeas_wire::data_services::Failure(error).into_response()
     } else if route.starts_with(habeas_wire::blob_host::PREFIX) {
@@ -147,6 +179,9 @@ fn nearly_full(route: &str, disk: &DiskReserve) -> Response {
 const DATA_SERVICES: [&str; 6] =
     ["/artifact/", "/content/", "/datastore/", "/history/", "/metric/", "/notification/"];
 
+/// Model management in its three forms, and the services that answer from its models.
+const MODEL_MANAGEMENT: [&str; 3] = ["/api/subscriptions/", "/modelmanagement/", "/api/v1/service/"];
+
 /// Gives every request an id, counts it, and logs it by its route template.
 pub(crate) async fn observe(
     State((metrics, app)): State<(Metrics, App)>,
@@ -160,7 +195,7 @@ pub(crate) async fn observe(
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let writes =
-        matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !frees_space(&route) && !searches(&route);
+        matches!(method.as_str(), "POST" | "PUT" | "PATCH") && !frees_space(&route) && !only_reads(&route);
     let begun = app.store().ambient().now();
     let mut response = if writes && metrics.disk.is_reached() {
         nearly_full(&route, &metrics.disk)

@@ -2,7 +2,7 @@
 //! from what ([`Relation::MadeFrom`]), so that an erasure knows which models learned from what goes.
 
 use habeas_access::{Actor, Permission, authorise};
-use habeas_core::kinds::{ModelAsset, ModelVersionDoc, Run};
+use habeas_core::kinds::{Artifact, ModelAsset, ModelVersionDoc, Run};
 use habeas_core::node::Relation;
 use habeas_core::{ErrorKind, Id, Kind, Node, Result};
 use habeas_store::Tx;
@@ -60,6 +60,14 @@ impl Place {
             Owner::Scope => Some(self.path.clone()),
             Owner::Model(_) => None,
         }
+    }
+
+    /// What was made from this place is connected with: what holds it, unless that is `at`, the workspace or project itself; and the file,
+    /// where the place is one, so that its deletion alone is seen too.
+    fn origins(&self, tx: &mut Tx<'_>, at: Id) -> Result<Vec<Id>> {
+        let file = tx.child_by_name::<Artifact>(self.owner, &self.path)?;
+        let holder = (self.owner != at).then_some(self.owner);
+        Ok(holder.into_iter().chain(file.map(|node| node.id)).collect())
     }
 }
 
@@ -122,10 +130,17 @@ fn below(owner: Owner, path: &[&str]) -> Option<Address> {
     is_plain.then(|| Address { owner, path: path.join("/") })
 }
 
+/// The asset that the address of a model names, whether it is there or not.
+pub(crate) fn asset(address: &str) -> Option<Id> {
+    address.strip_prefix(ASSET)?.trim_matches('/').parse().ok()
+}
+
 /// What the address of a model says: that of an asset leads to its one artifact.
 fn read(tx: &mut Tx<'_>, at: Id, address: &str) -> Result<Option<Address>> {
-    let Some(asset) = address.strip_prefix(ASSET) else { return Ok(parse(address)) };
-    let Ok(id) = asset.trim_matches('/').parse::<Id>() else { return Ok(None) };
+    if !address.starts_with(ASSET) {
+        return Ok(parse(address));
+    }
+    let Some(id) = asset(address) else { return Ok(None) };
     let asset = tx.get::<ModelAsset>(id)?.filter(|node| node.parent == Some(at));
     Ok(asset.and_then(|node| match node.doc.artifacts.as_slice() {
         [one] => of_artifact(one.id.as_deref().or(one.prefix.as_deref())?),
@@ -212,14 +227,17 @@ pub(crate) fn made_from(tx: &mut Tx<'_>, made: Id, from: impl IntoIterator<Item 
     Ok(())
 }
 
-/// Connects a version with what it was made from: what holds its files, its run and its logged model.
+/// Connects a version with what it was made from: its file and what holds its files, its run and its logged model.
 pub(crate) fn connect_version(
     tx: &mut Tx<'_>,
     at: Id,
     version: &Node<ModelVersionDoc>,
     place: Option<&Place>,
 ) -> Result<()> {
-    let mut from: Vec<Id> = place.map(|place| place.owner).filter(|owner| *owner != at).into_iter().collect();
+    let mut from = match place {
+        Some(place) => place.origins(tx, at)?,
+        None => Vec::new(),
+    };
     if let Some(name) = &version.doc.run {
         from.extend(look_up_run(tx, at, name)?.map(|node| node.id));
     }
@@ -249,10 +267,13 @@ pub(crate) fn connect_dataset(tx: &mut Tx<'_>, actor: &Actor, at: Id, run: Id, s
     Ok(())
 }
 
-/// Connects a run with the run or logged model that an address means, if it means one here other than the run itself.
+/// Connects a run with the file, and with the run or logged model, that an address means, if it means one here other than the run itself.
 pub(crate) fn connect_address(tx: &mut Tx<'_>, actor: &Actor, at: Id, run: Id, address: &str) -> Result<()> {
     match find(tx, actor, at, address)? {
-        Some(place) if place.owner != run && place.owner != at => made_from(tx, run, [place.owner]),
+        Some(place) if place.owner != run => {
+            let from = place.origins(tx, at)?;
+            made_from(tx, run, from)
+        }
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::arm::Caller;
 use crate::artifacts::Team;
 use crate::control_plane::World;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, engines};
 use crate::mlflow::Tracker;
 use crate::operations::assert_all_called;
 
@@ -143,38 +143,40 @@ impl Made {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_artifact_operation_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let mut deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    let team = Team::new(&deployment, &owner).await;
-    let operations = artifact_operations(&owner.id, &team, &Made::new(&team).await);
-    // Refused, since it would read somebody else's storage: of strangers as what they may not know of.
-    let ingest = format!(
-        "/artifact/v2.0{}/artifacts/batch/ingest/containersas/ExperimentRun/{}",
-        team.scope, team.run
-    );
-    for someone in [&other, &officer] {
-        let stranger = Tracker::new(&deployment, someone).await;
-        for (method, path, body) in &operations {
-            let (status, answer) = stranger.send(method, path, body).await;
-            let code = answer["error"]["code"].as_str();
-            assert_eq!((status, code), (404, Some("UserError")), "{method} {path}: {answer}");
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let officer = deployment.person("officer@example.org", "Officer").await;
+        let role = json!({ "role": "privacyOfficer", "granted": true });
+        assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+        let team = Team::new(&deployment, &owner).await;
+        let operations = artifact_operations(&owner.id, &team, &Made::new(&team).await);
+        // Refused, since it would read somebody else's storage: of strangers as what they may not know of.
+        let ingest = format!(
+            "/artifact/v2.0{}/artifacts/batch/ingest/containersas/ExperimentRun/{}",
+            team.scope, team.run
+        );
+        for someone in [&other, &officer] {
+            let stranger = Tracker::new(&deployment, someone).await;
+            for (method, path, body) in &operations {
+                let (status, answer) = stranger.send(method, path, body).await;
+                let code = answer["error"]["code"].as_str();
+                assert_eq!((status, code), (404, Some("UserError")), "{method} {path}: {answer}");
+            }
+            assert_eq!(stranger.send("POST", &ingest, &json!({})).await.0, 404);
         }
-        assert_eq!(stranger.send("POST", &ingest, &json!({})).await.0, 404);
+        assert_eq!(deployment.send(Request::post(&ingest).body(Body::empty()).unwrap()).await.0, 401);
+        let tracker = Tracker::new(&deployment, &owner).await;
+        for (method, path, body) in &operations {
+            let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
+            assert_eq!(deployment.send(request).await.0, 401, "anonymous {method} {path}");
+            let (status, answer) = tracker.send(method, path, body).await;
+            assert_eq!(status, 200, "{method} {path}: {answer}");
+        }
+        assert_eq!(tracker.send("POST", &ingest, &json!({})).await.0, 400);
+        assert_all_called(&mut deployment, &owner, "artifacts").await;
     }
-    assert_eq!(deployment.send(Request::post(&ingest).body(Body::empty()).unwrap()).await.0, 401);
-    let tracker = Tracker::new(&deployment, &owner).await;
-    for (method, path, body) in &operations {
-        let request = Request::builder().method(*method).uri(path).body(Body::empty()).unwrap();
-        assert_eq!(deployment.send(request).await.0, 401, "anonymous {method} {path}");
-        let (status, answer) = tracker.send(method, path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {answer}");
-    }
-    assert_eq!(tracker.send("POST", &ingest, &json!({})).await.0, 400);
-    assert_all_called(&mut deployment, &owner, "artifacts").await;
 }
 
 /// Every operation of Azure's control plane on what the owner has, with the status of its answer; the last ones delete it. `made` is the id of
@@ -267,44 +269,46 @@ const OPEN: [&str; 2] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_the_control_plane_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let mut deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    let caller = Caller::new(&deployment, &owner).await;
-    let world = World::make(&caller, &owner.id).await;
-    let shown = caller.get(&format!("{}?api-version=2018-03-01-preview", world.services)).await;
-    let operations = control_operations(&world, shown["properties"]["workspaceId"].as_str().unwrap());
-    for someone in [&other, &officer] {
-        let stranger = Caller::new(&deployment, someone).await;
-        for (method, path, body, _) in &operations {
-            let (status, answer) = stranger.call(method, path, &[], body.clone()).await;
-            // What one may not see is not there, and a deletion of that has nothing to do.
-            let expected =
-                if *method == "DELETE" { (204, None) } else { (404, Some("SubscriptionNotFound")) };
-            assert_eq!(
-                (status.as_u16(), answer["error"]["code"].as_str()),
-                expected,
-                "{method} {path}: {answer}"
-            );
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let officer = deployment.person("officer@example.org", "Officer").await;
+        let role = json!({ "role": "privacyOfficer", "granted": true });
+        assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+        let caller = Caller::new(&deployment, &owner).await;
+        let world = World::make(&caller, &owner.id).await;
+        let shown = caller.get(&format!("{}?api-version=2018-03-01-preview", world.services)).await;
+        let operations = control_operations(&world, shown["properties"]["workspaceId"].as_str().unwrap());
+        for someone in [&other, &officer] {
+            let stranger = Caller::new(&deployment, someone).await;
+            for (method, path, body, _) in &operations {
+                let (status, answer) = stranger.call(method, path, &[], body.clone()).await;
+                // What one may not see is not there, and a deletion of that has nothing to do.
+                let expected =
+                    if *method == "DELETE" { (204, None) } else { (404, Some("SubscriptionNotFound")) };
+                assert_eq!(
+                    (status.as_u16(), answer["error"]["code"].as_str()),
+                    expected,
+                    "{method} {path}: {answer}"
+                );
+            }
+            for path in OPEN {
+                assert!(!stranger.get(path).await.to_string().contains(&owner.id), "{path}");
+            }
+        }
+        let all = operations.iter().map(|(method, path, ..)| (*method, path.as_str()));
+        for (method, path) in all.chain(OPEN.map(|path| ("GET", path))) {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
         }
         for path in OPEN {
-            assert!(!stranger.get(path).await.to_string().contains(&owner.id), "{path}");
+            caller.get(path).await;
         }
+        for (method, path, body, expected) in &operations {
+            let (status, answer) = caller.call(method, path, &[], body.clone()).await;
+            assert_eq!(status, *expected, "{method} {path}: {answer}");
+        }
+        assert_all_called(&mut deployment, &owner, "arm").await;
     }
-    let all = operations.iter().map(|(method, path, ..)| (*method, path.as_str()));
-    for (method, path) in all.chain(OPEN.map(|path| ("GET", path))) {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
-    }
-    for path in OPEN {
-        caller.get(path).await;
-    }
-    for (method, path, body, expected) in &operations {
-        let (status, answer) = caller.call(method, path, &[], body.clone()).await;
-        assert_eq!(status, *expected, "{method} {path}: {answer}");
-    }
-    assert_all_called(&mut deployment, &owner, "arm").await;
 }

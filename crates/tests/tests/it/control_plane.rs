@@ -5,7 +5,6 @@ use habeas_core::receipt;
 use serde_json::{Value, json};
 
 use crate::arm::{Caller, counts, names};
-use crate::artifacts::Team;
 use crate::deployment::{Deployment, Someone, engines};
 
 pub(crate) const PREVIEW: &str = "api-version=2017-05-01-preview";
@@ -41,23 +40,6 @@ pub(crate) async fn make(caller: &Caller<'_>, someone: &str) -> [String; 3] {
         caller.make(&format!("{path}?{PREVIEW}"), body.clone()).await;
     }
     made.map(|(path, _)| path)
-}
-
-/// A project of an experimentation account, with a run that has a file, a model and a notification of its end.
-pub(crate) async fn team_in_a_project(deployment: &Deployment, someone: &Someone) {
-    let caller = Caller::new(deployment, someone).await;
-    let [_, _, project] = make(&caller, &someone.id).await;
-    let team = Team::with(deployment, &caller.token, &project, "r");
-    team.ok("POST", "/history/v1.0@/experiments/leaves", json!(null)).await;
-    let run = "/history/v1.0@/experiments/leaves/runs/r";
-    team.ok("PATCH", run, json!({ "runId": "r" })).await;
-    team.upload("model/weights.bin", b"weights").await;
-    let mlflow = "/mlflow/v2.0@/api/2.0/mlflow";
-    team.ok("POST", &format!("{mlflow}/registered-models/create"), json!({ "name": "oaks" })).await;
-    let version = json!({ "name": "oaks", "source": "runs:/r/model", "run_id": "r" });
-    team.ok("POST", &format!("{mlflow}/model-versions/create"), version).await;
-    let end = json!({ "timestamp": "2026-01-15T08:42:02.048741Z", "name": "Microsoft.MachineLearning.Run.Completed", "data": {} });
-    team.ok("POST", &format!("{run}/events"), end).await;
 }
 
 /// One of everything that the control plane keeps, by address.

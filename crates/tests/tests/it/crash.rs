@@ -197,6 +197,7 @@ pub(crate) async fn killed(database: Option<String>, work: &str, fault: &str) ->
     let project = deployment.project(&someone, "p").await;
     deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
     crate::mlflow::small(&deployment, &someone).await;
+    crate::model_management::small(&deployment, &someone).await;
     let neighbour = deployment.person("neighbour@example.org", "Neighbour").await;
     let theirs = deployment.project(&neighbour, "n").await;
     deployment.image(&neighbour, &theirs, "n.jpg", &image(2), &[]).await;
@@ -465,9 +466,20 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
             let mut deployment = Deployment::open(database.clone()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
             let before = holdings(&deployment, "canary@example.org").await.1["items"].clone();
-            crate::control_plane::team_in_a_project(&deployment, &someone).await;
+            crate::azure_world::team_in_a_project(&deployment, &someone).await;
             let full = holdings(&deployment, "canary@example.org").await.1["items"].clone();
-            for kind in ["ExperimentationProject", "Run", "Artifact", "ModelVersion", "Notification"] {
+            for kind in [
+                "ExperimentationProject",
+                "Run",
+                "DatasetInput",
+                "Artifact",
+                "LoggedModel",
+                "ModelVersion",
+                "ModelAsset",
+                "ContainerImage",
+                "Service",
+                "Notification",
+            ] {
                 let held = full.as_array().unwrap().iter().find(|item| item["kind"] == kind).unwrap();
                 assert_eq!(held["count"], 1, "{full}");
             }
@@ -620,8 +632,8 @@ async fn a_transfer_a_backup_and_a_new_container_killed_at_any_step_are_whole_or
         let deployment = killed(database(), "project", "keys.created").await;
         let store = deployment.server().app().store();
         let keys = store.with_keyring(|keyring| Ok(keyring.containers().len())).await.unwrap();
-        // The installation, for each of the two: person, account and project, and one's workspace.
-        assert_eq!(keys, 8, "a key of a project that was never made is left");
+        // The installation, for each of the two: person, account and project, and one's workspace and hosting account.
+        assert_eq!(keys, 9, "a key of a project that was never made is left");
     }
 }
 

@@ -5,7 +5,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, engines};
 use crate::history::Historian;
 use crate::mlflow::Tracker;
 use crate::operations::assert_all_called;
@@ -87,53 +87,57 @@ fn operations(experiment: &str) -> Vec<(&'static str, String, Value)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_run_history_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let mut deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    let historian = Historian::new(&deployment, &owner).await;
-    let experiment = historian.experiment("leaves").await;
-    historian.run("leaves", "r").await;
-    let operations = operations(&experiment);
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let officer = deployment.person("officer@example.org", "Officer").await;
+        let role = json!({ "role": "privacyOfficer", "granted": true });
+        assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+        let historian = Historian::new(&deployment, &owner).await;
+        let experiment = historian.experiment("leaves").await;
+        historian.run("leaves", "r").await;
+        let operations = operations(&experiment);
 
-    for someone in [&other, &officer] {
-        let stranger = Tracker::new(&deployment, someone).await;
-        for (method, path, body) in &operations {
-            let (status, answer) = stranger.send(method, &historian.address(path), body).await;
-            assert_eq!(status, 404, "{method} {path}: {answer}");
-            // A workspace that is not theirs is not there, whatever is asked of it.
-            assert_eq!(
-                answer["error"]["innerError"]["code"], "SubscriptionNotFound",
-                "{method} {path}: {answer}"
-            );
+        for someone in [&other, &officer] {
+            let stranger = Tracker::new(&deployment, someone).await;
+            for (method, path, body) in &operations {
+                let (status, answer) = stranger.send(method, &historian.address(path), body).await;
+                assert_eq!(status, 404, "{method} {path}: {answer}");
+                // A workspace that is not theirs is not there, whatever is asked of it.
+                assert_eq!(
+                    answer["error"]["innerError"]["code"], "SubscriptionNotFound",
+                    "{method} {path}: {answer}"
+                );
+            }
         }
+        for (method, path, _) in &operations {
+            let request =
+                Request::builder().method(*method).uri(historian.address(path)).body(Body::empty()).unwrap();
+            assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
+        }
+        for (method, path, body) in operations {
+            historian.ok(method, &path, body).await;
+        }
+        assert_all_called(&mut deployment, &owner, "run_history").await;
     }
-    for (method, path, _) in &operations {
-        let request =
-            Request::builder().method(*method).uri(historian.address(path)).body(Body::empty()).unwrap();
-        assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
-    }
-    for (method, path, body) in operations {
-        historian.ok(method, &path, body).await;
-    }
-    assert_all_called(&mut deployment, &owner, "run_history").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_that_a_client_gave_its_request_comes_back() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let historian = Historian::new(&deployment, &owner).await;
-    // Refused, too, and where there is nothing.
-    for path in ["/experiments", "/metric:/runs/none/list", "/runs/none"] {
-        let request = Request::get(historian.address(path))
-            .header("x-ms-client-request-id", "label")
-            .body(Body::empty())
-            .unwrap();
-        let answer = deployment.server().router().oneshot(request).await.unwrap();
-        assert_eq!(answer.headers()["x-ms-client-request-id"], "label", "{path}");
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let historian = Historian::new(&deployment, &owner).await;
+        // Refused, too, and where there is nothing.
+        for path in ["/experiments", "/metric:/runs/none/list", "/runs/none"] {
+            let request = Request::get(historian.address(path))
+                .header("x-ms-client-request-id", "label")
+                .body(Body::empty())
+                .unwrap();
+            let answer = deployment.server().router().oneshot(request).await.unwrap();
+            assert_eq!(answer.headers()["x-ms-client-request-id"], "label", "{path}");
+        }
     }
 }

@@ -93,13 +93,19 @@ impl<'a> Tracker<'a> {
     }
 }
 
-/// A run with a metric and a file; where its files stand.
+/// A run with a metric, a dataset and a file, and a logged model; where the run's files stand.
 pub(crate) async fn small(deployment: &Deployment, someone: &Someone) -> String {
     let tracker = Tracker::new(deployment, someone).await;
     let experiment = tracker.experiment("e").await;
     let run = tracker.run(&experiment, "r").await;
     let metric = json!({ "key": "loss", "value": 1.0, "timestamp": 1, "step": 0 });
     tracker.ok("POST", "/runs/log-batch", json!({ "run_id": run, "metrics": [metric] })).await;
+    let dataset = json!({ "name": "d", "digest": "1", "source_type": "local", "source": "{}" });
+    tracker
+        .ok("POST", "/runs/log-inputs", json!({ "run_id": run, "datasets": [{ "dataset": dataset }] }))
+        .await;
+    let logged = json!({ "experiment_id": experiment, "name": "m", "source_run_id": run });
+    tracker.ok("POST", "/logged-models", logged).await;
     let folder = format!("{experiment}/{run}/artifacts");
     assert_eq!(tracker.upload(&format!("{folder}/model.bin"), b"weights").await, 200);
     folder
@@ -128,6 +134,12 @@ pub(crate) async fn plant(
         "schema": marker("schema"), "profile": marker("profile") });
     let body = json!({ "run_id": run, "datasets": [{ "dataset": dataset, "tags": [tag("inputtag", "inputvalue")] }] });
     tracker.ok("POST", "/runs/log-inputs", body).await;
+    let logged = json!({ "artifact_path": marker("loggedpath"), "flavors": { "python_function": { "env": marker("flavor") } },
+        "utc_time_created": "2026-01-15 08:42:02", "run_id": run });
+    let body = json!({ "run_id": run, "model_json": logged.to_string() });
+    tracker.ok("POST", "/runs/log-model", body).await;
+    let body = json!({ "name": marker("located"), "artifact_location": format!("s3://bucket/{}", marker("location")) });
+    tracker.ok("POST", "/experiments/create", body).await;
     let path = format!("{experiment}/{run}/artifacts/{}.txt", marker("artifact"));
     assert_eq!(tracker.upload(&path, marker("artifactbytes").as_bytes()).await, 200);
     let body = json!({ "experiment_id": experiment, "name": marker("logged"), "model_type": marker("sort"),
@@ -180,6 +192,10 @@ pub(crate) async fn plant(
         "profile",
         "inputtag",
         "inputvalue",
+        "loggedpath",
+        "flavor",
+        "located",
+        "location",
         "artifact",
         "artifactbytes",
         "logged",

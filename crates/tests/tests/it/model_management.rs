@@ -152,6 +152,20 @@ fn names(list: &Value) -> Vec<&str> {
     list["value"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
 }
 
+/// A hosting account with one of everything that it holds.
+pub(crate) async fn small(deployment: &Deployment, someone: &Someone) {
+    let manager = Manager::of_account(deployment, someone, "mma", "2018-04-01-preview").await;
+    manager.ok("POST", "/assets", json!({ "name": "trees" })).await;
+    let model = json!({ "name": "trees", "url": "https://store.example/m", "mimeType": "x" });
+    let model = manager.ok("POST", "/models", model).await;
+    let manifest = json!({ "name": "trees", "modelIds": [model["id"]], "driverProgram": "score.py",
+        "targetRuntime": { "runtimeType": "Python" } });
+    let manifest = manager.ok("POST", "/manifests", manifest).await;
+    let image = json!({ "name": "trees", "manifestId": manifest["id"], "imageType": "Docker" });
+    let image = manager.waited("POST", "/images", image).await;
+    manager.waited("POST", "/services", json!({ "name": "trees", "imageId": image })).await;
+}
+
 /// Everything of model management that takes a text, with a marker in it, for the canary.
 pub(crate) async fn plant(
     deployment: &Deployment,
@@ -170,7 +184,8 @@ pub(crate) async fn plant(
         "description": marker("modeldescription"), "kvTags": map("modeltag", "modelvalue"), "runId": marker("modelrun"),
         "properties": map("modelproperty", "modelpropertyvalue"), "framework": marker("framework"),
         "experimentName": marker("modelexperiment"), "datasets": [{ "name": marker("scenario"), "id": marker("datasetid") }],
-        "sampleInputData": marker("sample") });
+        "sampleInputData": marker("sample"), "sampleOutputData": marker("sampleoutput"), "parentModelId": marker("parentmodel"),
+        "frameworkVersion": marker("frameworkversion") });
     let model = manager.ok("POST", "/models", model).await;
     let image = json!({ "name": marker("image"), "description": marker("imagedescription"), "driverProgram": marker("driver"),
         "modelIds": [model["id"]], "kvTags": map("imagetag", "imagevalue"), "properties": map("imageproperty", "imagepropertyvalue"),
@@ -183,8 +198,15 @@ pub(crate) async fn plant(
     manager.waited("POST", "/services", service).await;
     let manager = Manager::of_account(deployment, someone, &marker("hosting"), "2017-09-01-preview").await;
     let manifest = json!({ "name": marker("manifest"), "description": marker("manifestdescription"),
-        "driverProgram": marker("manifestdriver"), "targetRuntime": { "runtimeType": "Python" } });
-    manager.ok("POST", "/manifests", manifest).await;
+        "driverProgram": marker("manifestdriver"), "assets": [{ "id": marker("manifestasset"), "url": marker("manifesturl") }],
+        "targetRuntime": { "runtimeType": "Python" } });
+    let manifest = manager.ok("POST", "/manifests", manifest).await;
+    let image = json!({ "name": marker("hostedimage"), "description": marker("hostedimagedescription"), "manifestId": manifest["id"],
+        "computeResourceId": marker("imagecluster"), "imageType": "Docker" });
+    let image = manager.waited("POST", "/images", image).await;
+    let service = json!({ "name": marker("hostedservice"), "description": marker("hostedservicedescription"), "imageId": image,
+        "computeResource": { "id": marker("servicecluster"), "type": "Cluster" } });
+    manager.waited("POST", "/services", service).await;
     [
         "modelworkspace",
         "asset",
@@ -212,6 +234,9 @@ pub(crate) async fn plant(
         "scenario",
         "datasetid",
         "sample",
+        "sampleoutput",
+        "parentmodel",
+        "frameworkversion",
         "image",
         "imagedescription",
         "driver",
@@ -235,6 +260,14 @@ pub(crate) async fn plant(
         "manifest",
         "manifestdescription",
         "manifestdriver",
+        "manifestasset",
+        "manifesturl",
+        "hostedimage",
+        "hostedimagedescription",
+        "imagecluster",
+        "hostedservice",
+        "hostedservicedescription",
+        "servicecluster",
     ]
     .map(marker)
     .to_vec()

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::{Value, json};
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, engines};
 use crate::model_management::Manager;
 use crate::operations::assert_all_called;
 
@@ -114,58 +114,61 @@ struct World {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_of_model_management_refuses_strangers() {
     let _lock = crate::canary::protected().await;
-    let mut deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let other = deployment.person("other@example.org", "Other").await;
-    let officer = deployment.person("officer@example.org", "Officer").await;
-    let role = json!({ "role": "privacyOfficer", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
-    // A model whose content is here.
-    let folder = crate::mlflow::small(&deployment, &owner).await;
-    let url = format!("runs:/{}/model.bin", folder.split('/').nth(1).unwrap());
-    let hosting = Manager::of_account(&deployment, &owner, "mma", "2017-09-01-preview").await;
-    let workspace = Manager::of_workspace(&deployment, &owner, "Forest").await;
-    for mut manager in [hosting, workspace] {
-        let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
-        let model = manager.ok("POST", "/models", json!({ "name": "m", "url": url, "mimeType": "x" })).await;
-        let runtime = json!({ "runtimeType": "Python" });
-        let asset = id(&manager.ok("POST", "/assets", json!({ "name": "a" })).await);
-        let (manifest, image) = if manager.version.is_some() {
-            let manifest = json!({ "name": "m", "modelIds": [model["id"]], "driverProgram": "d", "targetRuntime": runtime });
-            let manifest = id(&manager.ok("POST", "/manifests", manifest).await);
-            let image = json!({ "name": "i", "manifestId": manifest, "imageType": "Docker" });
-            (manifest, image)
-        } else {
-            let image = json!({ "name": "i", "driverProgram": "d", "modelIds": [model["id"]], "targetRuntime": runtime });
-            (String::new(), image)
-        };
-        let image = manager.waited("POST", "/images", image).await;
-        let service = json!({ "name": "s", "imageId": image, "computeResource": {} });
-        let service = manager.waited("POST", "/services", service).await;
-        let all = operations(&manager, &World { model: id(&model), asset, manifest, image, service });
-        let own = manager.token.clone();
-        for someone in [&other, &officer] {
-            manager.token = deployment.token(someone).await;
-            for (method, path, body, _) in &all {
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let officer = deployment.person("officer@example.org", "Officer").await;
+        let role = json!({ "role": "privacyOfficer", "granted": true });
+        assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
+        // A model whose content is here.
+        let folder = crate::mlflow::small(&deployment, &owner).await;
+        let url = format!("runs:/{}/model.bin", folder.split('/').nth(1).unwrap());
+        let hosting = Manager::of_account(&deployment, &owner, "mma", "2017-09-01-preview").await;
+        let workspace = Manager::of_workspace(&deployment, &owner, "Forest").await;
+        for mut manager in [hosting, workspace] {
+            let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
+            let model =
+                manager.ok("POST", "/models", json!({ "name": "m", "url": url, "mimeType": "x" })).await;
+            let runtime = json!({ "runtimeType": "Python" });
+            let asset = id(&manager.ok("POST", "/assets", json!({ "name": "a" })).await);
+            let (manifest, image) = if manager.version.is_some() {
+                let manifest = json!({ "name": "m", "modelIds": [model["id"]], "driverProgram": "d", "targetRuntime": runtime });
+                let manifest = id(&manager.ok("POST", "/manifests", manifest).await);
+                let image = json!({ "name": "i", "manifestId": manifest, "imageType": "Docker" });
+                (manifest, image)
+            } else {
+                let image = json!({ "name": "i", "driverProgram": "d", "modelIds": [model["id"]], "targetRuntime": runtime });
+                (String::new(), image)
+            };
+            let image = manager.waited("POST", "/images", image).await;
+            let service = json!({ "name": "s", "imageId": image, "computeResource": {} });
+            let service = manager.waited("POST", "/services", service).await;
+            let all = operations(&manager, &World { model: id(&model), asset, manifest, image, service });
+            let own = manager.token.clone();
+            for someone in [&other, &officer] {
+                manager.token = deployment.token(someone).await;
+                for (method, path, body, _) in &all {
+                    let answer = manager.call(method, path, body.clone()).await;
+                    assert_eq!(
+                        (answer.status, &answer.body["statusCode"]),
+                        (404, &json!(404)),
+                        "{method} {path}: {}",
+                        answer.body
+                    );
+                }
+            }
+            for (method, path, ..) in &all {
+                let request =
+                    Request::builder().method(*method).uri(manager.at(path)).body(Body::empty()).unwrap();
+                assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
+            }
+            manager.token = own;
+            for (method, path, body, status) in &all {
                 let answer = manager.call(method, path, body.clone()).await;
-                assert_eq!(
-                    (answer.status, &answer.body["statusCode"]),
-                    (404, &json!(404)),
-                    "{method} {path}: {}",
-                    answer.body
-                );
+                assert_eq!(answer.status, *status, "{method} {path}: {}", answer.body);
             }
         }
-        for (method, path, ..) in &all {
-            let request =
-                Request::builder().method(*method).uri(manager.at(path)).body(Body::empty()).unwrap();
-            assert_eq!(deployment.send(request).await.0, 401, "{method} {path}");
-        }
-        manager.token = own;
-        for (method, path, body, status) in &all {
-            let answer = manager.call(method, path, body.clone()).await;
-            assert_eq!(answer.status, *status, "{method} {path}: {}", answer.body);
-        }
+        assert_all_called(&mut deployment, &owner, "model_management").await;
     }
-    assert_all_called(&mut deployment, &owner, "model_management").await;
 }

@@ -84,8 +84,13 @@ impl Writer {
                 (Tracker::with(&self.deployment, token).upload(&path, &[7; 100_000]).await, Value::Null)
             }
             6 => {
+                let tracker = Tracker::with(&self.deployment, token);
                 let body = json!({ "experiment_id": experiment, "start_time": 1 });
-                Tracker::with(&self.deployment, token).call("POST", "/runs/create", body).await
+                let (status, made) = tracker.call("POST", "/runs/create", body).await;
+                if status != 200 {
+                    return (status, made);
+                }
+                learn_and_log(&tracker, experiment, &made["run"]["info"]["run_id"], name).await
             }
             8..14 => {
                 let (scope, run) = &self.azure;
@@ -104,7 +109,7 @@ impl Writer {
         }
     }
 
-    /// Makes what has keys of its own: a workspace or a hosting account.
+    /// Makes what has keys of its own: a workspace, or a hosting account with a manifest in it.
     async fn control_plane(&self, team: &Team<'_>, name: u64) -> (u16, Value) {
         let providers = group(&self.someone.id, "Trees");
         let (path, version, body) = if name.is_multiple_of(2) {
@@ -115,7 +120,14 @@ impl Writer {
             ("Microsoft.MachineLearningModelManagement/accounts", "2017-09-01-preview", body)
         };
         let path = format!("{providers}/{path}/forest{name}?api-version={version}");
-        team.call("PUT", &path, body).await
+        let (status, answer) = team.call("PUT", &path, body).await;
+        if name.is_multiple_of(2) || told(status) != 200 {
+            return (status, answer);
+        }
+        let account =
+            format!("/api/subscriptions/{}/resourceGroups/Trees/accounts/forest{name}", self.someone.id);
+        let manifest = json!({ "name": "oaks", "driverProgram": "score.py", "targetRuntime": { "runtimeType": "Python" } });
+        team.call("POST", &format!("{account}/manifests?api-version={version}"), manifest).await
     }
 
     async fn write_until_refused(self) {
@@ -142,15 +154,40 @@ fn told(status: u16) -> u16 {
     }
 }
 
-/// Registers a model and makes a service of it.
+/// Registers a model from an asset, and makes an image and a service of it.
 async fn deploy(team: &Team<'_>, name: u64) -> (u16, Value) {
-    let model = json!({ "name": format!("oaks{name}"), "url": "https://store.example/m.onnx", "mimeType": "application/x" });
+    let name = format!("oaks{name}");
+    let (status, asset) = team.call("POST", "/modelmanagement/v1.0@/assets", json!({ "name": name })).await;
+    if status != 200 {
+        return (status, asset);
+    }
+    let url = format!("aml://asset/{}", asset["id"].as_str().unwrap());
+    let model = json!({ "name": name, "url": url, "mimeType": "application/x" });
     let (status, model) = team.call("POST", "/modelmanagement/v1.0@/models", model).await;
     if status != 200 {
         return (status, model);
     }
-    let service = json!({ "name": format!("oaks{name}"), "modelId": model["id"], "computeType": "ACI" });
+    let image = json!({ "name": name, "driverProgram": "score.py", "modelIds": [model["id"]],
+        "targetRuntime": { "runtimeType": "Python" } });
+    let (status, answer) = team.call("POST", "/modelmanagement/v1.0@/images", image).await;
+    if status != 202 {
+        // The model has gone with the erasure, and the workspace not yet.
+        return (if status == 400 { 409 } else { status }, answer);
+    }
+    let service = json!({ "name": name, "imageId": format!("{name}:1"), "computeType": "ACI" });
     team.call("POST", "/modelmanagement/v1.0@/services", service).await
+}
+
+/// Says what a run learned from, and logs a model.
+async fn learn_and_log(tracker: &Tracker<'_>, experiment: &str, run: &Value, name: u64) -> (u16, Value) {
+    let dataset = json!({ "name": "d", "digest": "1", "source_type": "local", "source": "{}" });
+    let inputs = json!({ "run_id": run, "datasets": [{ "dataset": dataset }] });
+    let (status, answer) = tracker.call("POST", "/runs/log-inputs", inputs).await;
+    if status != 200 {
+        return (status, answer);
+    }
+    let logged = json!({ "experiment_id": experiment, "name": format!("oak{name}"), "source_run_id": run });
+    tracker.call("POST", "/logged-models", logged).await
 }
 
 /// Puts a file, and makes a snapshot of it.

@@ -176,31 +176,33 @@ async fn a_server_that_was_built_without_scoring_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_onnx_graph_is_a_record() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "Ada").await;
-    let tracker = Tracker::new(&deployment, &someone).await;
-    let manager = account(&deployment, &someone).await;
-    for (name, url, code) in [
-        ("pickle", stored(&tracker, "model.pkl", b"pickle").await, "NotServed"),
-        ("elsewhere", "https://store.example/model.onnx".to_owned(), "NotServed"),
-        ("broken", stored(&tracker, "model.onnx", b"no graph").await, "NotServed"),
-    ] {
-        let (service, key) = deployed(&manager, name, &url).await;
-        let (status, answer) = ask(&deployment, &service, Some(&key), "[1]").await;
-        assert_eq!((status, &answer["code"]), (501, &json!(code)), "{name}: {answer}");
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let manager = account(&deployment, &someone).await;
+        for (name, url, code) in [
+            ("pickle", stored(&tracker, "model.pkl", b"pickle").await, "NotServed"),
+            ("elsewhere", "https://store.example/model.onnx".to_owned(), "NotServed"),
+            ("broken", stored(&tracker, "model.onnx", b"no graph").await, "NotServed"),
+        ] {
+            let (service, key) = deployed(&manager, name, &url).await;
+            let (status, answer) = ask(&deployment, &service, Some(&key), "[1]").await;
+            assert_eq!((status, &answer["code"]), (501, &json!(code)), "{name}: {answer}");
+        }
+        // A graph made by hand, with two inputs, which have to be named.
+        let (service, key) = deployed(&manager, "sum", &stored(&tracker, "sum.onnx", &sum()).await).await;
+        let (status, answer) =
+            ask(&deployment, &service, Some(&key), r#"{"data": {"b": [0.5, 0, -3], "a": [1, 2, 3]}}"#).await;
+        assert_eq!((status, answer), (200, json!({ "y": [1.5, 2.0, 0.0] })));
+        assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 400);
+        let long = format!("[{}1]", "1,".repeat(5 * 1024 * 1024));
+        assert_eq!(ask(&deployment, &service, Some(&key), &long).await.0, 413);
+        // Without its file, the service says so.
+        let erased = deployment.erase(&someone).await;
+        assert_eq!(erased["status"], "completed", "{erased}");
+        assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 401);
     }
-    // A graph made by hand, with two inputs, which have to be named.
-    let (service, key) = deployed(&manager, "sum", &stored(&tracker, "sum.onnx", &sum()).await).await;
-    let (status, answer) =
-        ask(&deployment, &service, Some(&key), r#"{"data": {"b": [0.5, 0, -3], "a": [1, 2, 3]}}"#).await;
-    assert_eq!((status, answer), (200, json!({ "y": [1.5, 2.0, 0.0] })));
-    assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 400);
-    let long = format!("[{}1]", "1,".repeat(5 * 1024 * 1024));
-    assert_eq!(ask(&deployment, &service, Some(&key), &long).await.0, 413);
-    // Without its file, the service says so.
-    let erased = deployment.erase(&someone).await;
-    assert_eq!(erased["status"], "completed", "{erased}");
-    assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,42 +341,46 @@ async fn a_service_that_takes_tokens_is_asked_with_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_service_dies_with_the_role_of_its_person() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let (ada, bea) =
-        (deployment.person("a@example.org", "Ada").await, deployment.person("b@example.org", "Bea").await);
-    let organisation = json!({ "name": "Forest", "owner": bea.id });
-    let (_, organisation) = deployment.operator("POST", "/organisations", organisation).await;
-    let organisation = organisation["objectId"].as_str().unwrap();
-    let member = format!("/organisations/{organisation}/members/{}", ada.id);
-    let role = async |role: &str| {
-        let (status, answer) = deployment.operator("PUT", &member, json!({ "role": role })).await;
-        assert!(status.is_success(), "{answer}");
-    };
-    role("contributor").await;
-    let tracker = Tracker::new(&deployment, &bea).await;
-    let url = stored(&tracker, "model.onnx", &classifier()).await;
-    let of = Someone { id: organisation.to_owned(), ..bea.clone() };
-    let token = deployment.token(&bea).await;
-    let manager = Manager::of_account_with(&deployment, token, &of, "mma", "2018-04-01-preview").await;
-    let (service, _) = deployed(&manager, "trees", &url).await;
-    let path = format!("/services/{service}");
-    manager.waited("PUT", &path, json!({ "aadAuthEnabled": true })).await;
-    let manager = manager.with_token(deployment.token(&ada).await);
-    let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let token = answer.body["accessToken"].as_str().unwrap();
-    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
-    // A reader may ask nothing, nor fetch a token.
-    role("reader").await;
-    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
-    assert_eq!(manager.call("POST", &format!("{path}/token"), json!(null)).await.status, 403);
-    role("deployment").await;
-    // The keys were renewed when the role ended that sees them, and the token with them.
-    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
-    let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
-    let token = answer.body["accessToken"].as_str().unwrap();
-    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
-    let report = deployment.erase(&ada).await;
-    assert_eq!(report["status"], "completed", "{report}");
-    assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (ada, bea) = (
+            deployment.person("a@example.org", "Ada").await,
+            deployment.person("b@example.org", "Bea").await,
+        );
+        let organisation = json!({ "name": "Forest", "owner": bea.id });
+        let (_, organisation) = deployment.operator("POST", "/organisations", organisation).await;
+        let organisation = organisation["objectId"].as_str().unwrap();
+        let member = format!("/organisations/{organisation}/members/{}", ada.id);
+        let role = async |role: &str| {
+            let (status, answer) = deployment.operator("PUT", &member, json!({ "role": role })).await;
+            assert!(status.is_success(), "{answer}");
+        };
+        role("contributor").await;
+        let tracker = Tracker::new(&deployment, &bea).await;
+        let url = stored(&tracker, "model.onnx", &classifier()).await;
+        let of = Someone { id: organisation.to_owned(), ..bea.clone() };
+        let token = deployment.token(&bea).await;
+        let manager = Manager::of_account_with(&deployment, token, &of, "mma", "2018-04-01-preview").await;
+        let (service, _) = deployed(&manager, "trees", &url).await;
+        let path = format!("/services/{service}");
+        manager.waited("PUT", &path, json!({ "aadAuthEnabled": true })).await;
+        let manager = manager.with_token(deployment.token(&ada).await);
+        let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let token = answer.body["accessToken"].as_str().unwrap();
+        assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
+        // A reader may ask nothing, nor fetch a token.
+        role("reader").await;
+        assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+        assert_eq!(manager.call("POST", &format!("{path}/token"), json!(null)).await.status, 403);
+        role("deployment").await;
+        // The keys were renewed when the role ended that sees them, and the token with them.
+        assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+        let answer = manager.call("POST", &format!("{path}/token"), json!(null)).await;
+        let token = answer.body["accessToken"].as_str().unwrap();
+        assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 200);
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed", "{report}");
+        assert_eq!(ask(&deployment, &service, Some(token), "[[0, 0]]").await.0, 401);
+    }
 }

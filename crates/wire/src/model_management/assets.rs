@@ -6,11 +6,11 @@ use axum::response::{IntoResponse as _, Response};
 use habeas_access::Permission;
 use habeas_core::kinds::{AssetArtifact, ModelAsset, ModelAssetDoc, Settings};
 use habeas_core::{Error, Id, Node, Result as CoreResult};
-use habeas_store::{New, Page, Tx};
+use habeas_store::{New, Page, Removed, Tx};
 use serde_json::{Value, json};
 
 use super::call::{Call, Form};
-use super::errors::Result;
+use super::errors::{Failure, Result};
 use super::fields::{self, Field, Shape, optional, required};
 use super::listing::{self, Listing};
 use super::{content, models, patch, shapes};
@@ -174,26 +174,47 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             doc.artifacts = take_artifacts(&mut said);
             doc.properties = fields::take_map(&mut said, "properties");
             doc.meta = fields::take_map(&mut said, "meta");
-            let before = std::mem::take(&mut doc.tags);
-            doc.tags = fields::take_tags(&mut said);
-            models::keep_values(&mut doc.tags, &before);
+            fields::change_tags(&mut doc.tags, &mut said);
             tx.update::<ModelAsset>(&node)
         })
         .await?;
     Ok(Json(shape(form, &node)))
 }
 
-/// `DELETE assets/{id}`: models that were registered from it keep their content, which lies with the run.
+/// What becomes of a deletion.
+enum Found {
+    Missing,
+    /// Models are registered from it, of which these are the identifiers.
+    InUse(Vec<Id>),
+    Gone(Removed),
+}
+
+/// `DELETE assets/{id}`. Models that were registered from it stand in the way: clients download them by it, and of files that no run has,
+/// nothing else says where they lie.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     refuse_dry_run(call.dry_run())?;
     let id = call.part("id").to_owned();
-    let removed = call
-        .write(Permission::Write, move |tx, at| match find(tx, at, &id) {
-            Err(error) if error.kind == habeas_core::ErrorKind::NotFound => Ok(None),
-            found => tx.remove(found?.id).map(Some),
+    let found = call
+        .write(Permission::Write, move |tx, at| {
+            let asset = match find(tx, at, &id) {
+                Err(error) if error.kind == habeas_core::ErrorKind::NotFound => return Ok(Found::Missing),
+                found => found?.id,
+            };
+            let models = models::of_asset(tx, at, asset)?;
+            if models.is_empty() { tx.remove(asset).map(Found::Gone) } else { Ok(Found::InUse(models)) }
         })
         .await?;
-    let Some(removed) = removed else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    call.app.store().finish(&removed).await;
-    Ok(StatusCode::OK.into_response())
+    match found {
+        Found::Missing => Ok(StatusCode::NO_CONTENT.into_response()),
+        Found::InUse(models) => Err(Failure::with_details(
+            Error::conflict(format!("{} models are registered from it", models.len()))
+                .hint("delete them first; `details` lists them")
+                .code("InUse"),
+            models.iter().map(|id| ("Model", id.to_string())).collect(),
+        )),
+        Found::Gone(removed) => {
+            call.app.store().finish(&removed).await;
+            Ok(StatusCode::OK.into_response())
+        }
+    }
 }

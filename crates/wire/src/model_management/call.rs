@@ -23,7 +23,8 @@ use crate::scope::Scope;
 const VERSIONS: [&str; 5] =
     ["2017-09-01-preview", "2018-03-01-preview", "2018-04-01-preview", "2018-11-19", "2019-05-01"];
 
-/// From this version on, the services of hosting accounts are deleted by an operation that is waited for.
+/// From the versions of this year on, the services of hosting accounts are deleted by an operation that is waited for. Versions are called
+/// by their dates, which come in the order of their texts.
 const OPERATIONS_FOR_DELETIONS: &str = "2018";
 
 /// The forms in which the protocol has been spoken.
@@ -101,7 +102,7 @@ impl Call {
     /// Whether this version of the protocol deletes services by an operation that is waited for.
     pub(super) fn waits_for_deletions(&self) -> bool {
         self.form == Form::Hosting
-            && self.query("api-version").is_some_and(|version| version.starts_with(OPERATIONS_FOR_DELETIONS))
+            && self.query("api-version").is_some_and(|version| version >= OPERATIONS_FOR_DELETIONS)
     }
 
     /// The address of the scope in this form, without the host.

@@ -180,6 +180,16 @@ pub(super) fn take_tags(read: &mut Settings) -> BTreeMap<String, String> {
     tags
 }
 
+/// Writes the tags that were said over those that were there. What the list of names of the older form names keeps the value it had: that
+/// form knows no values.
+pub(super) fn change_tags(tags: &mut BTreeMap<String, String>, read: &mut Settings) {
+    let before = std::mem::replace(tags, take_map(read, "kvTags"));
+    for name in take_texts(read, "tags") {
+        let value = before.get(&name).cloned().unwrap_or_default();
+        tags.entry(name).or_insert(value);
+    }
+}
+
 /// The longest name of a model, image or service, in characters.
 const NAME: usize = 255;
 

@@ -259,9 +259,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             let mut said = patch::edit(members, &body, CHANGEABLE)?;
             doc.description = fields::take_text(&mut said, "description");
             doc.properties = fields::take_map(&mut said, "properties");
-            let before = std::mem::take(&mut doc.tags);
-            doc.tags = fields::take_tags(&mut said);
-            models::keep_values(&mut doc.tags, &before);
+            fields::change_tags(&mut doc.tags, &mut said);
             let node = tx.update::<ContainerImage>(&node)?;
             shape(tx, form, at, &node, false)
         })

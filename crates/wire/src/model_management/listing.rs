@@ -107,15 +107,17 @@ impl Listing {
 
     /// Whether tags and properties are as asked for: `tag` names one, `tags` and `properties` several, each `NAME` or `NAME=VALUE`.
     pub(super) fn has(&self, tags: &BTreeMap<String, String>, properties: &BTreeMap<String, String>) -> bool {
-        let all = |name: &str, entries: &BTreeMap<String, String>| {
-            self.filter(name).is_none_or(|wanted| {
-                wanted.split(',').all(|one| match one.split_once('=') {
-                    Some((name, value)) => entries.get(name).is_some_and(|there| there == value),
-                    None => entries.contains_key(one),
-                })
-            })
+        let is_there = |one: &str, entries: &BTreeMap<String, String>| match one.split_once('=') {
+            Some((name, value)) => entries.get(name).is_some_and(|there| there == value),
+            None => entries.contains_key(one),
         };
-        all("tag", tags) && all("tags", tags) && all("properties", properties)
+        let all = |name: &str, entries: &BTreeMap<String, String>| {
+            self.filter(name).is_none_or(|wanted| wanted.split(',').all(|one| is_there(one, entries)))
+        };
+        // The value of one tag may have commas.
+        self.filter("tag").is_none_or(|one| is_there(one, tags))
+            && all("tags", tags)
+            && all("properties", properties)
     }
 
     /// One page of `found`, of which the function says the version; and the token of the next page.

@@ -281,9 +281,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             }
             let mut said = patch::edit(members, &body, CHANGEABLE)?;
             doc.description = fields::take_text(&mut said, "description");
-            let before = std::mem::take(&mut doc.tags);
-            doc.tags = fields::take_tags(&mut said);
-            keep_values(&mut doc.tags, &before);
+            fields::change_tags(&mut doc.tags, &mut said);
             doc.azure = kept;
             doc.azure.extend(said);
             let version = tx.update::<ModelVersion>(&version)?;
@@ -293,13 +291,19 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     Ok(Json(answer))
 }
 
-/// Gives tags that were named without a value the one they had: the older forms know no values.
-pub(super) fn keep_values(tags: &mut BTreeMap<String, String>, before: &BTreeMap<String, String>) {
-    for (name, value) in tags.iter_mut().filter(|(_, value)| value.is_empty()) {
-        if let Some(known) = before.get(name) {
-            value.clone_from(known);
+/// The versions registered here of which the address, now or as it was sent, names an asset.
+pub(super) fn of_asset(tx: &mut Tx<'_>, at: Id, asset: Id) -> CoreResult<Vec<Id>> {
+    let mut found = Vec::new();
+    for model in tx.children::<RegisteredModel>(at, Page::ALL)? {
+        for version in tx.children::<ModelVersion>(model.id, Page::ALL)? {
+            let url = version.doc.azure.get("url").and_then(Value::as_str);
+            let mut addresses = [Some(version.doc.source.as_str()), url].into_iter().flatten();
+            if addresses.any(|address| provenance::asset(address) == Some(asset)) {
+                found.push(version.id);
+            }
         }
     }
+    Ok(found)
 }
 
 /// Takes the aliases of a version that is about to go from its name; nothing of what is no version.

@@ -353,6 +353,7 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
         }
     }
     let replaces = replaces || said.remove("overwrite") == Some(Value::Bool(true));
+    refuse_versions(&said)?;
     settle_authentication(&mut said, &Settings::new())?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
@@ -399,6 +400,17 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
         })
         .await?;
     operations::accepted(&call, verb, id)
+}
+
+/// Refuses a service that is several, each a version with its own models and its share of the questions: one answers from one model here,
+/// and would be taken for an endpoint whose versions were kept.
+fn refuse_versions(said: &Settings) -> CoreResult<()> {
+    let compute = said.get("computeType").and_then(Value::as_str);
+    if !compute.is_some_and(|compute| compute.eq_ignore_ascii_case("AKSENDPOINT")) {
+        return Ok(());
+    }
+    Err(Error::invalid("`computeType` AKSENDPOINT, a service of several versions, is not served")
+        .hint("deploy each version as a service of its own, with the `computeType` AKS"))
 }
 
 /// What is said of how a service is asked: by its keys, or with `aadAuthEnabled` by tokens. A service that nobody has to show anything to
@@ -514,6 +526,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// Writes what was said over a service.
 fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
+    refuse_versions(&said)?;
     settle_authentication(&mut said, &node.doc.settings)?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
@@ -525,9 +538,7 @@ fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settin
         doc.description = fields::take_text(&mut said, "description");
     }
     if said.contains_key("kvTags") || said.contains_key("tags") {
-        let before = std::mem::take(&mut doc.tags);
-        doc.tags = fields::take_tags(&mut said);
-        models::keep_values(&mut doc.tags, &before);
+        fields::change_tags(&mut doc.tags, &mut said);
     }
     if said.contains_key("properties") {
         doc.properties = fields::take_map(&mut said, "properties");
