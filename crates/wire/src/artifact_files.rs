@@ -20,8 +20,12 @@ pub(crate) struct Expected {
     pub(crate) md5: Option<[u8; 16]>,
 }
 
-/// The code of bytes that are not what their client said.
-pub(crate) const MISMATCH: &str = "Md5Mismatch";
+/// Bytes that are not what their client said.
+pub(crate) fn mismatch() -> Error {
+    Error::invalid("the bytes do not have the digest that was sent with them")
+        .hint("send them again")
+        .code("Md5Mismatch")
+}
 
 /// Digests of the bytes so far, as far as they are asked for.
 struct Digests {
@@ -110,25 +114,29 @@ async fn write<E>(
         digests.update(&piece);
         writer.write(&piece).await?;
     }
+    finish(writer, digests).await
+}
+
+async fn finish(writer: BlobWriter, digests: Digests) -> Result<BlobRef> {
     if !digests.agree() {
         let _ = writer.abort().await;
-        return Err(Error::invalid("the bytes do not have the digest that was sent with them")
-            .hint("send them again")
-            .code(MISMATCH));
+        return Err(mismatch());
     }
     writer.finish().await
 }
 
-/// One blob with the bytes of several, in their order; announced under what `owner` finds.
+/// One blob with the bytes of several, in their order; announced under what `owner` finds. An error, and nothing kept, when they are not
+/// what was expected.
 pub(crate) async fn join(
     app: &App,
     owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
     media_type: &str,
     parts: &[BlobRef],
+    expected: Expected,
 ) -> Result<BlobRef> {
     let blob = announce(app, owner, media_type).await?;
     let id = blob.id;
-    let joined = copy(app, blob, parts).await;
+    let joined = copy(app, blob, parts, expected).await;
     or_give_up(app, id, wanted(app, joined).await).await
 }
 
@@ -140,17 +148,18 @@ async fn wanted(app: &App, stored: Result<BlobRef>) -> Result<BlobRef> {
     Ok(blob)
 }
 
-async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef]) -> Result<BlobRef> {
+async fn copy(app: &App, blob: BlobRef, parts: &[BlobRef], expected: Expected) -> Result<BlobRef> {
     let blobs = app.store().blobs();
-    let mut writer = blobs.writer(blob);
+    let (mut writer, mut digests) = (blobs.writer(blob), Digests::new(expected));
     for part in parts {
         let mut bytes = blobs.stream(part, 0..part.size);
         while let Some(piece) = bytes.next().await {
             let piece: Bytes = piece?;
+            digests.update(&piece);
             writer.write(&piece).await?;
         }
     }
-    writer.finish().await
+    finish(writer, digests).await
 }
 
 /// What was done with a blob; where it failed, the blob is given up.

@@ -185,7 +185,15 @@ fn spelled(path: &str) -> Option<String> {
         out.push('/');
         out.push_str(segment);
     };
-    let first = segments.peek()?.to_lowercase();
+    let mut first = segments.peek()?.to_lowercase();
+    // Where `azureml-core` 1.61 reads computes: the control plane's address, below `/rp/workspaces` of what discovery calls `api`.
+    if first == "rp" {
+        let below = segments.nth(1)?;
+        first = segments.peek()?.to_lowercase();
+        if !below.eq_ignore_ascii_case("workspaces") || first != "subscriptions" {
+            return None;
+        }
+    }
     let is_control_plane = match first.as_str() {
         "subscriptions" | "providers" => true,
         "api" => {
@@ -282,6 +290,7 @@ mod tests {
                 format!("{}/Computes/Cpu/listKeys", written(SERVICES)),
                 format!("{SERVICES}/computes/Cpu/listkeys"),
             ),
+            (format!("/rp/Workspaces{}/computes", written(SERVICES)), format!("{SERVICES}/computes")),
             (written(PROJECT), PROJECT.to_owned()),
             (written(PROJECT).replace("/accounts", "/teamAccounts"), PROJECT.to_owned()),
             (
@@ -335,6 +344,9 @@ mod tests {
             "/api/Workspaces/x",
             "/customvision/v3.0/Training",
             "/history/v1.0",
+            "/rp",
+            "/rp/workspaces/Providers",
+            "/rp/accounts/Subscriptions/x",
         ] {
             assert_eq!(path(other), other);
         }
@@ -366,7 +378,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_path_is_brought_into_one_spelling_once(text in "(/[a-zA-Z.:0-9]{0,12}|/subscriptions|/providers|/workspaces|/workspacesX|/accounts|/projects|/history){1,12}") {
+        fn any_path_is_brought_into_one_spelling_once(text in "(/[a-zA-Z.:0-9]{0,12}|/subscriptions|/providers|/workspaces|/workspacesX|/accounts|/projects|/history|/rp|/rp/workspaces){1,12}") {
             let once = spelled(&text).unwrap_or_else(|| text.clone());
             let again = spelled(&once).unwrap_or_else(|| once.clone());
             proptest::prop_assert_eq!(again, once.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::custom_vision::BASIS;
 use super::run_history::{RunDetails, RunStatus};
@@ -44,6 +44,9 @@ pub struct WorkspaceDoc {
     /// Its place among Azure's resources, and what is noted there; none for a person's default workspace.
     #[serde(default)]
     pub azure: Option<AzureResource>,
+    /// What Azure's clients set and are given back, under the names of the wire; nothing follows from it.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
 }
 
 /// What Azure's control plane says of a workspace.
@@ -98,6 +101,7 @@ impl DataKind for Workspace {
                 references: BTreeMap::from([(text("storageAccount"), text("/subscriptions/x"))]),
                 created_by: Some(Id::NIL),
             }),
+            settings: Map::from_iter([(text("imageBuildCompute"), json!("cpus"))]),
         }
     }
 
@@ -113,13 +117,19 @@ impl DataKind for Workspace {
     fn attrs(_doc: &WorkspaceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &WorkspaceDoc, map: &mut DataMap) {
-        let WorkspaceDoc { name, azure } = doc;
+        let WorkspaceDoc { name, azure, settings } = doc;
         map.field(name, "name", FieldClass::Content, "to tell workspaces apart");
         map.field(
             azure,
             "azure",
             FieldClass::Personal,
             "its group, region, tags, names, other resources and maker, as Azure's clients wrote them; may name a person",
+        );
+        map.field(
+            settings,
+            "settings",
+            FieldClass::Personal,
+            "what else Azure's clients set and are given back; may name a person",
         );
     }
 
@@ -145,6 +155,7 @@ impl DataKind for Workspace {
                     "friendlyName": azure.friendly_name,
                     "description": azure.description,
                     "references": azure.references,
+                    "settings": node.doc.settings,
                 })),
             }),
         )
@@ -155,7 +166,7 @@ impl DataKind for Workspace {
     }
 
     fn carry(node: &mut Node<WorkspaceDoc>) -> Result<Option<Carried<'_>>> {
-        let WorkspaceDoc { name, azure } = &mut node.doc;
+        let WorkspaceDoc { name, azure, settings: _ } = &mut node.doc;
         let is_sound = match azure.as_ref() {
             Some(azure) => azure.key == format!("{}/{}", azure.group, name).to_lowercase(),
             None => !name.contains('/'),

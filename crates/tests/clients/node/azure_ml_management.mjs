@@ -37,10 +37,13 @@ async function experiments() {
   };
   const made = await accounts.createOrUpdate(GROUP, "Forest", account);
   check("made", made._response.status === 201 && made.provisioningState === "Succeeded" && made.accountId.length === 36);
-  check("its key is told to nobody", made.storageAccount.storageAccountId === "/subscriptions/s" && made.storageAccount.accessKey === undefined);
+  check("its key is told to nobody", made.storageAccount.storageAccountId === "/subscriptions/s" && made.storageAccount.accessKey === "");
   check("its discovery", made.discoveryUri === `${ENDPOINT}/discovery` && made.creationDate instanceof Date);
   const again = await accounts.createOrUpdate(GROUP, "Forest", { ...account, description: "trees" });
   check("made again", again._response.status === 200 && again.accountId === made.accountId && again.description === "trees");
+  const shown = await accounts.get(GROUP, "Forest");
+  const back = await accounts.createOrUpdate(GROUP, "Forest", { ...shown, description: "all trees" });
+  check("sent back", back._response.status === 200 && back.description === "all trees" && back.vsoAccountId === made.vsoAccountId);
   const changed = await accounts.update(GROUP, "Forest", { tags: { a: "b" }, seats: "4", storageAccountKey: "other" });
   check("changed in part", changed.seats === "4" && changed.tags.a === "b" && changed.friendlyName === "The forest");
   check("found", (await accounts.get(GROUP.toLowerCase(), "FOREST")).id === made.id);

@@ -19,8 +19,9 @@ os.environ.update(
 loopback.start()
 
 import requests  # noqa: E402
-from azureml.core import Experiment, Model, Run, Workspace  # noqa: E402
+from azureml.core import Datastore, Experiment, Model, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
+from azureml.core.compute import AmlCompute, ComputeTarget, RemoteCompute  # noqa: E402
 from azureml_models import models, registered, services  # noqa: E402
 from checks import check, finish  # noqa: E402
 
@@ -230,7 +231,48 @@ def experiments(found, experiment):
         check("twice", True)
 
 
+def computes(found):
+    """Records of machines: asked for, attached, listed, detached."""
+    asked = ComputeTarget.create(found, "cpus", AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=4))
+    check("a cluster", (asked.name, asked.vm_size, asked.provisioning_state) == ("cpus", "STANDARD_D2_V2", "Succeeded"))
+    check("its scale", (asked.scale_settings.minimum_node_count, asked.scale_settings.maximum_node_count) == (0, 4))
+    machine = "/subscriptions/x/resourceGroups/y/providers/Microsoft.Compute/virtualMachines/saw"
+    config = RemoteCompute.attach_configuration(username="user", resource_id=machine, ssh_port=22, password="a secret")
+    attached = ComputeTarget.attach(found, "saws", config)
+    attached.wait_for_completion()
+    check("attached", (attached.cluster_resource_id, attached.provisioning_state) == (machine, "Succeeded"))
+    check("by name", type(ComputeTarget(found, "cpus")) is AmlCompute and type(ComputeTarget(found, "saws")) is RemoteCompute)
+    check("listed", set(found.compute_targets) == {"cpus", "saws"})
+    attached.detach()
+    check("detached", set(found.compute_targets) == {"cpus"})
+    try:
+        ComputeTarget(found, "saws")
+        check("gone", False)
+    except Exception as error:
+        check(f"gone: {error}", "ComputeTargetNotFound" in str(error))
+
+
+def datastores(found):
+    """Notes of where data is kept: made, refused, overwritten where that is asked for."""
+
+    def register(account, **more):
+        return Datastore.register_azure_blob_container(found, "images", "pictures", account, account_key="a2V5", **more)
+
+    check("a datastore", register("leaves").account_name == "leaves")
+    for flags in ({}, {"create_if_not_exists": True}):
+        try:
+            register("roots", **flags)
+            check("twice", False)
+        except Exception as error:
+            check(f"twice: {error}", "already exists" in str(error))
+    check("as it was", Datastore.get(found, "images").account_name == "leaves")
+    check("overwritten", register("roots", overwrite=True).account_name == "roots")
+    check("listed", set(found.datastores) == {"images", "workspaceblobstore"})
+
+
 found = prepare()
+computes(found)
+datastores(found)
 experiment = Experiment(found, "leaves")
 kept = snapshot(experiment)
 run = logging(experiment)

@@ -98,6 +98,7 @@ async fn workspaces_are_made_changed_listed_and_deleted() {
         for (name, value) in [("workspaceId", "[id]"), ("creationTime", "[time]")] {
             settled["properties"][name] = json!(value);
         }
+        settled["identity"]["principalId"] = json!("[id]");
         insta::assert_json_snapshot!("a_workspace", settled);
         // Literals and names in any case; the first spelling stays.
         let shouted =

@@ -193,6 +193,12 @@ fn control_operations(world: &World, made: &str) -> Vec<(&'static str, String, V
         get(subscription, "2021-04-01"),
         get(&format!("{subscription}/resourceGroups"), "2021-04-01"),
         get(&format!("{subscription}/resourceGroups/Trees"), "2021-04-01"),
+        (
+            "PUT",
+            at(&format!("{subscription}/resourceGroups/Trees"), "2021-04-01"),
+            json!({ "location": "here" }),
+            200,
+        ),
         get(&format!("{subscription}/providers"), "2021-04-01"),
     ];
     let whole = crate::control_plane::experimentation("x")[0].1.clone();

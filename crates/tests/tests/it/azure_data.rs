@@ -557,3 +557,75 @@ async fn runs_are_deleted_by_a_filter_with_their_files_and_one_receipt() {
         assert_eq!(there().await, ["a", "b", "c", "d"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_blob_is_kept_checked_or_refused() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        let put = async |address: &str, headers: &[(&str, &str)], body: &[u8]| {
+            let (status, answer, _) = team.storage("PUT", address, headers, body.to_vec()).await;
+            let code = answer.get("x-ms-error-code").map(|code| code.to_str().unwrap().to_owned());
+            (status, code.unwrap_or_default())
+        };
+        let block = ("x-ms-blob-type", "BlockBlob");
+        // Of "leaves" and of no bytes.
+        let (right, other) = ("effS7xcoXUPrWBnOj9Rpmg==", "1B2M2Y8AsgTpgAmY7PhCfg==");
+        let address = team.announced("leaves.bin").await;
+        for (headers, code) in [
+            (vec![block, ("x-ms-blob-content-md5", other)], "Md5Mismatch"),
+            (vec![block, ("x-ms-blob-content-md5", right), ("content-md5", other)], "Md5Mismatch"),
+            (vec![block, ("x-ms-blob-content-md5", "?")], "InvalidHeaderValue"),
+            (vec![block, ("x-ms-blob-content-type", "leaves")], "InvalidHeaderValue"),
+            (vec![block, ("x-ms-meta-kind", "oak")], "UnsupportedHeader"),
+        ] {
+            assert_eq!(put(&address, &headers, b"leaves").await, (400, code.to_owned()), "{headers:?}");
+        }
+        let typed = [
+            block,
+            ("x-ms-blob-content-type", "text/leaves; charset=utf-8"),
+            ("x-ms-blob-content-md5", right),
+        ];
+        assert_eq!(put(&address, &typed, b"leaves").await.0, 201);
+        let (status, headers, bytes) = team.storage("GET", &address, &[], Vec::new()).await;
+        assert_eq!((status, bytes.as_slice()), (200, b"leaves".as_slice()));
+        assert_eq!(headers["content-type"], "text/leaves; charset=utf-8");
+        // It runs in no browser, whatever its type.
+        assert_eq!(
+            (&headers["content-disposition"], &headers["x-content-type-options"]),
+            (&"attachment".parse().unwrap(), &"nosniff".parse().unwrap())
+        );
+        // Other operations are not answered with the bytes.
+        for (method, comp) in
+            [("GET", "metadata"), ("GET", "blocklist"), ("HEAD", "metadata"), ("PUT", "metadata")]
+        {
+            let (status, headers, bytes) =
+                team.storage(method, &format!("{address}&comp={comp}"), &[], Vec::new()).await;
+            assert_eq!(
+                (status, &headers["x-ms-error-code"]),
+                (501, &"UnsupportedQueryParameter".parse().unwrap())
+            );
+            assert!(!String::from_utf8_lossy(&bytes).contains("leaves"), "{method} {comp}");
+        }
+
+        // Of a file in blocks the list says it.
+        let address = team.announced("blocks").await;
+        let list = b"<BlockList><Latest>MQ==</Latest><Latest>Mg==</Latest></BlockList>";
+        for (md5, expected) in [(other, 400), (right, 201)] {
+            for (id, bytes) in [("MQ%3D%3D", b"lea"), ("Mg%3D%3D", b"ves")] {
+                let block = format!("{address}&comp=block&blockid={id}");
+                assert_eq!(put(&block, &[], bytes).await.0, 201);
+            }
+            let said = [("x-ms-blob-content-type", "text/leaves"), ("x-ms-blob-content-md5", md5)];
+            let (status, code) = put(&format!("{address}&comp=blocklist"), &said, list).await;
+            assert_eq!(status, expected, "{code}");
+        }
+        let (_, headers, bytes) = team.storage("GET", &address, &[], Vec::new()).await;
+        assert_eq!(
+            (bytes.as_slice(), &headers["content-type"]),
+            (b"leaves".as_slice(), &"text/leaves".parse().unwrap())
+        );
+    }
+}

@@ -729,7 +729,12 @@ pub(crate) async fn plant(
     caller.make(&format!("{cluster}?api-version=2017-08-01-preview"), envelope("cls", properties)).await;
     let services = format!("{providers}/Microsoft.MachineLearningServices/workspaces/{}", marker("services"));
     let version = "api-version=2018-03-01-preview";
-    caller.make(&format!("{services}?{version}"), envelope("srv", json!({}))).await;
+    caller
+        .make(
+            &format!("{services}?{version}"),
+            envelope("srv", json!({ "imageBuildCompute": marker("builder") })),
+        )
+        .await;
     let machine = json!({ "username": marker("machineuser"), "password": marker("machinepassword") });
     let properties = json!({ "computeType": "VirtualMachine", "resourceId": marker("machine"), "computeLocation": marker("machineplace"),
         "properties": { "address": marker("address"), "administratorAccount": machine } });
@@ -754,6 +759,7 @@ pub(crate) async fn plant(
         "own",
         "cname",
         "services",
+        "builder",
         "machineuser",
         "machine",
         "machineplace",

@@ -192,3 +192,112 @@ async fn a_long_series_streams_and_is_sampled() {
         assert_eq!(historian.ok("POST", "/metric:/runs/r/full", body).await["value"], json!([]));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_listed_in_the_order_of_their_runs_and_counted() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        // Made in another order than that of their names.
+        for run in ["b", "c", "a"] {
+            historian.run("leaves", run).await;
+            let list = json!({ "name": "list", "columns": { "list": "string" }, "properties": { "uxMetricType": "azureml.v1.list" },
+                "value": [{ "metricId": format!("l{run}"), "data": { "list": "x" } }] });
+            let values = json!([
+                scalar("loss", &format!("1{run}"), json!(2)),
+                scalar("loss", &format!("2{run}"), json!(1)),
+                list
+            ]);
+            historian.ok("POST", &format!("/metric:/runs/{run}/batch"), json!({ "values": values })).await;
+        }
+        // As `get_metrics_by_run_ids` sends it, a page at a time.
+        let listed = async |order: &str, filter: &str, top: usize| {
+            let (mut token, mut runs) = (Value::Null, Vec::new());
+            loop {
+                let body =
+                    json!({ "orderby": order, "filter": filter, "top": top, "continuationToken": token });
+                let page = historian.ok("POST", "/experiments/leaves/metrics:query", body).await;
+                assert_eq!(page.get("count"), None);
+                let found = page["value"].as_array().unwrap().iter();
+                runs.extend(found.map(|metric| metric["runId"].as_str().unwrap().to_owned()));
+                token = page["continuationToken"].clone();
+                if token.is_null() {
+                    return runs.join("");
+                }
+            }
+        };
+        for top in [2, 100] {
+            for (order, expected) in [
+                ("", "bbbcccaaa"),
+                ("RunId asc", "aaabbbccc"),
+                ("RunId desc", "cccbbbaaa"),
+                ("CreatedUtc", "bbbcccaaa"),
+                ("CreatedUtc desc", "aaacccbbb"),
+            ] {
+                assert_eq!(listed(order, "", top).await, expected, "{order} {top}");
+            }
+            assert_eq!(listed("RunId desc", "RunId eq a or RunId eq c", top).await, "cccaaa");
+        }
+        for order in ["Name", "MetricId desc", "RunId,CreatedUtc"] {
+            let body = json!({ "orderby": order });
+            let (status, answer) = historian.call("POST", "/experiments/leaves/metrics:query", body).await;
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && said.contains("RunId"), "{order}: {answer}");
+        }
+
+        // All that the filter finds, whatever the page has of it.
+        for (query, expected, on_page) in [
+            ("$top=1", 9, 1),
+            ("$top=4&$orderby=RunId", 9, 4),
+            ("$top=1&$filter=MetricType%20eq%20azureml.v1.list", 3, 1),
+            ("$top=1&$filter=RunId%20eq%20none", 0, 0),
+            // The values of a name are one metric then.
+            ("$top=1&mergestrategytype=MergeToVector", 6, 1),
+        ] {
+            let path = format!("/experiments/leaves/metrics?$count=true&{query}");
+            let page = historian.ok("GET", &path, json!(null)).await;
+            let found = page["value"].as_array().unwrap().len();
+            assert_eq!((&page["count"], found), (&json!(expected), on_page), "{query}: {page}");
+        }
+
+        // Metrics have no namespace: in one there is none of them.
+        for (namespace, expected) in [(json!(null), 2), (json!(""), 2), (json!("other"), 0)] {
+            let body = json!({ "metricNamespace": namespace });
+            let found = historian.ok("POST", "/metric:/runs/a/list", body).await;
+            assert_eq!(found["value"].as_array().unwrap().len(), expected, "{namespace}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_run_is_kept_and_its_container_is_its_own() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        let run = "/experiments/leaves/runs/r";
+        let queueing = json!({ "code": "QueueFull", "message": "no machine is free" });
+        let body = json!({ "runId": "r", "dataContainerId": "dcid.r", "queueingInfo": queueing });
+        historian.ok("PATCH", run, body).await;
+        let shown = historian.ok("GET", run, json!(null)).await;
+        assert_eq!((&shown["queueingInfo"], &shown["dataContainerId"]), (&queueing, &json!("dcid.r")));
+        // What is shown can be sent back.
+        historian.ok("PATCH", run, shown).await;
+        for id in ["r", "s"] {
+            let body = json!({ "runId": id, "dataContainerId": "dcid.other" });
+            let path = format!("/experiments/leaves/runs/{id}");
+            let (status, answer) = historian.call("PATCH", &path, body.clone()).await;
+            let said = answer["error"]["message"].as_str().unwrap();
+            assert!(status == 400 && said.contains("dataContainerId"), "{answer}");
+            let batch = json!({ "runs": [body] });
+            let batch = historian.ok("PATCH", "/experiments/leaves/batch/runs", batch).await;
+            assert!(batch["errors"].get(id).is_some(), "{batch}");
+        }
+        assert_eq!(historian.call("GET", "/experiments/leaves/runs/s", json!(null)).await.0, 404);
+    }
+}

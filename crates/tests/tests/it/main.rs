@@ -9,6 +9,7 @@ mod artifacts;
 mod authority;
 mod azure_coverage;
 mod azure_data;
+mod azure_workspaces;
 mod azure_world;
 mod backbone;
 mod bad_input;

@@ -119,6 +119,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The yes or no of this name.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => {
+                value.as_bool().map(Some).ok_or_else(|| self.wrong(name, "is neither true nor false"))
+            }
+        }
+    }
+
     /// The number of this name.
     pub(super) fn number(&self, name: &str) -> Result<Option<f64>> {
         match self.get(name) {

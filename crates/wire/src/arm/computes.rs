@@ -49,6 +49,25 @@ const SECRETS: [&str; 10] = [
     "adminKubeConfig",
     "imagePullSecretName",
 ];
+/// Settings without which `azureml-core` 1.61 cannot open a compute of a type, nor any list that has it; null where nobody said them.
+const EXPECTED: [(&str, &[&str]); 3] = [
+    (
+        "AKS",
+        &[
+            "agentVmSize",
+            "agentCount",
+            "clusterPurpose",
+            "clusterFqdn",
+            "loadBalancerType",
+            "loadBalancerSubnet",
+            "systemServices",
+        ],
+    ),
+    ("AmlCompute", &["vmSize", "vmPriority", "scaleSettings", "subnet"]),
+    (INSTANCE, &["vmSize", "sshSettings", "createdBy", "errors", "subnet"]),
+];
+/// The same of `scaleSettings`.
+const EXPECTED_OF_SCALE: [&str; 3] = ["minNodeCount", "maxNodeCount", "nodeIdleTimeBeforeScaleDown"];
 /// Settings that the service says itself.
 const READ_ONLY: [&str; 8] = [
     "allocationState",
@@ -139,11 +158,13 @@ impl Resource for Compute {
         properties.insert("createdOn".into(), json!(node.created_at.rfc3339()));
         properties.insert("modifiedOn".into(), json!(node.updated_at.rfc3339()));
         properties.insert("provisioningState".into(), json!(doc.state.name()));
+        properties.insert("provisioningErrors".into(), json!([]));
         properties.insert("isAttachedCompute".into(), json!(doc.attached.is_some()));
         properties.insert("resourceId".into(), json!(doc.attached));
         properties.insert("notice".into(), json!(NOTICE));
         let mut settings = doc.settings.clone();
         settings.extend(said_by_the_service(node));
+        fill(&doc.compute_type, &mut settings);
         properties.insert("properties".into(), Value::Object(settings));
         properties
     }
@@ -173,6 +194,22 @@ fn said_by_the_service(node: &Node<ComputeDoc>) -> Map<String, Value> {
         said.insert("state".into(), json!(if is_started { "Running" } else { "Stopped" }));
     }
     said
+}
+
+/// Adds what a client expects to be there. No settings at all are as they are: it does not look into those.
+fn fill(compute_type: &str, settings: &mut Map<String, Value>) {
+    if settings.is_empty() {
+        return;
+    }
+    let expected = EXPECTED.iter().filter(|(of, _)| *of == compute_type).flat_map(|(_, names)| *names);
+    for name in expected {
+        settings.entry(*name).or_insert(Value::Null);
+    }
+    if let Some(Value::Object(scale)) = settings.get_mut("scaleSettings") {
+        for name in EXPECTED_OF_SCALE {
+            scale.entry(name).or_insert(Value::Null);
+        }
+    }
 }
 
 fn read_settings(doc: &mut ComputeDoc, said: &Said) -> CoreResult<()> {

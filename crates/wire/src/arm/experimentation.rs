@@ -8,8 +8,9 @@ use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
 use serde_json::{Map, Value, json};
 
+use super::body::Fields;
 use super::providers::{EXPERIMENTATION, Provider};
-use super::resource::{Above, Address, Resource, Said, Shown, above};
+use super::resource::{Above, Address, Resource, Said, Shown, above, refer};
 use crate::workspaces::create_default_experiment;
 
 /// The rule of the service's description, for new ones only.
@@ -19,6 +20,16 @@ fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::invalid("a name of an account, workspace or project has 5 to 50 letters a-z, A-Z and digits")
         .code("InvalidResourceName"))
+}
+
+/// The ids of other resources that an account names.
+const REFERENCES: [&str; 3] = ["vsoAccountId", "keyVaultId", STORAGE];
+/// The one that stands in the `storageAccount`.
+const STORAGE: &str = "storageAccountId";
+
+/// Where a reference of an account stands.
+fn holding<'a>(properties: &Fields<'a>, storage: &Fields<'a>, name: &str) -> Fields<'a> {
+    if name == STORAGE { storage.clone() } else { properties.clone() }
 }
 
 /// What all three say.
@@ -59,12 +70,8 @@ impl Resource for ExperimentationAccount {
     fn make(said: &Said, name: String, mut azure: AzureResource) -> Result<ExperimentationAccountDoc> {
         let properties = said.properties()?;
         let storage = properties.object("storageAccount")?;
-        for (name, value) in [
-            ("vsoAccountId", properties.required("vsoAccountId")?),
-            ("keyVaultId", properties.required("keyVaultId")?),
-            ("storageAccountId", storage.required("storageAccountId")?),
-        ] {
-            azure.references.insert(name.to_owned(), value);
+        for (fields, name) in REFERENCES.map(|name| (holding(&properties, &storage, name), name)) {
+            azure.references.insert(name.to_owned(), fields.required(name)?);
         }
         Ok(ExperimentationAccountDoc {
             name,
@@ -76,12 +83,14 @@ impl Resource for ExperimentationAccount {
 
     fn change(doc: &mut ExperimentationAccountDoc, said: &Said) -> Result<()> {
         let properties = said.properties()?;
-        let key = if said.is_whole {
-            properties.object("storageAccount")?.text("accessKey")?
-        } else {
-            properties.text("storageAccountKey")?
-        };
-        doc.storage_key = key.or(doc.storage_key.take());
+        let storage = properties.object("storageAccount")?;
+        for name in REFERENCES {
+            refer(&mut doc.azure, &holding(&properties, &storage, name), name)?;
+        }
+        let key =
+            if said.is_whole { storage.text("accessKey")? } else { properties.text("storageAccountKey")? };
+        // Empty is how it is shown: what is sent back changes nothing.
+        doc.storage_key = key.filter(|key| !key.is_empty()).or(doc.storage_key.take());
         doc.seats = properties.text("seats")?.or(doc.seats.take());
         Ok(())
     }
@@ -95,8 +104,8 @@ impl Resource for ExperimentationAccount {
         properties.insert("keyVaultId".into(), reference("keyVaultId"));
         properties.insert("seats".into(), json!(doc.seats));
         properties.insert("discoveryUri".into(), json!(format!("{}/discovery", shown.base)));
-        // The client needs the object; the key in it is told to nobody.
-        let storage = json!({ "storageAccountId": reference("storageAccountId") });
+        // The client needs the key to be there when it sends back what it was shown; what it is, is told to nobody.
+        let storage = json!({ "storageAccountId": reference("storageAccountId"), "accessKey": "" });
         properties.insert("storageAccount".into(), storage);
         properties
     }

@@ -79,7 +79,11 @@ pub fn router(app: App) -> Router {
             &format!("{SUBSCRIPTION}/resourcegroups"),
             on("ResourceGroups_List", get(subscriptions::groups)),
         )
-        .route(GROUP, on("ResourceGroups_Get", get(subscriptions::group)))
+        .route(
+            GROUP,
+            on("ResourceGroups_Get", get(subscriptions::group))
+                .merge(on("ResourceGroups_CreateOrUpdate", put(subscriptions::put_group))),
+        )
         .route(&format!("{SUBSCRIPTION}/providers"), on("Providers_List", get(providers::list)))
         .merge(resources::<ExperimentationAccount>(
             &app,
@@ -122,7 +126,7 @@ pub fn router(app: App) -> Router {
             .route(&format!("{below}/register"), on("Providers_Register", post(providers::show)))
             .route(
                 &format!("{below}/checknameavailability"),
-                on("CheckNameAvailability", post(subscriptions::check_name)),
+                on("CheckNameAvailability", post(subscriptions::check_availability)),
             )
             .route(
                 &format!("{below}/operationsstatus/{{operation}}"),

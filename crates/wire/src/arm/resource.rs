@@ -297,6 +297,22 @@ impl Said {
     }
 }
 
+/// Notes the id of another resource that was said. The one that is there already stays what it is: it says what the resource was made with.
+pub(super) fn refer(azure: &mut AzureResource, said: &Fields<'_>, name: &str) -> CoreResult<()> {
+    let Some(id) = said.text(name)?.filter(|id| !id.is_empty()) else { return Ok(()) };
+    match azure.references.get(name).filter(|known| !known.is_empty()) {
+        // In any case, as the control plane compares ids.
+        Some(known) if known.eq_ignore_ascii_case(&id) => Ok(()),
+        Some(_) => Err(Error::invalid(format!("`{name}` cannot be changed"))
+            .hint("leave it out, or send the one that is there; make a new resource for another one")
+            .code("PropertyChangeNotAllowed")),
+        None => {
+            azure.references.insert(name.to_owned(), id);
+            Ok(())
+        }
+    }
+}
+
 /// Refuses what is no name of a resource or group.
 pub(super) fn check_name(name: &str) -> CoreResult<()> {
     let allowed =
@@ -306,6 +322,13 @@ pub(super) fn check_name(name: &str) -> CoreResult<()> {
     }
     Err(Error::invalid("a name has at most 90 letters, digits and characters of `-_.()`")
         .code("InvalidResourceName"))
+}
+
+/// The region of something new.
+pub(super) fn required_location(said: Option<String>) -> CoreResult<String> {
+    said.filter(|location| !location.is_empty()).ok_or_else(|| {
+        Error::invalid("`location` is missing").hint("any name will do").code("LocationRequired")
+    })
 }
 
 /// `CreateOrUpdate`.
@@ -327,11 +350,7 @@ pub(super) async fn put<R: Resource>(call: Call) -> Result<Response> {
     check_name(&address.group)?;
     R::check_name(address.name::<R>())?;
     call.precondition.check(None)?;
-    let location = said.location.clone().filter(|location| !location.is_empty()).ok_or_else(|| {
-        Error::invalid("`location` is missing")
-            .hint("any name will do; it is kept and given back")
-            .code("LocationRequired")
-    })?;
+    let location = required_location(said.location.clone())?;
     let (person, asked) = (call.person, said.clone());
     let id = call.app.store().ambient().new_id();
     let keys = if R::KIND.is_container() { vec![id] } else { Vec::new() };

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use habeas_access::Permission;
 use habeas_core::kinds::{
     AzureResource, ExperimentationAccount, HostingAccount, OperationalizationCluster, Organisation, Person,
@@ -16,7 +18,7 @@ use super::body::Fields;
 use super::call::Call;
 use super::errors::Result;
 use super::providers::{EXPERIMENTATION, SERVICES};
-use super::resource::Resource;
+use super::resource::{Resource, check_name, required_location};
 use crate::scope::holder;
 
 fn shape(id: Id, name: &str) -> Value {
@@ -73,13 +75,15 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// `ResourceGroups_List`: a group is there while it has a resource, and lies where the oldest of them does.
 pub(super) async fn groups(call: Call) -> Result<Json<Value>> {
-    Ok(Json(json!({ "value": all_groups(&call).await?.into_values().collect::<Vec<_>>() })))
+    let (_, groups) = all_groups(&call, Permission::Read).await?;
+    Ok(Json(json!({ "value": groups.into_values().collect::<Vec<_>>() })))
 }
 
 /// `ResourceGroups_Get`.
 pub(super) async fn group(call: Call) -> Result<Json<Value>> {
     let wanted = call.part("group").to_lowercase();
-    let found = all_groups(&call).await?.remove(&wanted).ok_or_else(|| {
+    let (_, mut groups) = all_groups(&call, Permission::Read).await?;
+    let found = groups.remove(&wanted).ok_or_else(|| {
         Error::not_found("there is no such resource group")
             .hint("a resource group is there while it has a resource")
             .code("ResourceGroupNotFound")
@@ -87,14 +91,37 @@ pub(super) async fn group(call: Call) -> Result<Json<Value>> {
     Ok(Json(found))
 }
 
-/// The groups of a subscription by their names in lower case.
-async fn all_groups(call: &Call) -> Result<BTreeMap<String, Value>> {
+/// `ResourceGroups_CreateOrUpdate`, which `Workspace.create` of `azureml-core` calls first. A group that has a resource is as it is; any
+/// other will be there as soon as it has one, so that nothing of it is kept.
+pub(super) async fn put_group(call: Call) -> Result<Response> {
+    let (holder, mut groups) = all_groups(&call, Permission::Manage).await?;
+    let name = call.part("group");
+    check_name(name)?;
+    let location = required_location(Fields::of(&call.body)?.text("location")?)?;
+    Ok(match groups.remove(&name.to_lowercase()) {
+        Some(found) => (StatusCode::OK, Json(found)).into_response(),
+        None => (StatusCode::CREATED, Json(group_shape(holder, name, &location))).into_response(),
+    })
+}
+
+fn group_shape(holder: Id, name: &str, location: &str) -> Value {
+    json!({
+        "id": format!("/subscriptions/{holder}/resourceGroups/{name}"),
+        "name": name,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": location,
+        "properties": { "provisioningState": "Succeeded" },
+    })
+}
+
+/// The holder that a subscription stands for, if the caller may do this with what it holds, and its groups by their names in lower case.
+async fn all_groups(call: &Call, permission: Permission) -> Result<(Id, BTreeMap<String, Value>)> {
     let (actor, subscription) = (call.actor, call.part("subscription").to_owned());
     Ok(call
         .app
         .store()
         .read(move |tx| {
-            let holder = holder(tx, &actor, &subscription, Permission::Read)?;
+            let holder = holder(tx, &actor, &subscription, permission)?;
             let mut found = Vec::new();
             collect::<Workspace>(tx, holder, &mut found)?;
             collect::<ExperimentationAccount>(tx, holder, &mut found)?;
@@ -103,17 +130,11 @@ async fn all_groups(call: &Call) -> Result<BTreeMap<String, Value>> {
             found.sort_by_key(|(made, _)| *made);
             let mut groups = BTreeMap::new();
             for (_, azure) in found {
-                groups.entry(azure.group.to_lowercase()).or_insert_with(|| {
-                    json!({
-                        "id": format!("/subscriptions/{holder}/resourceGroups/{}", azure.group),
-                        "name": azure.group,
-                        "type": "Microsoft.Resources/resourceGroups",
-                        "location": azure.location,
-                        "properties": { "provisioningState": "Succeeded" },
-                    })
-                });
+                groups
+                    .entry(azure.group.to_lowercase())
+                    .or_insert_with(|| group_shape(holder, &azure.group, &azure.location));
             }
-            Ok(groups)
+            Ok((holder, groups))
         })
         .await?)
 }
@@ -131,8 +152,9 @@ fn collect<R: Resource>(
     Ok(())
 }
 
-/// `CheckNameAvailability`, of the types that stand in a resource group: one that is used already, or would be refused.
-pub(super) async fn check_name(call: Call) -> Result<Json<Value>> {
+/// `CheckNameAvailability`, of the types that stand in a resource group: one that is used already, or would be refused. It names no group, so
+/// that a name is used when it is in any; what is made has to be new in its own group only.
+pub(super) async fn check_availability(call: Call) -> Result<Json<Value>> {
     let asked = Fields::of(&call.body)?;
     let (name, type_name) = (asked.required("name")?, asked.required("type")?);
     let namespace = call.provider.map(|provider| provider.namespace).unwrap_or_default();
@@ -179,5 +201,6 @@ fn reason<R: Resource>(
     }
     let mut others = tx.children::<R>(holder, Page::ALL)?.into_iter();
     let is_used = others.any(|node| R::name(&node.doc).eq_ignore_ascii_case(name));
-    Ok(is_used.then(|| ("AlreadyExists", "the subscription has one of this name".to_owned())))
+    Ok(is_used
+        .then(|| ("AlreadyExists", "a resource group of the subscription has one of this name".to_owned())))
 }

@@ -194,6 +194,7 @@ async fn put(call: &Call, known: bool) -> Result<Json<Value>> {
     let shown = call
         .write(Permission::Write, move |tx, scope| {
             place.owner(tx, &actor, scope, Permission::Read)?;
+            require_files(tx, &actor, scope, &made)?;
             let node = match tx.child_by_name::<Asset>(scope, &name)? {
                 Some(_) if !known => {
                     return Err(Error::conflict(format!("there is an asset `{}` already", shortened(&name)))
@@ -231,6 +232,30 @@ fn files(folder: Option<Vec<DescribedFile>>, file: &str) -> CoreResult<Vec<Asset
             Ok(AssetFile { path: described.path, artifact })
         })
         .collect()
+}
+
+/// Refuses a version of files that are not there, or that the caller may not read. A folder may be named by its path alone.
+fn require_files(
+    tx: &mut Tx<'_>,
+    actor: &habeas_access::Actor,
+    scope: Id,
+    version: &AssetVersion,
+) -> CoreResult<()> {
+    for file in &version.files {
+        let missing = || {
+            Error::invalid(format!("there is no artifact `{}`", shortened(&file.artifact)))
+                .hint("send its bytes before it is named")
+        };
+        let (place, path) = Place::of_artifact(&file.artifact)?;
+        let owner = place.owner(tx, actor, scope, Permission::Read);
+        let owner = owner.map_err(|error| error.conceal(missing))?;
+        let is_file = tx.child_by_name::<Artifact>(owner, &place.stored(&path))?.is_some();
+        let may_be_folder = version.folder && version.files.len() == 1;
+        if !is_file && (!may_be_folder || place.below(tx, owner, &path)?.is_empty()) {
+            return Err(missing());
+        }
+    }
+    Ok(())
 }
 
 /// Adds a version; one that its client did not name is numbered.

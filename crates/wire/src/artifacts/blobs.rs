@@ -37,6 +37,13 @@ const SERVICE_VERSION: HeaderName = HeaderName::from_static("x-ms-version");
 const ENCRYPTED: HeaderName = HeaderName::from_static("x-ms-request-server-encrypted");
 const MS_RANGE: HeaderName = HeaderName::from_static("x-ms-range");
 const MD5: HeaderName = HeaderName::from_static("content-md5");
+/// What is said of the file, whichever request makes it.
+const FILE_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-content-type");
+const FILE_MD5: HeaderName = HeaderName::from_static("x-ms-blob-content-md5");
+/// How the headers begin that would give a file names and values of its own.
+const METADATA: &str = "x-ms-meta-";
+/// The longest media type, in bytes.
+const LONGEST_TYPE: usize = 255;
 /// `azureml-core` sends this in place of an MD5, as base64.
 const SHA256: HeaderName = HeaderName::from_static("content-sha256");
 
@@ -128,6 +135,11 @@ impl Checked {
         })
     }
 
+    /// Refuses to answer with the bytes where something else of the file is asked for, such as its metadata or its blocks.
+    pub(super) fn refuse_operations(&self) -> CoreResult<()> {
+        if self.parameters.contains_key("comp") { Err(unserved()) } else { Ok(()) }
+    }
+
     /// Refuses to overwrite where `If-None-Match: *` says so, as clients send it unless they are told to overwrite.
     async fn refuse_taken(&self) -> CoreResult<()> {
         if !self.only_new {
@@ -183,19 +195,78 @@ fn taken() -> Error {
         .code("BlobAlreadyExists")
 }
 
-/// What the headers say of the bytes.
+fn digest<const N: usize>(headers: &HeaderMap, name: HeaderName) -> CoreResult<Option<[u8; N]>> {
+    let Some(value) = headers.get(&name) else { return Ok(None) };
+    STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or_else(
+        || {
+            Error::invalid(format!("the header {name} is not base64 of a digest"))
+                .hint("send the digest of the body, or leave the header out")
+                .code("InvalidHeaderValue")
+        },
+    )
+}
+
+/// What the headers say of the bytes of the body.
 fn expected(headers: &HeaderMap) -> CoreResult<Expected> {
-    fn digest<const N: usize>(headers: &HeaderMap, name: HeaderName) -> CoreResult<Option<[u8; N]>> {
-        let Some(value) = headers.get(&name) else { return Ok(None) };
-        STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or_else(
-            || {
-                Error::invalid(format!("the header {name} is not base64 of a digest"))
-                    .hint("send the digest of the body, or leave the header out")
-                    .code("InvalidHeaderValue")
-            },
-        )
-    }
     Ok(Expected { sha256: digest(headers, SHA256)?, md5: digest(headers, MD5)? })
+}
+
+/// What the headers of a request that makes a file say of it.
+pub(super) struct Said {
+    pub(super) media_type: String,
+    /// What is to become of its bytes.
+    pub(super) expected: Expected,
+}
+
+impl Said {
+    fn read(headers: &HeaderMap, path: &str) -> CoreResult<Said> {
+        if headers.keys().any(|name| name.as_str().starts_with(METADATA)) {
+            return Err(Error::invalid("no metadata is kept of a file")
+                .hint(format!("leave out the headers that begin with {METADATA}"))
+                .code("UnsupportedHeader"));
+        }
+        let media_type = match headers.get(FILE_TYPE).filter(|value| !value.is_empty()) {
+            None => media_type(path).to_owned(),
+            Some(value) => {
+                value.to_str().ok().filter(|text| is_media_type(text)).map(str::to_owned).ok_or_else(
+                    || {
+                        Error::invalid("the header x-ms-blob-content-type is not a media type")
+                            .hint("send one such as text/csv, or leave the header out")
+                            .code("InvalidHeaderValue")
+                    },
+                )?
+            }
+        };
+        Ok(Said { media_type, expected: Expected { sha256: None, md5: digest(headers, FILE_MD5)? } })
+    }
+
+    /// The same of a file whose bytes are the body.
+    fn read_with_body(headers: &HeaderMap, path: &str) -> CoreResult<Said> {
+        let (said, body) = (Said::read(headers, path)?, expected(headers)?);
+        match (body.md5, said.expected.md5) {
+            (Some(of_body), Some(of_file)) if of_body != of_file => Err(artifact_files::mismatch()),
+            (of_body, of_file) => {
+                Ok(Said { expected: Expected { md5: of_body.or(of_file), ..body }, ..said })
+            }
+        }
+    }
+}
+
+/// Whether it is `TYPE/SUBTYPE`, with or without parameters (RFC 9110, section 8.3.1).
+fn is_media_type(text: &str) -> bool {
+    let is_token = |token: &str| {
+        !token.is_empty()
+            && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    text.len() <= LONGEST_TYPE
+        && essence.split_once('/').is_some_and(|(sort, subtype)| is_token(sort) && is_token(subtype))
+}
+
+fn unserved() -> Error {
+    Error::not_implemented("this operation of Azure's storage is not served")
+        .hint("files are sent with Put Blob, or Put Block and Put Block List, and fetched with Get Blob")
+        .code("UnsupportedQueryParameter")
 }
 
 /// An entity tag: of the bytes, which are never changed under one name in the object store.
@@ -244,16 +315,14 @@ pub(super) async fn put(
             Ok(response)
         }
         Some("blocklist") => {
+            let said = Said::read(&headers, &checked.grant.path)?;
             checked.refuse_taken().await?;
             let list = to_bytes(body, LARGEST_LIST)
                 .await
                 .map_err(|_| Error::too_large("the block list is too large, or broke off"))?;
-            Ok(created(&blocks::commit(&checked, &list).await?))
+            Ok(created(&blocks::commit(&checked, &list, &said).await?))
         }
-        Some(_) => Err(Error::not_implemented("this operation of Azure's storage is not served")
-            .hint("files are sent with Put Blob, or Put Block and Put Block List")
-            .code("UnsupportedQueryParameter")
-            .into()),
+        Some(_) => Err(unserved().into()),
     }
 }
 
@@ -264,10 +333,10 @@ async fn put_blob(checked: &Checked, headers: &HeaderMap, body: Body) -> Result<
             .code("InvalidHeaderValue")
             .into());
     }
+    let said = Said::read_with_body(headers, &checked.grant.path)?;
     checked.refuse_taken().await?;
     let owner = checked.owner(Permission::Write)?;
-    let media_type = media_type(&checked.grant.path);
-    let blob = artifact_files::receive(&checked.app, owner, media_type, body, expected(headers)?).await?;
+    let blob = artifact_files::receive(&checked.app, owner, &said.media_type, body, said.expected).await?;
     Ok(created(&checked.keep(blob).await?))
 }
 
@@ -278,6 +347,7 @@ pub(super) async fn get(
     request: Request,
 ) -> Result<Response> {
     let checked = Checked::new(app, &owner, &path, &request)?;
+    checked.refuse_operations()?;
     let (find, path) = (checked.owner(Permission::Read)?, checked.grant.path.clone());
     let node = checked
         .app

@@ -13,8 +13,8 @@ use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp, fault, time};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::blobs::Checked;
-use crate::artifact_files::{self, Expected, media_type};
+use super::blobs::{Checked, Said};
+use crate::artifact_files::{self, Expected};
 
 /// Blocks of one file, as Azure's storage has it.
 const MOST_BLOCKS: usize = 50_000;
@@ -112,7 +112,7 @@ pub(super) async fn put(checked: &Checked, name: &str, body: Body, expected: Exp
 }
 
 /// `Put Block List`: makes a file of the blocks it names, and forgets all others.
-pub(super) async fn commit(checked: &Checked, list: &[u8]) -> Result<Node<ArtifactDoc>> {
+pub(super) async fn commit(checked: &Checked, list: &[u8], said: &Said) -> Result<Node<ArtifactDoc>> {
     let app = &checked.app;
     let names = parse(list)?;
     let key = key(checked);
@@ -123,8 +123,7 @@ pub(super) async fn commit(checked: &Checked, list: &[u8]) -> Result<Node<Artifa
             .code("InvalidBlockList")
     })?;
     let owner = checked.owner(Permission::Write)?;
-    let media_type = media_type(&checked.grant.path);
-    let blob = artifact_files::join(app, owner, media_type, &blocks).await?;
+    let blob = artifact_files::join(app, owner, &said.media_type, &blocks, said.expected).await?;
     fault::point("artifact.blocks.joined");
     let node = checked.keep(blob).await?;
     fault::point("artifact.blocks.committed");

@@ -16,7 +16,7 @@ use crate::blob_host::BlobHost;
 use crate::data_services::Result;
 
 /// The datastore that every workspace has: this server. `azureml-core` asks for it by this name.
-const OWN: &str = "workspaceblobstore";
+pub(super) const OWN: &str = "workspaceblobstore";
 /// Longest name.
 const LONGEST_NAME: usize = 255;
 
@@ -76,6 +76,12 @@ impl Described {
             secrets,
             tags: tags.unwrap_or_default(),
         })
+    }
+
+    /// The datastore that is described.
+    fn doc(self, is_default: bool, created_by: Option<Id>) -> DatastoreDoc {
+        let Described { name, sort, settings, secrets, tags } = self;
+        DatastoreDoc { name, sort, is_default, settings, secrets, tags, created_by }
     }
 }
 
@@ -145,47 +151,32 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     Ok(Json(page(shown, after.as_deref(), |store| store["name"].as_str().unwrap_or_default(), Value::clone)))
 }
 
-/// `create`.
+/// `create`. `createIfNotExists` asks for a container in the store, which is not looked at: it replaces nothing.
 pub(super) async fn create(call: Call) -> Result<StatusCode> {
-    put(&call, None, !call.flag("createifnotexists")).await
+    let (described, person) = (Described::of(&call.body)?, call.person);
+    call.write(Permission::Write, move |tx, scope| {
+        if tx.child_by_name::<Datastore>(scope, &described.name)?.is_some() {
+            // `azureml-core` 1.61 looks for this status and these words, and then sends what `overwrite=True` asks for as a `PUT`.
+            return Err(Error::invalid("Another datastore with the same name already exists")
+                .hint("change it with PUT, or choose another name"));
+        }
+        let id = tx.new_id();
+        tx.create::<Datastore>(New::under(scope, id, described.clone().doc(false, Some(person)))).map(|_| ())
+    })
+    .await?;
+    Ok(StatusCode::OK)
 }
 
 /// `update`.
 pub(super) async fn update(call: Call) -> Result<StatusCode> {
-    put(&call, Some(call.part("name").to_owned()), false).await
-}
-
-async fn put(call: &Call, name: Option<String>, only_new: bool) -> Result<StatusCode> {
     let described = Described::of(&call.body)?;
-    if name.is_some_and(|name| name != described.name) {
+    if call.part("name") != described.name {
         return Err(Error::invalid("the name in the address is not the one in the body").into());
     }
-    let (person, creates) = (call.person, only_new || call.flag("createifnotexists"));
     call.write(Permission::Write, move |tx, scope| {
-        let Described { name, sort, settings, secrets, tags } = &described;
-        let there = tx.child_by_name::<Datastore>(scope, name)?;
-        let doc = DatastoreDoc {
-            name: name.clone(),
-            sort: sort.clone(),
-            is_default: there.as_ref().is_some_and(|node| node.doc.is_default),
-            settings: settings.clone(),
-            secrets: secrets.clone(),
-            tags: tags.clone(),
-            created_by: there.as_ref().map_or(Some(person), |node| node.doc.created_by),
-        };
-        match there {
-            Some(_) if only_new => Err(Error::conflict("there is a datastore of this name already")
-                .hint("change it with PUT, or send createIfNotExists=true")),
-            Some(mut node) => {
-                node.doc = doc;
-                tx.update::<Datastore>(&node).map(|_| ())
-            }
-            None if creates => {
-                let id = tx.new_id();
-                tx.create::<Datastore>(New::under(scope, id, doc)).map(|_| ())
-            }
-            None => Err(missing()),
-        }
+        let mut node = find(tx, scope, &described.name)?;
+        node.doc = described.clone().doc(node.doc.is_default, node.doc.created_by);
+        tx.update::<Datastore>(&node).map(|_| ())
     })
     .await?;
     Ok(StatusCode::OK)

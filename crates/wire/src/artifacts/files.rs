@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, parameters};
+use super::datastores;
 use super::places::Place;
 use crate::artifact_files::{self, Expected, check_path, media_type};
 use crate::data_services::{Result, envelope};
@@ -185,6 +186,11 @@ pub(super) async fn announce(call: Call) -> Result<Json<Value>> {
             .hint("announce them in several")
             .into());
     }
+    if call.query("datastorename").is_some_and(|name| !name.is_empty() && name != datastores::OWN) {
+        return Err(Error::invalid("files are kept in no datastore but this server's own")
+            .hint(format!("leave `datastoreName` out, or send {}", datastores::OWN))
+            .into());
+    }
     let (place, actor, signer) = (place(&call)?, call.actor, call.signer()?);
     let answer = call
         .read(Permission::Read, move |tx, scope| {
@@ -298,8 +304,10 @@ async fn append(call: &Call, place: &Place, path: &str, body: Body) -> CoreResul
         })
         .await?;
     let Some(before) = before else { return keep(call, place, path, piece, None).await };
-    let parts = [before.doc.content.clone(), piece.clone()];
-    let joined = artifact_files::join(&call.app, owner(call, place), media_type(path), &parts).await;
+    let (parts, media_type) =
+        ([before.doc.content.clone(), piece.clone()], before.doc.content.media_type.clone());
+    let find = owner(call, place);
+    let joined = artifact_files::join(&call.app, find, &media_type, &parts, Expected::default()).await;
     artifact_files::give_up(&call.app, &[piece.id]).await;
     keep(call, place, path, joined?, Some(before.version)).await
 }

@@ -30,7 +30,7 @@ use super::files::finish;
 use super::{LARGEST_BODY, flat_snapshots};
 use crate::App;
 use crate::archive::BlobFile;
-use crate::artifact_files::{self, check_path, media_type};
+use crate::artifact_files::{self, Expected, check_path};
 use crate::data_services::Result;
 use crate::file_address::{Access, Signer};
 use crate::runs::shortened;
@@ -325,7 +325,8 @@ pub(super) fn by_path(tx: &mut Tx<'_>, owner: Id) -> CoreResult<BTreeMap<String,
 
 pub(super) async fn copy(call: &Call, open: Id, path: &str, blob: BlobRef) -> CoreResult<()> {
     let owner = move |_: &mut Tx<'_>| Ok(open);
-    let copied = artifact_files::join(&call.app, owner, media_type(path), &[blob]).await?;
+    let media_type = blob.media_type.clone();
+    let copied = artifact_files::join(&call.app, owner, &media_type, &[blob], Expected::default()).await?;
     let (path, person) = (path.to_owned(), call.person);
     call.write(Permission::Write, move |tx, _| {
         artifact_files::keep(tx, open, &path, &copied, Some(person)).map(|_| ())
@@ -413,6 +414,7 @@ pub(super) async fn download(
     request: Request,
 ) -> blobs::Result<Response> {
     let checked = Checked::new(app, &snapshot, "", &request)?;
+    checked.refuse_operations()?;
     let owner = checked.owner(Permission::Read)?;
     let store = checked.app.store().clone();
     let files = store

@@ -4,6 +4,7 @@ use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, RunDoc, Workspace, WorkspaceDoc};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
+use serde_json::Map;
 
 use crate::App;
 pub(super) use crate::runs::{find_run, parse, shortened};
@@ -26,7 +27,7 @@ pub(super) async fn default_workspace(app: &App, person: Id) -> Result<Id> {
     let made = app
         .store()
         .write_with_keys(vec![id], Vec::new(), move |tx| {
-            let doc = WorkspaceDoc { name: DEFAULT_WORKSPACE.to_owned(), azure: None };
+            let doc = WorkspaceDoc { name: DEFAULT_WORKSPACE.to_owned(), azure: None, settings: Map::new() };
             create(tx, person, id, doc, person)?;
             Ok(id)
         })

@@ -11,7 +11,7 @@ use habeas_store::{LatestMetric, Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::answers;
-use super::call::Call;
+use super::call::{Call, Place};
 use super::experiments::Which;
 use super::filter::{Filter, Key, microseconds};
 use super::listing::{Listing, METRICS, id_of, number_of, token};
@@ -110,14 +110,60 @@ fn before(point: MetricPoint) -> MetricPoint {
     MetricPoint { time, step, value: from_ordered(value.saturating_sub(1)) }
 }
 
-/// GET `metrics` (0.1.50), `runmetrics` (2018); POST `metrics:query` (1.61): by run, oldest first.
+/// What the runs are in the order of whose metrics are listed; those of a run are in the order in which they were logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunOrder {
+    /// When they were made; as they come unless something is asked for.
+    Made { newest_first: bool },
+    /// How they are called. `azureml-core` 1.61 asks for this.
+    Name { last_first: bool },
+}
+
+impl RunOrder {
+    fn of(listing: &Listing) -> CoreResult<RunOrder> {
+        match listing.order.as_slice() {
+            [] => Ok(RunOrder::Made { newest_first: false }),
+            [(key, descending)] if key.name == "CreatedUtc" => {
+                Ok(RunOrder::Made { newest_first: *descending })
+            }
+            [(key, descending)] if key.name == "RunId" => Ok(RunOrder::Name { last_first: *descending }),
+            _ => Err(Error::invalid("metrics are listed by run, in the order in which they were logged")
+                .hint("order them by RunId or by CreatedUtc, or leave the order out")),
+        }
+    }
+
+    fn sort(self, mut runs: Vec<Listed>) -> Vec<Id> {
+        let is_reversed = match self {
+            RunOrder::Made { newest_first } => {
+                runs.sort_unstable_by_key(|run| (run.made, run.id));
+                newest_first
+            }
+            RunOrder::Name { last_first } => {
+                runs.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+                last_first
+            }
+        };
+        if is_reversed {
+            runs.reverse();
+        }
+        let mut ids: Vec<Id> = runs.into_iter().map(|run| run.id).collect();
+        ids.dedup();
+        ids
+    }
+}
+
+/// A run whose metrics are listed.
+struct Listed {
+    made: Timestamp,
+    id: Id,
+    /// How it is called; empty where that is not asked for.
+    name: String,
+}
+
+/// GET `metrics` (0.1.50), `runmetrics` (2018); POST `metrics:query` (1.61): by run.
 pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     let (listing, merging) = (Listing::read(&call, &METRICS)?, Merging::read(&call)?);
-    if !listing.order.is_empty() {
-        return Err(Error::invalid("metrics are listed in the order in which they were logged")
-            .hint("leave the order out")
-            .into());
-    }
+    let order = RunOrder::of(&listing)?;
     let (place, which) = (call.place(), Which::of(&call));
     let answer = call
         .app
@@ -125,33 +171,51 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
         .read(move |tx| {
             let scope = place.find(tx, Permission::Read)?;
             let allowed = experiments(tx, &place, scope, &which)?;
-            let mut runs = Vec::new();
-            match only(&listing.filter, "RunId") {
-                Some(names) => {
-                    for name in names {
-                        match find_run(tx, &place.actor, scope, name, Permission::Read) {
-                            Ok(run) if run.parent.is_some_and(|id| allowed.contains(&id)) => {
-                                runs.push((run.created_at, run.id));
-                            }
-                            Err(error) if error.kind != habeas_core::ErrorKind::NotFound => {
-                                return Err(error);
-                            }
-                            _ => {}
-                        }
-                    }
-                }
-                None => {
-                    for experiment in &allowed {
-                        runs.extend(tx.children_ids(*experiment, Kind::Run)?);
-                    }
-                }
+            let runs = order.sort(listed(tx, &place, scope, &allowed, &listing, order)?);
+            let mut answer = Reader::new(&listing, merging).read(tx, &runs)?;
+            if listing.count {
+                let whole = Listing { token: None, ..listing.clone() };
+                answer["count"] = json!(Reader::new(&whole, merging).count(tx, &runs)?);
             }
-            runs.sort_unstable();
-            runs.dedup();
-            Reader { listing: &listing, merging, found: Vec::new(), values: 0 }.read(tx, &runs)
+            Ok(answer)
         })
         .await?;
     Ok(Json(answer))
+}
+
+/// The runs that the filter can be about.
+fn listed(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    scope: Id,
+    allowed: &[Id],
+    listing: &Listing,
+    order: RunOrder,
+) -> CoreResult<Vec<Listed>> {
+    let mut runs = Vec::new();
+    let of = |run: &Node<RunDoc>| Listed { made: run.created_at, id: run.id, name: run_name(run) };
+    match only(&listing.filter, "RunId") {
+        Some(names) => {
+            for name in names {
+                match find_run(tx, &place.actor, scope, name, Permission::Read) {
+                    Ok(run) if run.parent.is_some_and(|id| allowed.contains(&id)) => runs.push(of(&run)),
+                    Err(error) if error.kind != habeas_core::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        None => {
+            for experiment in allowed {
+                for (made, id) in tx.children_ids(*experiment, Kind::Run)? {
+                    match order {
+                        RunOrder::Made { .. } => runs.push(Listed { made, id, name: String::new() }),
+                        RunOrder::Name { .. } => runs.extend(tx.get::<Run>(id)?.as_ref().map(of)),
+                    }
+                }
+            }
+        }
+    }
+    Ok(runs)
 }
 
 /// The values one of which an attribute must have, if the filter says so.
@@ -179,19 +243,36 @@ struct Reader<'a> {
     found: Vec<Value>,
     /// How many values were found.
     values: usize,
+    /// How many there were on the pages before, where all are counted; none where the first full page is the answer.
+    counted: Option<usize>,
 }
 
-impl Reader<'_> {
-    fn read(mut self, tx: &mut Tx<'_>, runs: &[(Timestamp, Id)]) -> CoreResult<Value> {
+impl<'a> Reader<'a> {
+    fn new(listing: &'a Listing, merging: Merging) -> Reader<'a> {
+        Reader { listing, merging, found: Vec::new(), values: 0, counted: None }
+    }
+
+    /// How many there are on all pages together. Holds one of them at a time.
+    fn count(mut self, tx: &mut Tx<'_>, runs: &[Id]) -> CoreResult<usize> {
+        self.counted = Some(0);
+        for id in runs {
+            if let Some(run) = tx.get::<Run>(*id)?.filter(|run| run.doc.stage == LifecycleStage::Active) {
+                self.run(tx, &run, None)?;
+            }
+        }
+        Ok(self.counted.unwrap_or_default() + self.found.len())
+    }
+
+    fn read(mut self, tx: &mut Tx<'_>, runs: &[Id]) -> CoreResult<Value> {
         let resume = match &self.listing.token {
             Some(token) => Some((id_of(token, "run")?, token.clone())),
             None => None,
         };
         let start = match &resume {
-            Some((run, _)) => runs.iter().position(|(_, id)| id == run).unwrap_or(runs.len()),
+            Some((run, _)) => runs.iter().position(|id| id == run).unwrap_or(runs.len()),
             None => 0,
         };
-        for (_, id) in &runs[start..] {
+        for id in &runs[start..] {
             let Some(run) = tx.get::<Run>(*id)? else { continue };
             if run.doc.stage != LifecycleStage::Active {
                 continue;
@@ -264,6 +345,7 @@ impl Reader<'_> {
             let metrics = others_from(tx, run.id, start)?;
             let is_last = (metrics.len() as u64) < OTHERS;
             for metric in metrics {
+                self.turns();
                 if self.is_full() {
                     return Ok(Some(json!({ "run": run.id, "others": start })));
                 }
@@ -293,6 +375,7 @@ impl Reader<'_> {
             let (metrics, next) = self.stretch(tx, run, name, start)?;
             let merged = merging::merged(metrics.into_iter());
             for (index, metric) in (0..).zip(merged).filter(|(index, _)| *index >= skip) {
+                self.turns();
                 if self.is_full() {
                     return Ok(Some(json!({ "run": run.id, "others": start, "merged": index })));
                 }
@@ -349,6 +432,9 @@ impl Reader<'_> {
             let points = tx.metric_history(run.id, &metric.name, after, CHUNK)?;
             for point in &points {
                 let goes_on = vector.is_some() && self.values < MOST_MERGED;
+                if !goes_on && self.turns() {
+                    vector = None;
+                }
                 if !goes_on && self.is_full() {
                     let at = after.unwrap_or(MetricPoint { time: i64::MIN, step: i64::MIN, value: 0.0 });
                     let (step, time, value) = at.recency();
@@ -378,6 +464,16 @@ impl Reader<'_> {
 
     fn holds(&self, metric: &Value) -> bool {
         self.listing.filter.holds(&|key: &Key| facts(metric, key))
+    }
+
+    /// Begins another page when the one before is full and all are counted; whether it did.
+    fn turns(&mut self) -> bool {
+        let is_full = self.is_full();
+        let Some(counted) = self.counted.as_mut().filter(|_| is_full) else { return false };
+        *counted += self.found.len();
+        self.found.clear();
+        self.values = 0;
+        true
     }
 
     /// Whether nothing more than what goes on already has room on the page.

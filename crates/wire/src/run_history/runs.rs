@@ -21,7 +21,7 @@ use crate::data_services::{Result, envelope};
 use crate::deletion::refuse_dry_run;
 use crate::runs::{
     DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
-    remove_tag, shortened, update_run,
+    remove_tag, run_name, shortened, update_run,
 };
 
 /// The longest id of a run, in bytes.
@@ -30,7 +30,7 @@ const ID: usize = 256;
 const BATCH: usize = 1_000;
 
 /// What of a run is kept as its client says it, and whether that is a text.
-const KEPT: [(&str, Sort); 13] = [
+const KEPT: [(&str, Sort); 14] = [
     ("heartbeatEnabled", Sort::Flag),
     ("options", Sort::Any),
     ("hidden", Sort::Flag),
@@ -44,6 +44,7 @@ const KEPT: [(&str, Sort); 13] = [
     ("createdFrom", Sort::Any),
     ("cancelUri", Sort::Text),
     ("diagnosticsUri", Sort::Text),
+    ("queueingInfo", Sort::Any),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ enum Sort {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Said {
     run_id: Option<String>,
+    /// Where its files are to be, which does not follow from what its client says.
+    container: Option<String>,
     parent: Option<String>,
     status: Option<RunStatus>,
     start: Option<i64>,
@@ -116,6 +119,7 @@ impl Said {
         }
         Ok(Said {
             run_id: text("runId")?.filter(|id| !id.is_empty()),
+            container: text("dataContainerId")?.filter(|id| !id.is_empty()),
             parent: text("parentRunId")?.filter(|id| !id.is_empty()),
             status: status.transpose()?,
             start: time("startTimeUtc")?,
@@ -226,6 +230,11 @@ fn put(
         Err(error) if error.kind == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    let name = there.as_ref().map_or_else(|| id.to_owned(), run_name);
+    if said.container.as_ref().is_some_and(|container| *container != format!("{DATA_CONTAINER}{name}")) {
+        return Err(Error::invalid("`dataContainerId` is not the container of the run's files")
+            .hint(format!("leave it out: it is `{DATA_CONTAINER}` and the run's id")));
+    }
     if let Some(node) = there {
         let mut node = shown(node, id)?;
         let experiment = match which {
