@@ -19,6 +19,7 @@ mod coverage;
 mod crash;
 mod crash_files;
 mod custom_vision;
+mod data_services;
 mod dataset;
 mod delivering;
 mod depicted;
