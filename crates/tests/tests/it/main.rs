@@ -33,6 +33,7 @@ mod fuzzing;
 mod graph;
 mod history;
 mod history_coverage;
+mod history_ends;
 mod history_metrics;
 mod issuer;
 mod iterations;

@@ -18,6 +18,7 @@ use crate::caller::bearer;
 use crate::data_services::{Failure, Result};
 use crate::deletion::Deletion;
 use crate::file_address::Signer;
+use crate::runs::run_id;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -114,11 +115,14 @@ impl Place {
     }
 }
 
+        if let Some(run) = path.get_mut("run_id") {
+            *run = run_id(run).to_owned();
+        }
 impl FromRequest<App> for Call {
     type Rejection = Failure;
 
     async fn from_request(mut request: Request, app: &App) -> Result<Call> {
-        let path = request
+        let mut path = request
             .extract_parts::<Path<HashMap<String, String>>>()
             .await
             .map_err(|_| Error::invalid("the path is not valid UTF-8"))?

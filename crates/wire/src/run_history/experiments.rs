@@ -151,7 +151,8 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
         }
         node.doc.tags.extend(tags.clone());
         if let Some(archive) = archive {
-            node.doc.stage = if archive { LifecycleStage::Deleted } else { LifecycleStage::Active };
+            let stage = if archive { LifecycleStage::Deleted } else { LifecycleStage::Active };
+            node.doc.set_stage(stage, tx.now());
         }
         Ok(())
     })
@@ -275,9 +276,7 @@ fn facts(node: &Node<ExperimentDoc>, key: &Key) -> Vec<Fact> {
         ("ExperimentId", _) => Some(Fact::Text(node.id.to_string())),
         ("Description", _) => text(node.doc.tags.get(NOTE_TAG)),
         ("CreatedUtc", _) => Some(Fact::Number(microseconds(node.created_at))),
-        ("ArchivedTime", _) => {
-            (node.doc.stage == LifecycleStage::Deleted).then(|| Fact::Number(microseconds(node.updated_at)))
-        }
+        ("ArchivedTime", _) => answers::archived(node).map(|time| Fact::Number(microseconds(time))),
         _ => Some(Fact::Text(node.doc.name.clone())),
     };
     found.into_iter().collect()
