@@ -78,6 +78,7 @@ mod scoring;
 mod sealed;
 mod seed;
 mod sign_in;
+mod source_snapshots;
 mod standards;
 mod starting;
 mod transfer;

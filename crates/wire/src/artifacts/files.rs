@@ -323,7 +323,8 @@ async fn append(
     keep(call, place, path, (joined?, index), Some(before.version)).await
 }
 
-/// Makes a blob, whose last piece may have a number, the content of a file; a conflict when the file is not in the version that is expected of it.
+/// Makes a blob, whose last piece may have a number, the content of a file; a conflict when the file is not in the version that is expected
+/// of it.
 async fn keep(
     call: &Call,
     place: &Place,
@@ -383,7 +384,8 @@ pub(super) async fn delete_container(call: Call) -> Result<Response> {
     let plan = deletion::plan_of_many(&call.app, call.query("dryrun"), move |tx| {
         let within = find(tx)?;
         let files = wanted.below(tx, within, "")?;
-        Ok(Selection { within, resources: files.into_iter().map(|node| node.id).collect() })
+        let resources = files.into_iter().map(|node| node.id).collect();
+        Ok(Selection { within, resources, also: Vec::new() })
     });
     if let Some(plan) = plan.await? {
         return Ok(plan);

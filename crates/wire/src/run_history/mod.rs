@@ -17,6 +17,7 @@ mod metrics;
 mod run_lists;
 mod run_metrics;
 mod runs;
+mod source_snapshots;
 mod values;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::Permission;
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Run, RunDoc, RunStatus};
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult, Timestamp};
+use habeas_rights::Selection;
 use habeas_store::{FOREIGN_KEY_VIOLATION, New, Tx, UNIQUE_VIOLATION};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use super::answers::{self, Answers};
 use super::call::{Call, Place, read_time};
 use super::datasets::{self, INPUTS, OUTPUTS};
 use super::experiments::{Which, text_list};
-use super::{log_files, optional_text, text_map};
+use super::{log_files, optional_text, source_snapshots, text_map};
 use crate::data_services::{Result, envelope};
 use crate::deletion::refuse_dry_run;
 use crate::runs::{
@@ -456,8 +457,13 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
     Ok(Json(answer))
 }
 
-/// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, for good.
+/// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, and the snapshot that only it was made with, for good.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    call.delete(move |tx| find(tx, &place, &which, &id, Permission::Write).map(|(_, node)| node.id)).await
+    call.delete(move |tx| {
+        let (scope, node) = find(tx, &place, &which, &id, Permission::Write)?;
+        let also = source_snapshots::of_runs(tx, scope, &[node.id])?;
+        Ok(Selection { within: node.id, resources: vec![node.id], also })
+    })
+    .await
 }
