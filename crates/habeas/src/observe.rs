@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use habeas_core::Error;
 use habeas_wire::App;
+use habeas_wire::caller::RequestId;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -185,10 +186,12 @@ const MODEL_MANAGEMENT: [&str; 3] = ["/api/subscriptions/", "/modelmanagement/",
 /// Gives every request an id, counts it, and logs it by its route template.
 pub(crate) async fn observe(
     State((metrics, app)): State<(Metrics, App)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let id = app.store().ambient().new_id().to_string();
+    let id = app.store().ambient().new_id();
+    request.extensions_mut().insert(RequestId(id));
+    let id = id.to_string();
     let method = request.method().clone();
     let route = request
         .extensions()

@@ -97,7 +97,7 @@ impl Rights {
         self.store
             .read(move |tx| {
                 let selection = find(tx)?;
-                for &id in &selection.resources {
+                for id in selection.all() {
                     tx.require_removable(id)?;
                 }
                 selection.report(tx)
@@ -122,7 +122,7 @@ impl Rights {
                 deleted_at: tx.now(),
                 was_container: false,
                 subject: subject(tx, selection.within, person)?,
-                removal: tx.remove_all(&selection.resources)?.tasks,
+                removal: tx.remove_all(&selection.all())?.tasks,
             })
         })
         .await
@@ -228,25 +228,34 @@ fn subject(tx: &mut Tx<'_>, id: Id, person: Option<Id>) -> Result<Option<Id>> {
 /// Resources that are deleted together.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// What they stand in, which stays.
+    /// What they stand in, which stays; or the only one of them, where one was named.
     pub within: Id,
     /// The resources.
     pub resources: Vec<Id>,
+    /// What goes with them, since nothing else needs it: counted among what goes, not among what was selected.
+    pub also: Vec<Id>,
 }
 
 impl Selection {
+    /// Everything that goes.
+    fn all(&self) -> Vec<Id> {
+        [self.resources.as_slice(), &self.also].concat()
+    }
+
     fn report(&self, tx: &mut Tx<'_>) -> Result<DeletionReport> {
+        let all = self.all();
         let (mut below, mut tainted) = (Below::default(), BTreeMap::new());
-        for &id in &self.resources {
+        for &id in &all {
             below.add(tx.below(id)?);
             tainted.extend(plan::tainted(tx, Going::Below(id))?.into_iter().map(|one| (one.id.clone(), one)));
         }
         // A run that was made from another of them goes, too.
-        for id in &self.resources {
+        for id in &all {
             tainted.remove(&id.to_string());
         }
+        let is_one = self.resources == [self.within];
         Ok(DeletionReport {
-            selected: Some(self.resources.len() as u64),
+            selected: (!is_one).then_some(self.resources.len() as u64),
             tainted: tainted.into_values().collect(),
             ..report(self.within, &below)
         })

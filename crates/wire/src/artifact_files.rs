@@ -189,17 +189,29 @@ pub(crate) fn keep(
     blob: &BlobRef,
     person: Option<Id>,
 ) -> Result<Node<ArtifactDoc>> {
+    keep_piece(tx, owner, path, (blob, None), person)
+}
+
+/// The same of a blob that ends with a piece of this number.
+pub(crate) fn keep_piece(
+    tx: &mut Tx<'_>,
+    owner: Id,
+    path: &str,
+    (blob, piece): (&BlobRef, Option<u64>),
+    person: Option<Id>,
+) -> Result<Node<ArtifactDoc>> {
     let node = match tx.child_by_name::<Artifact>(owner, path)? {
         Some(mut node) => {
             let old = std::mem::replace(&mut node.doc.content, blob.clone());
             tx.change_maker(node.id, node.holder, node.doc.created_by, person)?;
             node.doc.created_by = person;
+            node.doc.piece = piece;
             let node = tx.update::<Artifact>(&node)?;
             tx.release_blobs(&[old.id])?;
             node
         }
         None => {
-            let doc = ArtifactDoc { path: path.to_owned(), content: blob.clone(), created_by: person };
+            let doc = ArtifactDoc { path: path.to_owned(), content: blob.clone(), created_by: person, piece };
             let id = tx.new_id();
             tx.create::<Artifact>(New::under(owner, id, doc))?
         }

@@ -8,7 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use habeas_access::Actor;
-use habeas_core::{Error, Result};
+use habeas_core::{Error, Id, Result};
 
 use crate::App;
 
@@ -40,12 +40,18 @@ async fn observe<F: From<Error> + IntoResponse + 'static>(
     response
 }
 
+/// The id that the server gave a request, which it finds among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(pub Id);
+
+/// The name that a client of Azure's gives its request.
+pub(crate) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
 /// Repeats the name that a client gave its request, by which Azure's clients find it again.
 pub(crate) async fn label(request: Request, next: Next) -> Response {
-    const NAME: HeaderName = HeaderName::from_static("x-ms-client-request-id");
-    let given = request.headers().get(NAME).cloned();
+    let given = request.headers().get(CLIENT_REQUEST_ID).cloned();
     let mut response = next.run(request).await;
-    response.headers_mut().extend(given.map(|name| (NAME, name)));
+    response.headers_mut().extend(given.map(|name| (CLIENT_REQUEST_ID, name)));
     response
 }
 

@@ -106,7 +106,7 @@ fn of_run_artifact(name: &str) -> Option<Address> {
     }
     let container = parts.next()?;
     let path: Vec<&str> = parts.next().map(|path| path.split('/').collect()).unwrap_or_default();
-    below(run(container.strip_prefix(DATA_CONTAINER).unwrap_or(container))?, &path)
+    below(run(runs::run_id(container))?, &path)
 }
 
 fn of_tracking(parts: &[&str]) -> Option<Address> {

@@ -23,6 +23,11 @@ pub(crate) const SCRIPT_TAG: &str = "mlflow.source.name";
 /// What `azureml-core` puts before a run's id to name the place of its artifacts.
 pub(crate) const DATA_CONTAINER: &str = "dcid.";
 
+/// A run's id as a client writes it, with or without [`DATA_CONTAINER`] before it.
+pub(crate) fn run_id(text: &str) -> &str {
+    text.strip_prefix(DATA_CONTAINER).unwrap_or(text)
+}
+
 /// How a run is called on the wire: by the id that its client chose, or by its own.
 pub(crate) fn run_name(run: &Node<RunDoc>) -> String {
     run.doc.details.run_id.clone().unwrap_or_else(|| run.id.to_hex())
@@ -112,6 +117,28 @@ pub(crate) fn put_tag(tx: &mut Tx<'_>, run: &mut RunDoc, person: Id, key: &str, 
 /// Removes a tag; whether it was there.
 pub(crate) fn remove_tag(run: &mut RunDoc, key: &str) -> bool {
     if key == USER_TAG { run.user_tag.take().is_some() } else { run.tags.remove(key).is_some() }
+}
+
+/// Brings a run to another state, as run history has it: its end is that of the last time it ended. MLflow's clients say the end themselves,
+/// and a run of theirs that goes on keeps it.
+pub(crate) fn set_status(run: &mut RunDoc, status: RunStatus) {
+    if status.is_over() != run.status.is_over() {
+        run.end_time = None;
+    }
+    run.status = status;
+}
+
+/// Stores a run that was just made, of which its client may say that it is over.
+pub(crate) fn create_run(tx: &mut Tx<'_>, mut new: New<RunDoc>) -> Result<Node<RunDoc>> {
+    let ends = new.doc.status.is_over();
+    if ends {
+        new.doc.end_time.get_or_insert(milliseconds(tx.now()));
+    }
+    let node = tx.create::<Run>(new)?;
+    if ends {
+        notifications::run_ended(tx, &node)?;
+    }
+    Ok(node)
 }
 
 /// Stores a changed run whose state was `before`. What follows from its end follows here, whichever protocol reports it.

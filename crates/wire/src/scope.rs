@@ -177,8 +177,33 @@ pub fn normalise<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
+/// Addresses without a scope, after some of which an id follows.
+const UNSCOPED: [&str; 9] = [
+    "/artifact/v1.0/workspaces",
+    "/content/v1.0/meta/alive",
+    "/content/v1.0/meta/ping",
+    "/content/v1.0/meta/version",
+    "/datastore/v1.0/meta/alive",
+    "/datastore/v1.0/meta/ping",
+    "/datastore/v1.0/meta/version",
+    "/discovery",
+    "/metadata/endpoints",
+];
+
+/// An address without a scope in the spelling of the routes; none for others.
+fn spelled_unscoped(path: &str) -> Option<String> {
+    UNSCOPED.into_iter().find_map(|route| {
+        let (start, rest) = path.split_at_checked(route.len())?;
+        let fits = start.eq_ignore_ascii_case(route) && (rest.is_empty() || rest.starts_with('/'));
+        fits.then(|| format!("{route}{rest}"))
+    })
+}
+
 /// The path in the spelling of the routes; none for what is no address of Azure's.
 fn spelled(path: &str) -> Option<String> {
+    if let Some(path) = spelled_unscoped(path) {
+        return Some(path);
+    }
     let mut segments = path.strip_prefix('/')?.split('/').peekable();
     let mut out = String::with_capacity(path.len());
     let mut push = |segment: &str| {
@@ -332,6 +357,20 @@ mod tests {
                 path(&format!("{prefix_sent}{}{rest}", written(scope))),
                 format!("{prefix}{scope}{rest}")
             );
+        }
+    }
+
+    #[test]
+    fn addresses_without_a_scope_in_any_case() {
+        for (sent, routed) in [
+            ("/artifact/v1.0/Workspaces/A-b?DryRun=x", "/artifact/v1.0/workspaces/A-b?DryRun=x"),
+            ("/Content/v1.0/Meta/Ping", "/content/v1.0/meta/ping"),
+            ("/Datastore/V1.0/meta/Version", "/datastore/v1.0/meta/version"),
+            ("/Discovery", "/discovery"),
+            ("/Metadata/Endpoints", "/metadata/endpoints"),
+            ("/DiscoveryOf/X", "/DiscoveryOf/X"),
+        ] {
+            assert_eq!(path(sent), routed);
         }
     }
 

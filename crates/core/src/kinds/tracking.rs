@@ -198,6 +198,9 @@ pub struct ExperimentDoc {
     /// How many runs run history has numbered in it.
     #[serde(default)]
     pub numbered: u64,
+    /// When it was put aside, while it is; not of those that were before this was kept.
+    #[serde(default)]
+    pub archived_at: Option<Timestamp>,
 }
 
 impl ExperimentDoc {
@@ -210,6 +213,15 @@ impl ExperimentDoc {
             tags: BTreeMap::new(),
             created_by: Some(created_by),
             numbered: 0,
+            archived_at: None,
+        }
+    }
+
+    /// Puts it aside, or takes it back; `now` is when.
+    pub fn set_stage(&mut self, stage: LifecycleStage, now: Timestamp) {
+        if stage != self.stage {
+            self.stage = stage;
+            self.archived_at = (stage == LifecycleStage::Deleted).then_some(now);
         }
     }
 }
@@ -239,6 +251,7 @@ impl DataKind for Experiment {
             tags: BTreeMap::from([("mlflow.note.content".to_owned(), "first try".to_owned())]),
             created_by: Some(Id::NIL),
             numbered: 1,
+            archived_at: Some(Timestamp(1)),
         }
     }
 
@@ -253,7 +266,7 @@ impl DataKind for Experiment {
     fn attrs(_doc: &ExperimentDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExperimentDoc, map: &mut DataMap) {
-        let ExperimentDoc { name, artifact_location, stage, tags, created_by, numbered } = doc;
+        let ExperimentDoc { name, artifact_location, stage, tags, created_by, numbered, archived_at } = doc;
         map.field(name, "name", FieldClass::Content, "to tell experiments apart");
         map.field(
             artifact_location,
@@ -265,6 +278,7 @@ impl DataKind for Experiment {
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
         map.field(numbered, "numbered", FieldClass::Technical, "how many runs were numbered in it");
+        map.field(archived_at, "archived_at", FieldClass::Personal, "when somebody put it aside");
     }
 
     fn view(node: &Node<ExperimentDoc>) -> View {
@@ -286,6 +300,7 @@ impl DataKind for Experiment {
                 "lifecycle_stage": doc.stage.name(),
                 "creation_time": node.created_at.0 / 1000,
                 "last_update_time": node.updated_at.0 / 1000,
+                "archived_time": doc.archived_at.map(|time| time.0 / 1000),
                 "tags": doc.tags,
             }),
         )
@@ -548,6 +563,9 @@ pub struct ArtifactDoc {
     pub content: BlobRef,
     /// Who stored it.
     pub created_by: Option<Id>,
+    /// The number of the piece that was added to it last; none where it was stored as a whole, or its client numbers nothing.
+    #[serde(default)]
+    pub piece: Option<u64>,
 }
 
 /// Where an archive has the bytes of an artifact.
@@ -583,6 +601,7 @@ impl DataKind for Artifact {
                 media_type: "application/octet-stream".into(),
             },
             created_by: Some(Id::NIL),
+            piece: Some(1),
         }
     }
 
@@ -597,10 +616,16 @@ impl DataKind for Artifact {
     fn attrs(_doc: &ArtifactDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ArtifactDoc, map: &mut DataMap) {
-        let ArtifactDoc { path, content, created_by } = doc;
+        let ArtifactDoc { path, content, created_by, piece } = doc;
         map.field(path, "path", FieldClass::Personal, "to find it again; may name a person");
         map.field(content, "content", FieldClass::Content, "its bytes; may hold anything about anybody");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who stored it");
+        map.field(
+            piece,
+            "piece",
+            FieldClass::Technical,
+            "number of the piece that was added last, to know it when it is sent again",
+        );
     }
 
     fn view(node: &Node<ArtifactDoc>) -> View {
@@ -630,7 +655,7 @@ impl DataKind for Artifact {
 
     fn carry(node: &mut Node<ArtifactDoc>) -> Result<Option<Carried<'_>>> {
         let path = artifact_file(node);
-        let ArtifactDoc { path: name, content, created_by } = &mut node.doc;
+        let ArtifactDoc { path: name, content, created_by, piece: _ } = &mut node.doc;
         let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
         if !name.split('/').all(is_plain) || name.contains(['\\', '\0']) {
             return Err(Error::invalid("the path of an artifact leads out of its folder"));

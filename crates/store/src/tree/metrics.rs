@@ -183,6 +183,17 @@ impl Tx<'_> {
         Ok(metrics)
     }
 
+    /// The random number of the series that a metric of a run is; none when the run has no such metric.
+    pub fn metric_series(&mut self, run: Id, name: &str) -> Result<Option<i64>> {
+        let Some(place) = self.place_seen(run)? else { return Ok(None) };
+        let mac = self.shared.metric_mac(place.container, place.generation, name)?;
+        let series = self.query_one(
+            "SELECT id FROM metric_series WHERE resource = ?1 AND name_mac = ?2",
+            &[(&run).into(), (&mac[..]).into()],
+        )?;
+        series.map(|series| series.int(0)).transpose()
+    }
+
     /// Points of a metric in the order of time, step and value, after `after`.
     pub fn metric_history(
         &mut self,
@@ -191,20 +202,14 @@ impl Tx<'_> {
         after: Option<MetricPoint>,
         limit: u32,
     ) -> Result<Vec<MetricPoint>> {
-        let Some(place) = self.place_seen(run)? else { return Ok(Vec::new()) };
-        let mac = self.shared.metric_mac(place.container, place.generation, name)?;
-        let series = self.query_one(
-            "SELECT id FROM metric_series WHERE resource = ?1 AND name_mac = ?2",
-            &[(&run).into(), (&mac[..]).into()],
-        )?;
-        let Some(series) = series else { return Ok(Vec::new()) };
+        let Some(series) = self.metric_series(run, name)? else { return Ok(Vec::new()) };
         let (time, step, value) = after
             .map_or((i64::MIN, i64::MIN, i64::MIN), |point| (point.time, point.step, ordered(point.value)));
         self.query(
             "SELECT time, step, value FROM metric_point WHERE series = ?1 AND (time, step, value) > (?2, ?3, ?4)
              ORDER BY time, step, value LIMIT ?5",
             &[
-                Arg::Int(series.int(0)?),
+                Arg::Int(series),
                 Arg::Int(time),
                 Arg::Int(step),
                 Arg::Int(value),

@@ -382,12 +382,19 @@ async fn large_files_are_put_in_blocks_and_are_there_when_their_list_is_committe
 
         // Piece by piece without blocks.
         let path = format!("/artifact/v2.0@/artifacts/content/ExperimentRun/{}/log.txt", team.run);
+        let path = path.replacen('@', &team.scope, 1);
         for (query, bytes) in [("", "a"), ("?append=true", "b"), ("?index=2", "c")] {
-            let path = path.replacen('@', &team.scope, 1);
             assert_eq!(team.tracker.raw("POST", &format!("{path}{query}"), bytes.into()).await.0, 200);
         }
-        let path = path.replacen('@', &team.scope, 1);
         assert_eq!(team.tracker.raw("GET", &path, Vec::new()).await.1, b"abc");
+        // A piece whose client did not hear that it arrived comes once more.
+        for (query, bytes) in
+            [("?index=2", "c"), ("?index=3", "d"), ("?append=true&index=3", "d"), ("?append=true", "d")]
+        {
+            assert_eq!(team.tracker.raw("POST", &format!("{path}{query}"), bytes.into()).await.0, 200);
+        }
+        assert_eq!(team.tracker.raw("GET", &path, Vec::new()).await.1, b"abcdd");
+        assert_eq!(team.tracker.raw("POST", &format!("{path}?index=last"), b"e".to_vec()).await.0, 400);
     }
 }
 

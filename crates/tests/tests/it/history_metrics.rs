@@ -88,6 +88,54 @@ async fn metrics_of_every_type_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_and_other_values_of_one_name_come_together() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        historian.experiment("leaves").await;
+        historian.run("leaves", "r").await;
+        for (id, time, column, value) in [
+            ("1", "2026-01-15T08:42:01Z", "int", json!(1)),
+            ("2", "2026-01-15T08:42:02Z", "string", json!("text")),
+            ("3", "2026-01-15T08:42:03Z", "double", json!(2.5)),
+        ] {
+            let metric = json!({ "name": "x", "columns": { "x": column }, "properties": { "uxMetricType": "azureml.v1.scalar" },
+                "value": [{ "metricId": id, "createdUtc": time, "data": { "x": value } }] });
+            historian.ok("POST", "/metric:/runs/r/batch", json!({ "values": [metric] })).await;
+        }
+        let full = async |body: Value| historian.ok("POST", "/metric:/runs/r/full", body).await;
+        let data = |full: &Value| -> Vec<Value> {
+            full["value"].as_array().unwrap().iter().map(|value| value["data"].clone()).collect()
+        };
+        let all = full(json!({ "metricName": "x" })).await;
+        assert_eq!(data(&all), [json!({ "x": 1.0 }), json!({ "x": "text" }), json!({ "x": 2.5 })]);
+        // A column of doubles the client would read as numbers.
+        assert_eq!(
+            (&all["columns"], &all["properties"]["uxMetricType"]),
+            (&json!({ "x": "string" }), &json!("azureml.v1.scalar"))
+        );
+        // Every value has an id, by which it is found.
+        for value in all["value"].as_array().unwrap() {
+            let path = format!("/experiments/leaves/metrics/{}", value["metricId"].as_str().unwrap());
+            assert_eq!(historian.ok("GET", &path, json!(null)).await["cells"], json!([value["data"]]));
+        }
+        let sampled = full(json!({ "metricName": "x", "maxPoints": 1 })).await;
+        assert_eq!(data(&sampled), [json!({ "x": 1.0 }), json!({ "x": "text" })]);
+        let later = full(json!({ "metricName": "x", "startTime": "2026-01-15T08:42:02Z" })).await;
+        assert_eq!(data(&later), [json!({ "x": "text" }), json!({ "x": 2.5 })]);
+
+        // A number among the rows of a table is a row.
+        let body = json!({ "values": [scalar("t", "4", json!(1)), table("t", "5", json!({ "a": "int" }), json!({ "a": 7 }))] });
+        historian.ok("POST", "/metric:/runs/r/batch", body).await;
+        let rows = full(json!({ "metricName": "t" })).await;
+        assert_eq!(rows["properties"]["uxMetricType"], "azureml.v1.table");
+        assert_eq!(data(&rows), [json!({ "a": null, "t": 1.0 }), json!({ "a": 7, "t": "NaN" })]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_of_2018_are_the_same_metrics() {
     let _lock = crate::canary::protected().await;
     for database in engines() {

@@ -1,7 +1,8 @@
 //! Errors in the control plane's envelope, `{"error": {"code", "message"}}`.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use habeas_core::{Error, ErrorKind};
 use serde_json::json;
@@ -47,7 +48,12 @@ impl IntoResponse for Failure {
             tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }
         let code = self.0.code.unwrap_or(code);
-        (status, Json(json!({ "error": { "code": code, "message": self.0.to_string() } }))).into_response()
+        let body = json!({ "error": { "code": code, "message": self.0.to_string() } });
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

@@ -259,18 +259,27 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 }
 
 /// `upload`: the bytes in the request itself. With `append`, or an `index` other than 0, they follow what is there already: so
-/// `azureml-core` sends logs piece by piece.
+/// `azureml-core` sends logs piece by piece. A piece that has the `index` of the last one is that one again, whose client did not hear that
+/// it had arrived.
 pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Result<Json<Value>> {
     let call = Call::of_parts(&app, &mut request).await?;
     let (place, path) = (place(&call)?, file_path(&call)?);
     let body = request.into_body();
-    let appends = call.flag("append") || call.query("index").is_some_and(|index| index != "0");
+    let index = index(&call)?;
+    let appends = call.flag("append") || index.is_some_and(|index| index != 0);
     let node = if appends {
-        append(&call, &place, &path, body).await?
+        append(&call, &place, &path, body, index).await?
     } else {
         store(&call, &place, &path, body).await?
     };
     Ok(Json(place.show(&node)))
+}
+
+/// The number of a piece, if its client numbers them.
+fn index(call: &Call) -> CoreResult<Option<u64>> {
+    let text = call.query("index").filter(|text| !text.is_empty());
+    let number = text.map(str::parse).transpose();
+    number.map_err(|_| Error::invalid("`index` is not a whole number").hint("number the pieces from 0"))
 }
 
 async fn receive(call: &Call, place: &Place, path: &str, body: Body) -> CoreResult<BlobRef> {
@@ -289,10 +298,16 @@ fn owner(call: &Call, place: &Place) -> impl Fn(&mut Tx<'_>) -> CoreResult<Id> +
 
 async fn store(call: &Call, place: &Place, path: &str, body: Body) -> CoreResult<Node<ArtifactDoc>> {
     let blob = receive(call, place, path, body).await?;
-    keep(call, place, path, blob, None).await
+    keep(call, place, path, (blob, None), None).await
 }
 
-async fn append(call: &Call, place: &Place, path: &str, body: Body) -> CoreResult<Node<ArtifactDoc>> {
+async fn append(
+    call: &Call,
+    place: &Place,
+    path: &str,
+    body: Body,
+    index: Option<u64>,
+) -> CoreResult<Node<ArtifactDoc>> {
     let piece = receive(call, place, path, body).await?;
     let (find, stored) = (owner(call, place), place.stored(path));
     let before = call
@@ -303,21 +318,26 @@ async fn append(call: &Call, place: &Place, path: &str, body: Body) -> CoreResul
             tx.child_by_name::<Artifact>(owner, &stored)
         })
         .await?;
-    let Some(before) = before else { return keep(call, place, path, piece, None).await };
+    let Some(before) = before else { return keep(call, place, path, (piece, index), None).await };
+    if index.is_some() && before.doc.piece == index {
+        artifact_files::give_up(&call.app, &[piece.id]).await;
+        return Ok(before);
+    }
     let (parts, media_type) =
         ([before.doc.content.clone(), piece.clone()], before.doc.content.media_type.clone());
     let find = owner(call, place);
     let joined = artifact_files::join(&call.app, find, &media_type, &parts, Expected::default()).await;
     artifact_files::give_up(&call.app, &[piece.id]).await;
-    keep(call, place, path, joined?, Some(before.version)).await
+    keep(call, place, path, (joined?, index), Some(before.version)).await
 }
 
-/// Makes a blob the content of a file; a conflict when the file is not in the version that is expected of it.
+/// Makes a blob, whose last piece may have a number, the content of a file; a conflict when the file is not in the version that is expected
+/// of it.
 async fn keep(
     call: &Call,
     place: &Place,
     path: &str,
-    blob: BlobRef,
+    (blob, piece): (BlobRef, Option<u64>),
     version: Option<i64>,
 ) -> CoreResult<Node<ArtifactDoc>> {
     let (actor, person) = (call.actor, call.person);
@@ -331,7 +351,7 @@ async fn keep(
                 Error::conflict("somebody else changed the artifact at the same time").hint("append again")
             );
         }
-        artifact_files::keep(tx, owner, &stored, &blob, Some(person))
+        artifact_files::keep_piece(tx, owner, &stored, (&blob, piece), Some(person))
     });
     artifact_files::or_give_up(&call.app, id, kept.await).await
 }
@@ -372,7 +392,8 @@ pub(super) async fn delete_container(call: Call) -> Result<Response> {
     let plan = deletion::plan_of_many(&call.app, call.query("dryrun"), move |tx| {
         let within = find(tx)?;
         let files = wanted.below(tx, within, "")?;
-        Ok(Selection { within, resources: files.into_iter().map(|node| node.id).collect() })
+        let resources = files.into_iter().map(|node| node.id).collect();
+        Ok(Selection { within, resources, also: Vec::new() })
     });
     if let Some(plan) = plan.await? {
         return Ok(plan);

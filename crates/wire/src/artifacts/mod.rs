@@ -18,15 +18,15 @@ mod snapshots;
 mod spelling;
 
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
 use crate::App;
 use crate::blob_host::PREFIX;
 use crate::caller::named;
-use crate::data_services::Failure;
+use crate::data_services::{Failure, correlate, refused, unknown};
 use crate::file_address::{ARCHIVES, CONTAINER};
 use crate::scope::SCOPES;
 pub use blobs::Failure as StorageFailure;
@@ -56,10 +56,14 @@ pub fn router(app: App) -> Router {
             .nest(&format!("/datastore/v1.0{scope}"), datastores(&app))
             .nest(&format!("/notification/v1.0{scope}"), notifications(&app));
     }
+    for service in ["artifact", "content", "datastore", "notification"] {
+        router = router.route(&format!("/{service}/{{*rest}}"), any(unknown));
+    }
     router
+        .method_not_allowed_fallback(refused)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .merge(stored())
-        .layer(from_fn(crate::caller::label))
+        .layer(from_fn_with_state(app.clone(), correlate))
         .with_state(app)
 }
 

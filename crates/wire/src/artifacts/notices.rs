@@ -48,6 +48,8 @@ impl Shown {
             "status": doc.status,
             "createdUtc": ended,
             "lastModifiedUtc": ended,
+            // There is no operation that marks one as read.
+            "isRead": false,
             "message": format!("The run has ended: {}", doc.status),
             "link": run.map(|run| format!("{}/history/v1.0{}/runs/{run}", call.base, call.scope.path())),
         })

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::artifact_files::{below, check_path};
 use crate::file_address::{Access, Signer};
-use crate::runs::{DATA_CONTAINER, find_run, shortened};
+use crate::runs::{DATA_CONTAINER, find_run, run_id, shortened};
 
 /// The origin whose containers are runs.
 pub(super) const RUN_ORIGIN: &str = "ExperimentRun";
@@ -48,8 +48,7 @@ impl Place {
     }
 
     fn run(&self) -> Option<&str> {
-        (self.origin == RUN_ORIGIN)
-            .then(|| self.container.strip_prefix(DATA_CONTAINER).unwrap_or(&self.container))
+        (self.origin == RUN_ORIGIN).then(|| run_id(&self.container))
     }
 
     /// What the files stand under, if the actor may do this with it. `scope` is the workspace or project, which the actor may read.

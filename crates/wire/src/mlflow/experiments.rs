@@ -152,7 +152,7 @@ async fn set_stage(call: &Call, stage: LifecycleStage) -> Result<Json<Value>> {
                 stage.name()
             )));
         }
-        node.doc.stage = stage;
+        node.doc.set_stage(stage, tx.now());
         for mut run in tx.children::<Run>(node.id, Page::ALL)? {
             if run.doc.stage != stage {
                 run.doc.stage = stage;

@@ -120,7 +120,7 @@ pub(super) async fn remove(
         )),
         Found::Goes(ids) => {
             let plan = plan_of_many(&call.app, call.dry_run(), move |_| {
-                Ok(Selection { within: at, resources: ids.clone() })
+                Ok(Selection { within: at, resources: ids.clone(), also: Vec::new() })
             });
             if let Some(plan) = plan.await? {
                 return Ok(Done::Planned(plan));

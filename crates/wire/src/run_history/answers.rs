@@ -193,17 +193,24 @@ pub(super) fn experiment(node: &Node<ExperimentDoc>) -> Value {
     if let Some(note) = doc.tags.get(NOTE_TAG) {
         answer["description"] = json!(note);
     }
-    if doc.stage == LifecycleStage::Deleted {
-        answer["archivedTime"] = json!(node.updated_at.rfc3339());
+    if let Some(archived) = archived(node) {
+        answer["archivedTime"] = json!(archived.rfc3339());
     }
     answer
 }
 
-/// `BaseEvent`.
-pub(super) fn event(node: &Node<RunEventDoc>, run: &Node<RunDoc>) -> Value {
+/// When an experiment was archived, while it is.
+pub(super) fn archived(node: &Node<ExperimentDoc>) -> Option<Timestamp> {
+    let is_archived = node.doc.stage == LifecycleStage::Deleted;
+    is_archived.then(|| node.doc.archived_at.unwrap_or(node.updated_at))
+}
+
+/// `BaseEvent` of a run in the workspace or project `scope`.
+pub(super) fn event(node: &Node<RunEventDoc>, run: &Node<RunDoc>, scope: Id) -> Value {
     json!({
         "timestamp": Timestamp(node.doc.time).rfc3339(),
         "name": node.doc.name,
+        "projectId": scope,
         "experimentId": run.parent,
         "containerName": format!("{DATA_CONTAINER}{}", run_name(run)),
         "data": node.doc.data,

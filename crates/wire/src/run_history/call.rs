@@ -18,6 +18,7 @@ use crate::caller::bearer;
 use crate::data_services::{Failure, Result};
 use crate::deletion::Deletion;
 use crate::file_address::Signer;
+use crate::runs::run_id;
 use crate::scope::Scope;
 
 /// Everything a handler knows of its request.
@@ -65,17 +66,8 @@ impl Call {
         }
     }
 
-    /// Deletes what `find` finds, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only plans it.
+    /// Deletes what `find` selects, with all that stands under it, for good; the answer names the receipt. With `dryRun=true` only plans it.
     pub(super) async fn delete(
-        &self,
-        find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Id> + Send + Sync + 'static,
-    ) -> Result<Response> {
-        let deletion = Deletion::of(&self.app, &self.actor, self.dry_run(), find).await?;
-        Ok(deletion.answer(|_| Json(serde_json::json!({})).into_response())?)
-    }
-
-    /// The same of what `find` selects.
-    pub(super) async fn delete_many(
         &self,
         find: impl Fn(&mut Tx<'_>) -> habeas_core::Result<Selection> + Send + Sync + 'static,
     ) -> Result<Response> {
@@ -118,11 +110,14 @@ impl FromRequest<App> for Call {
     type Rejection = Failure;
 
     async fn from_request(mut request: Request, app: &App) -> Result<Call> {
-        let path = request
+        let mut path = request
             .extract_parts::<Path<HashMap<String, String>>>()
             .await
             .map_err(|_| Error::invalid("the path is not valid UTF-8"))?
             .0;
+        if let Some(run) = path.get_mut("run_id") {
+            *run = run_id(run).to_owned();
+        }
         let actor = request.extensions().get::<Actor>().copied();
         let actor = actor.ok_or_else(|| Error::internal("an operation was not registered by its name"))?;
         let person = actor.person().ok_or_else(|| {

@@ -14,7 +14,7 @@ use super::filter::{Key, microseconds};
 use super::listing::{Collector, EVENTS, Listing};
 use super::{optional_text, runs};
 use crate::data_services::{Result, envelope};
-use crate::runs::{milliseconds, update_run};
+use crate::runs::{milliseconds, run_id, set_status, update_run};
 use crate::search::Fact;
 
 /// The most events of a batch.
@@ -61,16 +61,16 @@ impl Reported {
         let when = milliseconds(self.time.unwrap_or(now));
         let Some(event) = self.name.strip_prefix("Microsoft.MachineLearning.Run.") else { return };
         let mut end = |status| {
-            run.status = status;
+            set_status(run, status);
             run.end_time = Some(self.time_of("EndTime").unwrap_or(when));
         };
         match event {
             "Start" => {
-                run.status = RunStatus::Running;
+                set_status(run, RunStatus::Running);
                 run.start_time = self.time_of("StartTime").unwrap_or(when);
             }
-            "Queued" => run.status = RunStatus::Scheduled,
-            "CancelRequested" => run.status = RunStatus::CancelRequested,
+            "Queued" => set_status(run, RunStatus::Scheduled),
+            "CancelRequested" => set_status(run, RunStatus::CancelRequested),
             "Completed" => end(RunStatus::Finished),
             "Failed" => end(RunStatus::Failed),
             "Canceled" => end(RunStatus::Killed),
@@ -148,7 +148,7 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
                 let done = Reported::read(body).and_then(|event| {
                     let id = event.data.get("RunId").and_then(Value::as_str);
                     let id = id.ok_or_else(|| Error::invalid("`data.RunId` is missing"))?;
-                    let (_, run) = runs::find(tx, &place, &which, id, Permission::Write)?;
+                    let (_, run) = runs::find(tx, &place, &which, run_id(id), Permission::Write)?;
                     report(tx, &place, run, &event)
                 });
                 match done {
@@ -176,7 +176,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
         .app
         .store()
         .read(move |tx| {
-            let (_, run) = runs::find(tx, &place, &which, &id, Permission::Read)?;
+            let (scope, run) = runs::find(tx, &place, &which, &id, Permission::Read)?;
             let mut collector = Collector::new(&listing, false)?;
             let mut page = Page { order: Order::Oldest, skip: 0, take: CHUNK };
             loop {
@@ -189,7 +189,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
                     });
                 }
                 if last {
-                    return collector.finish().answer(|event| Ok(answers::event(&event, &run)));
+                    return collector.finish().answer(|event| Ok(answers::event(&event, &run, scope)));
                 }
                 page.skip += CHUNK;
             }

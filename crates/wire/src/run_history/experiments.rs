@@ -6,7 +6,8 @@ use axum::Json;
 use axum::response::Response;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage};
-use habeas_core::{Error, Id, Node, Result as CoreResult};
+use habeas_core::{Error, Id, Kind, Node, Result as CoreResult};
+use habeas_rights::Selection;
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use super::answers;
 use super::call::Call;
 use super::filter::{Key, microseconds};
 use super::listing::{Collector, EXPERIMENTS, Listing};
-use super::text_map;
+use super::{source_snapshots, text_map};
 use crate::data_services::Result;
 use crate::runs::{NOTE_TAG, shortened};
 use crate::search::Fact;
@@ -151,7 +152,8 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
         }
         node.doc.tags.extend(tags.clone());
         if let Some(archive) = archive {
-            node.doc.stage = if archive { LifecycleStage::Deleted } else { LifecycleStage::Active };
+            let stage = if archive { LifecycleStage::Deleted } else { LifecycleStage::Active };
+            node.doc.set_stage(stage, tx.now());
         }
         Ok(())
     })
@@ -201,13 +203,16 @@ pub(super) fn text_list(value: Option<&Value>) -> CoreResult<Vec<String>> {
     list.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(invalid)).collect()
 }
 
-/// DELETE `experimentids/ID`: with its runs and their files, for good. The clients take 200, or 202 with an address to ask again; 204 and 404
-/// they call errors, which what is not there is.
+/// DELETE `experimentids/ID`: with its runs, their files and the snapshots that only they were made with, for good. The clients take 200, or
+/// 202 with an address to ask again; 204 and 404 they call errors, which what is not there is.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which) = (call.place(), Which::of(&call));
     call.delete(move |tx| {
         let scope = place.find(tx, Permission::Read)?;
-        which.find(tx, &place.actor, scope, Permission::Write).map(|node| node.id)
+        let id = which.find(tx, &place.actor, scope, Permission::Write)?.id;
+        let runs: Vec<Id> = tx.children_ids(id, Kind::Run)?.into_iter().map(|(_, run)| run).collect();
+        let also = source_snapshots::of_runs(tx, scope, &runs)?;
+        Ok(Selection { within: id, resources: vec![id], also })
     })
     .await
 }
@@ -275,9 +280,7 @@ fn facts(node: &Node<ExperimentDoc>, key: &Key) -> Vec<Fact> {
         ("ExperimentId", _) => Some(Fact::Text(node.id.to_string())),
         ("Description", _) => text(node.doc.tags.get(NOTE_TAG)),
         ("CreatedUtc", _) => Some(Fact::Number(microseconds(node.created_at))),
-        ("ArchivedTime", _) => {
-            (node.doc.stage == LifecycleStage::Deleted).then(|| Fact::Number(microseconds(node.updated_at)))
-        }
+        ("ArchivedTime", _) => answers::archived(node).map(|time| Fact::Number(microseconds(time))),
         _ => Some(Fact::Text(node.doc.name.clone())),
     };
     found.into_iter().collect()

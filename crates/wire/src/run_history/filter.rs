@@ -3,7 +3,7 @@
 //! ```text
 //! expression = term *( "or" term )
 //! term       = factor *( "and" factor )
-//! factor     = "(" expression ")" | key operator value
+//! factor     = "(" expression ")" | "(" key "ne null)" "or" "(" key "eq null)" | key operator value
 //! key        = attribute | map "/" text
 //! operator   = "eq" | "ne" | "gt" | "ge" | "lt" | "le"
 //! value      = "null" | '"' text '"' | "'" text "'" | bare
@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Words and names of attributes are matched in any case. A bare value ends before `and`, `or` or `)`, and may have spaces in it, as a time
-//! has. `(k ne null or k eq null)` is how the clients say that a key is there; it is read so.
+//! has. `(k ne null or k eq null)` is how the clients say that a key is there; it is read so. Of traits they write
+//! `(k ne null) or (k eq null)`, without parentheses round it, beside other conditions too: it is one condition wherever it stands.
 
 use habeas_core::{Error, Result, Timestamp};
 use winnow::ascii::{Caseless, multispace0, multispace1};
@@ -246,11 +247,32 @@ fn factor(input: &mut &str, depth: usize) -> ModalResult<Raw> {
     preceded(
         multispace0,
         alt((
+            presence,
             delimited('(', |input: &mut &str| expression(input, depth + 1), (multispace0, ')')),
             comparison.map(Raw::Is),
         )),
     )
     .parse_next(input)
+}
+
+/// `(k ne null) or (k eq null)`, which an `and` before or after it would tear apart.
+fn presence(input: &mut &str) -> ModalResult<Raw> {
+    let with_null = |operator: Operator| {
+        delimited(('(', multispace0), comparison, (multispace0, ')')).verify(
+            move |found: &search::Comparison<Written>| {
+                found.operator == operator
+                    && matches!(found.operand, Operand::Nothing)
+                    && !found.key.key.starts_with('(')
+            },
+        )
+    };
+    let joint = (word("or"), multispace0);
+    let (there, _, absent) =
+        (with_null(Operator::NotEqual), joint, with_null(Operator::Equal)).parse_next(input)?;
+    if there.key.key != absent.key.key {
+        return fail.parse_next(input);
+    }
+    Ok(Raw::Any(vec![Raw::Is(there), Raw::Is(absent)]))
 }
 
 fn comparison(input: &mut &str) -> ModalResult<search::Comparison<Written>> {
@@ -339,6 +361,10 @@ mod tests {
         insta::assert_snapshot!(read("(Tags/k eq \"v w\" )"), @"Tags/k Equal `v w`");
         insta::assert_snapshot!(read("((Tags/k ne null or Tags/k eq null) and (Status eq Completed))"), @"(Tags/k IsNotNull & Status Equal `Completed`)");
         insta::assert_snapshot!(read("(RunTypeV2/Traits/x ne null) or (RunTypeV2/Traits/x eq null)"), @"RunTypeV2/Traits/x IsNotNull");
+        insta::assert_snapshot!(read("(Status eq Failed) and (RunTypeV2/Traits/x ne null) or (RunTypeV2/Traits/x eq null)"), @"(Status Equal `Failed` & RunTypeV2/Traits/x IsNotNull)");
+        insta::assert_snapshot!(read("((RunTypeV2/Traits/x ne null) or (RunTypeV2/Traits/x eq null) and (Status eq Failed))"), @"(RunTypeV2/Traits/x IsNotNull & Status Equal `Failed`)");
+        insta::assert_snapshot!(read("((Tags/k ne null) or ((Tags/k eq null)))"), @"Tags/k IsNotNull");
+        insta::assert_snapshot!(read("(Status eq Failed) and (Tags/a ne null) or (Tags/b eq null)"), @"((Status Equal `Failed` & Tags/a IsNotNull) | Tags/b IsNull)");
         insta::assert_snapshot!(read("(CreatedUtc ge 2026-01-01 00:00:00)"), @"CreatedUtc GreaterOrEqual 1767225600000000");
         insta::assert_snapshot!(read("RootRunId eq r and RunId ne r"), @"(RootRunId Equal `r` & (RunId IsNull | RunId NotEqual `r`))");
         insta::assert_snapshot!(read("status EQ 'it''s'"), @"Status Equal `it's`");

@@ -1,6 +1,6 @@
 //! Metrics as `azureml-core` 1.61 has them (`/metric/v2.0`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -70,7 +70,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| {
             let (_, run) = runs::find(tx, &place, &Which::Default, &id, Permission::Read)?;
-            let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+            let mut found: BTreeMap<String, Columns> = BTreeMap::new();
             if is_elsewhere {
                 return Ok(found);
             }
@@ -90,7 +90,7 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({ "value": found, "continuationToken": null })))
 }
 
-fn scalar_columns(name: &str) -> BTreeMap<String, String> {
+fn scalar_columns(name: &str) -> Columns {
     BTreeMap::from([(name.to_owned(), "Double".to_owned())])
 }
 
@@ -126,83 +126,92 @@ pub(super) async fn full(call: Call) -> Result<Response> {
         ),
     };
     let (place, id, wanted) = (call.place(), call.part("run_id").to_owned(), name.clone());
-    let (run, points, others) = call
+    let (run, numbers, others) = call
         .app
         .store()
         .read(move |tx| {
             let (_, run) = runs::find(tx, &place, &Which::Default, &id, Permission::Read)?;
+            let series = tx.metric_series(run.id, &wanted)?;
             let points = tx.metric_history(run.id, &wanted, None, CHUNK)?;
             let others = tx.children_by_text::<RunMetric>(run.id, AttrKey::MetricName, &wanted)?;
-            Ok((run, points, others))
+            Ok((run, series.map(|series| (series, points)), others))
         })
         .await?;
-    let container = format!("{DATA_CONTAINER}{}", run_name(&run));
-    if !others.is_empty() {
-        return Ok(Json(whole_of(&container, &name, &others, between)).into_response());
-    }
-    if points.is_empty() {
+    if numbers.is_none() && others.is_empty() {
         return Err(Error::not_found("the run has no such metric").into());
     }
-    let store = call.app.store().clone();
-    let head = json!({
-        "dataContainerId": container,
+    let mut columns = if numbers.is_some() { scalar_columns(&name) } else { BTreeMap::new() };
+    for metric in &others {
+        columns.extend(metric.doc.columns.clone());
+    }
+    // Numbers among other values of their name are cells of a column, or of a table.
+    let sort = match others.first().map(|other| other.doc.metric_type.as_str()) {
+        Some(sort) if numbers.is_none() || sort == TABLE => sort,
+        _ => SCALAR,
+    };
+    let mut head = json!({
+        "dataContainerId": format!("{DATA_CONTAINER}{}", run_name(&run)),
         "name": name,
-        "columns": scalar_columns(&name),
-        "properties": { "uxMetricType": SCALAR },
+        "columns": columns,
+        "properties": { "uxMetricType": sort },
         "continuationToken": null,
     });
-    let series = Series { store, run: run.id, name, between };
+    let table = (sort == TABLE).then_some(columns);
+    let mut values = values_of(&others, between, table.as_ref());
+    let Some((number, points)) = numbers else {
+        head["value"] = values.into_iter().map(|(_, value)| value).collect();
+        return Ok(Json(head).into_response());
+    };
+    values.sort_by_key(|(time, _)| *time);
+    let series = Series { store: call.app.store().clone(), run: run.id, number, name, between, table };
     match most {
-        None => Ok(series.stream(&head, points)),
-        Some(most) => Ok(Json(series.sample(head, points, most).await?).into_response()),
+        None => Ok(series.stream(&head, points, values.into())),
+        Some(most) => Ok(Json(series.sample(head, points, values.into(), most).await?).into_response()),
     }
 }
 
-/// A metric that is no number: what all calls logged.
-fn whole_of(container: &str, name: &str, metrics: &[Node<RunMetricDoc>], between: Between) -> Value {
-    let mut columns: BTreeMap<&String, &String> = BTreeMap::new();
-    for metric in metrics {
-        columns.extend(&metric.doc.columns);
-    }
-    let sort = metrics.first().map(|metric| metric.doc.metric_type.as_str()).unwrap_or_default();
+/// The columns of a metric with their types.
+type Columns = BTreeMap<String, String>;
+
+/// Values of a metric that are no points of a series, with their times in milliseconds.
+type Others = VecDeque<(i64, Value)>;
+
+/// What calls logged that are no numbers, in the order of the calls. Rows of a table get all its columns.
+fn values_of(metrics: &[Node<RunMetricDoc>], between: Between, table: Option<&Columns>) -> Vec<(i64, Value)> {
     let values = metrics.iter().flat_map(|metric| &metric.doc.values);
-    let values: Vec<Value> = values
+    values
         .filter(|value| between.holds(value.time))
         .map(|value| {
             let mut value = value.clone();
-            if sort == TABLE {
-                fill(&mut value.data, &columns);
+            if let Some(columns) = table {
+                fill(&mut value.data, columns);
             }
-            answers::value(&value)
+            (milliseconds(Timestamp(value.time)), answers::value(&value))
         })
-        .collect();
-    json!({
-        "dataContainerId": container,
-        "name": name,
-        "columns": columns,
-        "value": values,
-        "properties": { "uxMetricType": sort },
-        "continuationToken": null,
-    })
+        .collect()
 }
 
 /// Every row of a table gets every column: `azureml-core` refuses a table with a row that lacks one, and turns numbers' cells into floats.
-fn fill(row: &mut Map<String, Value>, columns: &BTreeMap<&String, &String>) {
+fn fill(row: &mut Map<String, Value>, columns: &Columns) {
     for (column, sort) in columns {
-        if row.get(*column).is_none_or(Value::is_null) {
+        if row.get(column).is_none_or(Value::is_null) {
             let is_float = matches!(sort.to_lowercase().as_str(), "float" | "double");
-            row.insert((*column).clone(), if is_float { json!("NaN") } else { Value::Null });
+            row.insert(column.clone(), if is_float { json!("NaN") } else { Value::Null });
         }
     }
 }
 
-/// A metric that is a number.
+/// A metric that is a number, at least at times.
 #[derive(Clone)]
 struct Series {
     store: Store,
     run: Id,
+    /// The random number of the series.
+    number: i64,
     name: String,
     between: Between,
+    /// The columns of the table among whose rows the points are.
+    table: Option<Columns>,
 }
 
 impl Series {
@@ -212,11 +221,28 @@ impl Series {
     }
 
     fn value(&self, point: &MetricPoint) -> Value {
+        let mut data = Map::from_iter([(self.name.clone(), number(point.value))]);
+        if let Some(columns) = &self.table {
+            fill(&mut data, columns);
+        }
         json!({
+            "metricId": answers::scalar_id(self.run, self.number, point),
             "createdUtc": answers::time(point.time),
             "step": point.step,
-            "data": { self.name.as_str(): number(point.value) },
+            "data": data,
         })
+    }
+
+    /// The values of points, with those of the others before each that come before it.
+    fn values(&self, points: &[MetricPoint], others: &mut Others) -> Vec<Value> {
+        let mut values = Vec::with_capacity(points.len());
+        for point in points {
+            while let Some((_, other)) = others.pop_front_if(|(time, _)| *time < point.time) {
+                values.push(other);
+            }
+            values.push(self.value(point));
+        }
+        values
     }
 
     /// The points after those that are read already, as many as are read at a time.
@@ -228,41 +254,48 @@ impl Series {
         self.store.read(move |tx| tx.metric_history(run, &name, after, CHUNK)).await
     }
 
-    /// All points, of which `first` are read already; the others are read while these are sent.
-    fn stream(self, head: &Value, first: Vec<MetricPoint>) -> Response {
+    /// All points, of which `first` are read already, with the other values among them; further points are read while these are sent.
+    fn stream(self, head: &Value, first: Vec<MetricPoint>, others: Others) -> Response {
         let mut text = head.to_string();
         text.truncate(text.len() - 1);
         text.push_str(",\"value\":[");
-        let begun = (Some(first), text, true);
-        let pieces = stream::try_unfold(begun, move |(points, mut text, mut is_first)| {
+        let begun = (Some(first), others, text, true);
+        let pieces = stream::try_unfold(begun, move |(points, mut others, mut text, mut is_first)| {
             let series = self.clone();
             async move {
                 let Some(points) = points else { return Ok(None) };
-                for point in points.iter().filter(|point| series.holds(point)) {
+                let next = series.next(&points).await?;
+                let points: Vec<MetricPoint> =
+                    points.into_iter().filter(|point| series.holds(point)).collect();
+                let mut values = series.values(&points, &mut others);
+                if next.is_empty() {
+                    values.extend(others.drain(..).map(|(_, value)| value));
+                }
+                for value in values {
                     if !is_first {
                         text.push(',');
                     }
                     is_first = false;
-                    text.push_str(&series.value(point).to_string());
+                    text.push_str(&value.to_string());
                 }
-                let next = series.next(&points).await?;
                 let next = if next.is_empty() {
                     text.push_str("]}");
                     None
                 } else {
                     Some(next)
                 };
-                Ok::<_, Error>(Some((Bytes::from(text), (next, String::new(), is_first))))
+                Ok::<_, Error>(Some((Bytes::from(text), (next, others, String::new(), is_first))))
             }
         });
         ([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response()
     }
 
-    /// At most `most` points, evenly spread, with the first and the last. Holds no more than twice as many.
+    /// At most `most` points, evenly spread, with the first and the last, and all other values. Holds no more than twice as many points.
     async fn sample(
         &self,
         mut head: Value,
         first: Vec<MetricPoint>,
+        mut others: Others,
         most: usize,
     ) -> habeas_core::Result<Value> {
         let (mut sample, mut points) = (Sample::new(most), first);
@@ -270,7 +303,9 @@ impl Series {
             points.iter().filter(|point| self.holds(point)).for_each(|point| sample.add(*point));
             points = self.next(&points).await?;
         }
-        head["value"] = sample.finish().iter().map(|point| self.value(point)).collect();
+        let mut values = self.values(&sample.finish(), &mut others);
+        values.extend(others.into_iter().map(|(_, value)| value));
+        head["value"] = Value::Array(values);
         Ok(head)
     }
 }

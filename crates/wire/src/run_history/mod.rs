@@ -17,6 +17,7 @@ mod metrics;
 mod run_lists;
 mod run_metrics;
 mod runs;
+mod source_snapshots;
 mod values;
 
 use std::collections::BTreeMap;
@@ -24,14 +25,14 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, Uri};
-use axum::middleware::from_fn;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use habeas_core::{Error, Result};
 use serde_json::Value;
 
 use crate::App;
 use crate::caller::named;
-use crate::data_services::Failure;
+use crate::data_services::{Failure, correlate, refused, unknown};
 use crate::scope::SCOPES;
 
 /// The largest request: a batch of metrics, or a run definition.
@@ -45,7 +46,13 @@ pub fn router(app: App) -> Router {
             .nest(&format!("/history/v1.0{scope}"), history(&app))
             .nest(&format!("/metric/v2.0{scope}"), numbers(&app));
     }
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).layer(from_fn(crate::caller::label)).with_state(app)
+    router
+        .route("/history/{*rest}", any(unknown))
+        .route("/metric/{*rest}", any(unknown))
+        .method_not_allowed_fallback(refused)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn_with_state(app.clone(), correlate))
+        .with_state(app)
 }
 
 fn numbers(app: &App) -> Router<App> {

@@ -16,7 +16,7 @@ use super::call::{Call, Place};
 use super::experiments::Which;
 use super::filter::{Filter, Key, microseconds};
 use super::listing::{Collector, Found, Listing, RUNS};
-use super::runs;
+use super::{runs, source_snapshots};
 use crate::data_services::Result;
 use crate::runs::{NOTE_TAG, PARENT_TAG, SCRIPT_TAG, USER_TAG, client_name, run_name, shortened};
 use crate::search::{Comparison, Fact, Operand, Operator};
@@ -137,7 +137,7 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
     }
     let listing = Listing { filter, order: Vec::new(), token: None, take: 0, count: false };
     let (place, which) = (call.place(), Which::of(&call));
-    call.delete_many(move |tx| {
+    call.delete(move |tx| {
         let scope = place.find(tx, Permission::Read)?;
         let experiment = which.find(tx, &place.actor, scope, Permission::Write)?.id;
         let (needs, mut answers) = (Needs::of(tx, scope, &listing)?, Answers::new(scope));
@@ -153,7 +153,8 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
             return Err(Error::limit(format!("the filter finds more than {MOST_DELETED} runs"))
                 .hint("narrow it, such as by RunNumber le NUMBER, and repeat until nothing is selected"));
         }
-        Ok(Selection { within: experiment, resources: runs })
+        let also = source_snapshots::of_runs(tx, scope, &runs)?;
+        Ok(Selection { within: experiment, resources: runs, also })
     })
     .await
 }

@@ -9,19 +9,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_access::Permission;
 use habeas_core::kinds::{Experiment, ExperimentDoc, LifecycleStage, Run, RunDoc, RunStatus};
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult, Timestamp};
-use habeas_store::{New, Tx};
+use habeas_rights::Selection;
+use habeas_store::{FOREIGN_KEY_VIOLATION, New, Tx, UNIQUE_VIOLATION};
 use serde_json::{Map, Value, json};
 
 use super::answers::{self, Answers};
 use super::call::{Call, Place, read_time};
 use super::datasets::{self, INPUTS, OUTPUTS};
 use super::experiments::{Which, text_list};
-use super::{log_files, optional_text, text_map};
+use super::{log_files, optional_text, source_snapshots, text_map};
 use crate::data_services::{Result, envelope};
 use crate::deletion::refuse_dry_run;
 use crate::runs::{
-    DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, find_run, milliseconds, put_tag, random_name,
-    remove_tag, run_name, shortened, update_run,
+    DATA_CONTAINER, NAME_TAG, NOTE_TAG, PARENT_TAG, SCRIPT_TAG, create_run, find_run, milliseconds, put_tag,
+    random_name, remove_tag, run_id, run_name, set_status, shortened, update_run,
 };
 
 /// The longest id of a run, in bytes.
@@ -118,9 +119,9 @@ impl Said {
             fields.insert(name.to_owned(), value.clone());
         }
         Ok(Said {
-            run_id: text("runId")?.filter(|id| !id.is_empty()),
+            run_id: optional_run_id(body, "runId")?,
             container: text("dataContainerId")?.filter(|id| !id.is_empty()),
-            parent: text("parentRunId")?.filter(|id| !id.is_empty()),
+            parent: optional_run_id(body, "parentRunId")?,
             status: status.transpose()?,
             start: time("startTimeUtc")?,
             end: time("endTimeUtc")?,
@@ -150,7 +151,9 @@ impl Said {
                 }
             }
         }
-        doc.status = self.status.unwrap_or(doc.status);
+        if let Some(status) = self.status {
+            set_status(doc, status);
+        }
         doc.start_time = self.start.unwrap_or(doc.start_time);
         doc.end_time = self.end.or(doc.end_time);
         if let Some(parent) = &self.parent {
@@ -168,6 +171,12 @@ impl Said {
         doc.tags.insert(NAME_TAG.to_owned(), doc.name.clone());
         Ok(inputs)
     }
+}
+
+/// The id of a run that a body may name.
+fn optional_run_id(body: &Value, name: &str) -> CoreResult<Option<String>> {
+    let id = optional_text(body, name)?.map(|id| run_id(&id).to_owned());
+    Ok(id.filter(|id| !id.is_empty()))
 }
 
 fn check_id(id: &str) -> CoreResult<()> {
@@ -196,7 +205,6 @@ pub(super) fn find(
     permission: Permission,
 ) -> CoreResult<(Id, Node<RunDoc>)> {
     let scope = place.find(tx, Permission::Read)?;
-    let id = id.strip_prefix(DATA_CONTAINER).unwrap_or(id);
     let node = shown(find_run(tx, &place.actor, scope, id, permission)?, id)?;
     if *which != Which::Default {
         let experiment = which.find(tx, &place.actor, scope, Permission::Read)?;
@@ -280,7 +288,7 @@ fn create(
     doc.details.run_id = Some(id.to_owned());
     doc.details.number = Some(number);
     let inputs = said.change(tx, place.person, &mut doc)?;
-    let node = tx.create::<Run>(New::under(experiment.id, node, doc))?;
+    let node = create_run(tx, New::under(experiment.id, node, doc))?;
     datasets::connect(tx, place, scope, node.id, &inputs)?;
     Ok(node)
 }
@@ -312,10 +320,8 @@ async fn write(call: Call, id: String, absent: Absent, parent: Option<String>) -
 }
 
 fn new_id(call: &Call) -> CoreResult<String> {
-    match optional_text(&call.body, "runId")? {
-        Some(id) if !id.is_empty() => Ok(id),
-        _ => Ok(call.app.store().ambient().new_id().to_string()),
-    }
+    let said = optional_run_id(&call.body, "runId")?;
+    Ok(said.unwrap_or_else(|| call.app.store().ambient().new_id().to_string()))
 }
 
 /// PATCH `runs/ID`: makes the run, or changes it.
@@ -343,6 +349,12 @@ pub(super) async fn create_child(call: Call) -> Result<Json<Value>> {
     write(call, id, Absent::Make, Some(parent)).await
 }
 
+/// Whether an error is about one run of a batch. What the database refuses has ended the whole transaction.
+fn is_of_one(error: &Error) -> bool {
+    let is_of_all = matches!(error.code, Some(UNIQUE_VIOLATION | FOREIGN_KEY_VIOLATION));
+    !is_of_all && matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict)
+}
+
 /// PATCH `batch/runs`: what of it cannot be done is told beside what is.
 pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
     let runs = call.body.get("runs").and_then(Value::as_array);
@@ -353,7 +365,8 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
     let mut said = Vec::with_capacity(runs.len());
     let mut errors = Map::new();
     for run in runs {
-        let id = optional_text(run, "runId")?.ok_or_else(|| Error::invalid("`runs[].runId` is missing"))?;
+        let id = optional_run_id(run, "runId")?;
+        let id = id.ok_or_else(|| Error::invalid("`runs[].runId` is missing"))?;
         match Said::read(run) {
             Ok(run) => said.push((id, run)),
             Err(error) => {
@@ -373,7 +386,7 @@ pub(super) async fn batch(call: Call) -> Result<Json<Value>> {
                     Ok(node) => {
                         done.insert(id.clone(), answers.run(tx, &node)?);
                     }
-                    Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound) => {
+                    Err(error) if is_of_one(&error) => {
                         refused.insert(id.clone(), envelope(&error));
                     }
                     Err(error) => return Err(error),
@@ -453,8 +466,13 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
     Ok(Json(answer))
 }
 
-/// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, for good.
+/// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, and the snapshot that only it was made with, for good.
 pub(super) async fn delete(call: Call) -> Result<Response> {
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
-    call.delete(move |tx| find(tx, &place, &which, &id, Permission::Write).map(|(_, node)| node.id)).await
+    call.delete(move |tx| {
+        let (scope, node) = find(tx, &place, &which, &id, Permission::Write)?;
+        let also = source_snapshots::of_runs(tx, scope, &[node.id])?;
+        Ok(Selection { within: node.id, resources: vec![node.id], also })
+    })
+    .await
 }
