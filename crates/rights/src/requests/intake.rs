@@ -218,7 +218,7 @@ impl Rights {
                     None => case.send_code(origin.requester)?,
                 }
                 case.save()?;
-                Ok((status(&case.node), known))
+                Ok((status(case.tx, &case.node)?, known))
             })
             .await;
         fault::point("request.created");

@@ -314,7 +314,7 @@ fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) ->
         Letter::Erasing => (
             "Your data is being erased",
             format!(
-                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is:\n{place}"
+                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is, and when it is done the receipt that proves it, for 30 days:\n{place}"
             ),
         ),
         Letter::Answered => (

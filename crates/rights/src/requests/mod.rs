@@ -25,7 +25,7 @@ use habeas_core::report::{
     RequestStatusReport,
 };
 use habeas_core::requests::deadline::Deadlines;
-use habeas_core::requests::{RequestEvent, RequestState, next};
+use habeas_core::requests::{RequestEvent, RequestState, RequestType, next};
 use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
 use habeas_store::Tx;
 
@@ -251,14 +251,24 @@ fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) 
     }
 }
 
-fn status(node: &Node<RequestDoc>) -> RequestStatusReport {
-    RequestStatusReport {
+fn status(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestStatusReport> {
+    let doc = &node.doc;
+    // Whoever is erased can sign in no more; what proves it names nobody.
+    let receipt = doc.receipt.filter(|_| doc.asked == RequestType::Erasure);
+    // Once the run is forgotten, its address leads nowhere.
+    let erasure = match doc.erasure.filter(|_| receipt.is_some()) {
+        Some(erasure) => tx.task(erasure)?.map(|row| row.id),
+        None => None,
+    };
+    Ok(RequestStatusReport {
         id: node.id.to_string(),
-        asked: node.doc.asked,
-        state: node.doc.state.name().to_owned(),
-        received: node.doc.received_at.rfc3339(),
-        due: node.doc.due_at.rfc3339(),
-    }
+        asked: doc.asked,
+        state: doc.state.name().to_owned(),
+        received: doc.received_at.rfc3339(),
+        due: doc.due_at.rfc3339(),
+        erasure: erasure.map(|id| id.to_string()),
+        receipt: receipt.map(|id| id.to_string()),
+    })
 }
 
 impl Rights {

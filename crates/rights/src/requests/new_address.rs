@@ -61,7 +61,7 @@ impl Rights {
                 case.tx.update::<CaseFile>(&file)?;
                 case.send_code(Some(person))?;
                 case.save()?;
-                Ok(status(&case.node))
+                status(case.tx, &case.node)
             })
             .await?;
         self.wake();
