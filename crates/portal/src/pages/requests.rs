@@ -421,7 +421,7 @@ pub struct RequestPage {
     pub plan: Option<RequestPlanView>,
     /// What is asked for, if an officer says when it is carried out.
     pub by_hand: Option<RequestType>,
-    /// Whether who looks at it took it in or said that it is the person, and so cannot approve it.
+    /// Whether who looks at it took it in, said that it is the person or decided last what goes with it, and so cannot approve it.
     pub took_part: bool,
     /// Why the last decision was not taken.
     pub error: Option<String>,

@@ -56,6 +56,11 @@ const REMINDER_DAYS: i64 = 7;
 /// The longest note or answer, in bytes.
 const TEXT_LENGTH: usize = 4_000;
 
+/// What stands in the history of a request with which something was corrected.
+const CORRECTED: &str = "corrected";
+/// What stands in the history of a request with which processing was restricted.
+const RESTRICTED: &str = "restricted";
+
 /// How requests are answered in this deployment.
 #[derive(Debug, Default)]
 pub struct RequestOptions {
@@ -158,10 +163,7 @@ impl<'a, 't> Case<'a, 't> {
 
     /// Writes a note or an answer into the case file.
     fn write(&mut self, by: Id, text: &str, answer: bool) -> Result<()> {
-        let text = text.trim();
-        if text.is_empty() || text.len() > TEXT_LENGTH {
-            return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
-        }
+        let text = checked(text)?;
         let mut file = case_file(self.tx, &self.node.doc)?.ok_or_else(|| {
             Error::conflict("there is no person to whom the text would belong")
                 .hint("notes are kept with the person a request is about, and go with them")
@@ -174,6 +176,15 @@ impl<'a, 't> Case<'a, 't> {
     fn report(&mut self) -> Result<RequestReport> {
         report(self.tx, &self.node)
     }
+}
+
+/// A note or an answer as it is kept.
+fn checked(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > TEXT_LENGTH {
+        return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
+    }
+    Ok(text)
 }
 
 fn no_request() -> Error {

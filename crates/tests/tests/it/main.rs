@@ -20,6 +20,7 @@ mod crash;
 mod crash_files;
 mod custom_vision;
 mod dataset;
+mod deciding;
 mod delivering;
 mod depicted;
 mod deployment;
