@@ -82,9 +82,9 @@ impl Telemetry {
             .await
     }
 
-    /// What was noted of a person, newest hour first.
-    pub async fn of(&self, person: Id, hours: u64) -> Result<Vec<TelemetryDoc>> {
-        let page = Page { order: Order::Newest, skip: 0, take: hours };
+    /// What was noted of a person and is kept, newest hour first.
+    pub async fn of(&self, person: Id) -> Result<Vec<TelemetryDoc>> {
+        let page = Page { order: Order::Newest, ..Page::ALL };
         let nodes = self.store.read(move |tx| tx.children::<kinds::Telemetry>(person, page)).await?;
         Ok(nodes.into_iter().map(|node| node.doc).collect())
     }

@@ -18,11 +18,10 @@ pub(crate) fn require_unrestricted(tx: &mut Tx<'_>, images: &[Id]) -> Result<()>
     if restricted == 0 {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "{restricted} of the images must not be processed: whose they are, or whom they show, has asked for restriction (GDPR Article 18)"
-    ))
-    .hint("take their tags away, or wait until the restriction is lifted")
-    .code("Restricted"))
+    Err(Error::invalid(format!("{restricted} of the images must not be learned from at present"))
+        // Whether they are somebody's who is known here, and what that person asked for, is theirs to tell.
+        .hint("take their tags away, or ask the staff of this server")
+        .code("Restricted"))
 }
 
 fn is_restricted(tx: &mut Tx<'_>, image: Id) -> Result<bool> {

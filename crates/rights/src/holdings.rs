@@ -16,8 +16,6 @@ use crate::Rights;
 const PAGE: u32 = 100;
 /// What an erasure does where a person is only tied to something.
 const STAYS: &str = "the connection is deleted; the resource is its holder's and stays";
-/// Hours of activity that are shown.
-const ACTIVITY_HOURS: u64 = 24 * 14;
 
 impl Rights {
     /// Everything held on a person, by kind.
@@ -105,9 +103,9 @@ impl Rights {
         Ok(ItemPage { items, next })
     }
 
-    /// What was done in a person's name, or by staff with their data, newest first.
+    /// What was done in a person's name, or by staff with their data, newest first: all that is kept.
     pub async fn activity(&self, person: Id) -> Result<Vec<ActivityReport>> {
-        let segments = self.access.telemetry().of(person, ACTIVITY_HOURS).await?;
+        let segments = self.access.telemetry().of(person).await?;
         let mut entries: Vec<_> = segments.into_iter().flat_map(|segment| segment.entries).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
         Ok(entries

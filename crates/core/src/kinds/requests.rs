@@ -88,7 +88,7 @@ impl Decisions {
 pub struct RequestHistory {
     /// When.
     pub at: Timestamp,
-    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`.
+    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`, `restricted`, `corrected`.
     pub event: String,
     /// Who did it; [`Id::NIL`] for the operator of the machine, nobody for the server itself and for whoever is not signed in.
     pub by: Option<Id>,

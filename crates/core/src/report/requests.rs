@@ -171,6 +171,13 @@ pub struct RequestStatusReport {
     pub received: String,
     /// Until when it has to be answered.
     pub due: String,
+    /// Of an erasure that was carried out: the run, at whose address its receipt is (`/erasures/{plan}/receipt`); absent when that is over,
+    /// 30 days after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<String>,
+    /// Of an erasure that was carried out: the receipt that proves it, the last one where a legal hold kept a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
 }
 
 /// What the erasure that a request asks for would do now, and what has changed since its plan was last made or approved.

@@ -94,8 +94,11 @@ pub(super) async fn access_log(
 ) -> Result<Response, Failure> {
     portal.rights.authorise(&who.actor, who.person, "GetActivity").await?;
     let activity = portal.rights.activity(who.person).await?;
-    let staff_only = query.as_deref() == Some("by=staff");
-    Ok(render(&AccessLogPage::new(who.shell(Section::MyData), &activity, staff_only, portal.now())))
+    let query = query.unwrap_or_default();
+    let staff_only = query.split('&').any(|pair| pair == "by=staff");
+    let before = query.split('&').find_map(|pair| pair.strip_prefix("before="));
+    let shell = who.shell(Section::MyData);
+    Ok(render(&AccessLogPage::new(shell, &activity, staff_only, before, portal.now())))
 }
 
 /// `GET /me/keys`.

@@ -7,6 +7,9 @@ use habeas_core::report::ActivityReport;
 use super::Shell;
 use crate::format::{Count, Moment};
 
+/// Rows on a page at most, but for those of the last one's minute.
+const ROWS: usize = 500;
+
 /// `GET /me/access-log`.
 #[derive(Debug, Template)]
 #[template(path = "access_log.html")]
@@ -17,6 +20,8 @@ pub struct AccessLogPage {
     pub staff_only: bool,
     /// The newest first.
     pub rows: Vec<AccessRow>,
+    /// Where the next page is.
+    pub older: Option<String>,
 }
 
 /// What was done in one minute.
@@ -47,10 +52,29 @@ impl AccessRow {
 }
 
 impl AccessLogPage {
-    /// Makes the page of a person's activity.
-    pub fn new(shell: Shell, activity: &[ActivityReport], staff_only: bool, now: Timestamp) -> AccessLogPage {
-        let rows =
-            activity.iter().map(|entry| AccessRow::new(entry, now)).filter(|row| row.by_staff || !staff_only);
-        AccessLogPage { shell, staff_only, rows: rows.collect() }
+    /// Makes the page of a person's activity, newest first: what was done before that minute, if there is one.
+    pub fn new(
+        shell: Shell,
+        activity: &[ActivityReport],
+        staff_only: bool,
+        before: Option<&str>,
+        now: Timestamp,
+    ) -> AccessLogPage {
+        let mut entries: Vec<&ActivityReport> = activity
+            .iter()
+            .filter(|entry| entry.by == "staff" || !staff_only)
+            .filter(|entry| before.is_none_or(|before| entry.minute.as_str() < before))
+            .collect();
+        let mut older = None;
+        if let Some(last) = entries.get(ROWS - 1).map(|entry| entry.minute.as_str()) {
+            let shown = entries.partition_point(|entry| entry.minute.as_str() >= last);
+            if shown < entries.len() {
+                let staff = if staff_only { "by=staff&" } else { "" };
+                older = Some(format!("/me/access-log?{staff}before={last}"));
+                entries.truncate(shown);
+            }
+        }
+        let rows = entries.into_iter().map(|entry| AccessRow::new(entry, now)).collect();
+        AccessLogPage { shell, staff_only, rows, older }
     }
 }

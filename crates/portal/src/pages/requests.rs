@@ -82,6 +82,12 @@ pub struct RequestStatusPage {
     pub waits_for_code: bool,
     /// Until when it has to be answered.
     pub due: Option<Moment>,
+    /// Whether a legal hold keeps a part of what was to be erased.
+    pub held: bool,
+    /// The run of an erasure that was carried out, as long as its receipt can be had there.
+    pub erasure: Option<String>,
+    /// The receipt that proves it.
+    pub receipt: Option<String>,
     /// Why the code was not taken.
     pub error: Option<String>,
 }
@@ -95,6 +101,9 @@ impl RequestStatusPage {
             state: state_title(&report.state),
             waits_for_code: report.state == "verifying",
             due: Moment::parse(&report.due, now),
+            held: report.state == RequestState::CompletedWithHolds.name(),
+            erasure: report.erasure.clone(),
+            receipt: report.receipt.clone(),
             error,
         }
     }
@@ -412,7 +421,7 @@ pub struct RequestPage {
     pub plan: Option<RequestPlanView>,
     /// What is asked for, if an officer says when it is carried out.
     pub by_hand: Option<RequestType>,
-    /// Whether who looks at it took it in or said that it is the person, and so cannot approve it.
+    /// Whether who looks at it took it in, said that it is the person or decided last what goes with it, and so cannot approve it.
     pub took_part: bool,
     /// Why the last decision was not taken.
     pub error: Option<String>,

@@ -195,6 +195,7 @@ fn what_can_be_decided_on_a_request_depends_on_its_state_and_on_who_looks() {
         ("request-completed", &[]),
         ("request-code", &["verify", "resend"]),
         ("request-status", &[]),
+        ("request-status-proved", &[]),
     ] {
         assert_eq!(forms(name), expected, "{name}");
     }
@@ -216,6 +217,23 @@ fn what_can_be_decided_on_a_request_depends_on_its_state_and_on_who_looks() {
     };
     assert_eq!(links("request-completed"), ["/erasures/ID", "/staff/receipts/ID"]);
     assert_eq!(links("request-own-answered"), ["/me/exports/ID", "/me/receipts/ID"]);
+}
+
+#[test]
+fn whoever_was_erased_finds_the_receipt_by_the_address_of_the_request() {
+    let links = |name: &str| -> Vec<String> {
+        let page = page(name);
+        let links = select(&page, ".sheet a");
+        links.iter().map(|link| link.attr("href").unwrap().replace(samples::ID, "ID")).collect()
+    };
+    for name in ["request-status-proved", "request-status-held"] {
+        assert_eq!(links(name), ["/erasures/ID", "/erasures/ID/receipt.json"], "{name}");
+    }
+    let held = page("request-status-held");
+    assert!(text(select(&held, ".sheet")[0]).contains("When the legal hold ends"));
+    // Nobody can sign in as somebody who is erased, and a run that is forgotten has no page.
+    assert_eq!(links("request-status-proved-once"), Vec::<String>::new());
+    assert_eq!(links("request-status"), ["/me/requests/ID"]);
 }
 
 #[test]

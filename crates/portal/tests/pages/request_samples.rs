@@ -92,14 +92,28 @@ fn request(state: &str, asked: RequestType, staff: bool) -> RequestPage {
 }
 
 fn status(state: &str, error: Option<&str>) -> String {
-    let report = RequestStatusReport {
+    let report = status_report(state, RequestType::Access);
+    RequestStatusPage::new(&report, error.map(str::to_owned), now()).render().unwrap()
+}
+
+fn status_report(state: &str, asked: RequestType) -> RequestStatusReport {
+    RequestStatusReport {
         id: ID.into(),
-        asked: RequestType::Access,
+        asked,
         state: state.into(),
         received: "2026-11-24T08:00:00Z".into(),
         due: "2026-12-24T23:59:59Z".into(),
-    };
-    RequestStatusPage::new(&report, error.map(str::to_owned), now()).render().unwrap()
+        erasure: None,
+        receipt: None,
+    }
+}
+
+/// An erasure that was carried out; `kept` says whether its receipt can be had still.
+fn proved(state: &str, kept: bool) -> String {
+    let mut report = status_report(state, RequestType::Erasure);
+    report.erasure = kept.then(|| ID.into());
+    report.receipt = Some(OTHER.into());
+    RequestStatusPage::new(&report, None, now()).render().unwrap()
 }
 
 fn requests(some: bool, error: Option<&str>) -> String {
@@ -177,6 +191,9 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("request-code", status("verifying", None)),
         ("request-code-wrong", status("verifying", Some("that is not the code"))),
         ("request-status", status("running", None)),
+        ("request-status-proved", proved("completed", true)),
+        ("request-status-held", proved("completedWithHolds", true)),
+        ("request-status-proved-once", proved("completed", false)),
         ("requests", requests(true, None)),
         ("requests-empty", requests(false, None)),
         ("requests-wrong", requests(true, Some("choose what is asked for"))),

@@ -368,7 +368,9 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         issued: "2026-11-24T08:29:58Z".into(),
     };
     let error = |error: Error| ErrorPage::new(&error, Some("019ab0-17".into())).render().unwrap();
-    let log = |staff| AccessLogPage::new(shell(Section::MyData), &activity(), staff, now()).render().unwrap();
+    let log = |activity: &[ActivityReport], staff| {
+        AccessLogPage::new(shell(Section::MyData), activity, staff, None, now()).render().unwrap()
+    };
     let password = |has_password, error: Option<&str>| {
         PasswordPage { shell: shell(Section::Account), has_password, error: error.map(str::to_owned) }
             .render()
@@ -387,9 +389,9 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ),
         ("items", items("hemlock").render().unwrap()),
         ("items-hostile", items(HOSTILE).render().unwrap()),
-        ("access-log", log(false)),
-        ("access-log-staff", log(true)),
-        ("access-log-empty", AccessLogPage::new(shell(Section::MyData), &[], false, now()).render().unwrap()),
+        ("access-log", log(&activity(), false)),
+        ("access-log-staff", log(&activity(), true)),
+        ("access-log-empty", log(&[], false)),
         ("exports", ExportsPage { shell: shell(Section::Exports), exports }.render().unwrap()),
         (
             "exports-empty",

@@ -9,9 +9,11 @@ use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent,
 use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::intake::{Origin, create, destination, email_corrected_by, require_fresh};
+use super::intake::{
+    Origin, create, destination, email_corrected_by, erased_already, open_erasure, require_fresh,
+};
 use super::mail::{Letter, enqueue};
-use super::{Case, RequestOptions};
+use super::{CORRECTED, Case, RESTRICTED, RequestOptions};
 use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off};
 use crate::exports::order;
@@ -53,7 +55,7 @@ impl Rights {
             })
             .await?;
         for request in ended {
-            self.forget_letter(request).await;
+            self.forget_letters_about(request).await;
         }
         self.forget_letters_to(person).await;
         Ok(())
@@ -117,7 +119,9 @@ impl Case<'_, '_> {
             self.node.doc.wake_at = Some(Timestamp(now.0 + AGAIN));
             return Ok(());
         }
-        let approved = self.node.doc.plan.as_ref().map(|plan| plan.digest.as_str());
+        // A plan that is only shown was approved by nobody.
+        let shown = self.node.doc.plan.as_ref().filter(|_| self.node.doc.approver.is_some());
+        let approved = shown.map(|plan| plan.digest.as_str());
         if self.node.doc.needs_approval && approved != Some(plan.digest.as_str()) {
             self.node.doc.approver = None;
             return self.happen(RequestEvent::WorldChanged, None);
@@ -168,6 +172,9 @@ pub(crate) fn record_direct_erasure(
         }
     };
     require_fresh(actor, now)?;
+    if let Some(other) = open_erasure(tx, task.person, request)? {
+        return Err(erased_already(other.id));
+    }
     let regime = rights.requests.deadlines.regime(None)?;
     let origin = Origin {
         channel: if own { Channel::SelfService } else { Channel::Operator },
@@ -251,9 +258,7 @@ pub(crate) fn record_direct_change(
     case.node.doc.approver = by;
     case.happen(RequestEvent::Verified(Gate::Open), by)?;
     case.happen(RequestEvent::Started, by)?;
-    if asked == RequestType::Restriction {
-        case.note("restricted", by);
-    }
+    case.note(if asked == RequestType::Restriction { RESTRICTED } else { CORRECTED }, by);
     case.happen(RequestEvent::Finished(Outcome::Clean), by)?;
     case.save()
 }

@@ -10,10 +10,13 @@ use super::Case;
 use super::queue::compared;
 use crate::{Rights, plan};
 
+/// What stands in a request's history when that was decided.
+pub(super) const DECIDED: &str = "decided";
+
 impl Rights {
     /// Decides what the plan of a requested erasure offers, in place of what was decided before, as long as the run has not begun; the plan
     /// as it is then. Allowed to the person and the staff; successors and deletions to the person and to administrators. An approval that
-    /// was given for another plan is asked for again.
+    /// was given for another plan is asked for again, and one by a second person is needed for what somebody of the staff decided.
     pub async fn decide_request(
         &self,
         actor: &Actor,
@@ -26,7 +29,7 @@ impl Rights {
         {
             self.authorise_succession(actor, subject).await?;
         }
-        let (by, salt, rights) = (actor.reference(), self.salt(), self.clone());
+        let (actor, by, salt, rights) = (*actor, actor.reference(), self.salt(), self.clone());
         let report = self
             .store
             .write(move |tx| {
@@ -43,7 +46,11 @@ impl Rights {
                 let plan = plan::make(case.tx, subject, &decisions)?;
                 let report = compared(&case.node.doc, plan);
                 case.node.doc.decisions = decisions.clone();
-                case.note("decided", Some(by));
+                if actor != Actor::Operator && by != subject {
+                    // Whoever of the staff has more go with it does not do so alone.
+                    case.node.doc.needs_approval = true;
+                }
+                case.note(DECIDED, Some(by));
                 rights.go_on(&mut case, salt)?;
                 case.save()?;
                 Ok(report)

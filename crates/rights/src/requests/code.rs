@@ -78,7 +78,7 @@ impl Rights {
                 }
                 case.send_code(None)?;
                 case.save()?;
-                Ok(status(&case.node))
+                status(case.tx, &case.node)
             })
             .await?;
         self.wake();

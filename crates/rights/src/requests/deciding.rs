@@ -8,9 +8,10 @@ use habeas_core::requests::{
 use habeas_core::{Error, Id, Result, fault};
 use habeas_store::{HolderState, Removed};
 
+use super::choosing::DECIDED;
 use super::intake::email_corrected_by;
 use super::mail::{Letter, enqueue};
-use super::{Case, carrying};
+use super::{CORRECTED, Case, RESTRICTED, carrying, checked};
 use crate::{Rectify, Rights, plan, recipients};
 
 impl Rights {
@@ -26,8 +27,8 @@ impl Rights {
                 let mut case = Case::open(tx, request)?;
                 if case.took_part(by)? {
                     return Err(Error::forbidden("an erasure is approved by a second person").hint(
-                        "whoever took the request in, whoever said that it is the person, whoever corrected the person's e-mail \
-                         address last, and the person may not approve it",
+                        "whoever took the request in, whoever said that it is the person, whoever decided last what goes with it, \
+                         whoever corrected the person's e-mail address last, and the person may not approve it",
                     ));
                 }
                 // An approval that cannot be given now is refused for that reason first.
@@ -116,7 +117,10 @@ impl Rights {
                 case.note("extended", Some(by));
                 case.answer(by, &text)?;
                 enqueue(case.tx, request, Letter::Extended)?;
+                // What failed or is blocked goes on when it would have.
+                let again = case.node.doc.wake_at;
                 case.plan_waking();
+                case.node.doc.wake_at = case.node.doc.wake_at.into_iter().chain(again).min();
                 case.save()?;
                 case.report()
             })
@@ -150,7 +154,8 @@ impl Rights {
         change: Option<Rectify>,
     ) -> Result<RequestReport> {
         self.authorise_decision(actor, request, "CompleteRequest").await?;
-        let (by, text) = (actor.reference(), text.to_owned());
+        // Before anything is corrected or restricted.
+        let (by, text) = (actor.reference(), checked(text)?.to_owned());
         let (asked, subject) = self
             .store
             .read(move |tx| {
@@ -159,9 +164,10 @@ impl Rights {
                 Ok((case.node.doc.asked, case.subject()?))
             })
             .await?;
-        match (asked, change) {
+        let done = match (asked, change) {
             (RequestType::Rectification, Some(change)) => {
                 self.correct(actor, subject, change, None).await?;
+                Some(CORRECTED)
             }
             (_, Some(_)) => {
                 return Err(Error::invalid("only a rectification corrects something")
@@ -170,9 +176,11 @@ impl Rights {
             // Who objects has the use of their data stopped: it may be seen, exported and erased, and is neither learned from nor predicted with.
             (RequestType::Restriction | RequestType::Objection, None) => {
                 self.set_restricted(subject, true, None).await?;
+                Some(RESTRICTED)
             }
-            (_, None) => {}
-        }
+            // Corrected before, or there was nothing to correct: the answer says which.
+            (_, None) => None,
+        };
         fault::point("request.carried_out");
         let report = self
             .store
@@ -185,8 +193,8 @@ impl Rights {
                     return Err(Error::conflict("this request is carried out by the server itself"));
                 }
                 case.happen(RequestEvent::Started, Some(by))?;
-                if asked != RequestType::Rectification {
-                    case.note("restricted", Some(by));
+                if let Some(done) = done {
+                    case.note(done, Some(by));
                 }
                 case.node.doc.recipients =
                     recipients::concerned(case.tx, subject)?.into_iter().map(|node| node.id).collect();
@@ -225,19 +233,22 @@ impl Rights {
         fault::point("request.cancelled");
         self.store.finish(&removed).await;
         self.forget_address(request).await;
-        self.forget_letter(request).await;
+        self.forget_letters_about(request).await;
         Ok(report)
     }
 }
 
 impl Case<'_, '_> {
-    /// Whether somebody took the request in, said that it is the person who asks, or is the person: then they are no second one. The operator
-    /// is nobody in particular: what was done twice through the server's socket may have been done by one.
+    /// Whether somebody took the request in, said that it is the person who asks, decided last what goes with it, corrected the person's
+    /// address last, or is the person: then they are no second one. The operator is nobody in particular: what was done twice through the
+    /// server's socket may have been done by one.
     fn took_part(&mut self, by: Id) -> Result<bool> {
         let doc = &self.node.doc;
         let verified = RequestEvent::Verified(Gate::Approval).name();
+        let decided = doc.history.iter().rfind(|entry| entry.event == DECIDED);
         if doc.requester == Some(by)
             || doc.subject == Some(by)
+            || decided.is_some_and(|entry| entry.by == Some(by))
             || doc.history.iter().any(|entry| entry.event == verified && entry.by == Some(by))
         {
             return Ok(true);

@@ -14,7 +14,7 @@ use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, crypto, fault, 
 use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
-use super::new_address::new_email;
+use super::waking::next_waking;
 use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
 use crate::erasure::{CONFIRMATION_HINT, called};
 use crate::{Rights, ownership};
@@ -218,7 +218,7 @@ impl Rights {
                     None => case.send_code(origin.requester)?,
                 }
                 case.save()?;
-                Ok((status(&case.node), known))
+                Ok((status(case.tx, &case.node)?, known))
             })
             .await;
         fault::point("request.created");
@@ -317,7 +317,7 @@ pub(super) fn create(
     let now = tx.now();
     let case_file = origin.subject.map(|_| tx.new_id());
     let verify_until = Timestamp(now.0 + VERIFY_DAYS * time::DAY);
-    let doc = RequestDoc {
+    let mut doc = RequestDoc {
         asked,
         formats: Vec::new(),
         state: RequestState::Received,
@@ -344,12 +344,13 @@ pub(super) fn create(
         duplicate_of: None,
         denial: None,
         reminded: false,
-        wake_at: Some(verify_until),
+        wake_at: None,
         callbacks: Vec::new(),
         recipients: Vec::new(),
         address: None,
         history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
     };
+    doc.wake_at = next_waking(&doc);
     let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;
     if let (Some(person), Some(file)) = (origin.subject, case_file) {
         tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
@@ -367,23 +368,55 @@ pub(super) fn create(
     Ok(node)
 }
 
-/// The open, verified request of the same person that asks the same, in the same formats, for the same place or address.
+/// The open, verified request of the same person that asks the same: in the same formats for the same place, or for an erasure with which no
+/// less goes. One that has other things go with it is refused: there is one erasure of a person, and what was decided is not lost.
 fn open_twin(tx: &mut Tx<'_>, person: Id, node: &Node<RequestDoc>) -> Result<Option<Id>> {
-    let place = destination(tx, &node.doc)?.map(|destination| destination.location);
-    let address = new_email(tx, &node.doc)?;
-    for other in super::queue::of_person(tx, person)? {
-        if other.id != node.id
-            && other.doc.asked == node.doc.asked
-            && other.doc.formats == node.doc.formats
-            && other.doc.state.is_open()
-            && other.doc.verified_by.is_some()
-            && destination(tx, &other.doc)?.map(|destination| destination.location) == place
-            && new_email(tx, &other.doc)? == address
-        {
-            return Ok(Some(other.id));
+    let doc = &node.doc;
+    match doc.asked {
+        // What is to be corrected, and what is objected to, is said in words: two of these do not ask the same.
+        RequestType::Rectification | RequestType::Objection => Ok(None),
+        RequestType::Erasure => {
+            let Some(other) = open_erasure(tx, person, node.id)? else { return Ok(None) };
+            if doc.decisions != Decisions::default() && doc.decisions != other.doc.decisions {
+                return Err(erased_already(other.id));
+            }
+            Ok(Some(other.id))
+        }
+        RequestType::Access | RequestType::Portability | RequestType::Restriction => {
+            let place = destination(tx, doc)?.map(|destination| destination.location);
+            for other in open_others(tx, person, doc.asked, node.id)? {
+                if other.doc.formats == doc.formats
+                    && destination(tx, &other.doc)?.map(|destination| destination.location) == place
+                {
+                    return Ok(Some(other.id));
+                }
+            }
+            Ok(None)
         }
     }
-    Ok(None)
+}
+
+/// The open, verified request for a person's erasure other than `but`.
+pub(super) fn open_erasure(tx: &mut Tx<'_>, person: Id, but: Id) -> Result<Option<Node<RequestDoc>>> {
+    Ok(open_others(tx, person, RequestType::Erasure, but)?.into_iter().next())
+}
+
+/// The open, verified requests of a person for this other than `but`, oldest first.
+fn open_others(tx: &mut Tx<'_>, person: Id, asked: RequestType, but: Id) -> Result<Vec<Node<RequestDoc>>> {
+    let mut others = super::queue::of_person(tx, person)?;
+    others.retain(|other| {
+        let doc = &other.doc;
+        other.id != but && doc.asked == asked && doc.state.is_open() && doc.verified_by.is_some()
+    });
+    Ok(others)
+}
+
+/// What is answered to a second erasure of a person.
+pub(super) fn erased_already(request: Id) -> Error {
+    Error::conflict(format!("this person's erasure is asked for already: request {request}")).hint(format!(
+        "what else is to go is decided there (habeas request decide {request}, or PUT /api/privacy/v1/requests/{request}/decisions); or \
+         call that one off first"
+    ))
 }
 
 /// Where the archive that answers a request is to be sent, if anywhere.

@@ -156,7 +156,7 @@ impl Rights {
         }
         let (subject, body) = words(letter, request, &doc, &code, &self.requests.address);
         let ambient = self.store.ambient();
-        let name = request.to_string();
+        let name = if letter == Letter::Reminder { reminder_name(request) } else { request.to_string() };
         self.post(Mail { name, to, subject, body, at: ambient.now(), message: ambient.new_id() }).await
     }
 
@@ -218,14 +218,29 @@ impl Rights {
         }
     }
 
-    /// Deletes a request's letter from the outbox: it has served, or the person is erased.
+    /// Deletes a request's letter to the person from the outbox: it has served.
     pub(crate) async fn forget_letter(&self, request: Id) {
+        self.remove_letter(&request.to_string()).await;
+    }
+
+    /// Deletes all that was written about a request from the outbox: there is nothing left to answer.
+    pub(crate) async fn forget_letters_about(&self, request: Id) {
+        self.forget_letter(request).await;
+        self.remove_letter(&reminder_name(request)).await;
+    }
+
+    async fn remove_letter(&self, name: &str) {
         let folder = self.requests.mailer.as_ref().and_then(Mailer::outbox_folder);
         if let Some(folder) = folder {
             // Somebody may have sent and deleted it already.
-            let _ = tokio::fs::remove_file(letter_path(folder, &request.to_string())).await;
+            let _ = tokio::fs::remove_file(letter_path(folder, name)).await;
         }
     }
+}
+
+/// What the reminder to the staff is called in the outbox: it must not take the place of the person's code.
+fn reminder_name(request: Id) -> String {
+    format!("{request}-reminder")
 }
 
 /// How the task of a letter ends.
@@ -314,7 +329,7 @@ fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) ->
         Letter::Erasing => (
             "Your data is being erased",
             format!(
-                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is:\n{place}"
+                "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is, and when it is done the receipt that proves it, for 30 days:\n{place}"
             ),
         ),
         Letter::Answered => (

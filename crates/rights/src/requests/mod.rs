@@ -25,7 +25,7 @@ use habeas_core::report::{
     RequestStatusReport,
 };
 use habeas_core::requests::deadline::Deadlines;
-use habeas_core::requests::{RequestEvent, RequestState, next};
+use habeas_core::requests::{RequestEvent, RequestState, RequestType, next};
 use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
 use habeas_store::Tx;
 
@@ -55,6 +55,11 @@ const UNVERIFIED_DAYS: i64 = 30;
 const REMINDER_DAYS: i64 = 7;
 /// The longest note or answer, in bytes.
 const TEXT_LENGTH: usize = 4_000;
+
+/// What stands in the history of a request with which something was corrected.
+const CORRECTED: &str = "corrected";
+/// What stands in the history of a request with which processing was restricted.
+const RESTRICTED: &str = "restricted";
 
 /// How requests are answered in this deployment.
 #[derive(Debug, Default)]
@@ -158,10 +163,7 @@ impl<'a, 't> Case<'a, 't> {
 
     /// Writes a note or an answer into the case file.
     fn write(&mut self, by: Id, text: &str, answer: bool) -> Result<()> {
-        let text = text.trim();
-        if text.is_empty() || text.len() > TEXT_LENGTH {
-            return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
-        }
+        let text = checked(text)?;
         let mut file = case_file(self.tx, &self.node.doc)?.ok_or_else(|| {
             Error::conflict("there is no person to whom the text would belong")
                 .hint("notes are kept with the person a request is about, and go with them")
@@ -174,6 +176,15 @@ impl<'a, 't> Case<'a, 't> {
     fn report(&mut self) -> Result<RequestReport> {
         report(self.tx, &self.node)
     }
+}
+
+/// A note or an answer as it is kept.
+fn checked(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > TEXT_LENGTH {
+        return Err(Error::invalid(format!("the text has between 1 and {TEXT_LENGTH} bytes")));
+    }
+    Ok(text)
 }
 
 fn no_request() -> Error {
@@ -251,14 +262,24 @@ fn reported(node: &Node<RequestDoc>, file: Option<CaseFileDoc>, now: Timestamp) 
     }
 }
 
-fn status(node: &Node<RequestDoc>) -> RequestStatusReport {
-    RequestStatusReport {
+fn status(tx: &mut Tx<'_>, node: &Node<RequestDoc>) -> Result<RequestStatusReport> {
+    let doc = &node.doc;
+    // Whoever is erased can sign in no more; what proves it names nobody.
+    let receipt = doc.receipt.filter(|_| doc.asked == RequestType::Erasure);
+    // Once the run is forgotten, its address leads nowhere.
+    let erasure = match doc.erasure.filter(|_| receipt.is_some()) {
+        Some(erasure) => tx.task(erasure)?.map(|row| row.id),
+        None => None,
+    };
+    Ok(RequestStatusReport {
         id: node.id.to_string(),
-        asked: node.doc.asked,
-        state: node.doc.state.name().to_owned(),
-        received: node.doc.received_at.rfc3339(),
-        due: node.doc.due_at.rfc3339(),
-    }
+        asked: doc.asked,
+        state: doc.state.name().to_owned(),
+        received: doc.received_at.rfc3339(),
+        due: doc.due_at.rfc3339(),
+        erasure: erasure.map(|id| id.to_string()),
+        receipt: receipt.map(|id| id.to_string()),
+    })
 }
 
 impl Rights {

@@ -12,7 +12,7 @@ use habeas_store::Tx;
 
 use super::intake::{Origin, create};
 use super::mail::{Letter, enqueue};
-use super::{Case, case_file, status};
+use super::{CORRECTED, Case, case_file, status};
 use crate::{Rectify, Rights, recipients};
 
 /// Where the code of an open request goes that is for another address.
@@ -61,7 +61,7 @@ impl Rights {
                 case.tx.update::<CaseFile>(&file)?;
                 case.send_code(Some(person))?;
                 case.save()?;
-                Ok(status(&case.node))
+                status(case.tx, &case.node)
             })
             .await?;
         self.wake();
@@ -124,6 +124,7 @@ impl Rights {
                     enqueue(case.tx, request, Letter::Denied)?;
                 } else {
                     case.happen(RequestEvent::Started, None)?;
+                    case.note(CORRECTED, None);
                     case.node.doc.recipients =
                         recipients::concerned(case.tx, person)?.into_iter().map(|node| node.id).collect();
                     case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
@@ -144,7 +145,7 @@ impl Case<'_, '_> {
 }
 
 /// The address that a person wants to have, of a request for that which is open.
-pub(super) fn new_email(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<String>> {
+fn new_email(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<String>> {
     if doc.asked != RequestType::Rectification {
         return Ok(None);
     }

@@ -94,7 +94,10 @@ impl Rights {
     /// How far a request has come, for whoever has its id.
     pub async fn request_status(&self, request: Id) -> Result<RequestStatusReport> {
         self.store
-            .read(move |tx| tx.get::<Request>(request)?.map(|node| status(&node)).ok_or_else(no_request))
+            .read(move |tx| {
+                let node = tx.get::<Request>(request)?.ok_or_else(no_request)?;
+                status(tx, &node)
+            })
             .await
     }
 

@@ -1,6 +1,6 @@
 //! What happens to requests by time alone: undo windows end, unverified ones expire, failed ones go on, the staff is reminded.
 
-use habeas_core::kinds::Request;
+use habeas_core::kinds::{Request, RequestDoc};
 use habeas_core::node::AttrKey;
 use habeas_core::requests::{RequestEvent, RequestState};
 use habeas_core::{Id, Result, Timestamp, fault, time};
@@ -56,7 +56,7 @@ impl Rights {
         fault::point("request.woken");
         if expired {
             self.forget_address(id).await;
-            self.forget_letter(id).await;
+            self.forget_letters_about(id).await;
         }
         self.change_address(id).await
     }
@@ -79,12 +79,16 @@ impl Case<'_, '_> {
 
     /// Says when it is to be looked at next.
     pub(super) fn plan_waking(&mut self) {
-        let doc = &self.node.doc;
-        let unverified = doc.state.is_unverified().then_some(doc.verify_until);
-        let undo = doc.undo_until.filter(|_| doc.state == RequestState::UndoWindow);
-        let reminder = (!doc.reminded).then(|| reminder(doc.due_at));
-        self.node.doc.wake_at = [unverified, undo, reminder].into_iter().flatten().min();
+        self.node.doc.wake_at = next_waking(&self.node.doc);
     }
+}
+
+/// When a request is to be looked at by time alone.
+pub(super) fn next_waking(doc: &RequestDoc) -> Option<Timestamp> {
+    let unverified = doc.state.is_unverified().then_some(doc.verify_until);
+    let undo = doc.undo_until.filter(|_| doc.state == RequestState::UndoWindow);
+    let reminder = (!doc.reminded).then(|| reminder(doc.due_at));
+    [unverified, undo, reminder].into_iter().flatten().min()
 }
 
 fn reminder(due_at: Timestamp) -> Timestamp {

@@ -226,33 +226,35 @@ async fn an_archive_is_resumed_called_off_and_gone_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_says_what_there_is_and_leads_to_it() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "A <b>").await;
-    let project = deployment.project(&someone, "p").await;
-    for number in 0..2 {
-        deployment.image(&someone, &project, "<i>.jpg", &image(number), &[]).await;
-    }
-    let files = deployment.export(&someone).await;
-    let page = &files.iter().find(|(path, _)| path == "ro-crate-preview.html").unwrap().1;
-    let page = scraper::Html::parse_document(std::str::from_utf8(page).unwrap());
-    let all = |selector: &str| -> Vec<scraper::ElementRef<'_>> {
-        page.select(&scraper::Selector::parse(selector).unwrap()).collect()
-    };
-    // Each kind that is there is one row of the table, which leads to its items, folded.
-    for link in all("table a") {
-        let target = link.value().attr("href").unwrap();
-        assert_eq!(all(&format!("{target} > details > article")).len().min(1), 1, "{target}");
-    }
-    let summary = all("#Image > details > summary");
-    assert_eq!(summary[0].text().collect::<String>(), "Show all 2");
-    assert_eq!(all("#Image article").len(), 2);
-    // Nothing runs, nothing is fetched, and what people wrote is text.
-    assert!(all("script, link, iframe, b, i").is_empty());
-    let names: std::collections::HashSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-    for (selector, attribute) in [("img", "src"), ("ul a, article a", "href")] {
-        for element in all(selector) {
-            let address = element.value().attr(attribute).unwrap();
-            assert!(names.contains(address), "{address}");
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A <b>").await;
+        let project = deployment.project(&someone, "p").await;
+        for number in 0..2 {
+            deployment.image(&someone, &project, "<i>.jpg", &image(number), &[]).await;
+        }
+        let files = deployment.export(&someone).await;
+        let page = &files.iter().find(|(path, _)| path == "ro-crate-preview.html").unwrap().1;
+        let page = scraper::Html::parse_document(std::str::from_utf8(page).unwrap());
+        let all = |selector: &str| -> Vec<scraper::ElementRef<'_>> {
+            page.select(&scraper::Selector::parse(selector).unwrap()).collect()
+        };
+        // Each kind that is there is one row of the table, which leads to its items, folded.
+        for link in all("table a") {
+            let target = link.value().attr("href").unwrap();
+            assert_eq!(all(&format!("{target} > details > article")).len().min(1), 1, "{target}");
+        }
+        let summary = all("#Image > details > summary");
+        assert_eq!(summary[0].text().collect::<String>(), "Show all 2");
+        assert_eq!(all("#Image article").len(), 2);
+        // Nothing runs, nothing is fetched, and what people wrote is text.
+        assert!(all("script, link, iframe, b, i").is_empty());
+        let names: std::collections::HashSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        for (selector, attribute) in [("img", "src"), ("ul a, article a", "href")] {
+            for element in all(selector) {
+                let address = element.value().attr(attribute).unwrap();
+                assert!(names.contains(address), "{address}");
+            }
         }
     }
 }

@@ -142,6 +142,12 @@ async fn a_model_forgets_whom_its_images_showed_and_the_other_images_stay_as_the
         let path = format!("/projects/{project}/train?forceTrain=true");
         let (status, refused) = deployment.train("POST", &owner.key, &path, None).await;
         assert_eq!((status.as_u16(), refused["code"].as_str()), (400, Some("Restricted")), "{refused}");
+        // The owner is not told whether a name is a person's, nor what that person asked for.
+        let said = refused["message"].as_str().unwrap();
+        assert!(
+            !["restriction", "Article 18", "whom they show"].iter().any(|word| said.contains(word)),
+            "{said}"
+        );
         restrict(false).await;
         let before = transfer::content(&deployment, &owner, &project).await;
         let plans = format!("/persons/{}/erasure-plans", ada.id);

@@ -37,7 +37,7 @@ async fn telemetry_goes_ninety_days_after_its_hour_with_a_receipt_and_younger_st
             Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
         let someone = deployment.person("t@example.org", "T").await;
         let id: Id = someone.id.parse().unwrap();
-        let telemetry = || deployment.server().app().access().telemetry().of(id, 100);
+        let telemetry = || deployment.server().app().access().telemetry().of(id);
         let mut noted = Vec::new();
         for (number, days) in [0, 45].into_iter().enumerate() {
             // A token lives for 30 days.

@@ -328,6 +328,7 @@ async fn an_erasure_waits_for_no_mail_server_and_its_letter_is_not_lost() {
             assert_eq!(letter.to, [email]);
             let text = letter.text;
             assert!(text.contains("is being erased") && text.contains("/requests/"), "{text}");
+            assert!(text.contains("the receipt that proves it"), "{text}");
         } else {
             // Given up after five days, and with it the address.
             clock.advance(6 * time::DAY);

@@ -23,6 +23,7 @@ mod crash_files;
 mod custom_vision;
 mod data_services;
 mod dataset;
+mod deciding;
 mod delivering;
 mod depicted;
 mod deployment;

@@ -36,7 +36,7 @@ pub(crate) async fn assert_all_called(deployment: &mut Deployment, someone: &Som
     deployment.stop().await;
     deployment.start().await;
     let telemetry = deployment.server().app().access().telemetry();
-    let hours = telemetry.of(someone.id.parse().unwrap(), 1_000).await.unwrap();
+    let hours = telemetry.of(someone.id.parse().unwrap()).await.unwrap();
     // An address that does not take the method was not the operation.
     let called: BTreeSet<String> = hours
         .into_iter()

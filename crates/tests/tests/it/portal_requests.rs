@@ -117,41 +117,46 @@ fn code(letter: &str) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn anybody_asks_and_whoever_reads_the_mail_goes_on() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    deployment.person("ada@example.org", "Ada").await;
-    let nobody = Browser { deployment: &deployment, cookie: String::new() };
-    assert_eq!(nobody.get("/ask").await.status, 200);
-    let refused = nobody.post("/ask", &[("type", "access"), ("email", "no address")]).await;
-    assert_eq!((refused.status, refused.attribute("#email", "value").as_deref()), (400, Some("no address")));
-    assert_eq!(nobody.post("/ask", &[("type", "all"), ("email", "ada@example.org")]).await.status, 400);
-    assert_eq!(nobody.post("/ask", &[]).await.status, 400);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        deployment.person("ada@example.org", "Ada").await;
+        let nobody = Browser { deployment: &deployment, cookie: String::new() };
+        assert_eq!(nobody.get("/ask").await.status, 200);
+        let refused = nobody.post("/ask", &[("type", "access"), ("email", "no address")]).await;
+        assert_eq!(
+            (refused.status, refused.attribute("#email", "value").as_deref()),
+            (400, Some("no address"))
+        );
+        assert_eq!(nobody.post("/ask", &[("type", "all"), ("email", "ada@example.org")]).await.status, 400);
+        assert_eq!(nobody.post("/ask", &[]).await.status, 400);
 
-    // The same for somebody whom the server knows and for somebody whom it does not.
-    let mut seen = Vec::new();
-    for email in ["ada@example.org", "nobody@example.org"] {
-        let (address, page) = nobody.submit("/ask", &[("type", "access"), ("email", email)]).await;
-        let id = address.strip_prefix("/requests/").unwrap().to_owned();
-        let wrong = nobody.post(&format!("{address}/verify"), &[("code", "1234")]).await;
-        assert_eq!(wrong.status, 400);
-        assert_eq!(wrong.select("[role=alert]").len(), 1);
-        let again = nobody.post(&format!("{address}/resend"), &[]).await;
-        assert_eq!((again.status, again.location), (303, address.clone()));
-        seen.push((page.body.replace(&id, "ID"), wrong.body.replace(&id, "ID"), address));
-    }
-    assert_eq!((&seen[0].0, &seen[0].1), (&seen[1].0, &seen[1].1));
-    let address = &seen[0].2;
-    let letter = letter(&deployment, address, "The code is ").await;
-    leads_somewhere(&nobody, &letter).await;
-    // The second code may be on its way still.
-    let mut verified = nobody.post(&format!("{address}/verify"), &[("code", code(&letter))]).await;
-    if verified.status == 400 {
-        let letter = self::letter(&deployment, address, "The code is ").await;
-        verified = nobody.post(&format!("{address}/verify"), &[("code", code(&letter))]).await;
-    }
-    assert_eq!(verified.status, 303);
-    assert!(nobody.get(address).await.select("input[name=code]").is_empty());
-    for path in ["/requests/zz", "/requests/019ab000-0000-7000-8000-00000000000a"] {
-        assert_eq!(nobody.get(path).await.status, 404, "{path}");
+        // The same for somebody whom the server knows and for somebody whom it does not.
+        let mut seen = Vec::new();
+        for email in ["ada@example.org", "nobody@example.org"] {
+            let (address, page) = nobody.submit("/ask", &[("type", "access"), ("email", email)]).await;
+            let id = address.strip_prefix("/requests/").unwrap().to_owned();
+            let wrong = nobody.post(&format!("{address}/verify"), &[("code", "1234")]).await;
+            assert_eq!(wrong.status, 400);
+            assert_eq!(wrong.select("[role=alert]").len(), 1);
+            let again = nobody.post(&format!("{address}/resend"), &[]).await;
+            assert_eq!((again.status, again.location), (303, address.clone()));
+            seen.push((page.body.replace(&id, "ID"), wrong.body.replace(&id, "ID"), address));
+        }
+        assert_eq!((&seen[0].0, &seen[0].1), (&seen[1].0, &seen[1].1));
+        let address = &seen[0].2;
+        let letter = letter(&deployment, address, "The code is ").await;
+        leads_somewhere(&nobody, &letter).await;
+        // The second code may be on its way still.
+        let mut verified = nobody.post(&format!("{address}/verify"), &[("code", code(&letter))]).await;
+        if verified.status == 400 {
+            let letter = self::letter(&deployment, address, "The code is ").await;
+            verified = nobody.post(&format!("{address}/verify"), &[("code", code(&letter))]).await;
+        }
+        assert_eq!(verified.status, 303);
+        assert!(nobody.get(address).await.select("input[name=code]").is_empty());
+        for path in ["/requests/zz", "/requests/019ab000-0000-7000-8000-00000000000a"] {
+            assert_eq!(nobody.get(path).await.status, 404, "{path}");
+        }
     }
 }
 
@@ -323,114 +328,131 @@ async fn an_erasure_is_taken_in_approved_by_a_colleague_and_proved() {
         assert_eq!(second.get(&format!("{address}/holdings")).await.status, 404);
         let follow = done.attribute("dd a[href^='/erasures/']", "href").unwrap();
         assert_eq!(nobody.get(&follow).await.status, 200);
+        // So does whoever has the address of the request, where the last letter leads.
+        let public = nobody.get(&address.replace("/staff", "")).await;
+        assert_eq!(public.attribute("dd a", "href"), Some(follow));
+        let proof = public.attribute("a[href$='/receipt.json']", "href").unwrap();
+        assert!(nobody.get(&proof).await.body.contains("erasure-receipt/1"));
+        assert!(!public.body.contains("ada@example.org") && !public.body.contains("/me/requests"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_staff_decides_who_takes_over_before_an_erasure_is_approved() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let owner = deployment.person("owner@example.org", "Owner").await;
-    let member = deployment.person("member@example.org", "Mina Member").await;
-    let body = json!({ "name": "Garden", "owner": owner.id });
-    let (_, organisation) = deployment.operator("POST", "/organisations", body).await;
-    let organisation = organisation["objectId"].as_str().unwrap().to_owned();
-    let path = format!("/organisations/{organisation}/members/{}", member.id);
-    assert_eq!(deployment.operator("PUT", &path, json!({ "role": "trainer" })).await.0, 204);
-    let boss = deployment.person("boss@example.org", "Boss").await;
-    let role = json!({ "role": "administrator", "granted": true });
-    assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", boss.id), role).await.0, 204);
-    let (boss, officer) = (signed_in(&deployment, &boss).await, officer(&deployment, "olga").await);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let member = deployment.person("member@example.org", "Mina Member").await;
+        let body = json!({ "name": "Garden", "owner": owner.id });
+        let (_, organisation) = deployment.operator("POST", "/organisations", body).await;
+        let organisation = organisation["objectId"].as_str().unwrap().to_owned();
+        let path = format!("/organisations/{organisation}/members/{}", member.id);
+        assert_eq!(deployment.operator("PUT", &path, json!({ "role": "trainer" })).await.0, 204);
+        let boss = deployment.person("boss@example.org", "Boss").await;
+        let role = json!({ "role": "administrator", "granted": true });
+        assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", boss.id), role).await.0, 204);
+        let boss = signed_in(&deployment, &boss).await;
+        let (officer, second) = (officer(&deployment, "olga").await, officer(&deployment, "sven").await);
 
-    let taken_in = [
-        ("person", "owner@example.org"),
-        ("type", "erasure"),
-        ("channel", "letter"),
-        ("received", ""),
-        ("regime", "gdpr"),
-        ("identity", "document"),
-    ];
-    let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
-    let successor = format!("select[name='{organisation}'] option");
-    assert_eq!(
-        page.select(&successor),
-        ["Nobody yet", "Mina Member", "Nobody: delete it, with everything in it"],
-        "{}",
-        page.body
-    );
-    assert!(page.select("form[action$='/approve']").is_empty());
-    // Who owns what is decided by administrators; a privacy officer is told so on the page.
-    let decided = [(organisation.as_str(), member.id.as_str())];
-    let path = format!("{address}/decisions");
-    let refused = officer.post(&path, &decided).await;
-    assert_eq!((refused.status, refused.select("[role=alert]").len()), (403, 1), "{}", refused.body);
-    let nobody = [(organisation.as_str(), "somebody")];
-    assert_eq!(boss.post(&path, &nobody).await.status, 400);
-    let (_, page) = boss.submit(&path, &decided).await;
-    let chosen = format!("select[name='{organisation}'] option[selected]");
-    assert_eq!(page.select(&chosen), ["Mina Member"]);
-    let digest = page.attribute("form[action$='/approve'] input[name=digest]", "value").unwrap();
-    boss.submit(&format!("{address}/approve"), &[("digest", &digest)]).await;
-    let path = format!("/organisations/{organisation}/members");
-    loop {
-        let (_, members) = deployment.operator("GET", &path, json!(null)).await;
-        let owners: Vec<_> = members
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|one| one["role"] == "owner")
-            .map(|one| one["person"].clone())
-            .collect();
-        if owners == [json!(member.id)] {
-            break;
+        let taken_in = [
+            ("person", "owner@example.org"),
+            ("type", "erasure"),
+            ("channel", "letter"),
+            ("received", ""),
+            ("regime", "gdpr"),
+            ("identity", "document"),
+        ];
+        let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
+        let successor = format!("select[name='{organisation}'] option");
+        assert_eq!(
+            page.select(&successor),
+            ["Nobody yet", "Mina Member", "Nobody: delete it, with everything in it"],
+            "{}",
+            page.body
+        );
+        assert!(page.select("form[action$='/approve']").is_empty());
+        // Who owns what is decided by administrators; a privacy officer is told so on the page.
+        let decided = [(organisation.as_str(), member.id.as_str())];
+        let path = format!("{address}/decisions");
+        let refused = officer.post(&path, &decided).await;
+        assert_eq!((refused.status, refused.select("[role=alert]").len()), (403, 1), "{}", refused.body);
+        let nobody = [(organisation.as_str(), "somebody")];
+        assert_eq!(boss.post(&path, &nobody).await.status, 400);
+        let (_, page) = boss.submit(&path, &decided).await;
+        let chosen = format!("select[name='{organisation}'] option[selected]");
+        assert_eq!(page.select(&chosen), ["Mina Member"]);
+        // Whoever decided it last is not offered the approval, and it is refused all the same.
+        assert!(page.select("form[action$='/approve']").is_empty());
+        let page = second.get(&address).await;
+        let digest = page.attribute("form[action$='/approve'] input[name=digest]", "value").unwrap();
+        let approve = format!("{address}/approve");
+        let refused = boss.post(&approve, &[("digest", &digest)]).await;
+        assert_eq!((refused.status, refused.select("[role=alert]").len()), (403, 1), "{}", refused.body);
+        second.submit(&approve, &[("digest", &digest)]).await;
+        let path = format!("/organisations/{organisation}/members");
+        loop {
+            let (_, members) = deployment.operator("GET", &path, json!(null)).await;
+            let owners: Vec<_> = members
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|one| one["role"] == "owner")
+                .map(|one| one["person"].clone())
+                .collect();
+            if owners == [json!(member.id)] {
+                break;
+            }
+            assert!(owners.contains(&json!(owner.id)), "{members}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        assert!(owners.contains(&json!(owner.id)), "{members}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn formats_of_the_archive_are_chosen_with_the_request() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("ada@example.org", "Ada").await;
-    let ada = signed_in(&deployment, &someone).await;
-    let officer = officer(&deployment, "olga").await;
-    let nobody = Browser { deployment: &deployment, cookie: String::new() };
-    let formats = async |address: &str| {
-        let path = format!("/requests/{}", address.rsplit('/').next().unwrap());
-        let (_, request) = deployment.operator("GET", &path, json!(null)).await;
-        request["formats"].clone()
-    };
-    let (address, _) =
-        nobody.submit("/ask", &[("type", "access"), ("email", "ada@example.org"), ("csv", "on")]).await;
-    assert_eq!(formats(&address).await, json!(["csv"]));
-    let asked = [("type", "portability"), ("yolo", "on"), ("coco", "on")];
-    let (address, page) = ada.submit("/me/requests", &asked).await;
-    assert_eq!(formats(&address).await, json!(["coco", "yolo"]));
-    assert!(page.select("dd").contains(&"coco, yolo".to_owned()), "{:?}", page.select("dd"));
-    let taken_in = [
-        ("person", "ada@example.org"),
-        ("type", "access"),
-        ("channel", "letter"),
-        ("identity", "known"),
-        ("voc", "on"),
-    ];
-    let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
-    assert_eq!(formats(&address).await, json!(["voc"]));
-    assert!(page.select("dd").contains(&"voc".to_owned()), "{:?}", page.select("dd"));
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("ada@example.org", "Ada").await;
+        let ada = signed_in(&deployment, &someone).await;
+        let officer = officer(&deployment, "olga").await;
+        let nobody = Browser { deployment: &deployment, cookie: String::new() };
+        let formats = async |address: &str| {
+            let path = format!("/requests/{}", address.rsplit('/').next().unwrap());
+            let (_, request) = deployment.operator("GET", &path, json!(null)).await;
+            request["formats"].clone()
+        };
+        let (address, _) =
+            nobody.submit("/ask", &[("type", "access"), ("email", "ada@example.org"), ("csv", "on")]).await;
+        assert_eq!(formats(&address).await, json!(["csv"]));
+        let asked = [("type", "portability"), ("yolo", "on"), ("coco", "on")];
+        let (address, page) = ada.submit("/me/requests", &asked).await;
+        assert_eq!(formats(&address).await, json!(["coco", "yolo"]));
+        assert!(page.select("dd").contains(&"coco, yolo".to_owned()), "{:?}", page.select("dd"));
+        let taken_in = [
+            ("person", "ada@example.org"),
+            ("type", "access"),
+            ("channel", "letter"),
+            ("identity", "known"),
+            ("voc", "on"),
+        ];
+        let (address, page) = officer.submit("/staff/requests/new", &taken_in).await;
+        assert_eq!(formats(&address).await, json!(["voc"]));
+        assert!(page.select("dd").contains(&"voc".to_owned()), "{:?}", page.select("dd"));
 
-    // Where no archive answers they are refused, and what was chosen is chosen still.
-    for (browser, path, field) in [
-        (&nobody, "/ask", "email"),
-        (&ada, "/me/requests", "text"),
-        (&officer, "/staff/requests/new", "person"),
-    ] {
-        let typed =
-            [("type", "objection"), (field, "ada@example.org"), ("channel", "letter"), ("jsonl", "on")];
-        let refused = browser.post(path, &typed).await;
-        assert_eq!((refused.status, refused.select("[role=alert]").len()), (400, 1), "{path}");
-        assert!(refused.attribute("#format-jsonl", "checked").is_some(), "{path}");
-        assert!(refused.attribute("#format-csv", "checked").is_none(), "{path}");
+        // Where no archive answers they are refused, and what was chosen is chosen still.
+        for (browser, path, field) in [
+            (&nobody, "/ask", "email"),
+            (&ada, "/me/requests", "text"),
+            (&officer, "/staff/requests/new", "person"),
+        ] {
+            let typed =
+                [("type", "objection"), (field, "ada@example.org"), ("channel", "letter"), ("jsonl", "on")];
+            let refused = browser.post(path, &typed).await;
+            assert_eq!((refused.status, refused.select("[role=alert]").len()), (400, 1), "{path}");
+            assert!(refused.attribute("#format-jsonl", "checked").is_some(), "{path}");
+            assert!(refused.attribute("#format-csv", "checked").is_none(), "{path}");
+        }
     }
 }

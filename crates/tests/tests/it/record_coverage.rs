@@ -21,7 +21,7 @@ const OF_NOBODY: &[&str] = &[
 /// What `actor` did with the data of `person`, by operation, and how often.
 async fn recorded(deployment: &Deployment, person: &Someone, actor: &Someone) -> Vec<(String, u32)> {
     let (person, actor): (Id, Id) = (person.id.parse().unwrap(), actor.id.parse().unwrap());
-    let segments = deployment.server().app().access().telemetry().of(person, 100).await.unwrap();
+    let segments = deployment.server().app().access().telemetry().of(person).await.unwrap();
     let entries = segments.into_iter().flat_map(|segment| segment.entries);
     entries.filter(|entry| entry.actor == Some(actor)).map(|entry| (entry.operation, entry.count)).collect()
 }

@@ -14,6 +14,11 @@ pub(crate) fn letter(deployment: &Deployment, request: &Value) -> PathBuf {
     deployment.settings.data().join("outbox").join(format!("{}.eml", id(request)))
 }
 
+/// Where the reminder to the staff lies.
+pub(crate) fn reminder(deployment: &Deployment, request: &Value) -> PathBuf {
+    letter(deployment, request).with_file_name(format!("{}-reminder.eml", id(request)))
+}
+
 /// The one-time code of the letter in the outbox, once it is written.
 pub(crate) async fn code(deployment: &Deployment, request: &Value) -> String {
     let path = letter(deployment, request);
@@ -27,7 +32,7 @@ pub(crate) async fn code(deployment: &Deployment, request: &Value) -> String {
     }
 }
 
-fn id(request: &Value) -> &str {
+pub(crate) fn id(request: &Value) -> &str {
     request["id"].as_str().unwrap_or_else(|| panic!("{request}"))
 }
 
@@ -46,11 +51,19 @@ pub(crate) async fn in_state(deployment: &Deployment, request: &Value, state: &s
     }
 }
 
-fn events(request: &Value) -> Vec<&str> {
+pub(crate) fn events(request: &Value) -> Vec<&str> {
     request["history"].as_array().unwrap().iter().map(|entry| entry["event"].as_str().unwrap()).collect()
 }
 
-async fn on_behalf(deployment: &Deployment, token: &str, person: &Someone, body: Value) -> Value {
+/// What whoever has a request's id may know.
+pub(crate) async fn public_status(deployment: &Deployment, request: &Value) -> Value {
+    let (status, seen) =
+        deployment.call(None, "GET", &format!("/requests/{}/status", id(request)), json!(null)).await;
+    assert_eq!(status, 200, "{seen}");
+    seen
+}
+
+pub(crate) async fn on_behalf(deployment: &Deployment, token: &str, person: &Someone, body: Value) -> Value {
     let path = format!("/persons/{}/requests", person.id);
     let (status, request) = deployment.call(Some(token), "POST", &path, body).await;
     assert_eq!(status, 201, "{request}");
@@ -152,6 +165,12 @@ async fn an_erasure_is_taken_in_verified_approved_by_a_second_person_run_and_pro
         );
         assert_eq!(done["comments"], json!([]));
         assert_ne!(done["approver"], done["requester"]);
+        // Whoever was erased finds the proof where the letter leads.
+        let seen = public_status(&deployment, &request).await;
+        assert_eq!((&seen["erasure"], &seen["receipt"]), (&done["erasure"], &done["receipt"]), "{seen}");
+        let proof = format!("/erasures/{}/receipt", seen["erasure"].as_str().unwrap());
+        let (status, proof) = deployment.call(None, "GET", &proof, json!(null)).await;
+        assert_eq!((status.as_u16(), proof["salt"].is_string()), (200, true), "{proof}");
         let receipt = format!("/receipts/{}", done["receipt"].as_str().unwrap());
         assert_eq!(deployment.call(Some(&officer), "GET", &receipt, json!(null)).await.0, 200);
         assert_eq!(deployment.call(Some(&officer), "GET", &path, json!(null)).await.0, 200);
@@ -184,6 +203,8 @@ async fn every_other_type_comes_to_its_end() {
         let (status, export) = deployment.call(Some(&token), "GET", &archive, json!(null)).await;
         assert_eq!((status.as_u16(), export["status"].as_str()), (200, Some("ready")), "{export}");
         assert!(done["receipt"].is_string());
+        // That of an archive is the person's to fetch, who can sign in.
+        assert_eq!(public_status(&deployment, &request).await.get("receipt"), None);
 
         // Portability by the person themselves, verified by their sign-in.
         let own = on_behalf(&deployment, &token, &ada, json!({ "type": "portability" })).await;
@@ -219,6 +240,7 @@ async fn every_other_type_comes_to_its_end() {
             let (_, held) = deployment.operator("GET", &holdings, json!(null)).await;
             assert_eq!(held["restricted"], asked != "rectification", "{asked}");
             assert_eq!(events(&done).contains(&"restricted"), asked != "rectification", "{done}");
+            assert_eq!(events(&done).contains(&"corrected"), asked == "rectification", "{done}");
             let (status, _) = deployment.operator("PUT", &lift, json!({ "restricted": false })).await;
             assert_eq!(status, 204);
             // The person reads the answer, and the archive holds it.
@@ -257,6 +279,7 @@ async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_e
         assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
         let held = in_state(&deployment, &request, "completedWithHolds").await;
         let first = held["receipt"].as_str().unwrap().to_owned();
+        assert_eq!(public_status(&deployment, &request).await["receipt"], first);
         let cancel = format!("{path}/cancel");
         assert_eq!(deployment.call(Some(&officer), "POST", &cancel, json!({})).await.0, 409);
 
@@ -268,6 +291,7 @@ async fn a_request_of_which_a_hold_keeps_a_part_completes_itself_when_the_hold_e
         let receipt = format!("/receipts/{}", done["receipt"].as_str().unwrap());
         let (_, receipt) = deployment.operator("GET", &receipt, json!(null)).await;
         assert_eq!(receipt["statement"]["completes"], first, "{receipt}");
+        assert_eq!(public_status(&deployment, &request).await["receipt"], done["receipt"]);
     }
 }
 
@@ -318,66 +342,71 @@ fn constant(mut answer: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_learns_from_the_public_form_whom_the_server_knows() {
     let _lock = crate::canary::protected().await;
-    let start = Timestamp::parse("2026-11-25T12:00:00Z").unwrap();
-    let clock = Arc::new(ManualClock::new(start));
-    let deployment = Deployment::open_with_clock(clock.clone(), |_| ()).await;
-    deployment.person("ada@example.org", "Ada").await;
-    let mut answers = Vec::new();
-    let mut asked = Vec::new();
-    for email in ["ada@example.org", "nobody@example.org"] {
-        let mut given = Vec::new();
-        let body = json!({ "type": "erasure", "email": email });
-        let (status, request) = deployment.call(None, "POST", "/requests", body).await;
-        given.push((status.as_u16(), constant(request.clone())));
-        let path = format!("/requests/{}", id(&request));
-        for (method, path, body) in [
-            ("GET", format!("{path}/status"), json!(null)),
-            ("POST", format!("{path}/resend"), json!({})),
-            ("POST", format!("{path}/verify"), json!({ "code": "" })),
-            ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
-            ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
-            ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
-            ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
-            ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
-            ("GET", format!("{path}/status"), json!(null)),
-            ("GET", path.clone(), json!(null)),
-        ] {
-            let (status, answer) = deployment.call(None, method, &path, body).await;
-            given.push((status.as_u16(), constant(answer)));
+    for database in engines() {
+        let start = Timestamp::parse("2026-11-25T12:00:00Z").unwrap();
+        let clock = Arc::new(ManualClock::new(start));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        deployment.person("ada@example.org", "Ada").await;
+        let mut answers = Vec::new();
+        let mut asked = Vec::new();
+        for email in ["ada@example.org", "nobody@example.org"] {
+            let mut given = Vec::new();
+            let body = json!({ "type": "erasure", "email": email });
+            let (status, request) = deployment.call(None, "POST", "/requests", body).await;
+            given.push((status.as_u16(), constant(request.clone())));
+            let path = format!("/requests/{}", id(&request));
+            for (method, path, body) in [
+                ("GET", format!("{path}/status"), json!(null)),
+                ("POST", format!("{path}/resend"), json!({})),
+                ("POST", format!("{path}/verify"), json!({ "code": "" })),
+                ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
+                ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
+                ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
+                ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
+                ("POST", format!("{path}/verify"), json!({ "code": "1234" })),
+                ("GET", format!("{path}/status"), json!(null)),
+                ("GET", path.clone(), json!(null)),
+            ] {
+                let (status, answer) = deployment.call(None, method, &path, body).await;
+                given.push((status.as_u16(), constant(answer)));
+            }
+            asked.push(request);
+            answers.push(given);
         }
-        asked.push(request);
-        answers.push(given);
-    }
-    assert_eq!(answers[0], answers[1]);
-    insta::assert_json_snapshot!(answers[0]);
-    // After five wrong codes the right one is worthless.
-    let body = json!({ "code": code(&deployment, &asked[0]).await });
-    let verify = format!("/requests/{}/verify", id(&asked[0]));
-    assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 400);
-    // Again and again is slowed down, for either.
-    for email in ["ada@example.org", "nobody@example.org"] {
-        let mut last = 0;
-        for _ in 0..6 {
-            let body = json!({ "type": "access", "email": email });
-            last = deployment.call(None, "POST", "/requests", body).await.0.as_u16();
+        assert_eq!(answers[0], answers[1]);
+        insta::allow_duplicates! {
+            insta::assert_json_snapshot!("nobody_learns_from_the_public_form_whom_the_server_knows", answers[0]);
         }
-        assert_eq!(last, 429, "{email}");
-    }
-    // So is the code of the unknown address, which got a letter like the other's.
-    let body = json!({ "code": code(&deployment, &asked[1]).await });
-    let verify = format!("/requests/{}/verify", id(&asked[1]));
-    assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 400);
-    // Both expire.
-    clock.advance(8 * time::DAY);
-    for request in &asked {
-        in_state(&deployment, request, "expired").await;
-    }
-    assert!(!letter(&deployment, &asked[0]).exists());
-    clock.advance(31 * time::DAY);
-    for request in &asked {
-        let path = format!("/requests/{}/status", id(request));
-        while deployment.call(None, "GET", &path, json!(null)).await.0 != 404 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        // After five wrong codes the right one is worthless.
+        let body = json!({ "code": code(&deployment, &asked[0]).await });
+        let verify = format!("/requests/{}/verify", id(&asked[0]));
+        assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 400);
+        // Again and again is slowed down, for either.
+        for email in ["ada@example.org", "nobody@example.org"] {
+            let mut last = 0;
+            for _ in 0..6 {
+                let body = json!({ "type": "access", "email": email });
+                last = deployment.call(None, "POST", "/requests", body).await.0.as_u16();
+            }
+            assert_eq!(last, 429, "{email}");
+        }
+        // So is the code of the unknown address, which got a letter like the other's.
+        let body = json!({ "code": code(&deployment, &asked[1]).await });
+        let verify = format!("/requests/{}/verify", id(&asked[1]));
+        assert_eq!(deployment.call(None, "POST", &verify, body).await.0, 400);
+        // Both expire.
+        clock.advance(8 * time::DAY);
+        for request in &asked {
+            in_state(&deployment, request, "expired").await;
+        }
+        assert!(!letter(&deployment, &asked[0]).exists());
+        clock.advance(31 * time::DAY);
+        for request in &asked {
+            let path = format!("/requests/{}/status", id(request));
+            while deployment.call(None, "GET", &path, json!(null)).await.0 != 404 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     }
 }
@@ -452,10 +481,10 @@ async fn a_duplicate_is_recognised_and_verified_all_the_same() {
         let deployment = Deployment::open(database).await;
         let officer = deployment.officer("officer").await;
         let ada = deployment.person("ada@example.org", "Ada").await;
-        let body = json!({ "type": "objection", "identity": "document" });
+        let body = json!({ "type": "restriction", "identity": "document" });
         let first = on_behalf(&deployment, &officer, &ada, body).await;
         let (_, second) = deployment
-            .call(None, "POST", "/requests", json!({ "type": "objection", "email": "ada@example.org" }))
+            .call(None, "POST", "/requests", json!({ "type": "restriction", "email": "ada@example.org" }))
             .await;
         assert_eq!(second["state"], "verifying");
         let path = format!("/requests/{}", id(&second));
@@ -468,16 +497,16 @@ async fn a_duplicate_is_recognised_and_verified_all_the_same() {
             (Some(id(&first)), Some("code"))
         );
         // Another type is no duplicate; nor is the same once the first has ended.
-        let body = json!({ "type": "restriction", "identity": "document" });
+        let body = json!({ "type": "objection", "identity": "document" });
         assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
-        let deny = json!({ "reason": "claim_not_covered", "text": "There is nothing to object to." });
+        let deny = json!({ "reason": "claim_not_covered", "text": "There is nothing to restrict." });
         let path = format!("/requests/{}/deny", id(&first));
         let (_, denied) = deployment.call(Some(&officer), "POST", &path, deny).await;
         assert_eq!(
             (denied["state"].as_str(), denied["denial"].as_str()),
             (Some("denied"), Some("claim_not_covered"))
         );
-        let body = json!({ "type": "objection", "identity": "document" });
+        let body = json!({ "type": "restriction", "identity": "document" });
         assert_eq!(on_behalf(&deployment, &officer, &ada, body).await["state"], "planned");
     }
 }
@@ -587,7 +616,7 @@ async fn deadlines_are_extended_once_and_in_time_and_the_queue_knows_what_is_lat
 
         // Reminded seven days before.
         clock.advance(27 * time::DAY);
-        let outbox = letter(&deployment, &gdpr);
+        let outbox = reminder(&deployment, &gdpr);
         while !std::fs::read_to_string(&outbox).is_ok_and(|letter| letter.contains("officer@example.org")) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

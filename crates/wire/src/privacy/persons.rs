@@ -261,7 +261,7 @@ pub(super) async fn items(
     }))
 }
 
-/// What was done in a person's name, and by staff with their data, in the last two weeks.
+/// What was done in a person's name, and by staff with their data, newest first: all that is kept, which is 90 days.
 #[utoipa::path(get, path = "/persons/{person}/activity", tag = "view",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 200, body = Vec<ActivityReport>), (status = 404, body = ProblemBody)))]

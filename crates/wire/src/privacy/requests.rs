@@ -114,7 +114,7 @@ pub(super) async fn resend(
     Ok((StatusCode::ACCEPTED, Json(app.rights.resend_code(id_of(&text)?).await?)))
 }
 
-/// How far a request has come. Whoever has its id may ask.
+/// How far a request has come, and for an erasure that was carried out where its receipt is. Whoever has its id may ask.
 #[utoipa::path(get, path = "/requests/{request}/status", tag = "requests", security(()),
     params(("request" = String, Path)),
     responses((status = 200, body = RequestStatusReport), (status = 404, body = ProblemBody)))]
@@ -151,10 +151,11 @@ pub(super) struct CreateRequest {
     decisions: PlanErasure,
 }
 
-/// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person.
+/// Takes in a request: the caller's own, which goes on at once, or by the staff on behalf of a person. A second erasure with which other
+/// things go is refused while one is open (409).
 #[utoipa::path(post, path = "/persons/{person}/requests", request_body = CreateRequest, tag = "requests",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 201, body = RequestReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
+    responses((status = 201, body = RequestReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn create(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -299,7 +300,7 @@ pub(super) struct ApproveRequest {
 }
 
 /// Approves the erasure that is asked for, and runs it. For somebody of the staff who neither took the request in, nor confirmed the identity,
-/// nor is the person it is about.
+/// nor decided last what goes with it, nor is the person it is about.
 #[utoipa::path(post, path = "/requests/{request}/approve", request_body = ApproveRequest, tag = "requests",
     params(("request" = String, Path)),
     responses((status = 200, body = RequestReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
@@ -361,7 +362,8 @@ pub(super) async fn extend(
 }
 
 /// Decides what the plan of a requested erasure offers, in place of what was decided before: who takes over, and what else goes. For the
-/// person it is about, and the staff; successors and deletions for the person, and administrators.
+/// person it is about, and the staff; successors and deletions for the person, and administrators. What somebody of the staff decides needs
+/// the approval of a second one.
 #[utoipa::path(put, path = "/requests/{request}/decisions", request_body = PlanErasure, tag = "requests",
     params(("request" = String, Path)),
     responses((status = 200, body = RequestPlanReport), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
