@@ -1,5 +1,9 @@
 //! Points of a metric.
 
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
 /// One value that a run logged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MetricPoint {
@@ -41,6 +45,51 @@ const fn flipped(bits: i64) -> i64 {
     bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
 }
 
+/// A metric of a logged model. Several runs may log the same one, each on several datasets: each of these is a series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelMetric {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
+    /// The run that logged it, by its name on the wire; none for the one that made the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// The name of the dataset that it was measured on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_name: Option<String>,
+    /// The digest of that dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_digest: Option<String>,
+}
+
+impl ModelMetric {
+    /// The name of its series: its own, and as JSON what else tells it apart. No client's name of a metric has a brace in it.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn series(&self) -> Result<String> {
+        let ModelMetric { name, run_id, dataset_name, dataset_digest } = self;
+        if run_id.is_none() && dataset_name.is_none() && dataset_digest.is_none() {
+            return Ok(name.clone());
+        }
+        Ok(format!("{name}{}", serde_json::to_string(self)?))
+    }
+
+    /// The metric whose series has this name.
+    pub fn of_series(series: &str) -> ModelMetric {
+        let (name, rest) = series.split_at(series.find('{').unwrap_or(series.len()));
+        match serde_json::from_str::<ModelMetric>(rest) {
+            Ok(metric) => ModelMetric { name: name.to_owned(), ..metric },
+            Err(_) => ModelMetric {
+                name: series.to_owned(),
+                run_id: None,
+                dataset_name: None,
+                dataset_digest: None,
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +105,29 @@ mod tests {
             let back = from_ordered(ordered(a)).partial_cmp(&a);
             prop_assert!(back == Some(std::cmp::Ordering::Equal) || a.is_nan());
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_series_of_a_model_reads_back(
+            name in "[a-z/ ]{1,10}",
+            run_id in proptest::option::of("\\PC{0,10}"),
+            dataset_name in proptest::option::of("\\PC{0,10}"),
+            dataset_digest in proptest::option::of("\\PC{0,10}"),
+        ) {
+            let metric = ModelMetric { name, run_id, dataset_name, dataset_digest };
+            prop_assert_eq!(ModelMetric::of_series(&metric.series().unwrap()), metric);
+        }
+    }
+
+    #[test]
+    fn a_series_of_a_model_is_named_by_the_metric_alone_where_that_is_all() {
+        let metric = ModelMetric::of_series("acc");
+        assert_eq!((metric.name.as_str(), &metric.run_id, &metric.dataset_name), ("acc", &None, &None));
+        assert_eq!(metric.series().unwrap(), "acc");
+        let on = ModelMetric { dataset_name: Some("leaves".into()), ..metric };
+        assert_eq!(on.series().unwrap(), r#"acc{"dataset_name":"leaves"}"#);
+        assert_eq!(ModelMetric::of_series("acc{").name, "acc{");
     }
 
     #[test]

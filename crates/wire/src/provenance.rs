@@ -87,8 +87,11 @@ fn parse(address: &str) -> Option<Address> {
             let tracked = tracking.and_then(|(_, below)| of_tracking(&below.split('/').collect::<Vec<_>>()));
             tracked.or_else(|| of_run_artifact(rest.split_once("/content/")?.1))
         }
-        // `azureml://artifacts/ExperimentRun/...`, and the longer form with the workspace before it.
-        "azureml" | "aml" => of_run_artifact(rest.get(rest.find(ORIGIN)?..)?),
+        // `azureml://artifacts/ExperimentRun/...`, the longer form with the workspace before it, and what `azureml-mlflow` is told.
+        "azureml" | "aml" => match rest.find(ORIGIN) {
+            Some(at) => of_run_artifact(&rest[at..]),
+            None => of_run_history(&rest.split_once("/experiments/")?.1.split('/').collect::<Vec<_>>()),
+        },
         _ => None,
     }
 }
@@ -107,6 +110,14 @@ fn of_run_artifact(name: &str) -> Option<Address> {
     let container = parts.next()?;
     let path: Vec<&str> = parts.next().map(|path| path.split('/').collect()).unwrap_or_default();
     below(run(runs::run_id(container))?, &path)
+}
+
+/// `EXPERIMENT/runs/NAME/artifacts/PATH`, where a logged model is called like a run.
+fn of_run_history(parts: &[&str]) -> Option<Address> {
+    match parts {
+        [_, "runs", name, "artifacts", path @ ..] => below(model(name).or_else(|| run(name))?, path),
+        _ => None,
+    }
 }
 
 fn of_tracking(parts: &[&str]) -> Option<Address> {
@@ -216,9 +227,13 @@ pub(crate) fn of_version(tx: &mut Tx<'_>, at: Id, version: &Node<ModelVersionDoc
     Ok(linked.map(|id| Place { owner: id, path, below: owner }))
 }
 
-/// Connects what was made with what it was made from, and marks it when something that this was made from is gone.
+/// Connects what was made with what it was made from, and marks it when something that this was made from is gone. What is gone itself is left
+/// out: it was marked when that went.
 pub(crate) fn made_from(tx: &mut Tx<'_>, made: Id, from: impl IntoIterator<Item = Id>) -> Result<()> {
     for target in from {
+        if tx.position(target)?.is_none() {
+            continue;
+        }
         tx.connect(made, target, Relation::MadeFrom)?;
         if let Some(since) = tx.source_erased(target)? {
             tx.connect_since(made, made, Relation::SourceErased, since)?;
@@ -296,6 +311,9 @@ mod tests {
                 "https://habeas.example/artifact/v1.0/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/artifacts/content/ExperimentRun/dcid.{run}/outputs/m.onnx"
             ),
             format!("azureml://artifacts/ExperimentRun/dcid.{run}/outputs/m.onnx"),
+            format!(
+                "azureml://habeas.example/mlflow/v2.0/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/experiments/0/runs/{run}/artifacts/outputs/m.onnx"
+            ),
         ] {
             assert_eq!(parse(&address), expected, "{address}");
         }
@@ -306,6 +324,9 @@ mod tests {
         let logged = Some(Address { owner, path: String::new() });
         assert_eq!(parse(&format!("models:/m-{run}")), logged);
         assert_eq!(parse(&format!("mlflow-artifacts:/0/models/m-{run}/artifacts")), logged);
+        let by_run_history =
+            format!("azureml://habeas.example/mlflow/v2.0/w/experiments/0/runs/m-{run}/artifacts");
+        assert_eq!(parse(&by_run_history), logged);
         for foreign in [
             "",
             "x",

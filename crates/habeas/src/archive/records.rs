@@ -280,7 +280,7 @@ impl Import<'_> {
             let points = rows
                 .by_ref()
                 .take(POINTS)
-                .map(|row| row.ok().as_ref().and_then(point))
+                .map(|row| row.ok().as_ref().and_then(|row| point(row, &self.ids)))
                 .collect::<Option<Vec<Point>>>()
                 .ok_or_else(|| Refused(format!("{path} is not a table of metrics")))?;
             if points.is_empty() {
@@ -291,10 +291,11 @@ impl Import<'_> {
     }
 }
 
-fn point(row: &csv::StringRecord) -> Option<Point> {
+/// A point; the name of a logged model's metric may say which run logged it.
+fn point(row: &csv::StringRecord, ids: &HashMap<Id, Id>) -> Option<Point> {
     let [metric, timestamp, step, value] = [0, 1, 2, 3].map(|column| row.get(column));
     Some(Point {
-        metric: metric?.to_owned(),
+        metric: renamed(metric?, ids),
         timestamp: timestamp?.parse().ok()?,
         step: step?.parse().ok()?,
         value: value?.to_owned(),

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use habeas_core::metric::{MetricPoint, from_ordered, ordered};
+use habeas_core::node::RawNode;
 use habeas_core::{Error, Id, Result};
 
 use super::Tx;
 use super::holders::{HolderState, frozen};
 use super::nodes::Place;
+use super::rows::select_nodes;
 use crate::engine::{Arg, Lock};
 
 /// Series re-sealed at a time.
@@ -160,9 +162,9 @@ impl Tx<'_> {
 
     /// The newest point of each metric of a run, in the order of names.
     pub fn latest_metrics(&mut self, run: Id) -> Result<Vec<LatestMetric>> {
-        let Some(place) = self.place_seen(run)? else { return Ok(Vec::new()) };
         let rows = self.query(
-            "SELECT id, name, last_step, last_time, last_value FROM metric_series WHERE resource = ?1",
+            "SELECT s.id, s.name, s.last_step, s.last_time, s.last_value, r.container
+             FROM metric_series s JOIN resource r ON r.id = s.resource WHERE s.resource = ?1",
             &[(&run).into()],
         )?;
         let mut metrics = rows
@@ -170,7 +172,7 @@ impl Tx<'_> {
             .map(|row| {
                 Ok(LatestMetric {
                     series: row.int(0)?,
-                    name: self.shared.open_metric(run, place.container, row.int(0)?, row.bytes(1)?)?,
+                    name: self.shared.open_metric(run, row.id(5)?, row.int(0)?, row.bytes(1)?)?,
                     point: MetricPoint {
                         step: row.int(2)?,
                         time: row.int(3)?,
@@ -239,6 +241,25 @@ impl Tx<'_> {
         .iter()
         .map(|row| Ok((row.id(0)?, from_ordered(row.int(1)?))))
         .collect()
+    }
+
+    /// What [`Tx::metric_values`] finds, as whole resources and in one go.
+    pub fn raw_by_metric(
+        &mut self,
+        within: Id,
+        name: &str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Vec<RawNode>> {
+        let Some(place) = self.place_seen(within)? else { return Ok(Vec::new()) };
+        let mac = self.shared.metric_mac(place.container, place.generation, name)?;
+        let rows = self.query(
+            select_nodes!(
+                "JOIN metric_series s ON s.resource = r.id
+                 WHERE s.name_mac = ?1 AND s.last_value >= ?2 AND s.last_value <= ?3"
+            ),
+            &[(&mac[..]).into(), Arg::Int(*range.start()), Arg::Int(*range.end())],
+        )?;
+        rows.iter().map(|row| self.shared.node(row)).collect()
     }
 
     /// Seals the names of a run's metrics, which are under the key of `from`, under that of another container.

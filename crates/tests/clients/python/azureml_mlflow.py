@@ -84,6 +84,24 @@ def tracking():
     return run.info.run_id
 
 
+def models():
+    """A logged model, whose files clients from 3.0 keep apart from the run's: sent, listed and fetched as `log_model` and `load_model` do."""
+    client = MlflowClient()
+    folder = tempfile.mkdtemp()
+    os.makedirs(f"{folder}/data")
+    for name in ("MLmodel", "data/weights.bin"):
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(name)
+    model = mlflow.initialize_logged_model(name="oak")
+    check(f"the address of its files: {model.artifact_location}", model.artifact_location.startswith("azureml://"))
+    client.log_model_artifacts(model.model_id, folder)
+    mlflow.finalize_logged_model(model.model_id, "READY")
+    local = mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
+    for name in ("MLmodel", "data/weights.bin"):
+        with open(f"{local}/{name}", encoding="utf-8") as file:
+            check(f"fetched: {name}", file.read() == name)
+
+
 def both(workspace, run_id):
     """The same run by `azureml-core`: one sees the other's files."""
     run = Run.get(workspace, run_id)
@@ -180,6 +198,8 @@ def main():
     mlflow.set_tracking_uri(workspace.get_mlflow_tracking_uri())
     check(f"its address: {mlflow.get_tracking_uri()}", mlflow.get_tracking_uri().startswith("azureml://"))
     run_id = tracking()
+    if int(mlflow.__version__.split(".")[0]) >= 3:
+        models()
     both(workspace, run_id)
     folders(workspace)
     registry(run_id)

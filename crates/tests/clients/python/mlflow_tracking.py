@@ -138,6 +138,8 @@ def searching(client):
         ("metrics.acc > 0.65", [7, 8, 9]),
         ("metrics.acc >= 0.3 and metrics.acc != 0.4 and metrics.acc < 0.6", [3, 5]),
         ("params.model = 'Tree' AND tags.parity = 'odd'", [1, 3]),
+        ('params.model = "Tree" and tags.parity = "odd"', [1, 3]),
+        (f'attributes.run_id IN ("{runs[2]}", "{runs[4]}")', [2, 4]),
         ("params.model LIKE 'tr%'", []),
         ("params.model ILIKE 'tr%' and tags.parity != 'odd'", [0, 2, 4]),
         ("attributes.run_name = 'run-3'", [3]),
@@ -190,6 +192,17 @@ def experiments(client, experiment):
     check("restored with its runs", client.get_experiment(experiment).lifecycle_stage == "active" and len(client.search_runs([experiment])) == 10)
     refused("none", "RESOURCE_DOES_NOT_EXIST", lambda: client.get_experiment("77"), "No Experiment with id=77 exists")
     check("none by name", client.get_experiment_by_name("none") is None)
+
+
+def locations(client, folder):
+    """A script that names a place for its files, as MLflow's quick start does, has them on the server all the same."""
+    for number, location in enumerate([folder.joinpath("mlruns").as_uri(), "s3://bucket/team", "mlflow-artifacts:/team"]):
+        experiment = client.create_experiment(f"located-{number}", artifact_location=location)
+        run = client.create_run(experiment)
+        client.log_text(run.info.run_id, "a line", "notes/line.txt")
+        check(f"asked for {location}: {run.info.artifact_uri}", mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/line.txt") == "a line")
+        client.delete_experiment(experiment)
+    check("nothing beside the server", not folder.joinpath("mlruns").exists())
 
 
 def artifacts(client, run, folder):
@@ -300,6 +313,8 @@ def models(client, experiment):
     check("its metric", [(metric.key, metric.value) for metric in model.metrics] == [("f1", 0.75)])
     found = mlflow.search_logged_models([experiment], "metrics.f1 > 0.5 and tags.quality = 'good'", output_format="list")
     check("searched", [one.model_id for one in found] == [logged.model_id])
+    measured(experiment, logged.model_id)
+    check("noted where it was registered", json.loads(model.tags["mlflow.modelVersions"])[0]["name"] == "doubling")
     external = mlflow.initialize_logged_model(name="elsewhere", params={"depth": "3"}, model_type="agent")
     mlflow.finalize_logged_model(external.model_id, "READY")
     found = mlflow.search_logged_models([experiment], order_by=[{"field_name": "name", "ascending": False}], output_format="list")
@@ -307,6 +322,28 @@ def models(client, experiment):
     check("its files", {found.path for found in client.list_logged_model_artifacts(logged.model_id)} >= {"MLmodel", "python_model.pkl"})
     client.delete_logged_model(external.model_id)
     refused("no model", "RESOURCE_DOES_NOT_EXIST", lambda: mlflow.get_logged_model(external.model_id), "not found")
+
+
+def measured(experiment, model):
+    """What a model has on several datasets, logged by another run than the one that made it."""
+    import pandas
+
+    leaves, roots = (mlflow.data.from_pandas(pandas.DataFrame({"a": [1, 2]}), name=name, digest="1a2b") for name in ("leaves", "roots"))
+    with mlflow.start_run() as run:
+        mlflow.log_metric("recall", 0.25, model_id=model, dataset=leaves)
+        mlflow.log_metrics({"recall": 0.75}, model_id=model, dataset=roots)
+    found = {metric.dataset_name: metric for metric in mlflow.get_logged_model(model).metrics if metric.key == "recall"}
+    check(f"on each dataset: {found}", {name: metric.value for name, metric in found.items()} == {"leaves": 0.25, "roots": 0.75})
+    check("by the other run", {(metric.run_id, metric.dataset_digest) for metric in found.values()} == {(run.info.run_id, "1a2b")})
+    for datasets, query, count in [
+        ([{"dataset_name": "leaves"}], None, 1),
+        ([{"dataset_name": "leaves", "dataset_digest": "0"}], None, 0),
+        ([{"dataset_name": "leaves"}], "metrics.recall > 0.5", 0),
+        ([{"dataset_name": "roots", "dataset_digest": "1a2b"}], "metrics.recall > 0.5", 1),
+    ]:
+        order = [{"field_name": "metrics.recall", "dataset_name": "roots"}]
+        found = mlflow.search_logged_models([experiment], query, datasets=datasets, order_by=order, output_format="list")
+        check(f"models on {datasets}, {query}", len(found) == count)
 
 
 def old_models(client, experiment):
@@ -394,6 +431,7 @@ def main():
         experiment, run = training(folder)
         metrics_in_bulk(client, experiment)
         experiments(client, searching(client))
+        locations(client, folder)
         artifacts(client, run, folder)
         datasets(client, run)
         registry(client, run)

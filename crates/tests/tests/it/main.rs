@@ -55,6 +55,7 @@ mod login_names;
 mod makers;
 mod members;
 mod mlflow;
+mod mlflow_models;
 mod model_management;
 mod model_management_coverage;
 mod notifying;

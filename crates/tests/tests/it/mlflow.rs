@@ -64,7 +64,7 @@ impl<'a> Tracker<'a> {
     }
 
     /// Calls an operation that must be refused; the code and the message.
-    async fn refused(&self, method: &str, path: &str, body: Value) -> (u16, String, String) {
+    pub(crate) async fn refused(&self, method: &str, path: &str, body: Value) -> (u16, String, String) {
         let (status, answer) = self.call(method, path, body).await;
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
         (status, text("error_code"), text("message"))
@@ -144,7 +144,10 @@ pub(crate) async fn plant(
     assert_eq!(tracker.upload(&path, marker("artifactbytes").as_bytes()).await, 200);
     let body = json!({ "experiment_id": experiment, "name": marker("logged"), "model_type": marker("sort"),
         "tags": [tag("loggedtag", "loggedvalue")], "params": [tag("loggedparam", "loggedparamvalue")] });
-    tracker.ok("POST", "/logged-models", body).await;
+    let logged = tracker.ok("POST", "/logged-models", body).await;
+    let metric = json!({ "run_id": run, "key": marker("modelmetric"), "value": 1.0, "timestamp": 1,
+        "model_id": logged["model"]["info"]["model_id"], "dataset_name": marker("measured"), "dataset_digest": "1" });
+    tracker.ok("POST", "/runs/log-metric", metric).await;
     let body = json!({ "name": marker("registered"), "description": marker("registereddescription"),
         "tags": [tag("registeredtag", "registeredvalue")] });
     tracker.ok("POST", "/registered-models/create", body).await;
@@ -204,6 +207,8 @@ pub(crate) async fn plant(
         "loggedvalue",
         "loggedparam",
         "loggedparamvalue",
+        "modelmetric",
+        "measured",
         "registered",
         "registereddescription",
         "registeredtag",

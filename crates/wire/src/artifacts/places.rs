@@ -1,16 +1,17 @@
 //! Where a file stands: origin, container and path in Azure's words; owner and path in the tree's.
 //!
-//! The container of the origin `ExperimentRun` is a run, `RUN` or `dcid.RUN`: its files are those that MLflow's clients see. Files of any
-//! other origin, such as `LocalUpload`, stand under the workspace or project itself, below `ORIGIN/CONTAINER/`.
+//! The container of the origin `ExperimentRun` is a run, `RUN` or `dcid.RUN`, or a logged model, `m-ID`: its files are those that MLflow's
+//! clients see. Files of any other origin, such as `LocalUpload`, stand under the workspace or project itself, below `ORIGIN/CONTAINER/`.
 
 use habeas_access::{Actor, Permission};
-use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage};
-use habeas_core::{Error, Id, Node, Result};
+use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage, LoggedModel};
+use habeas_core::{Error, ErrorKind, Id, Node, Result};
 use habeas_store::Tx;
 use serde_json::{Value, json};
 
 use crate::artifact_files::{below, check_path};
 use crate::file_address::{Access, Signer};
+use crate::provenance::logged_model_in;
 use crate::runs::{DATA_CONTAINER, find_run, run_id, shortened};
 
 /// The origin whose containers are runs.
@@ -63,7 +64,19 @@ impl Place {
             habeas_access::authorise(tx, actor, scope, permission)?;
             return Ok(scope);
         };
-        let node = find_run(tx, actor, scope, run, permission)?;
+        let node = match find_run(tx, actor, scope, run, permission) {
+            // `azureml-mlflow` knows addresses of runs only, and is told those for logged models too.
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let Some(model) = logged_model_in(tx, scope, run)? else { return Err(error) };
+                let node = tx.get::<LoggedModel>(model)?;
+                if node.is_none_or(|node| node.doc.stage == LifecycleStage::Deleted) {
+                    return Err(error);
+                }
+                habeas_access::authorise(tx, actor, model, permission)?;
+                return Ok(model);
+            }
+            found => found?,
+        };
         if permission != Permission::Read && node.doc.stage == LifecycleStage::Deleted {
             return Err(Error::conflict("the run was put aside").hint("restore it first"));
         }

@@ -1,12 +1,14 @@
 //! Answers in MLflow's shapes: fields that were never set and empty lists are left out.
 
+use std::collections::HashMap;
+
 use axum::extract::Request;
 use axum::http::header::USER_AGENT;
 use habeas_core::kinds::{
     DatasetInput, DatasetInputDoc, ExperimentDoc, LoggedModelDoc, LoggedModelStatus, ModelVersionDoc,
     RegisteredModelDoc, RunDoc,
 };
-use habeas_core::metric::MetricPoint;
+use habeas_core::metric::{MetricPoint, ModelMetric};
 use habeas_core::{Id, Node, Result};
 use habeas_store::{LatestMetric, Page, Tx};
 use serde_json::{Map, Value, json};
@@ -65,7 +67,7 @@ pub(super) fn artifact_uri(workspace: Id, experiment: &Node<ExperimentDoc>, belo
     format!("{}/{below}/artifacts", artifact_location(&id, &experiment.doc).trim_end_matches('/'))
 }
 
-/// Where a client looks for the files of runs.
+/// Where a client looks for the files of runs and logged models.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Files {
     /// At this protocol's own addresses.
@@ -84,6 +86,18 @@ impl Files {
         }
         let host = base.split_once("://").map_or(base, |(_, host)| host);
         Files::AzureMl(format!("azureml://{host}/mlflow/v2.0{}", scope.path()))
+    }
+
+    /// Where the files of a logged model of this experiment are.
+    pub(super) fn of_model(&self, workspace: Id, experiment: &Node<ExperimentDoc>, model: &str) -> String {
+        match (self, &experiment.doc.artifact_location) {
+            // Its addresses are of runs: a logged model stands there like one.
+            (Files::AzureMl(base), None) => {
+                let id = experiment_name(workspace, experiment.id);
+                format!("{base}/experiments/{id}/runs/{model}/artifacts")
+            }
+            _ => artifact_uri(workspace, experiment, &format!("models/{model}")),
+        }
     }
 
     /// The experiment with the place of its files, unless it was given another.
@@ -106,21 +120,37 @@ pub(super) struct RunParts {
 }
 
 impl RunParts {
-    pub(super) fn of(tx: &mut Tx<'_>, run: &Node<RunDoc>) -> Result<RunParts> {
+    pub(super) fn of(tx: &mut Tx<'_>, run: &Node<RunDoc>, names: &mut ClientNames) -> Result<RunParts> {
         Ok(RunParts {
-            user: client_name(tx, run.doc.user)?,
-            user_tag: client_name(tx, run.doc.user_tag)?,
+            user: names.get(tx, run.doc.user)?,
+            user_tag: names.get(tx, run.doc.user_tag)?,
             metrics: tx.latest_metrics(run.id)?,
-            datasets: if run.doc.datasets > 0 { datasets(tx, run.id)? } else { Vec::new() },
+            datasets: if run.doc.datasets > 0 { datasets(tx, run.id, names)? } else { Vec::new() },
         })
     }
 }
 
+/// Login names that were looked up: nearly all runs of a search have the same one.
+#[derive(Debug, Default)]
+pub(super) struct ClientNames(HashMap<Id, Option<String>>);
+
+impl ClientNames {
+    pub(super) fn get(&mut self, tx: &mut Tx<'_>, id: Option<Id>) -> Result<Option<String>> {
+        let Some(id) = id else { return Ok(None) };
+        if let Some(known) = self.0.get(&id) {
+            return Ok(known.clone());
+        }
+        let name = client_name(tx, Some(id))?;
+        self.0.insert(id, name.clone());
+        Ok(name)
+    }
+}
+
 /// The datasets of a run, with the login names in their sources.
-fn datasets(tx: &mut Tx<'_>, run: Id) -> Result<Vec<Node<DatasetInputDoc>>> {
+fn datasets(tx: &mut Tx<'_>, run: Id, names: &mut ClientNames) -> Result<Vec<Node<DatasetInputDoc>>> {
     let mut nodes = tx.children::<DatasetInput>(run, Page::ALL)?;
     for node in &mut nodes {
-        let name = client_name(tx, node.doc.user_tag)?;
+        let name = names.get(tx, node.doc.user_tag)?;
         node.doc.source = node.doc.source_with(name.as_deref())?;
     }
     Ok(nodes)
@@ -130,15 +160,19 @@ fn datasets(tx: &mut Tx<'_>, run: Id) -> Result<Vec<Node<DatasetInputDoc>>> {
 #[derive(Debug)]
 pub(super) struct ModelParts {
     pub(super) user_tag: Option<String>,
-    pub(super) metrics: Vec<LatestMetric>,
+    /// The newest point of each metric by each run on each dataset.
+    pub(super) metrics: Vec<(ModelMetric, MetricPoint)>,
 }
 
 impl ModelParts {
     pub(super) fn of(tx: &mut Tx<'_>, model: &Node<LoggedModelDoc>) -> Result<ModelParts> {
-        Ok(ModelParts {
-            user_tag: client_name(tx, model.doc.user_tag)?,
-            metrics: tx.latest_metrics(model.id)?,
-        })
+        let metrics = tx.latest_metrics(model.id)?.into_iter().map(|latest| {
+            let mut metric = ModelMetric::of_series(&latest.name);
+            metric.run_id = metric.run_id.or_else(|| model.doc.source_run.clone());
+            (metric, latest.point)
+        });
+        let metrics = metrics.collect();
+        Ok(ModelParts { user_tag: client_name(tx, model.doc.user_tag)?, metrics })
     }
 }
 
@@ -149,6 +183,7 @@ pub(super) fn model_name(id: Id) -> String {
 
 pub(super) fn logged_model(
     workspace: Id,
+    files: &Files,
     experiment: &Node<ExperimentDoc>,
     node: &Node<LoggedModelDoc>,
     parts: &ModelParts,
@@ -165,11 +200,13 @@ pub(super) fn logged_model(
     let metrics: Vec<Value> = parts
         .metrics
         .iter()
-        .map(|latest| {
-            let mut value = metric(&latest.name, &latest.point);
-            value["run_id"] = json!(doc.source_run);
+        .map(|(of, point)| {
+            let mut value = metric(&of.name, point);
+            value["run_id"] = json!(of.run_id);
             value["model_id"] = json!(id);
-            value
+            value["dataset_name"] = json!(of.dataset_name);
+            value["dataset_digest"] = json!(of.dataset_digest);
+            compact(value)
         })
         .collect();
     json!({
@@ -179,7 +216,7 @@ pub(super) fn logged_model(
             "name": doc.name,
             "creation_timestamp_ms": milliseconds(node.created_at),
             "last_updated_timestamp_ms": milliseconds(node.updated_at),
-            "artifact_uri": artifact_uri(workspace, experiment, &format!("models/{id}")),
+            "artifact_uri": files.of_model(workspace, experiment, &id),
             "status": status,
             "model_type": doc.model_type,
             "source_run_id": doc.source_run,

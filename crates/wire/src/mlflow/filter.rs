@@ -5,7 +5,8 @@
 //! comparison = identifier ( operator value | [ "NOT" ] "IN" "(" text *( "," text ) ")" | "IS" [ "NOT" ] "NULL" )
 //! identifier = [ entity "." ] key
 //! operator   = "=" | "!=" | ">" | ">=" | "<" | "<=" | "LIKE" | "ILIKE"
-//! value      = "'" text "'" | number
+//! value      = text | number
+//! text       = "'" characters "'" | '"' characters '"'
 //! order      = identifier [ "ASC" | "DESC" ]
 //! ```
 //!
@@ -45,6 +46,15 @@ pub(super) struct Key {
     pub(super) entity: Entity,
     /// The canonical name of an attribute, the name as written of anything else.
     pub(super) name: String,
+    /// Of a logged model's metric: on which datasets it was measured, where that matters.
+    pub(super) dataset: Option<Measured>,
+}
+
+/// The dataset on which a logged model was measured: what of it is said here has to be the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Measured {
+    pub(super) name: Option<String>,
+    pub(super) digest: Option<String>,
 }
 
 /// One comparison.
@@ -116,7 +126,7 @@ impl Schema {
             }
         };
         if entity == Entity::Attribute {
-            return self.attribute(&name).map(|name| Key { entity, name: name.to_owned() });
+            return self.attribute(&name).map(|name| Key { entity, name: name.to_owned(), dataset: None });
         }
         if !self.entities.contains(&entity) {
             return Err(Error::invalid(format!("'{}' cannot be searched by here", shortened(&name))));
@@ -127,7 +137,7 @@ impl Schema {
                 shortened(&name)
             )));
         }
-        Ok(Key { entity, name })
+        Ok(Key { entity, name, dataset: None })
     }
 
     fn attribute(&self, name: &str) -> Result<&'static str> {
@@ -265,10 +275,15 @@ fn operand(input: &mut &str) -> ModalResult<Operand> {
     .parse_next(input)
 }
 
-/// A text in single quotes; a quote in it is written twice.
+/// A text in single or double quotes; that quote in it is written twice.
 fn text(input: &mut &str) -> ModalResult<String> {
-    let character = alt(("''".value('\''), none_of('\'')));
-    delimited('\'', repeat(0.., character).fold(String::new, pushed), '\'').parse_next(input)
+    let single = alt(("''".value('\''), none_of('\'')));
+    let double = alt(("\"\"".value('"'), none_of('"')));
+    alt((
+        delimited('\'', repeat(0.., single).fold(String::new, pushed), '\''),
+        delimited('"', repeat(0.., double).fold(String::new, pushed), '"'),
+    ))
+    .parse_next(input)
 }
 
 fn pushed(mut text: String, character: char) -> String {
@@ -309,8 +324,12 @@ fn identifier(input: &mut &str) -> ModalResult<(Option<String>, String)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::search::RUNS;
+    use super::super::search::{EXPERIMENTS, LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS, RUNS};
     use super::*;
+
+    fn key(entity: Entity, name: &str) -> Key {
+        Key { entity, name: name.to_owned(), dataset: None }
+    }
 
     fn read(text: &str) -> Vec<Comparison> {
         RUNS.filter(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -320,7 +339,7 @@ mod tests {
     fn filters_that_scripts_write() {
         let found = read("metrics.acc > 0.9 and params.lr = '0.1' AND tags.\"mlflow.user\" LIKE 'a%'");
         assert_eq!(found.len(), 3);
-        assert_eq!(found[0].key, Key { entity: Entity::Metric, name: "acc".into() });
+        assert_eq!(found[0].key, key(Entity::Metric, "acc"));
         assert_eq!(found[0].operand, Operand::Number(0.9));
         assert_eq!(found[2].key.name, "mlflow.user");
         assert_eq!(
@@ -337,6 +356,23 @@ mod tests {
     }
 
     #[test]
+    fn values_in_double_quotes() {
+        // As MLflow's documentation writes them.
+        let found = read("params.model = \"LogisticRegression\" and attributes.status=\"FAILED\"");
+        assert_eq!(found[0].operand, Operand::Text("LogisticRegression".into()));
+        assert_eq!(found[1].operand, Operand::Text("FAILED".into()));
+        assert_eq!(
+            read("run_id NOT IN (\"a\", 'b')")[0].operand,
+            Operand::List(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(read("tags.\"a b\" like \"it's\"")[0].operand, Operand::Text("it's".into()));
+        assert_eq!(read("tags.a = \"\"")[0].operand, Operand::Text(String::new()));
+        for bad in ["tags.a = \"x", "tags.a = \"x'", "tags.a = \"x\" \"y\"", "metrics.a > \"1\""] {
+            assert!(RUNS.filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn refusals_in_upstreams_words() {
         let said = |text: &str| RUNS.filter(text).unwrap_err().what;
         insta::assert_snapshot!(said("metrics.a > 1 or metrics.b > 1"), @"Invalid clause(s) in filter string: 'or'");
@@ -350,16 +386,25 @@ mod tests {
     #[test]
     fn orders() {
         let order = |text: &str| RUNS.order_by(text).unwrap();
-        assert_eq!(order("metrics.acc DESC"), (Key { entity: Entity::Metric, name: "acc".into() }, true));
-        assert_eq!(
-            order("start_time"),
-            (Key { entity: Entity::Attribute, name: "start_time".into() }, false)
-        );
+        assert_eq!(order("metrics.acc DESC"), (key(Entity::Metric, "acc"), true));
+        assert_eq!(order("start_time"), (key(Entity::Attribute, "start_time"), false));
         assert_eq!(order("params.`a b` asc").0.name, "a b");
         assert!(RUNS.order_by("metrics.acc downwards").is_err());
     }
 
     proptest! {
+        #[test]
+        fn a_value_reads_back_from_either_quotes_in_every_search(value in "\\PC{0,40}") {
+            for schema in [&RUNS, &EXPERIMENTS, &REGISTERED_MODELS, &MODEL_VERSIONS, &LOGGED_MODELS] {
+                for quote in ["'", "\""] {
+                    let written = value.replace(quote, &quote.repeat(2));
+                    let found = schema.filter(&format!("tags.t = {quote}{written}{quote} AND tags.u != {quote}{quote}"));
+                    let operands: Vec<Operand> = found.unwrap().into_iter().map(|one| one.operand).collect();
+                    prop_assert_eq!(operands, [Operand::Text(value.clone()), Operand::Text(String::new())]);
+                }
+            }
+        }
+
         #[test]
         fn no_filter_panics(text in "\\PC{0,60}") {
             let _ = RUNS.filter(&text);

@@ -154,6 +154,42 @@ pub(super) async fn sampled_history(call: Call) -> Result<Json<Value>> {
     Ok(Json(answers::page("metrics", found, None)))
 }
 
+/// `metrics/get-history-bulk`, which upstream's pages ask: the first points of several runs, these in the order of their ids.
+pub(super) async fn bulk_history(call: Call) -> Result<Json<Value>> {
+    let mut runs: Vec<String> = call.arguments.texts("run_id")?.into_iter().map(str::to_owned).collect();
+    if runs.is_empty() {
+        return Err(Error::invalid("GetMetricHistoryBulk request must specify at least one run_id.").into());
+    }
+    if runs.len() > SAMPLED_RUNS {
+        return Err(Error::invalid(format!(
+            "GetMetricHistoryBulk request cannot specify more than {SAMPLED_RUNS} run_ids. Received {} run_ids.",
+            runs.len()
+        ))
+        .into());
+    }
+    let Some(name) = call.arguments.text("metric_key")?.map(str::to_owned) else {
+        return Err(Error::invalid("GetMetricHistoryBulk request must specify a metric_key.").into());
+    };
+    let most = call.arguments.integer("max_results")?.unwrap_or(HISTORY.into()).clamp(0, HISTORY.into());
+    let most = usize::try_from(most).unwrap_or_default();
+    let (actor, workspace) = (call.actor, call.workspace);
+    runs.sort_unstable();
+    let found = call.app.store().read(move |tx| {
+        let mut found: Vec<Value> = Vec::new();
+        for text in &runs {
+            let node = find_run(tx, &actor, workspace, text, Permission::Read)?;
+            let left = u32::try_from(most - found.len()).unwrap_or(HISTORY);
+            found.extend(tx.metric_history(node.id, &name, None, left)?.iter().map(|point| {
+                let mut value = answers::metric(&name, point);
+                value["run_id"] = json!(text);
+                value
+            }));
+        }
+        Ok(found)
+    });
+    Ok(Json(json!({ "metrics": found.await? })))
+}
+
 /// At most `most` points, evenly spread, with the first and the last.
 fn sampled(points: &[MetricPoint], most: usize) -> Vec<MetricPoint> {
     if points.len() <= most {

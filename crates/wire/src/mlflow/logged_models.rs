@@ -7,6 +7,7 @@ use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{
     Experiment, ExperimentDoc, LifecycleStage, LoggedModel, LoggedModelDoc, LoggedModelStatus,
 };
+use habeas_core::metric::ModelMetric;
 use habeas_core::{Error, ErrorKind, Id, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -15,8 +16,7 @@ use super::answers::{self, ModelParts, USER_TAG};
 use super::arguments::{Arguments, Fields, wrong_type};
 use super::call::Call;
 use super::errors::Result;
-use super::filter::{Entity, Fact, Key};
-use super::search::{LOGGED_MODELS, Listing};
+use super::search::{Entity, Fact, Key, LOGGED_MODELS, Listing, Measured};
 use super::validation::{self, PARAM_VALUE, TAG_VALUE};
 use super::workspace::{find_experiment, parse, require_active_experiment, shortened};
 use crate::provenance::made_from;
@@ -97,7 +97,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         user_tag: None,
     };
     let tags = pairs(&arguments.objects("tags")?, TAG_VALUE)?;
-    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
+    let (actor, workspace, person, files) = (call.actor, call.workspace, call.person, call.files.clone());
     let id = call.app.store().ambient().new_id();
     let answer = call
         .write(move |tx| {
@@ -112,7 +112,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
                 made_from(tx, id, [run.id])?;
             }
             let parts = ModelParts::of(tx, &node)?;
-            Ok(answers::logged_model(workspace, &experiment_node, &node, &parts))
+            Ok(answers::logged_model(workspace, &files, &experiment_node, &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "model": answer })))
@@ -121,14 +121,14 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 /// `getLoggedModel`.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let text = call.arguments.required("model_id")?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .app
         .store()
         .read(move |tx| {
             let (node, experiment) = find(tx, &actor, workspace, &text, Permission::Read)?;
             let parts = ModelParts::of(tx, &node)?;
-            Ok(answers::logged_model(workspace, &experiment, &node, &parts))
+            Ok(answers::logged_model(workspace, &files, &experiment, &node, &parts))
         })
         .await?;
     Ok(Json(json!({ "model": answer })))
@@ -197,19 +197,41 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({})))
 }
 
+/// Notes with a logged model, if it is here, that it was registered: in a tag, as upstream has it.
+pub(super) fn note_version(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    model: &str,
+    name: &str,
+    number: u32,
+) -> CoreResult<()> {
+    const TAG: &str = "mlflow.modelVersions";
+    let mut node = match find(tx, actor, workspace, model, Permission::Write) {
+        Ok((node, _)) => node,
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let known = node.doc.tags.get(TAG).and_then(|text| serde_json::from_str(text).ok());
+    let mut versions: Vec<Value> = known.unwrap_or_default();
+    versions.push(json!({ "name": name, "version": number }));
+    node.doc.tags.insert(TAG.to_owned(), serde_json::to_string(&versions)?);
+    tx.update::<LoggedModel>(&node).map(|_| ())
+}
+
 async fn change(
     call: &Call,
     change: impl Fn(&mut Tx<'_>, &mut Node<LoggedModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let text = call.arguments.required("model_id")?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let answer = call
         .write(move |tx| {
             let (mut node, experiment) = find(tx, &actor, workspace, &text, Permission::Write)?;
             change(tx, &mut node)?;
             let node = tx.update::<LoggedModel>(&node)?;
             let parts = ModelParts::of(tx, &node)?;
-            Ok(answers::logged_model(workspace, &experiment, &node, &parts))
+            Ok(answers::logged_model(workspace, &files, &experiment, &node, &parts))
         })
         .await?;
     Ok(json!({ "model": answer }))
@@ -218,22 +240,35 @@ async fn change(
 /// A model with what stands outside its document, and its experiment.
 type Found = (Node<LoggedModelDoc>, ModelParts, Id);
 
-/// `searchLoggedModels`. Its order is a list of objects, unlike every other search's.
+/// `searchLoggedModels`. Its order is a list of objects, unlike every other search's. The metrics of its filter are those on the datasets that
+/// are named, those of its order on the one that this names.
 pub(super) async fn search(call: Call) -> Result<Json<Value>> {
     let mut order = Vec::new();
     for field in call.arguments.objects("order_by")? {
-        let (key, _) = LOGGED_MODELS.order_by(field.required("field_name")?)?;
+        let (mut key, _) = LOGGED_MODELS.order_by(field.required("field_name")?)?;
+        let (name, digest) = dataset(&field)?;
+        if key.entity == Entity::Metric && (name.is_some() || digest.is_some()) {
+            key.dataset = Some(Measured { name, digest });
+        }
         order.push((key, !field.flag("ascending", true)?));
+    }
+    let mut datasets = Vec::new();
+    for field in call.arguments.objects("datasets")? {
+        let (name, digest) = dataset(&field)?;
+        if name.is_none() {
+            return Err(Error::invalid("`dataset_name` in the `datasets` clause must be specified.").into());
+        }
+        datasets.push(Measured { name, digest });
     }
     let listing = Listing::new(&call.arguments, &LOGGED_MODELS, order, USUAL, MOST)?;
     let experiments: Vec<String> =
         call.arguments.texts("experiment_ids")?.into_iter().map(str::to_owned).collect();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
     let (found, next) = call
         .app
         .store()
         .read(move |tx| {
-            let mut nodes: Vec<Found> = Vec::new();
+            let mut found: Vec<(Vec<Option<Fact>>, Found)> = Vec::new();
             let mut known = BTreeMap::new();
             for text in &experiments {
                 let experiment = match find_experiment(tx, &actor, workspace, text, Permission::Read) {
@@ -242,18 +277,22 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
                     Err(error) => return Err(error),
                 };
                 for node in tx.children::<LoggedModel>(experiment.id, Page::ALL)? {
-                    if node.doc.stage == LifecycleStage::Active {
-                        let parts = ModelParts::of(tx, &node)?;
-                        nodes.push((node, parts, experiment.id));
+                    if node.doc.stage != LifecycleStage::Active {
+                        continue;
+                    }
+                    let parts = ModelParts::of(tx, &node)?;
+                    if is_asked_for(&listing, &datasets, &node, &parts) {
+                        let place = listing.in_order(|key| fact(&node, &parts, key));
+                        found.push((place, (node, parts, experiment.id)));
                     }
                 }
                 known.insert(experiment.id, experiment);
             }
-            let (found, next) = listing.select(nodes, |(node, parts, _), key| fact(node, parts, key))?;
+            let (found, next) = listing.page(listing.sorted(found));
             let found: Vec<Value> = found
                 .iter()
-                .filter_map(|(node, parts, experiment)| {
-                    Some(answers::logged_model(workspace, known.get(experiment)?, node, parts))
+                .filter_map(|(_, (node, parts, experiment))| {
+                    Some(answers::logged_model(workspace, &files, known.get(experiment)?, node, parts))
                 })
                 .collect();
             Ok((found, next))
@@ -262,12 +301,57 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
     Ok(Json(answers::page("models", found, next)))
 }
 
+/// Name and digest of the dataset that is meant.
+fn dataset(fields: &Fields<'_>) -> CoreResult<(Option<String>, Option<String>)> {
+    let text = |name: &str| -> CoreResult<Option<String>> {
+        Ok(fields.text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
+    };
+    Ok((text("dataset_name")?, text("dataset_digest")?))
+}
+
+fn is_on(metric: &ModelMetric, dataset: &Measured) -> bool {
+    let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
+    is(&dataset.name, &metric.dataset_name) && is(&dataset.digest, &metric.dataset_digest)
+}
+
+/// Whether the filter lets a model through. Of a filter without metrics, models are meant that have any on the datasets.
+fn is_asked_for(
+    listing: &Listing,
+    datasets: &[Measured],
+    node: &Node<LoggedModelDoc>,
+    parts: &ModelParts,
+) -> bool {
+    let is_meant =
+        |metric: &ModelMetric| datasets.is_empty() || datasets.iter().any(|dataset| is_on(metric, dataset));
+    let names_metrics = listing.filter.iter().any(|comparison| comparison.key.entity == Entity::Metric);
+    let is_measured =
+        names_metrics || datasets.is_empty() || parts.metrics.iter().any(|(metric, _)| is_meant(metric));
+    is_measured
+        && listing.lets_through(|key| match key.entity {
+            Entity::Metric => parts
+                .metrics
+                .iter()
+                .filter(|(metric, _)| metric.name == key.name && is_meant(metric))
+                .map(|(_, point)| Fact::Number(point.value))
+                .collect(),
+            _ => fact(node, parts, key).into_iter().collect(),
+        })
+}
+
+/// What a model is sorted by.
 fn fact(node: &Node<LoggedModelDoc>, parts: &ModelParts, key: &Key) -> Option<Fact> {
     let doc = &node.doc;
     match (key.entity, key.name.as_str()) {
         (Entity::Metric, name) => {
-            let found = parts.metrics.iter().find(|metric| metric.name == name);
-            found.map(|metric| Fact::Number(metric.point.value))
+            let is_meant = |metric: &ModelMetric| {
+                metric.name == name && key.dataset.as_ref().is_none_or(|dataset| is_on(metric, dataset))
+            };
+            let found = parts.metrics.iter().filter(|(metric, _)| is_meant(metric));
+            // As upstream: the newest, of several the one of the run whose id comes first.
+            let newest = found.max_by(|(a, at), (b, other)| {
+                (at.time, at.step, &b.run_id).cmp(&(other.time, other.step, &a.run_id))
+            });
+            newest.map(|(_, point)| Fact::Number(point.value))
         }
         (Entity::Tag, USER_TAG) if parts.user_tag.is_some() => parts.user_tag.clone().map(Fact::Text),
         (Entity::Param, name) => doc.params.get(name).cloned().map(Fact::Text),

@@ -6,7 +6,7 @@ use axum::Json;
 use habeas_core::kinds::{
     DatasetInput, DatasetInputDoc, LoggedModel, ModelOutput, Run, RunDoc, take_login_name,
 };
-use habeas_core::metric::MetricPoint;
+use habeas_core::metric::{MetricPoint, ModelMetric};
 use habeas_core::{Error, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
 use serde_json::{Value, json};
@@ -14,17 +14,33 @@ use serde_json::{Value, json};
 use super::arguments::{Fields, missing};
 use super::call::Call;
 use super::errors::Result;
-use super::validation::{self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, PARAM_VALUE, TAG_VALUE};
+use super::validation::{
+    self, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, DATASET_DIGEST, DATASET_NAME, PARAM_VALUE,
+    TAG_VALUE,
+};
 use super::workspace::{find_active_run, parse, shortened};
 use crate::provenance::{connect_dataset, logged_model_in, made_from};
-use crate::runs::{put_tag, remember_client_name, remove_tag};
+use crate::runs::{put_tag, remember_client_name, remove_tag, run_name};
 
-/// A value of a metric, and the logged model that it is of.
+/// A value of a metric, with the logged model that it is of and the dataset that this was measured on.
 #[derive(Clone, Debug)]
 struct Logged {
     name: String,
     point: MetricPoint,
     model: Option<String>,
+    dataset_name: Option<String>,
+    dataset_digest: Option<String>,
+}
+
+impl Logged {
+    fn of_model(&self, run_id: Option<String>) -> ModelMetric {
+        ModelMetric {
+            name: self.name.clone(),
+            run_id,
+            dataset_name: self.dataset_name.clone(),
+            dataset_digest: self.dataset_digest.clone(),
+        }
+    }
 }
 
 fn metric_of(fields: &Fields<'_>, place: &str) -> CoreResult<Logged> {
@@ -36,10 +52,21 @@ fn metric_of(fields: &Fields<'_>, place: &str) -> CoreResult<Logged> {
             "Invalid value {time} for parameter '{place}timestamp' supplied: Timestamp must be a nonnegative long (64-bit integer)."
         )));
     }
+    let optional = |name: &str| -> CoreResult<Option<String>> {
+        Ok(fields.text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
+    };
+    let (dataset_name, dataset_digest) = (optional("dataset_name")?, optional("dataset_digest")?);
+    for (name, text, most) in
+        [("dataset_name", &dataset_name, DATASET_NAME), ("dataset_digest", &dataset_digest, DATASET_DIGEST)]
+    {
+        validation::within(&format!("{place}{name}"), text.as_deref().unwrap_or_default(), most)?;
+    }
     Ok(Logged {
         name: name.to_owned(),
         point: MetricPoint { time, step: fields.integer("step")?.unwrap_or(0), value },
-        model: fields.text("model_id")?.filter(|id| !id.is_empty()).map(str::to_owned),
+        model: optional("model_id")?,
+        dataset_name,
+        dataset_digest,
     })
 }
 
@@ -51,14 +78,18 @@ fn log(tx: &mut Tx<'_>, run: &Node<RunDoc>, metrics: &[Logged]) -> CoreResult<()
     for model in models {
         let Some(id) = model.strip_prefix("m-").and_then(parse) else { continue };
         // A model of another experiment has no say here.
-        if tx.get::<LoggedModel>(id)?.is_none_or(|node| node.container != run.container) {
+        let Some(node) = tx.get::<LoggedModel>(id)?.filter(|node| node.container == run.container) else {
             continue;
-        }
-        let points: Vec<(&str, MetricPoint)> = metrics
+        };
+        let name = run_name(run);
+        let run_id = (node.doc.source_run.as_ref() != Some(&name)).then_some(name);
+        let points = metrics
             .iter()
             .filter(|metric| metric.model.as_deref() == Some(model))
-            .map(|metric| (metric.name.as_str(), metric.point))
-            .collect();
+            .map(|metric| Ok((metric.of_model(run_id.clone()).series()?, metric.point)))
+            .collect::<CoreResult<Vec<(String, MetricPoint)>>>()?;
+        let points: Vec<(&str, MetricPoint)> =
+            points.iter().map(|(series, point)| (series.as_str(), *point)).collect();
         tx.log_metrics(id, &points)?;
     }
     Ok(())
@@ -209,8 +240,8 @@ pub(super) async fn inputs(call: Call) -> Result<Json<Value>> {
             tags.insert(key.to_owned(), value.to_owned());
         }
         datasets.push(DatasetInputDoc {
-            name: text("name", 500)?,
-            digest: text("digest", 36)?,
+            name: text("name", DATASET_NAME)?,
+            digest: text("digest", DATASET_DIGEST)?,
             source_type: text("source_type", 500)?,
             source: text("source", 65_535)?,
             schema: optional("schema", 1_048_575)?,

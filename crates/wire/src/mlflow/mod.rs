@@ -49,7 +49,8 @@ pub fn router(app: App) -> Router {
         .route("/health", get(|| async { "OK" }))
         // As text, for MLflow's client and pages.
         .route("/version", get(|| async { VERSION }))
-        .route("/api/3.0/mlflow/server-info", get(server_info));
+        .route("/api/3.0/mlflow/server-info", get(server_info))
+        .merge(downloads(&app));
     for prefix in PREFIXES {
         for version in ["2.0", "3.0"] {
             router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking(&app));
@@ -81,6 +82,15 @@ async fn server_info() -> axum::Json<serde_json::Value> {
 
 async fn unknown() -> axum::response::Response {
     Failure(Error::not_found("there is no such operation").code("ENDPOINT_NOT_FOUND")).into_response()
+}
+
+/// Where upstream's pages fetch files, below no prefix.
+fn downloads(app: &App) -> Router<App> {
+    let on = |name: &'static str, route: MethodRouter<App>| named(app, name, route);
+    Router::new().route("/get-artifact", on("getArtifact", get(artifacts::download_of_run))).route(
+        "/model-versions/get-artifact",
+        on("getModelVersionArtifact", get(artifacts::download_of_version)),
+    )
 }
 
 fn tracking(app: &App) -> Router<App> {
@@ -117,6 +127,7 @@ fn tracking(app: &App) -> Router<App> {
             "/metrics/get-history-bulk-interval",
             on("getMetricHistoryBulkInterval", get(history::sampled_history)),
         )
+        .route("/metrics/get-history-bulk", on("getMetricHistoryBulk", get(history::bulk_history)))
         .route("/artifacts/list", on("listArtifacts", get(artifacts::of_run)))
         .route("/logged-models", on("createLoggedModel", post(logged_models::create)))
         .route("/logged-models/search", on("searchLoggedModels", post(logged_models::search)))
@@ -135,6 +146,10 @@ fn tracking(app: &App) -> Router<App> {
         .route(
             "/logged-models/{model_id}/artifacts/directories",
             on("listLoggedModelArtifacts", get(artifacts::of_model)),
+        )
+        .route(
+            "/logged-models/{model_id}/artifacts/files",
+            on("getLoggedModelArtifact", get(artifacts::download_of_model)),
         )
         .merge(registry(app))
         .fallback(unknown)

@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use habeas_access::{Permission, authorise};
-use habeas_core::kinds::{ModelStage, ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc};
-use habeas_core::{Error, Node, Result as CoreResult};
+use habeas_access::{Actor, Permission, authorise};
+use habeas_core::kinds::{
+    ArtifactDoc, ModelStage, ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc,
+};
+use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
-use super::answers;
+use super::answers::{self, Files};
 use super::arguments::Arguments;
+use super::artifacts;
 use super::call::Call;
 use super::errors::Result;
 use super::filter::{Entity, Fact};
+use super::logged_models;
 use super::registered_models::find;
 use super::search::{Listing, MODEL_VERSIONS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE};
-use super::workspace::shortened;
+use super::workspace::{parse, shortened};
 use crate::artifact_files::check_path;
-use crate::provenance;
+use crate::model_management::{files_at, require_no_dependents};
+use crate::provenance::{self, of_version};
 
 /// The most versions one search answers, and how many without being told.
 const MOST: u32 = 200_000;
@@ -139,6 +144,9 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             let number = model.doc.newest;
             let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
             let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
+            if let Some(logged) = &node.doc.model_id {
+                logged_models::note_version(tx, &actor, workspace, logged, &model.doc.name, number)?;
+            }
             let place = provenance::find(tx, &actor, workspace, &node.doc.source)?;
             provenance::connect_version(tx, workspace, &node, place.as_ref())?;
             Ok(answers::model_version(&model, &node))
@@ -166,7 +174,53 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 /// `getModelVersionDownloadUri`.
 pub(super) async fn download_uri(call: Call) -> Result<Json<Value>> {
     let (_, node) = read(&call).await?;
-    Ok(Json(json!({ "artifact_uri": node.doc.source })))
+    let (workspace, files) = (call.workspace, call.files.clone());
+    let uri = call.app.store().read(move |tx| {
+        // MLflow's own client reads neither what `azureml-core` names by an asset nor what `azureml-mlflow` was told.
+        let is_azures = ["aml:", "azureml:"].iter().any(|scheme| node.doc.source.starts_with(scheme));
+        if matches!(files, Files::Here) && is_azures && of_version(tx, workspace, &node)?.is_some() {
+            return Ok(artifacts::uri_of_version(node.id));
+        }
+        Ok(node.doc.source.clone())
+    });
+    Ok(Json(json!({ "artifact_uri": uri.await? })))
+}
+
+/// The version with this identifier, if the actor may read it.
+pub(super) fn find_by_id(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    workspace: Id,
+    id: &str,
+) -> CoreResult<Node<ModelVersionDoc>> {
+    let not_found = || Error::not_found("there is no such version of a registered model");
+    let node = tx.get::<ModelVersion>(parse(id).ok_or_else(not_found)?)?.ok_or_else(not_found)?;
+    let model = tx.get::<RegisteredModel>(node.parent.unwrap_or(Id::NIL))?;
+    if model.is_none_or(|model| model.parent != Some(workspace)) {
+        return Err(not_found());
+    }
+    authorise(tx, actor, node.id, Permission::Read)?;
+    Ok(node)
+}
+
+/// The files of a version, by their paths below it.
+pub(super) fn files(
+    tx: &mut Tx<'_>,
+    workspace: Id,
+    version: &Node<ModelVersionDoc>,
+) -> CoreResult<Vec<ArtifactDoc>> {
+    let place = of_version(tx, workspace, version)?.ok_or_else(|| {
+        Error::not_found("the files of this version are not kept here")
+            .hint("its `source` says where it was registered from")
+    })?;
+    let mut files = files_at(tx, &place)?;
+    for file in &mut files {
+        let below = file.path.strip_prefix(&place.path).unwrap_or_default().trim_start_matches('/');
+        // A version that is one file has it by its name.
+        let name = if below.is_empty() { file.path.rsplit('/').next().unwrap_or_default() } else { below };
+        file.path = name.to_owned();
+    }
+    Ok(files)
 }
 
 async fn read(call: &Call) -> Result<(Node<RegisteredModelDoc>, Node<ModelVersionDoc>)> {
@@ -300,7 +354,7 @@ pub(super) async fn delete_tag(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({})))
 }
 
-/// `deleteModelVersion`: for good, with the aliases that stood for it.
+/// `deleteModelVersion`: for good, with the aliases that stood for it. What Azure's clients made from it stands in the way.
 pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
     let (name, version) =
         (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
@@ -309,6 +363,7 @@ pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
         .write(move |tx| {
             let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
             let node = find_version(tx, &model, &version)?;
+            require_no_dependents(tx, &[node.id])?;
             model.doc.aliases.retain(|_, number| *number != node.doc.number);
             tx.update::<RegisteredModel>(&model)?;
             tx.remove(node.id)

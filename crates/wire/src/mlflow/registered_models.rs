@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::{ModelVersion, ModelVersionDoc, RegisteredModel, RegisteredModelDoc};
-use habeas_core::{Error, Id, Node, Result as CoreResult};
+use habeas_core::{Error, Id, Kind, Node, Result as CoreResult};
 use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ use super::model_versions::{find_version, newest_by_stage};
 use super::search::{Listing, REGISTERED_MODELS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::shortened;
+use crate::model_management::require_no_dependents;
 
 /// The most models one search answers, and how many without being told.
 const MOST: u32 = 1_000;
@@ -146,13 +147,16 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     Ok(Json(json!({ "registered_model": answer })))
 }
 
-/// `deleteRegisteredModel`: with its versions, for good.
+/// `deleteRegisteredModel`: with its versions, for good. What Azure's clients made from these stands in the way.
 pub(super) async fn delete(call: Call) -> Result<Json<Value>> {
     let name = call.arguments.required("name")?.to_owned();
     let (actor, workspace) = (call.actor, call.workspace);
     let removed = call
         .write(move |tx| {
             let node = find(tx, &actor, workspace, &name, Permission::Write)?;
+            let versions = tx.children_ids(node.id, Kind::ModelVersion)?;
+            let versions: Vec<Id> = versions.into_iter().map(|(_, id)| id).collect();
+            require_no_dependents(tx, &versions)?;
             tx.remove(node.id)
         })
         .await?;
@@ -219,7 +223,7 @@ pub(super) async fn by_alias(call: Call) -> Result<Json<Value>> {
         .read(move |tx| {
             let node = find(tx, &actor, workspace, &name, Permission::Read)?;
             let version: Node<ModelVersionDoc> = if alias.eq_ignore_ascii_case("latest") {
-                find_version(tx, &node, &node.doc.newest.to_string())?
+                newest(tx, &node)?
             } else {
                 let number = node.doc.aliases.get(&alias).ok_or_else(|| {
                     Error::invalid(format!("Registered model alias {} not found.", shortened(&alias)))
@@ -230,6 +234,14 @@ pub(super) async fn by_alias(call: Call) -> Result<Json<Value>> {
         })
         .await?;
     Ok(Json(json!({ "model_version": answer })))
+}
+
+/// The version with the highest number of those that are left.
+fn newest(tx: &mut Tx<'_>, model: &Node<RegisteredModelDoc>) -> CoreResult<Node<ModelVersionDoc>> {
+    let versions = tx.children::<ModelVersion>(model.id, Page::ALL)?;
+    versions.into_iter().max_by_key(|version| version.doc.number).ok_or_else(|| {
+        Error::not_found(format!("Latest version not found for model {}.", shortened(&model.doc.name)))
+    })
 }
 
 /// Changes the model that is meant; its new shape.

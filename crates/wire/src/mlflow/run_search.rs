@@ -1,6 +1,7 @@
 //! Searching runs.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use axum::Json;
 use habeas_access::Permission;
@@ -11,7 +12,7 @@ use habeas_store::{Page, Tx};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::answers::{self, RunParts, USER_TAG};
+use super::answers::{self, ClientNames, RunParts, USER_TAG};
 use super::call::Call;
 use super::errors::Result;
 use super::run_answers;
@@ -67,6 +68,10 @@ pub(super) async fn runs(call: Call) -> Result<Json<RunPage>> {
     Ok(Json(page))
 }
 
+fn is_metric(key: &Key) -> bool {
+    key.entity == Entity::Metric
+}
+
 /// A search over runs.
 struct RunSearch<'a> {
     workspace: Id,
@@ -94,31 +99,19 @@ struct Seen<'a> {
 
 impl RunSearch<'_> {
     fn run(&mut self, tx: &mut Tx<'_>) -> CoreResult<RunPage> {
-        for key in self.keys.iter().filter(|key| key.entity == Entity::Metric) {
-            // Of what the filter asks of it only one range is read.
-            let asked = self.listing.filter.iter().filter(|comparison| comparison.key == *key);
-            let (mut from, mut to) = (i64::MIN, i64::MAX);
-            for range in asked.filter_map(Comparison::range) {
-                (from, to) = (from.max(*range.start()), to.min(*range.end()));
-            }
-            let values = tx.metric_values(self.workspace, &key.name, from..=to)?;
+        for key in self.keys.iter().filter(|key| is_metric(key)) {
+            let values = tx.metric_values(self.workspace, &key.name, self.range(key))?;
             self.metrics.insert(key.name.clone(), values.into_iter().collect());
         }
+        let mut names = ClientNames::default();
         let mut found: Vec<Found> = Vec::new();
-        if self.metrics.is_empty() {
-            for experiment in self.experiments.keys() {
-                for node in tx.raw_children(*experiment, Kind::Run, Page::ALL)? {
-                    found.extend(self.look_at(tx, node)?);
-                }
-            }
-            found = self.listing.sorted(found);
-        } else {
+        if let Some((key, descending)) = self.listing.order.first().filter(|(key, _)| is_metric(key)) {
             // Runs are opened in the order asked for, and no more of them than the page needs.
-            for group in self.groups(tx)? {
+            for group in self.groups(tx, key, *descending)? {
                 let mut opened = Vec::new();
                 for id in group {
                     if let Some(node) = tx.raw(id)?.filter(|node| node.kind == Kind::Run) {
-                        opened.extend(self.look_at(tx, node)?);
+                        opened.extend(self.look_at(tx, node, &mut names)?);
                     }
                 }
                 found.extend(self.listing.sorted(opened));
@@ -126,26 +119,62 @@ impl RunSearch<'_> {
                     break;
                 }
             }
+        } else {
+            if let Some(key) = self.narrowest() {
+                // Those of other experiments are left when they are looked at.
+                for node in tx.raw_by_metric(self.workspace, &key.name, self.range(key))? {
+                    if node.kind == Kind::Run {
+                        found.extend(self.look_at(tx, node, &mut names)?);
+                    }
+                }
+            } else {
+                for experiment in self.experiments.keys() {
+                    for node in tx.raw_children(*experiment, Kind::Run, Page::ALL)? {
+                        found.extend(self.look_at(tx, node, &mut names)?);
+                    }
+                }
+            }
+            found = self.listing.sorted(found);
         }
         let (found, next_page_token) = self.listing.page(found);
         let mut runs = Vec::with_capacity(found.len());
         for (_, node) in found {
             let node = node.with_doc(serde_json::from_slice::<RunDoc>(&node.doc)?);
             let Some(experiment) = node.parent.and_then(|id| self.experiments.get(&id)) else { continue };
-            let parts = RunParts::of(tx, &node)?;
+            let parts = RunParts::of(tx, &node, &mut names)?;
             runs.push(run_answers::run(self.workspace, experiment, &node, &parts)?);
         }
         Ok(RunPage { runs, next_page_token })
     }
 
-    /// The runs that the metrics of the filter allow, in groups of which every earlier one comes first: by the first key of the order when
-    /// that is a metric, otherwise all in one.
-    fn groups(&self, tx: &mut Tx<'_>) -> CoreResult<Vec<Vec<Id>>> {
-        let of_metrics =
-            || self.listing.filter.iter().filter(|comparison| comparison.key.entity == Entity::Metric);
-        let required = of_metrics().find(|comparison| comparison.range().is_some());
+    /// What the filter asks of a metric: of its values only this range is read.
+    fn range(&self, key: &Key) -> RangeInclusive<i64> {
+        let asked = self.listing.filter.iter().filter(|comparison| comparison.key == *key);
+        let (mut from, mut to) = (i64::MIN, i64::MAX);
+        for range in asked.filter_map(Comparison::range) {
+            (from, to) = (from.max(*range.start()), to.min(*range.end()));
+        }
+        from..=to
+    }
+
+    /// The metrics that the filter asks for: runs without one of them are not found.
+    fn required(&self) -> impl Iterator<Item = &Comparison> {
+        self.listing
+            .filter
+            .iter()
+            .filter(|comparison| is_metric(&comparison.key) && comparison.range().is_some())
+    }
+
+    /// Of these the one that the fewest runs have.
+    fn narrowest(&self) -> Option<&Key> {
+        let runs = |key: &Key| self.metrics.get(&key.name).map_or(0, HashMap::len);
+        self.required().map(|comparison| &comparison.key).min_by_key(|key| runs(key))
+    }
+
+    /// The runs that the metrics of the filter allow, in groups of which every earlier one comes first by this metric.
+    fn groups(&self, tx: &mut Tx<'_>, key: &Key, descending: bool) -> CoreResult<Vec<Vec<Id>>> {
         let mut candidates = Vec::new();
-        if let Some(values) = required.and_then(|comparison| self.metrics.get(&comparison.key.name)) {
+        if let Some(values) = self.narrowest().and_then(|key| self.metrics.get(&key.name)) {
             // Those of other experiments are left when they are looked at.
             candidates.extend(values.keys().copied());
         } else {
@@ -153,21 +182,14 @@ impl RunSearch<'_> {
                 candidates.extend(tx.children_ids(*experiment, Run::KIND)?.into_iter().map(|(_, id)| id));
             }
         }
-        for comparison in of_metrics() {
+        for comparison in self.required() {
             candidates.retain(|id| comparison.holds(&self.metric(*id, &comparison.key)));
         }
-        // Ids are in the order of time, as the pages are on which the runs lie: each page is read once.
-        candidates.sort_unstable();
-        let Some((key, descending)) =
-            self.listing.order.first().filter(|(key, _)| key.entity == Entity::Metric)
-        else {
-            return Ok(vec![candidates]);
-        };
         let mut placed: Vec<(Option<Fact>, Id)> =
             candidates.into_iter().map(|id| (self.metric(id, key).pop(), id)).collect();
-        placed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), *descending));
+        placed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), descending));
         Ok(placed
-            .chunk_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), *descending).is_eq())
+            .chunk_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), descending).is_eq())
             .map(|group| group.iter().map(|(_, id)| *id).collect())
             .collect())
     }
@@ -178,7 +200,7 @@ impl RunSearch<'_> {
     }
 
     /// The run with its place in the order, if it is among those that are shown and the filter lets it through.
-    fn look_at(&self, tx: &mut Tx<'_>, node: RawNode) -> CoreResult<Option<Found>> {
+    fn look_at(&self, tx: &mut Tx<'_>, node: RawNode, names: &mut ClientNames) -> CoreResult<Option<Found>> {
         let Some(experiment) = node.parent.and_then(|parent| self.experiments.get(&parent)) else {
             return Ok(None);
         };
@@ -189,13 +211,8 @@ impl RunSearch<'_> {
         let asks = |entity: Entity, name: Option<&str>| {
             self.keys.iter().any(|key| key.entity == entity && name.is_none_or(|name| key.name == name))
         };
-        let user = if asks(Entity::Attribute, Some("user_id")) {
-            answers::client_name(tx, head.user)?
-        } else {
-            None
-        };
-        let user_tag =
-            if asks(Entity::Tag, Some(USER_TAG)) { answers::client_name(tx, head.user_tag)? } else { None };
+        let user = if asks(Entity::Attribute, Some("user_id")) { names.get(tx, head.user)? } else { None };
+        let user_tag = if asks(Entity::Tag, Some(USER_TAG)) { names.get(tx, head.user_tag)? } else { None };
         let datasets = if asks(Entity::Dataset, None) && head.datasets > 0 {
             tx.children::<DatasetInput>(node.id, Page::ALL)?
         } else {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::answers::{self, RunParts, USER_TAG};
+use super::answers::{self, ClientNames, RunParts, USER_TAG};
 use super::arguments::{Arguments, wrong_type};
 use super::call::Call;
 use super::errors::Result;
@@ -79,7 +79,7 @@ pub(super) async fn create(call: Call) -> Result<Json<OneRun>> {
             doc.user = remember_client_name(tx, person, user.as_deref())?;
             doc.user_tag = remember_client_name(tx, person, user_tag.as_deref())?;
             let node = tx.create::<Run>(New::under(experiment_node.id, id, doc))?;
-            let parts = RunParts::of(tx, &node)?;
+            let parts = RunParts::of(tx, &node, &mut ClientNames::default())?;
             run_answers::run(workspace, &files.place(workspace, experiment_node), &node, &parts)
         })
         .await?;
@@ -96,7 +96,7 @@ pub(super) async fn show(call: Call) -> Result<Json<OneRun>> {
         .read(move |tx| {
             let node = find_run(tx, &actor, workspace, &text, Permission::Read)?;
             let experiment = files.place(workspace, experiment_of(tx, &node)?);
-            let parts = RunParts::of(tx, &node)?;
+            let parts = RunParts::of(tx, &node, &mut ClientNames::default())?;
             run_answers::run(workspace, &experiment, &node, &parts)
         })
         .await?;

@@ -10,7 +10,7 @@ use habeas_core::{Error, Result as CoreResult};
 use serde_json::{Value, json};
 
 use super::arguments::{Arguments, wrong_type};
-pub(super) use super::filter::{Comparison, Entity, Fact, Key, Schema};
+pub(super) use super::filter::{Comparison, Entity, Fact, Key, Measured, Schema};
 use crate::search::compare;
 
 /// Runs.
@@ -160,7 +160,7 @@ impl Listing {
             }
         }
         order.extend(schema.order.iter().map(|(name, descending)| {
-            (Key { entity: Entity::Attribute, name: (*name).to_owned() }, *descending)
+            (Key { entity: Entity::Attribute, name: (*name).to_owned(), dataset: None }, *descending)
         }));
         let skip = match arguments.text("page_token")?.filter(|token| !token.is_empty()) {
             None => 0,
@@ -204,8 +204,17 @@ impl Listing {
 
     /// The place in the order of a thing with these values, if the filter lets it through.
     pub(super) fn place(&self, facts: impl Fn(&Key) -> Vec<Fact>) -> Option<Vec<Option<Fact>>> {
-        let found = self.filter.iter().all(|comparison| comparison.holds(&facts(&comparison.key)));
-        found.then(|| self.order.iter().map(|(key, _)| facts(key).into_iter().next()).collect())
+        self.lets_through(&facts).then(|| self.in_order(|key| facts(key).into_iter().next()))
+    }
+
+    /// Whether the filter lets a thing with these values through.
+    pub(super) fn lets_through(&self, facts: impl Fn(&Key) -> Vec<Fact>) -> bool {
+        self.filter.iter().all(|comparison| comparison.holds(&facts(&comparison.key)))
+    }
+
+    /// The place in the order of a thing with these values.
+    pub(super) fn in_order(&self, fact: impl Fn(&Key) -> Option<Fact>) -> Vec<Option<Fact>> {
+        self.order.iter().map(|(key, _)| fact(key)).collect()
     }
 
     /// Sorts by place.

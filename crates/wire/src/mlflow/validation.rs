@@ -10,6 +10,9 @@ pub(super) const TAG_VALUE: usize = 8_000;
 /// The longest value of an experiment's tag, and of a tag in the registry.
 pub(super) const EXPERIMENT_TAG_VALUE: usize = 20_000;
 pub(super) const REGISTRY_TAG_VALUE: usize = 100_000;
+/// The longest name and digest of a dataset.
+pub(super) const DATASET_NAME: usize = 500;
+pub(super) const DATASET_DIGEST: usize = 36;
 /// The longest name of an experiment.
 const EXPERIMENT_NAME: usize = 500;
 /// The most that one batch may hold.

@@ -14,7 +14,7 @@ use crate::provenance::{Place, of_version};
 use crate::stream;
 
 /// The files at a place, in the order of their paths.
-pub(super) fn files(tx: &mut Tx<'_>, place: &Place) -> CoreResult<Vec<ArtifactDoc>> {
+pub(crate) fn files(tx: &mut Tx<'_>, place: &Place) -> CoreResult<Vec<ArtifactDoc>> {
     if let Some(file) = tx.child_by_name::<Artifact>(place.owner, &place.path)? {
         return Ok(vec![file.doc]);
     }

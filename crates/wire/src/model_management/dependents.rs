@@ -43,6 +43,31 @@ fn detail(id: Id, kind: Kind) -> (&'static str, String) {
     (kind, id.to_string())
 }
 
+fn in_use(count: usize) -> Error {
+    Error::conflict(format!("{count} other resources are made from it")).code("InUse")
+}
+
+/// Refuses to let these go while something was made from them, for protocols that do not know what that is.
+pub(crate) fn require_none(tx: &mut Tx<'_>, ids: &[Id]) -> CoreResult<()> {
+    let mut found: Vec<(Id, Kind)> = Vec::new();
+    for id in ids {
+        for dependent in of(tx, *id)? {
+            if !found.contains(&dependent) {
+                found.push(dependent);
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let named = found.iter().map(|(id, kind)| {
+        let (kind, id) = detail(*id, *kind);
+        format!("{kind} {id}")
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    Err(in_use(found.len()).hint(format!("delete these first, by Azure's model management: {named}")))
+}
+
 /// What a deletion takes.
 enum Found {
     Missing,
@@ -113,9 +138,8 @@ pub(super) async fn remove(
     match found {
         Found::Missing => Ok(Done::Nothing),
         Found::InTheWay(details) => Err(Failure::with_details(
-            Error::conflict(format!("{} other resources are made from it", details.len()))
-                .hint("delete them first, or all at once with `cascade=true`; `details` lists them")
-                .code("InUse"),
+            in_use(details.len())
+                .hint("delete them first, or all at once with `cascade=true`; `details` lists them"),
             details,
         )),
         Found::Goes(ids) => {

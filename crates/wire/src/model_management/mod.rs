@@ -36,6 +36,8 @@ use crate::App;
 use crate::caller::named;
 use crate::scope::{HOSTING_SCOPE, SCOPES, WORKSPACE};
 use call::Form;
+pub(crate) use content::files as files_at;
+pub(crate) use dependents::require_none as require_no_dependents;
 pub use errors::Failure;
 
 /// The largest request, in bytes.

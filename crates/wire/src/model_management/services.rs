@@ -304,8 +304,16 @@ impl Parts {
         for (target, _) in tx.targets(id, Relation::MadeFrom)? {
             tx.disconnect(id, target, Relation::MadeFrom)?;
         }
-        tx.disconnect(id, id, Relation::SourceErased)?;
-        made_from(tx, id, doc.models.iter().copied().chain(doc.image))
+        let parts: Vec<Id> = doc.models.iter().copied().chain(doc.image).collect();
+        let mut is_whole = true;
+        for part in &parts {
+            is_whole &= tx.position(*part)?.is_some();
+        }
+        // Of a service that still stands on something that is gone, this stays said.
+        if is_whole {
+            tx.disconnect(id, id, Relation::SourceErased)?;
+        }
+        made_from(tx, id, parts)
     }
 }
 
