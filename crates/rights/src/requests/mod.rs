@@ -35,7 +35,7 @@ use crate::recipients::enqueue_notices;
 
 pub(crate) use carrying::{
     Direct, Moved, archive_failed, archive_finished, erasure_moved, record_direct_change,
-    record_direct_erasure,
+    record_direct_erasure, start_unasked_erasure,
 };
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::{ByStaff, NewRequest};
