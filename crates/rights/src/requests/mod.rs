@@ -27,6 +27,7 @@ use habeas_core::report::{
 use habeas_core::requests::deadline::Deadlines;
 use habeas_core::requests::{RequestEvent, RequestState, next};
 use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
+use habeas_fetch::Outgoing;
 use habeas_store::Tx;
 
 use crate::Rights;
@@ -71,6 +72,8 @@ pub struct RequestOptions {
     pub export_folder: Option<std::path::PathBuf>,
     /// How hard it is to try the passphrase of a sealed archive: one of [`habeas_core::age::WORK`].
     pub passphrase_work: u8,
+    /// Calls to recipients and controllers, which may lie where the operator says besides what clients may name.
+    pub outgoing: Outgoing,
 }
 
 impl RequestOptions {
