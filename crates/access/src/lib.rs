@@ -32,7 +32,7 @@ pub use actor::{Actor, KeyUse};
 pub use authorise::{Permission, authorise, staff_role};
 pub use keys::{KeyName, new_key};
 pub use organisations::renew_keys_of_services;
-pub use persons::{NewPerson, PersonCreated, normalise_email};
+pub use persons::{NewPerson, PersonCreated, is_able, is_anybody_left, normalise_email};
 pub use telemetry::{Telemetry, record_staff};
 pub use throttle::Throttle;
 pub use tokens::{Issued, SESSION_HOURS, TokenLifetime};

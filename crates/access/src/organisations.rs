@@ -8,6 +8,7 @@ use habeas_core::kinds::{Account, AccountDoc, Organisation, OrganisationDoc, Ser
 use habeas_core::{Ambient, Error, Id, Kind, Node, Result};
 use habeas_store::{Mention, New, Page, Tx};
 
+use crate::persons::{is_anybody_left, require_able};
 use crate::{Access, Permission, PersonCreated, keys};
 
 /// The longest name, in bytes.
@@ -16,7 +17,7 @@ const NAME_LENGTH: usize = 200;
 const SERVICES: u32 = 500;
 
 impl Access {
-    /// Makes an organisation with a Custom Vision account; `founder` is its first owner.
+    /// Makes an organisation with a Custom Vision account; `founder`, a person who has an account, is its first owner.
     pub async fn create_organisation(&self, name: &str, founder: Id) -> Result<PersonCreated> {
         let name = name.trim().to_owned();
         if name.is_empty() || name.len() > NAME_LENGTH {
@@ -31,6 +32,7 @@ impl Access {
         let result = created.clone();
         self.store
             .write_with_keys(vec![created.id, created.account], Vec::new(), move |tx| {
+                require_able(tx, founder)?;
                 tx.create_holder(created.id, HolderKind::Organisation)?;
                 let doc = OrganisationDoc { name: name.clone() };
                 tx.create::<Organisation>(New { id: created.id, parent: None, expires_at: None, doc })?;
@@ -50,7 +52,7 @@ impl Access {
         self.store.read(move |tx| tx.get::<Organisation>(id)?.ok_or_else(no_organisation)).await
     }
 
-    /// Gives a person a role in an organisation in place of any they had. Keys are renewed when the person may not see them in the new one.
+    /// Gives a person who has an account a role in an organisation in place of any they had. Keys are renewed when the person may not see them in the new one.
     pub async fn set_member(&self, organisation: Id, person: Id, role: MentionRole) -> Result<()> {
         if !MentionRole::MEMBERS.iter().any(|(_, known)| *known == role) {
             return Err(Error::invalid("that is no role of a member of an organisation"));
@@ -59,6 +61,8 @@ impl Access {
         self.store
             .write(move |tx| {
                 tx.get::<Organisation>(organisation)?.ok_or_else(no_organisation)?;
+                require_able(tx, person)?;
+                tx.lock_roles(organisation)?;
                 let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
                 tx.mention(organisation, person, role)?;
@@ -84,6 +88,7 @@ impl Access {
         let ambient = self.ambient().clone();
         self.store
             .write(move |tx| {
+                tx.lock_roles(organisation)?;
                 let knew = knows_keys(tx, organisation, person)?;
                 Access::leave(tx, organisation, person)?;
                 keep_an_owner(tx, organisation)?;
@@ -167,10 +172,8 @@ fn members_of(mentions: Vec<Mention>, person: Id) -> impl Iterator<Item = Mentio
 
 /// Whoever is being erased is an owner no more.
 fn keep_an_owner(tx: &mut Tx<'_>, organisation: Id) -> Result<()> {
-    for member in tx.mentioned_in(organisation)? {
-        if member.role == MentionRole::Owner && tx.is_active(member.person)? {
-            return Ok(());
-        }
+    if is_anybody_left(tx, organisation, MentionRole::Owner, None)? {
+        return Ok(());
     }
     Err(Error::conflict("an organisation has at least one owner").hint("make somebody else an owner first"))
 }

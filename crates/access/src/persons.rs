@@ -3,7 +3,7 @@
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Account, AccountDoc, AccountType, GUEST_HOURS, KeyPair, Person, PersonDoc};
 use habeas_core::{Error, Id, Node, Result, Timestamp, time};
-use habeas_store::{New, Tx};
+use habeas_store::{HolderState, New, Tx};
 
 use crate::{Access, keys};
 
@@ -193,8 +193,10 @@ impl Access {
             .write(move |tx| {
                 tx.get::<Person>(person)?.ok_or_else(no_person)?;
                 if granted {
+                    require_able(tx, person)?;
                     return tx.mention(Id::NIL, person, role);
                 }
+                tx.lock_roles(Id::NIL)?;
                 if role == MentionRole::Administrator && is_last_administrator(tx, person)? {
                     return Err(
                         Error::conflict("this is the last administrator").hint("name a successor first")
@@ -206,15 +208,44 @@ impl Access {
     }
 }
 
-/// Whether nobody but `person` is an administrator.
+/// Whether somebody can do what a role lets them: a person who has an account and is not being erased. Nobody else is one of those who are
+/// left in a role.
+pub fn is_able(tx: &mut Tx<'_>, person: Id) -> Result<bool> {
+    if !matches!(tx.holder(person)?, Some((HolderKind::Person, state)) if state != HolderState::Frozen) {
+        return Ok(false);
+    }
+    Ok(tx.get::<Person>(person)?.is_some_and(|node| node.doc.account_type != AccountType::Unclaimed))
+}
+
+/// Whether somebody has this role in `resource` and can do what it lets them, once `leaving` has gone.
+pub fn is_anybody_left(
+    tx: &mut Tx<'_>,
+    resource: Id,
+    role: MentionRole,
+    leaving: Option<Id>,
+) -> Result<bool> {
+    for mention in tx.mentioned_in(resource)? {
+        if mention.role == role && Some(mention.person) != leaving && is_able(tx, mention.person)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Fails when somebody cannot be given a role.
+pub(crate) fn require_able(tx: &mut Tx<'_>, person: Id) -> Result<()> {
+    if is_able(tx, person)? {
+        return Ok(());
+    }
+    Err(no_person().hint("a role is given to a person who has an account and is not being erased"))
+}
+
+/// Whether `person` is an administrator, and nobody else is.
 fn is_last_administrator(tx: &mut Tx<'_>, person: Id) -> Result<bool> {
-    let administrators: Vec<Id> = tx
-        .mentioned_in(Id::NIL)?
-        .into_iter()
-        .filter(|mention| mention.role == MentionRole::Administrator)
-        .map(|mention| mention.person)
-        .collect();
-    Ok(administrators == [person])
+    let role = MentionRole::Administrator;
+    let is_one =
+        tx.mentioned_in(Id::NIL)?.iter().any(|mention| mention.person == person && mention.role == role);
+    Ok(is_one && !is_anybody_left(tx, Id::NIL, role, Some(person))?)
 }
 
 fn no_person() -> Error {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{OAuthGrant, Token, TokenDoc, TokenPurpose};
 use habeas_core::{Error, Id, Kind, Node, Result, Timestamp, crypto, time};
-use habeas_store::{HolderState, New, Page};
+use habeas_store::{HolderState, New, Page, Tx};
 
 use crate::jwt::{self, Claims};
 use crate::oauth::{COMMAND_LINE, client_exists};
@@ -56,8 +56,9 @@ impl Access {
         if !(1..=LONGEST_DAYS).contains(&lifetime.days) {
             return Err(Error::invalid(format!("a token lives 1 to {LONGEST_DAYS} days")));
         }
-        let issued =
-            self.issue(person, TokenPurpose::Bearer, label, i64::from(lifetime.days) * time::DAY).await?;
+        let issued = self
+            .issue(person, TokenPurpose::Bearer, label, i64::from(lifetime.days) * time::DAY, None)
+            .await?;
         let claims = Claims {
             oid: person,
             tid: Id::NIL,
@@ -72,24 +73,31 @@ impl Access {
         Ok(Issued { secret: jwt::sign(&claims, &self.token_key)?, ..issued })
     }
 
-    /// Signs a browser in.
-    pub async fn issue_session(&self, person: Id) -> Result<Issued> {
-        self.issue(person, TokenPurpose::Session, "", SESSION_HOURS * time::HOUR).await
+    /// Signs a browser in. `signed_in_at` is when the person did, as an issuer says it; now if none is given.
+    pub async fn issue_session(&self, person: Id, signed_in_at: Option<Timestamp>) -> Result<Issued> {
+        self.issue(person, TokenPurpose::Session, "", SESSION_HOURS * time::HOUR, signed_in_at).await
     }
 
     /// Makes a link that signs in once.
     pub async fn issue_sign_in_link(&self, person: Id) -> Result<Issued> {
-        self.issue(person, TokenPurpose::SignInLink, "", LINK_HOURS * time::HOUR).await
+        self.issue(person, TokenPurpose::SignInLink, "", LINK_HOURS * time::HOUR, None).await
     }
 
-    async fn issue(&self, person: Id, purpose: TokenPurpose, label: &str, lifetime: i64) -> Result<Issued> {
+    async fn issue(
+        &self,
+        person: Id,
+        purpose: TokenPurpose,
+        label: &str,
+        lifetime: i64,
+        signed_in_at: Option<Timestamp>,
+    ) -> Result<Issued> {
         if label.len() > LABEL_LENGTH {
             return Err(Error::invalid(format!("the label is longer than {LABEL_LENGTH} bytes")));
         }
         let secret = URL_SAFE_NO_PAD.encode(self.ambient().bytes::<32>());
         let id = self.ambient().new_id();
         let expires_at = Timestamp(self.ambient().now().0 + lifetime);
-        let doc = TokenDoc { purpose, label: label.to_owned(), secret_hash: hash(&secret) };
+        let doc = TokenDoc { purpose, label: label.to_owned(), secret_hash: hash(&secret), signed_in_at };
         self.store
             .write(move |tx| {
                 let new = New { id, parent: Some(person), expires_at: Some(expires_at), doc: doc.clone() };
@@ -139,36 +147,30 @@ impl Access {
 
     /// Who a browser session belongs to, and the session's id.
     pub async fn recognise_session(&self, secret: &str) -> Result<(Actor, Id)> {
-        let node = self.by_secret(secret, TokenPurpose::Session).await?;
-        Ok((Actor::Person { id: node.holder, signed_in_at: node.created_at }, node.id))
+        let hash = hash(secret);
+        let node = self.store.read(move |tx| by_secret(tx, &hash, TokenPurpose::Session)).await?;
+        let signed_in_at = node.doc.signed_in_at.unwrap_or(node.created_at);
+        Ok((Actor::Person { id: node.holder, signed_in_at }, node.id))
     }
 
-    /// Uses up a one-time link; the person it signs in.
+    /// Uses up a one-time link; the person it signs in. Of two who use it at once one does.
     pub async fn use_sign_in_link(&self, secret: &str) -> Result<Id> {
-        let node = self.by_secret(secret, TokenPurpose::SignInLink).await.map_err(|error| {
+        let hash = hash(secret);
+        let used = self
+            .store
+            .write(move |tx| {
+                let node = by_secret(tx, &hash, TokenPurpose::SignInLink)?;
+                Ok((node.holder, tx.remove(node.id)?))
+            })
+            .await;
+        let (person, removed) = used.map_err(|error| {
             error.conceal(|| {
                 Error::gone("this link was used before, or has expired")
                     .hint("make a new one: habeas person sign-in-link")
             })
         })?;
-        self.revoke_token(node.id).await?;
-        Ok(node.holder)
-    }
-
-    async fn by_secret(&self, secret: &str, purpose: TokenPurpose) -> Result<Node<TokenDoc>> {
-        let hash = hash(secret);
-        self.store
-            .read(move |tx| {
-                let denied = || Error::unauthenticated("you are not signed in");
-                let node = tx.by_secret::<Token>(&hash)?.ok_or_else(denied)?;
-                let expired = node.expires_at.is_some_and(|end| end <= tx.now());
-                let frozen = !matches!(
-                    tx.holder(node.holder)?,
-                    Some((_, HolderState::Active | HolderState::Restricted))
-                );
-                if expired || frozen || node.doc.purpose != purpose { Err(denied()) } else { Ok(node) }
-            })
-            .await
+        self.store.finish(&removed).await;
+        Ok(person)
     }
 
     /// A person's tokens, oldest first.
@@ -182,6 +184,15 @@ impl Access {
         self.store.finish(&removed).await;
         Ok(())
     }
+}
+
+/// The token of a purpose that has this secret, if it is good now.
+fn by_secret(tx: &mut Tx<'_>, hash: &str, purpose: TokenPurpose) -> Result<Node<TokenDoc>> {
+    let denied = || Error::unauthenticated("you are not signed in");
+    let node = tx.by_secret::<Token>(hash)?.ok_or_else(denied)?;
+    let expired = node.expires_at.is_some_and(|end| end <= tx.now());
+    let frozen = !matches!(tx.holder(node.holder)?, Some((_, HolderState::Active | HolderState::Restricted)));
+    if expired || frozen || node.doc.purpose != purpose { Err(denied()) } else { Ok(node) }
 }
 
 /// What is kept of a random secret.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::Stream;
+use habeas_core::Id;
 use habeas_core::kinds::ExportFormat;
 use habeas_core::operations::{BackupReport, DoctorReport};
 use habeas_core::receipt::Logged;
@@ -169,6 +170,15 @@ impl Client {
         }
         let found: Vec<PersonReport> = self.get(&format!("/persons?email={}", encode(email_or_id))).await?;
         found.into_iter().next().ok_or(Error::Unreadable)
+    }
+
+    /// The object id of a person named by e-mail address or object id. An object id is not looked up: whoever may name somebody need not be of the
+    /// staff, who may look for anybody.
+    pub async fn object_id(&self, email_or_id: &str) -> Result<String> {
+        if email_or_id.parse::<Id>().is_ok() {
+            return Ok(email_or_id.to_owned());
+        }
+        Ok(self.find_person(email_or_id).await?.object_id)
     }
 
     /// Persons in the order of their ids, after `after`.

@@ -1,7 +1,7 @@
 //! Calls to addresses that clients name: images to be fetched, programs to be notified. Off unless the operator allows them.
 //!
-//! **Invariant:** nothing that a client names is ever sent to an address that is not public. A client must not reach through the server what only the server
-//! can reach. Names are resolved here, and the connection goes to the addresses that were looked at, so that a name cannot change in
+//! **Invariant:** nothing that a client names is ever sent to an address that is not public, or whose host the operator did not name. A client must not
+//! reach through the server what only the server can reach. Names are resolved here, and the connection goes to the addresses that were looked at, so that a name cannot change in
 //! between; redirects are followed one by one under the same rules. Proxies of the environment are not used.
 
 mod address;
@@ -35,22 +35,28 @@ pub struct Policy {
     pub hosts: Vec<String>,
     /// Whether addresses that are not public may be called: only for addresses that the operator wrote into the configuration.
     pub private: bool,
+    /// Hosts that may be called in any case, also at addresses that are not public; spelled as `hosts`.
+    pub trusted: Vec<String>,
 }
 
 impl Policy {
     fn permits(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        self.hosts.is_empty()
-            || self.hosts.iter().any(|allowed| {
-                let allowed = allowed.to_ascii_lowercase();
-                match allowed.strip_prefix("*.") {
-                    Some(domain) => {
-                        host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
-                    }
-                    None => host == allowed,
-                }
-            })
+        self.hosts.is_empty() || is_listed(&self.hosts, host)
     }
+}
+
+/// Whether a host is one of a list, exactly or as `*.example.org`.
+fn is_listed(list: &[String], host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    list.iter().any(|listed| {
+        let listed = listed.to_ascii_lowercase();
+        match listed.strip_prefix("*.") {
+            Some(domain) => {
+                host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+            }
+            None => host == listed,
+        }
+    })
 }
 
 /// What was fetched.
@@ -63,7 +69,7 @@ pub struct Fetched {
 }
 
 /// Makes the calls. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outgoing {
     policy: Policy,
     /// None where no calls are allowed: nothing of it is needed then, not even the system's certificates.
@@ -73,7 +79,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Calls under this policy.
     pub fn new(policy: Policy) -> Result<Outgoing> {
-        if !policy.enabled {
+        if !policy.enabled && policy.trusted.is_empty() {
             return Ok(Outgoing { policy, http: None });
         }
         // Someone else may have chosen one already; it is the same.
@@ -86,14 +92,14 @@ impl Outgoing {
             .timeout(TIMEOUT)
             .user_agent(concat!("habeas/", env!("CARGO_PKG_VERSION")));
         if !policy.private {
-            http = http.dns_resolver(PublicOnly);
+            http = http.dns_resolver(PublicOnly { trusted: policy.trusted.clone() });
         }
         let http =
             http.build().map_err(|_| Error::internal("the client for outgoing calls could not be made"))?;
         Ok(Outgoing { policy, http: Some(http) })
     }
 
-    /// Whether the operator allows outgoing calls at all.
+    /// Whether the operator allows calls to others than trusted hosts.
     pub fn is_enabled(&self) -> bool {
         self.policy.enabled
     }
@@ -142,16 +148,26 @@ impl Outgoing {
         self::body(accepted(response)?, most).await
     }
 
+    /// Posts a message that is sent again until the far end takes it. Whatever it answers instead may be otherwise later
+    /// ([`habeas_core::ErrorKind::Unavailable`]), since one that is being changed answers anything for a while; but 410, by which it says that
+    /// it wants none any more ([`habeas_core::ErrorKind::Invalid`]). What it answers beside a 2xx status is dropped. Redirects are no success.
+    pub async fn deliver(&self, address: &str, headers: &[(&str, &str)], body: Bytes) -> Result<()> {
+        let (url, http) = (self.checked(address)?, self.client()?);
+        let mut request = http.request(Method::POST, url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.map_err(unreachable)?;
+        answered(response, |status| status != StatusCode::GONE).map(|_| ())
+    }
+
     /// Succeeds when this address may be called; names are looked at again when it is. Errors as for [`Outgoing::get`].
     pub fn check(&self, address: &str) -> Result<()> {
         self.checked(address).map(|_| ())
     }
 
     fn client(&self) -> Result<&reqwest::Client> {
-        self.http.as_ref().ok_or_else(|| {
-            Error::invalid("this server makes no outgoing calls")
-                .hint("its operator can allow them with --fetch-urls")
-        })
+        self.http.as_ref().ok_or_else(switched_off)
     }
 
     /// The address, if it may be called. Names are looked at again when they are resolved.
@@ -163,16 +179,27 @@ impl Outgoing {
             return Err(refused("it begins neither with https:// nor with http://"));
         }
         let host = url.host_str().ok_or_else(|| refused("it names no host"))?.to_owned();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if is_listed(&self.policy.trusted, bare) {
+            return Ok(url);
+        }
+        if !self.policy.enabled {
+            return Err(switched_off());
+        }
         if !self.policy.permits(&host) {
             return Err(refused("the operator does not allow its host"));
         }
         // A number in place of a name is not resolved. Odd spellings of it were brought into one by the parser.
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if !self.policy.private && literal.is_ok_and(|ip| !may_call(ip)) {
+        if !self.policy.private && bare.parse::<IpAddr>().is_ok_and(|ip| !may_call(ip)) {
             return Err(refused("it is not public"));
         }
         Ok(url)
     }
+}
+
+fn switched_off() -> Error {
+    Error::invalid("this server makes no outgoing calls")
+        .hint("its operator can allow them with --fetch-urls")
 }
 
 /// Whether a call may go to this address. A test may switch the rule off to reach itself.
@@ -181,14 +208,20 @@ fn may_call(ip: IpAddr) -> bool {
 }
 
 fn accepted(response: Response) -> Result<Response> {
+    answered(response, |status| {
+        status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    })
+}
+
+/// An answer of success; another one is an error, which may pass or not.
+fn answered(response: Response, may_pass: impl Fn(StatusCode) -> bool) -> Result<Response> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let what = format!("the far end answered with status {}", status.as_u16());
-    let temporary = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    Err(if temporary { Error::unavailable(what) } else { Error::invalid(what) })
+    Err(if may_pass(status) { Error::unavailable(what) } else { Error::invalid(what) })
 }
 
 async fn body(mut response: Response, most: u64) -> Result<Fetched> {
@@ -235,15 +268,19 @@ impl std::fmt::Display for NotPublic {
 
 impl std::error::Error for NotPublic {}
 
-/// Resolves names to their public addresses only.
+/// Resolves names to their public addresses only, but for names that are trusted.
 #[derive(Debug)]
-struct PublicOnly;
+struct PublicOnly {
+    trusted: Vec<String>,
+}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let is_trusted = is_listed(&self.trusted, name.as_str());
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let public: Vec<SocketAddr> = found.into_iter().filter(|found| may_call(found.ip())).collect();
+            let public: Vec<SocketAddr> =
+                found.into_iter().filter(|found| is_trusted || may_call(found.ip())).collect();
             if public.is_empty() {
                 return Err(NotPublic.into());
             }
@@ -258,7 +295,36 @@ mod tests {
 
     fn outgoing(hosts: &[&str]) -> Outgoing {
         let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
-        Outgoing::new(Policy { enabled: true, hosts, private: false }).unwrap()
+        Outgoing::new(Policy { enabled: true, hosts, ..Policy::default() }).unwrap()
+    }
+
+    #[test]
+    fn trusted_hosts_are_called_wherever_they_lie_and_although_no_others_are() {
+        let trusted: Vec<String> = ["10.0.0.7", "::1", "*.internal.example"].map(str::to_owned).to_vec();
+        for enabled in [true, false] {
+            let policy = Policy { enabled, trusted: trusted.clone(), ..Policy::default() };
+            let outgoing = Outgoing::new(policy).unwrap();
+            for (address, allowed) in [
+                ("http://10.0.0.7:8080/hook", true),
+                ("http://0x0a000007/", true),
+                ("http://[::1]/", true),
+                ("https://annotators.internal.example/", true),
+                ("http://10.0.0.8/", false),
+                ("ftp://10.0.0.7/", false),
+                ("https://example.org/", enabled),
+            ] {
+                assert_eq!(outgoing.checked(address).is_ok(), allowed, "{enabled} {address}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_trusted_name_of_this_machine_is_called() {
+        let policy = Policy { trusted: vec!["localhost".to_owned()], ..Policy::default() };
+        let outgoing = Outgoing::new(policy).unwrap();
+        // Nothing listens there.
+        let error = outgoing.deliver("http://localhost:9/", &[], Bytes::new()).await.unwrap_err();
+        assert_eq!(error.kind, habeas_core::ErrorKind::Unavailable, "{error}");
     }
 
     #[test]

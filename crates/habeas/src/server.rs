@@ -100,6 +100,12 @@ impl Server {
             }),
         };
         let router = router(&app, settings);
+        if let Err(error) = rights.remove_partial_archives().await {
+            tracing::warn!(
+                error = format_args!("{error:#}"),
+                "partial archives may be left in the export folder"
+            );
+        }
         let worker = Arc::new(Worker::new(rights.clone()));
         let stop = CancellationToken::new();
         let mut work = JoinSet::new();

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory as _};
 use habeas_access::oidc::{IssuerSettings, Issuers};
 use habeas_core::age;
 use habeas_core::requests::deadline::Deadlines;
+use habeas_fetch::{Outgoing, Policy};
 use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
@@ -114,6 +115,10 @@ settings! {
         /// Hosts that may be called, separated by commas, such as example.org,*.example.net; all public ones if not given
         #[arg(long, env = "HABEAS_FETCH_HOSTS", value_name = "HOST,...")]
         fetch_hosts: String,
+        /// Hosts of recipients and of controllers' callbacks that may be called although their addresses are not public, separated by commas,
+        /// such as annotators.internal,10.0.0.7; also without --fetch-urls
+        #[arg(long, env = "HABEAS_RECIPIENT_HOSTS", value_name = "HOST,...")]
+        recipient_hosts: String,
         /// Days that predictions are kept with their images, at most 30; 0 to keep none (30 if not given)
         #[arg(long, env = "HABEAS_PREDICTION_DAYS", value_name = "DAYS")]
         prediction_days: u32,
@@ -170,6 +175,12 @@ settings! {
         #[arg(long, env = "HABEAS_OUTBOX", value_name = "DIR")]
         outbox: PathBuf,
     }
+}
+
+/// The hosts of a list.
+fn hosts(list: Option<&str>) -> Vec<String> {
+    let hosts = list.unwrap_or_default().split(',').map(str::trim);
+    hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect()
 }
 
 /// Variables that begin with `HABEAS_` and are not settings of the server.
@@ -267,13 +278,17 @@ impl Settings {
         if let Some(count) = self.images_per_detected_tag {
             options.training.images_per_detected_tag = count;
         }
-        let hosts = self.fetch_hosts.as_deref().unwrap_or_default().split(',');
-        options.outgoing = habeas_fetch::Policy {
-            enabled: self.fetch_urls.unwrap_or(false),
-            private: false,
-            hosts: hosts.map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
-        };
+        options.outgoing = self.outgoing();
         Ok(options)
+    }
+
+    /// Which calls to addresses that clients name are allowed.
+    fn outgoing(&self) -> Policy {
+        Policy {
+            enabled: self.fetch_urls.unwrap_or(false),
+            hosts: hosts(self.fetch_hosts.as_deref()),
+            ..Policy::default()
+        }
     }
 
     /// The issuers with which persons may sign in: the tables `[[issuer]]` of the file that names them.
@@ -315,6 +330,10 @@ impl Settings {
             address: address.trim_end_matches('/').to_owned(),
             export_folder: self.export_folder.clone(),
             passphrase_work,
+            outgoing: Outgoing::new(Policy {
+                trusted: hosts(self.recipient_hosts.as_deref()),
+                ..self.outgoing()
+            })?,
         })
     }
 

@@ -112,7 +112,59 @@ enum Destination {
     Folder(PathBuf),
 }
 
+/// A file that goes with whatever ends its writing: it holds somebody's archive, of which nothing says that it was given away. Once it has
+/// its own name there is nothing left to go.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // What cannot be deleted now is written over by the next attempt, or deleted at the next start.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The end of the names of such files; before it stands the request's id.
+const PARTIAL: &str = "part";
+
+/// Whether this is what an archive is called while it is written.
+fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == PARTIAL)
+        && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.parse::<Id>().is_ok())
+}
+
+/// Deletes partial archives in a folder and those below.
+fn remove_partial(folder: &Path) -> std::io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            // Links are not followed: they could lead out of what the operator allows.
+            let (kind, path) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() && is_partial(&path) {
+                std::fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Rights {
+    /// Deletes what a process that died has left of archives that it was writing for other systems. For the start, before anything is
+    /// delivered.
+    pub async fn remove_partial_archives(&self) -> Result<()> {
+        let Some(folder) = self.requests.export_folder.clone() else { return Ok(()) };
+        let look = folder.clone();
+        tokio::task::spawn_blocking(move || remove_partial(&look))
+            .await
+            .map_err(|_| Error::internal("looking for partial archives panicked"))?
+            .map_err(|error| {
+                Error::unavailable(format!("partial archives cannot be deleted: {}", error.kind()))
+                    .at(&folder)
+            })
+    }
+
     /// Takes the next outgoing call that is due; none when there is none.
     pub async fn claim_outgoing(&self) -> Result<Option<TaskRow>> {
         self.store.write(|tx| tx.claim_next(Lane::Outgoing)).await
@@ -264,13 +316,13 @@ impl Rights {
         if !real.starts_with(tokio::fs::canonicalize(allowed).await.map_err(failed)?) {
             return Err(Error::invalid("the folder is not below the one that the operator allows"));
         }
-        let made = real.join(format!("{request}.part"));
+        let made = Partial(real.join(format!("{request}.{PARTIAL}")));
         let mut file = tokio::fs::OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&made)
+            .open(&made.0)
             .await
             .map_err(failed)?;
         let mut stream = self.store.blobs().stream(blob, 0..blob.size);
@@ -285,7 +337,7 @@ impl Rights {
             }
         }
         file.sync_all().await.map_err(failed)?;
-        tokio::fs::rename(&made, real.join(format!("{request}.zip"))).await.map_err(failed)?;
+        tokio::fs::rename(&made.0, real.join(format!("{request}.zip"))).await.map_err(failed)?;
         tokio::fs::File::open(&real).await.map_err(failed)?.sync_all().await.map_err(failed)
     }
 }

@@ -277,7 +277,7 @@ impl Rights {
                 }
             })
             .await?;
-        fault::point("request.created");
+        fault::point("erase.requested");
         self.wake();
         self.erasure(plan).await
     }
@@ -358,12 +358,13 @@ impl Rights {
             .store
             .write(move |tx| {
                 plan::require_deletable(tx, person)?;
-                ownership::succeed(tx, &decisions.successors)?;
-                for (organisation, salt) in decisions.deletions.iter().zip(&salts) {
-                    start_at_once(tx, *organisation, *salt)?;
-                }
                 // After a crash this may be done already.
-                if !matches!(tx.holder(person)?, Some((_, HolderState::Frozen))) {
+                if tx.is_active(person)? {
+                    ownership::require_settled(tx, person, &decisions)?;
+                    ownership::succeed(tx, &decisions.successors)?;
+                    for (organisation, salt) in decisions.deletions.iter().zip(&salts) {
+                        start_at_once(tx, *organisation, *salt)?;
+                    }
                     access.renew_keys_known_to(tx, person)?;
                 }
                 tx.set_holder_state(person, HolderState::Frozen)?;
@@ -631,22 +632,31 @@ pub(crate) fn call_off(tx: &mut Tx<'_>, plan: Id, state: HolderState) -> Result<
     Ok(task)
 }
 
-/// Plans and starts the erasure of a holder for whom nothing has to be decided; false when it cannot start, or runs already.
-pub(crate) fn start_at_once(tx: &mut Tx<'_>, holder: Id, salt: [u8; 16]) -> Result<bool> {
+/// Plans and starts the erasure of an organisation for which nothing has to be decided; false when it cannot start, or runs already. Persons'
+/// are requests: [`requests::start_unasked_erasure`].
+fn start_at_once(tx: &mut Tx<'_>, organisation: Id, salt: [u8; 16]) -> Result<bool> {
+    match plan_at_once(tx, organisation, salt)? {
+        Some((id, _)) => tx.start_planned(id),
+        None => Ok(false),
+    }
+}
+
+/// Plans the erasure of a holder for whom nothing has to be decided; none when it cannot start, or runs already.
+pub(crate) fn plan_at_once(tx: &mut Tx<'_>, holder: Id, salt: [u8; 16]) -> Result<Option<(Id, ErasureTask)>> {
     let tasks = tx.tasks_about(holder, TaskKind::Erasure)?;
     if tasks.iter().any(|task| matches!(task.state, TaskState::Waiting | TaskState::Running))
         || tx.holder(holder)?.is_none()
     {
-        return Ok(false);
+        return Ok(None);
     }
     let decisions = Decisions::default();
     let report = plan::make(tx, holder, &decisions)?;
     if !report.blocked.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let task = ErasureTask::planned(holder, &report, salt, decisions);
     let id = tx.plan_task(TaskKind::Erasure, Some(holder), &serde_json::to_value(&task)?)?;
-    tx.start_planned(id)
+    Ok(Some((id, task)))
 }
 
 /// What a confirmation must say: a person's e-mail address (the name of somebody who has none), an organisation's name.

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use habeas_access::{Access, Actor, Permission, Throttle, authorise, record_staff, staff_role};
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result};
+use habeas_fetch::Outgoing;
 use habeas_models::Models;
 use habeas_store::{HolderState, Store};
 use tokio::sync::Notify;
@@ -46,7 +47,7 @@ pub use delivering::Delivery;
 pub use erasure::{CONFIRMATION_HINT, STEPS};
 pub use holdings::kind_name;
 pub use holds::PlaceHold;
-pub use recipients::NewRecipient;
+pub use recipients::{NewRecipient, RecipientChange};
 pub use rectification::{Correction, Rectify};
 pub use requests::{
     ByStaff, FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
@@ -91,6 +92,11 @@ impl Rights {
         &self.models
     }
 
+    /// Calls to recipients of data, and to controllers that passed requests on.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.requests.outgoing
+    }
+
     /// The store underneath.
     pub fn store(&self) -> &Store {
         &self.store
@@ -109,7 +115,8 @@ impl Rights {
         self.store
             .write(move |tx| {
                 let not_found = || Error::not_found("there is no such person");
-                if staff_role(tx, &actor)?.is_none() || tx.holder(person)?.is_none() {
+                let is_person = matches!(tx.holder(person)?, Some((HolderKind::Person, _)));
+                if staff_role(tx, &actor)?.is_none() || !is_person {
                     return Err(not_found());
                 }
                 match record_staff(tx, person, actor.reference(), operation) {

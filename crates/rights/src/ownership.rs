@@ -1,16 +1,16 @@
 //! Whose things are: handing them over, and who comes after a person on whom others depend.
 
-use habeas_access::{Access, Actor, Permission, authorise, renew_keys_of_services};
+use habeas_access::{Access, Actor, Permission, authorise, is_able, is_anybody_left, renew_keys_of_services};
 use std::collections::BTreeMap;
 
-use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Account, Decisions, Organisation, Successor};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
-use habeas_store::{Page, Tx, UNIQUE_VIOLATION};
+use habeas_store::{Mention, Page, Tx, UNIQUE_VIOLATION};
 
-use crate::Rights;
 use crate::holdings::{kind_name, role_title};
+use crate::{Rights, plan};
 
 impl Rights {
     /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
@@ -77,36 +77,7 @@ impl Rights {
 /// What needs a decision before `person` is erased, with what `decisions` say to it.
 pub(crate) fn choices(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<ChoiceReport>> {
     let successors = &decisions.successors;
-    let mut choices = Vec::new();
-    for mention in tx.mentions_of(person)? {
-        let (role, resource) = (mention.role, mention.resource);
-        let wanted = role == MentionRole::Administrator && resource == Id::NIL
-            || role == MentionRole::Owner && mention.kind == Kind::Organisation;
-        let others: Vec<_> =
-            tx.mentioned_in(resource)?.into_iter().filter(|other| other.person != person).collect();
-        if !wanted || others.iter().any(|other| other.role == role) {
-            continue;
-        }
-        let successor = match successors.iter().find(|successor| successor.resource == resource) {
-            Some(successor) => {
-                require_person(tx, person, successor.person)?;
-                Some(successor.person.to_string())
-            }
-            None => None,
-        };
-        let mut people: Vec<Id> = others.iter().map(|other| other.person).collect();
-        people.sort_unstable();
-        people.dedup();
-        choices.push(ChoiceReport {
-            resource: resource.to_string(),
-            kind: kind_name(mention.kind),
-            name: tx.get::<Organisation>(resource)?.map(|node| node.doc.name),
-            role: role_title(role).to_owned(),
-            people: people.len() as u64,
-            successor,
-            deleted: decisions.deletions.contains(&resource),
-        });
-    }
+    let choices = needed(tx, person, decisions)?;
     let known: BTreeMap<&str, &ChoiceReport> =
         choices.iter().map(|choice| (choice.resource.as_str(), choice)).collect();
     let hint = "make a plan without it: `choices` says where a decision is needed";
@@ -135,12 +106,65 @@ pub(crate) fn choices(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Res
     Ok(choices)
 }
 
-fn require_person(tx: &mut Tx<'_>, leaving: Id, successor: Id) -> Result<()> {
-    let there = matches!(tx.holder(successor)?, Some((HolderKind::Person, _))) && tx.is_active(successor)?;
-    if there && successor != leaving {
+/// The roles of a person in which somebody has to be left: of an administrator, and of the owner of an organisation.
+fn roles_to_fill(tx: &mut Tx<'_>, person: Id) -> Result<Vec<Mention>> {
+    let mut mentions = tx.mentions_of(person)?;
+    mentions.retain(|mention| match mention.role {
+        MentionRole::Administrator => mention.resource == Id::NIL,
+        MentionRole::Owner => mention.kind == Kind::Organisation,
+        _ => false,
+    });
+    Ok(mentions)
+}
+
+/// The roles in which nobody is left after `person`, with what `decisions` say to each.
+fn needed(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<ChoiceReport>> {
+    let mut choices = Vec::new();
+    for Mention { resource, role, kind, .. } in roles_to_fill(tx, person)? {
+        if is_anybody_left(tx, resource, role, Some(person))? {
+            continue;
+        }
+        let successor = match decisions.successors.iter().find(|successor| successor.resource == resource) {
+            Some(successor) => {
+                require_successor(tx, person, successor.person)?;
+                Some(successor.person.to_string())
+            }
+            None => None,
+        };
+        let mut people: Vec<Id> = tx.mentioned_in(resource)?.iter().map(|mention| mention.person).collect();
+        people.retain(|other| *other != person);
+        people.sort_unstable();
+        people.dedup();
+        choices.push(ChoiceReport {
+            resource: resource.to_string(),
+            kind: kind_name(kind),
+            name: tx.get::<Organisation>(resource)?.map(|node| node.doc.name),
+            role: role_title(role).to_owned(),
+            people: people.len() as u64,
+            successor,
+            deleted: decisions.deletions.contains(&resource),
+        });
+    }
+    Ok(choices)
+}
+
+fn require_successor(tx: &mut Tx<'_>, leaving: Id, successor: Id) -> Result<()> {
+    if successor != leaving && is_able(tx, successor)? {
         return Ok(());
     }
-    Err(Error::invalid("a successor is another person who is not being erased"))
+    Err(Error::invalid("a successor is another person who has an account and is not being erased"))
+}
+
+/// Fails when nobody would be left in a role of a person who is about to be frozen: whoever was left when the plan was made may be leaving,
+/// too, or have given the role up.
+pub(crate) fn require_settled(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<()> {
+    for mention in roles_to_fill(tx, person)? {
+        tx.lock_roles(mention.resource)?;
+    }
+    match plan::blocked(&needed(tx, person, decisions)?).into_iter().next() {
+        Some(reason) => Err(Error::conflict(reason)),
+        None => Ok(()),
+    }
 }
 
 /// Puts the successors in place: in the transaction that freezes who leaves.

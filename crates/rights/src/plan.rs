@@ -217,7 +217,7 @@ fn kinds_of(sort: HolderKind) -> impl Iterator<Item = Kind> {
 }
 
 /// What has to be settled first, in words: the choices that this plan makes none of, and how each is made.
-fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
+pub(crate) fn blocked(choices: &[ChoiceReport]) -> Vec<String> {
     choices
         .iter()
         .filter(|choice| choice.successor.is_none() && !choice.deleted)

@@ -15,7 +15,6 @@ use habeas_core::kinds::{Recipient, RecipientDoc, Request};
 use habeas_core::report::ToldReport;
 use habeas_core::requests::{RequestState, RequestType};
 use habeas_core::{Error, Id, Node, Result};
-use habeas_fetch::Method;
 use habeas_store::{New, Page, Tx};
 use serde_json::json;
 use url::Url;
@@ -29,8 +28,6 @@ use crate::requests::Case;
 const NAME_LENGTH: usize = 100;
 /// Recipients of a deployment at most.
 const MOST: usize = 100;
-/// The largest answer that is read, in bytes.
-const ANSWER: u64 = 4 << 10;
 /// What the history of a request says when a recipient was told.
 pub(crate) const NOTIFIED: &str = "recipientNotified";
 
@@ -43,6 +40,17 @@ pub struct NewRecipient {
     pub secret: String,
 }
 
+/// What is to be changed of a recipient.
+#[derive(Clone, Debug, Default)]
+pub struct RecipientChange {
+    /// The name by which persons are told of it.
+    pub name: Option<String>,
+    /// Where it is told.
+    pub url: Option<String>,
+    /// Whether it gets another secret.
+    pub renews_secret: bool,
+}
+
 impl Rights {
     /// Registers a recipient that is told at `url`. `kinds` are those that it receives of everybody, by name; every kind when there is no
     /// list.
@@ -52,18 +60,15 @@ impl Rights {
         url: &str,
         kinds: Option<Vec<String>>,
     ) -> Result<NewRecipient> {
-        let name = name.trim().to_owned();
-        if name.is_empty() || name.len() > NAME_LENGTH {
-            return Err(Error::invalid(format!("a recipient has a name of 1 to {NAME_LENGTH} bytes")));
-        }
-        self.models.outgoing().check(url)?;
+        let name = checked_name(name)?;
+        self.outgoing().check(url)?;
         let known: HashSet<String> = personal_kinds().map(kind_name).collect();
         if kinds.iter().flatten().any(|kind| !known.contains(kind)) {
             return Err(Error::invalid("a recipient receives kinds of data that persons hold")
                 .hint("see `kind` in /api/privacy/v1/kinds"));
         }
-        let secret = STANDARD.encode(self.store.ambient().bytes::<32>());
-        let shown = format!("whsec_{secret}");
+        let secret = self.new_secret();
+        let shown = shown(&secret);
         let id = self.store.ambient().new_id();
         let doc = RecipientDoc { name, url: url.to_owned(), secret, kinds };
         self.store
@@ -72,9 +77,7 @@ impl Rights {
                 if all.len() >= MOST {
                     return Err(Error::limit(format!("a deployment has at most {MOST} recipients")));
                 }
-                if all.iter().any(|other| other.doc.name == doc.name) {
-                    return Err(Error::conflict("there is a recipient of this name already"));
-                }
+                require_unused(&all, id, &doc.name)?;
                 tx.create::<Recipient>(New::under(Id::NIL, id, doc.clone())).map(|_| ())
             })
             .await?;
@@ -86,12 +89,46 @@ impl Rights {
         self.store.read(|tx| tx.children::<Recipient>(Id::NIL, Page::ALL)).await
     }
 
-    /// Ends a registration; what it was to be told still is dropped.
+    /// Gives a recipient another name or address, or a new secret, which is shown this once; whose data it received stays known. What it is still
+    /// to be told goes to the new address, under the new secret.
+    pub async fn change_recipient(
+        &self,
+        id: Id,
+        change: RecipientChange,
+    ) -> Result<(Node<RecipientDoc>, Option<String>)> {
+        let name = change.name.as_deref().map(checked_name).transpose()?;
+        if let Some(url) = &change.url {
+            self.outgoing().check(url)?;
+        }
+        let secret = change.renews_secret.then(|| self.new_secret());
+        let shown = secret.as_deref().map(shown);
+        let node = self
+            .store
+            .write(move |tx| {
+                let all = tx.children::<Recipient>(Id::NIL, Page::ALL)?;
+                let mut node = tx.get::<Recipient>(id)?.ok_or_else(no_recipient)?;
+                if let Some(name) = &name {
+                    require_unused(&all, id, name)?;
+                    node.doc.name.clone_from(name);
+                }
+                node.doc.url = change.url.clone().unwrap_or(node.doc.url);
+                node.doc.secret = secret.clone().unwrap_or(node.doc.secret);
+                tx.update::<Recipient>(&node)
+            })
+            .await?;
+        Ok((node, shown))
+    }
+
+    fn new_secret(&self) -> String {
+        STANDARD.encode(self.store.ambient().bytes::<32>())
+    }
+
+    /// Ends a registration; what it was to be told still is dropped, and that it received data is forgotten.
     pub async fn remove_recipient(&self, id: Id) -> Result<()> {
         let removed = self
             .store
             .write(move |tx| {
-                tx.get::<Recipient>(id)?.ok_or_else(|| Error::not_found("there is no such recipient"))?;
+                tx.get::<Recipient>(id)?.ok_or_else(no_recipient)?;
                 tx.remove(id)
             })
             .await?;
@@ -103,8 +140,7 @@ impl Rights {
     pub async fn record_disclosure(&self, recipient: Id, person: Id) -> Result<()> {
         self.store
             .write(move |tx| {
-                tx.get::<Recipient>(recipient)?
-                    .ok_or_else(|| Error::not_found("there is no such recipient"))?;
+                tx.get::<Recipient>(recipient)?.ok_or_else(no_recipient)?;
                 tx.mention(recipient, person, MentionRole::Disclosed)
             })
             .await
@@ -146,7 +182,7 @@ impl Rights {
             ("webhook-timestamp", at.as_str()),
             ("webhook-signature", signature.as_str()),
         ];
-        self.models.outgoing().send(Method::POST, &recipient.doc.url, &headers, body, ANSWER).await?;
+        self.outgoing().deliver(&recipient.doc.url, &headers, body).await?;
         self.store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
@@ -155,6 +191,31 @@ impl Rights {
             })
             .await
     }
+}
+
+fn no_recipient() -> Error {
+    Error::not_found("there is no such recipient")
+}
+
+fn checked_name(name: &str) -> Result<String> {
+    let name = name.trim();
+    if name.is_empty() || name.len() > NAME_LENGTH {
+        return Err(Error::invalid(format!("a recipient has a name of 1 to {NAME_LENGTH} bytes")));
+    }
+    Ok(name.to_owned())
+}
+
+/// Fails when another recipient than `id` has this name.
+fn require_unused(all: &[Node<RecipientDoc>], id: Id, name: &str) -> Result<()> {
+    if all.iter().any(|other| other.id != id && other.doc.name == name) {
+        return Err(Error::conflict("there is a recipient of this name already"));
+    }
+    Ok(())
+}
+
+/// A secret as Standard Webhooks spells it.
+fn shown(secret: &str) -> String {
+    format!("whsec_{secret}")
 }
 
 /// The recipients that received data of a person, oldest first.

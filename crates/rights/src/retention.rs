@@ -5,6 +5,7 @@
 //! their own, as if they had asked; legal holds whose date has come are released.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use habeas_core::kind::HolderKind;
 use habeas_core::report::{RetentionReport, RetentionRule};
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Rights;
-use crate::erasure;
 use crate::holdings::kind_name;
+use crate::requests::start_unasked_erasure;
 
 /// Resources removed in one transaction.
 const BATCH: u32 = 100;
@@ -164,13 +165,14 @@ impl Rights {
     /// to be settled first.
     async fn erase_guest(&self, guest: Id) -> Result<bool> {
         let salt: [u8; 16] = self.store.ambient().bytes();
+        let options = Arc::clone(&self.requests);
         let started = self
             .store
             .write(move |tx| {
                 if !matches!(tx.holder(guest)?, Some((HolderKind::Person, _))) {
                     return Ok(false);
                 }
-                erasure::start_at_once(tx, guest, salt)
+                start_unasked_erasure(tx, guest, salt, &options)
             })
             .await?;
         self.wake();

@@ -4,6 +4,7 @@
 //! images that say it are opened. Whoever is taken up is a person like any other from then on: seen, exported and erased by the same requests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use habeas_access::Actor;
 use habeas_access::depicted::{self, Name};
@@ -13,7 +14,8 @@ use habeas_core::report::{DepictionReport, PersonReport};
 use habeas_core::{AttrKey, Error, Id, Kind, Result, fault};
 use habeas_store::Tx;
 
-use crate::{Rights, erasure};
+use crate::Rights;
+use crate::requests::start_unasked_erasure;
 
 /// Images read in one transaction.
 const PAGE: u32 = 500;
@@ -106,6 +108,7 @@ impl Rights {
         self.store.with_keyring(move |keyring| keyring.put_aliases(&[(alias, person)])).await?;
         fault::point("unclaimed.alias_moved");
         let salt: [u8; 16] = self.store.ambient().bytes();
+        let options = Arc::clone(&self.requests);
         self.store
             .write(move |tx| {
                 for mention in tx.mentions_of(unclaimed)? {
@@ -114,7 +117,7 @@ impl Rights {
                         tx.unmention(mention.resource, unclaimed, MentionRole::Depicted)?;
                     }
                 }
-                erasure::start_at_once(tx, unclaimed, salt)
+                start_unasked_erasure(tx, unclaimed, salt, &options)
             })
             .await?;
         self.wake();

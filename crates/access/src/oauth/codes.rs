@@ -56,10 +56,10 @@ impl Access {
         if !node.doc.redirect_uris.iter().any(|registered| is_registered(registered, &request.redirect_uri)) {
             return Err(invalid_request("the address that the application names is not registered for it"));
         }
-        let challenge = URL_SAFE_NO_PAD.decode(&request.code_challenge);
+        let is_digest = URL_SAFE_NO_PAD.decode(&request.code_challenge).is_ok_and(|bytes| bytes.len() == 32);
         let fault = if request.response_type != "code" {
             Some(invalid_request("response_type is `code`").code("unsupported_response_type"))
-        } else if request.code_challenge_method != "S256" || challenge.is_ok_and(|bytes| bytes.len() != 32) {
+        } else if request.code_challenge_method != "S256" || !is_digest {
             Some(invalid_request("a code_challenge with the method S256 is needed"))
         } else {
             None

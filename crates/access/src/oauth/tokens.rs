@@ -182,9 +182,10 @@ impl Access {
         Some((Id::from_slice(id).ok()?, u32::from_be_bytes(generation.try_into().ok()?)))
     }
 
-    /// Revokes the grant of an access or refresh token (RFC 7009); a token that is not of this application, or of nobody, is no error.
+    /// Revokes the grant of an access or refresh token (RFC 7009); a token that is not of this application, or of nobody, is no error. One that
+    /// the application got with its own secret has no grant, and is refused.
     pub async fn revoke(&self, credentials: &ClientCredentials, token: &str) -> Result<()> {
-        let client = self.recognise_client(credentials).await?.name();
+        let client = self.recognise_client(credentials).await?;
         let grant = match self.read_refresh(token) {
             Some((grant, _)) => grant,
             None => match jwt::read(token, &self.token_key, self.ambient().now()) {
@@ -192,6 +193,12 @@ impl Access {
                 Err(_) => return Ok(()),
             },
         };
+        if client == Client::Registered(grant) {
+            return Err(Error::invalid("a token of client credentials is not revoked by itself")
+                .hint("it ends within an hour, or with the application")
+                .code("unsupported_token_type"));
+        }
+        let client = client.name();
         let removed = self
             .store
             .write(move |tx| match tx.get::<OAuthGrant>(grant)? {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{Access, Actor};
 use issuer::Issuer;
-pub use sign_in::{Answer, Begun, encode};
+pub use sign_in::{Answer, Begun, Finished, encode};
 
 /// How far clocks may differ, in seconds.
 const LEEWAY: i64 = 60;
@@ -73,7 +73,7 @@ impl Issuers {
             return Ok(Issuers::default());
         }
         // What the operator wrote down is called wherever it lies, whatever clients may name.
-        let outgoing = Outgoing::new(Policy { enabled: true, hosts: Vec::new(), private: true })?;
+        let outgoing = Outgoing::new(Policy { enabled: true, private: true, ..Policy::default() })?;
         let mut all: Vec<Issuer> = Vec::new();
         for settings in settings {
             let good = !settings.name.is_empty()
@@ -114,6 +114,12 @@ type Claims = Map<String, Value>;
 
 fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(Value::as_str)
+}
+
+/// When the issuer last saw that the person was there; at no time if it does not say. Only its word counts as a sign-in.
+fn signed_in_at(claims: &Claims) -> Timestamp {
+    let seconds = claims.get("auth_time").and_then(Value::as_i64).unwrap_or_default();
+    Timestamp(seconds.saturating_mul(1_000_000))
 }
 
 /// Refuses claims that are of another issuer, for somebody else, or not valid now.
@@ -193,9 +199,7 @@ impl Access {
         let claims = issuer.verify(token, now).await?;
         check(&claims, &issuer.settings.issuer, audience, now)?;
         let person = self.person_of(&issuer.settings, &claims).await?;
-        // Only the issuer's word that the person was there counts as a sign-in.
-        let signed_in_at = claims.get("auth_time").and_then(Value::as_i64).unwrap_or_default();
-        Ok(Actor::Person { id: person, signed_in_at: Timestamp(signed_in_at.saturating_mul(1_000_000)) })
+        Ok(Actor::Person { id: person, signed_in_at: signed_in_at(&claims).min(now) })
     }
 }
 

@@ -4,13 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use habeas_core::crypto::{self, SecretKey};
-use habeas_core::{Error, Id, Result};
+use habeas_core::{Error, Id, Result, Timestamp};
 use habeas_fetch::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::issuer::{Issuer, Metadata, unreadable};
-use super::{Claims, check, text};
+use super::{Claims, LEEWAY, check, signed_in_at, text};
 use crate::Access;
 
 /// How long a person may take at the issuer's, in seconds.
@@ -26,6 +26,17 @@ pub struct Begun {
     pub address: String,
     /// What the browser keeps meanwhile, sealed; for a cookie.
     pub kept: String,
+}
+
+/// A sign-in that came to its end.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The person.
+    pub person: Id,
+    /// When the issuer last saw that they were there; at no time if it does not say.
+    pub signed_in_at: Timestamp,
+    /// The path to go to.
+    pub next: String,
 }
 
 /// What the issuer sent the browser back with.
@@ -52,6 +63,8 @@ struct Kept {
     verifier: String,
     next: String,
     expires: i64,
+    /// Whether the person was to show anew that it is them.
+    again: bool,
 }
 
 /// Percent-encodes a value of a query or form.
@@ -77,8 +90,14 @@ impl Access {
     }
 
     /// Begins a sign-in with the issuer of this name. `redirect_uri` is this server's own address for the answer, `next` the path to go to
-    /// afterwards.
-    pub async fn begin_sign_in(&self, issuer: &str, redirect_uri: &str, next: &str) -> Result<Begun> {
+    /// afterwards. With `again` the issuer is to ask who the person is although it knows: a browser that was left open there is no sign-in.
+    pub async fn begin_sign_in(
+        &self,
+        issuer: &str,
+        redirect_uri: &str,
+        next: &str,
+        again: bool,
+    ) -> Result<Begun> {
         let issuer = self.issuers.named(issuer)?;
         let metadata = issuer.metadata().await?;
         let random = || URL_SAFE_NO_PAD.encode(self.ambient().bytes::<32>());
@@ -89,9 +108,10 @@ impl Access {
             verifier: random(),
             next: next.to_owned(),
             expires: self.ambient().now().seconds() + PATIENCE,
+            again,
         };
         let challenge = URL_SAFE_NO_PAD.encode(crypto::sha256(kept.verifier.as_bytes()));
-        let query = form(&[
+        let mut pairs = vec![
             ("response_type", "code"),
             ("client_id", &issuer.settings.client_id),
             ("redirect_uri", redirect_uri),
@@ -100,7 +120,12 @@ impl Access {
             ("nonce", &kept.nonce),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-        ]);
+        ];
+        if again {
+            // The first asks for it; with the second an issuer has to say when it was (OpenID Connect Core 1.0, section 3.1.2.1).
+            pairs.extend([("prompt", "login"), ("max_age", "0")]);
+        }
+        let query = form(&pairs);
         let separator = if metadata.authorization_endpoint.contains('?') { '&' } else { '?' };
         let plain = serde_json::to_vec(&kept)?;
         let random = &*self.ambient().random;
@@ -111,13 +136,8 @@ impl Access {
         })
     }
 
-    /// Ends a sign-in: the person, and the path to go to.
-    pub async fn finish_sign_in(
-        &self,
-        kept: &str,
-        answer: &Answer,
-        redirect_uri: &str,
-    ) -> Result<(Id, String)> {
+    /// Ends a sign-in.
+    pub async fn finish_sign_in(&self, kept: &str, answer: &Answer, redirect_uri: &str) -> Result<Finished> {
         let denied = |what: &str| Error::unauthenticated(what).hint("sign in again");
         let broken = || denied("this sign-in was not begun in this browser, or took too long");
         let now = self.ambient().now();
@@ -143,6 +163,13 @@ impl Access {
         if text(&claims, "nonce") != Some(&kept.nonce) {
             return Err(broken());
         }
+        let signed_in_at = signed_in_at(&claims).min(now);
+        if kept.again && signed_in_at.seconds() < kept.expires - PATIENCE - LEEWAY {
+            return Err(Error::unauthenticated(
+                "the issuer does not say (`auth_time`) that you signed in there just now",
+            )
+            .hint("sign in with a password or a link from whoever runs this server"));
+        }
         let needed = issuer.settings.object_id_claim.as_deref().unwrap_or(&issuer.settings.email_claim);
         if text(&claims, needed).is_none()
             && let (Some(address), Some(token)) =
@@ -150,7 +177,8 @@ impl Access {
         {
             claims.extend(issuer.more_claims(address, token, text(&claims, "sub")).await?);
         }
-        Ok((self.person_of(&issuer.settings, &claims).await?, kept.next))
+        let person = self.person_of(&issuer.settings, &claims).await?;
+        Ok(Finished { person, signed_in_at, next: kept.next })
     }
 }
 

@@ -348,6 +348,10 @@ pub struct TokenDoc {
     pub label: String,
     /// SHA-256 of the token's 256-bit secret, in hexadecimal: enough to recognise it, not to use it.
     pub secret_hash: String,
+    /// Of a browser's session: when the person signed in with the issuer that vouches for them, 0 when it does not say. Otherwise they did when
+    /// the session began.
+    #[serde(default)]
+    pub signed_in_at: Option<Timestamp>,
 }
 
 /// [`Kind::Token`].
@@ -368,7 +372,12 @@ impl DataKind for Token {
     type Doc = TokenDoc;
 
     fn example() -> TokenDoc {
-        TokenDoc { purpose: TokenPurpose::Bearer, label: "laptop".into(), secret_hash: "00".repeat(32) }
+        TokenDoc {
+            purpose: TokenPurpose::Session,
+            label: "laptop".into(),
+            secret_hash: "00".repeat(32),
+            signed_in_at: Some(Timestamp(0)),
+        }
     }
 
     fn unique_name(_doc: &TokenDoc) -> Option<&str> {
@@ -380,7 +389,7 @@ impl DataKind for Token {
     }
 
     fn classify(doc: &TokenDoc, map: &mut DataMap) {
-        let TokenDoc { purpose, label, secret_hash } = doc;
+        let TokenDoc { purpose, label, secret_hash, signed_in_at } = doc;
         map.field(purpose, "purpose", FieldClass::Technical, "what the token may be used for");
         map.field(label, "label", FieldClass::Content, "so that its owner can tell tokens apart");
         map.field(
@@ -389,6 +398,7 @@ impl DataKind for Token {
             FieldClass::Secret,
             "to recognise the token when it is presented",
         );
+        map.field(signed_in_at, "signed_in_at", FieldClass::Technical, "decides what needs a fresh sign-in");
     }
 
     fn view(node: &Node<TokenDoc>) -> View {

@@ -110,7 +110,7 @@ pub struct RequestDoc {
     pub channel: Channel,
     /// Whose data it is about; nobody when the address it came with is nobody's.
     pub subject: Option<Id>,
-    /// Who took it in; [`Id::NIL`] for the operator, nobody for the public form.
+    /// Who took it in; [`Id::NIL`] for the operator, nobody for the public form and for what time alone brings.
     pub requester: Option<Id>,
     /// The person's case file.
     pub case_file: Option<Id>,

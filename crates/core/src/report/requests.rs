@@ -38,7 +38,8 @@ pub struct RequestReport {
     /// Object id of whose data it is about; absent when the address that was given is nobody's. It says nothing once they are erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Object id of who took it in; nil for the operator of the machine, absent for the public form.
+    /// Object id of who took it in; nil for the operator of the machine, absent for the public form and for
+    /// what time alone brings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requester: Option<String>,
     /// How it was made sure that the person asks themselves.

@@ -28,7 +28,7 @@ impl Decisions {
                 bail!("--successor {successor} is not WHERE=WHO");
             };
             let place = if place == "installation" { Id::NIL.to_string() } else { place.to_owned() };
-            successors.push(json!({ "resource": place, "person": client.find_person(who).await?.object_id }));
+            successors.push(json!({ "resource": place, "person": client.object_id(who).await? }));
         }
         Ok(
             json!({ "successors": successors, "deletions": self.deletions, "eraseDepicted": self.erase_depicted }),

@@ -75,7 +75,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
     match verb {
         Verb::Create { name, owner, format, reach } => {
             connect::with(reach, file, async |client| {
-                let owner = client.find_person(&owner).await?.object_id;
+                let owner = client.object_id(&owner).await?;
                 format.print(&client.create_organisation(&name, &owner).await?, created)
             })
             .await?;
@@ -117,7 +117,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         }
         Verb::Member { organisation, person, role, remove: _, reach } => {
             connect::with(reach, file, async |client| {
-                let person = client.find_person(&person).await?.object_id;
+                let person = client.object_id(&person).await?;
                 let role = role.and_then(|role| role.to_possible_value());
                 match role {
                     Some(role) => client.set_member(&organisation, &person, role.get_name()).await?,
@@ -139,7 +139,7 @@ pub(crate) async fn transfer(
     file: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
     connect::with(reach, file, async |client| {
-        let to = if to.contains('@') { client.find_person(to).await?.object_id } else { to.to_owned() };
+        let to = client.object_id(to).await?;
         format.print(&client.transfer(resource, &to).await?, |report| {
             format!(
                 "{} {} with {} resources belongs to {} now\n",

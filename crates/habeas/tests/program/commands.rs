@@ -222,6 +222,39 @@ fn an_organisation_is_handed_over_or_deleted() {
 }
 
 #[test]
+fn an_owner_who_is_not_of_the_staff_names_others_by_their_ids() {
+    let mut program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    program.person("bob@example.org");
+    let id_of = |program: &Program, email: &str| {
+        let shown = json(&program.succeed(&["person", "show", email, "-o", "json"]));
+        shown["person"]["objectId"].as_str().unwrap().to_owned()
+    };
+    let (ada, bob) = (id_of(&program, "ada@example.org"), id_of(&program, "bob@example.org"));
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org"]);
+    program.set("HABEAS_TOKEN", token.trim());
+    program.set("HABEAS_URL", &format!("http://{}", server.address));
+    let made = json(&program.succeed(&["organisation", "create", "Works", "--owner", &ada, "-o", "json"]));
+    let works = made["objectId"].as_str().unwrap();
+    program.succeed(&["organisation", "member", works, &bob, "--role", "reader"]);
+    let members = program.succeed(&["organisation", "members", works]);
+    assert!(members.contains(&bob) && members.contains("reader"), "{members}");
+    // Addresses are looked up by the staff.
+    let by_address = ["organisation", "member", works, "bob@example.org", "--role", "reader"];
+    assert_eq!(program.run(&by_address).code, 3);
+    let successor = format!("{works}={bob}");
+    let plan =
+        json(&program.succeed(&["erase", "plan", "--person", "me", "--successor", &successor, "-o", "json"]));
+    assert_eq!(
+        (&plan["blocked"], &plan["choices"][0]["successor"]),
+        (&serde_json::json!([]), &serde_json::json!(bob)),
+        "{plan}"
+    );
+    program.succeed(&["organisation", "member", works, &bob, "--remove"]);
+}
+
+#[test]
 fn exit_codes_tell_what_went_wrong() {
     let mut program = Program::new();
     let server = program.serve(&[]);

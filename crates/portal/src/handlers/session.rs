@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Query;
 use habeas_access::oidc::encode;
 use habeas_access::{Actor, SESSION_HOURS};
-use habeas_core::{Error, ErrorKind, Id};
+use habeas_core::{Error, ErrorKind, Id, Timestamp};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -111,37 +111,49 @@ fn with_cookie(portal: &Portal, value: &str, seconds: i64, mut response: Respons
     response
 }
 
-/// Signs the browser in as `person` and leads on to `next`.
-pub(super) async fn begin(portal: &Portal, person: Id, next: &str) -> Result<Response, Failure> {
-    let session = portal.rights.access().issue_session(person).await?;
+/// Signs the browser in as `person`, who signed in when an issuer says so or just now, and leads on to `next`.
+pub(super) async fn begin(
+    portal: &Portal,
+    person: Id,
+    signed_in_at: Option<Timestamp>,
+    next: &str,
+) -> Result<Response, Failure> {
+    let session = portal.rights.access().issue_session(person, signed_in_at).await?;
     Ok(with_cookie(portal, &session.secret, SESSION_HOURS * 3_600, Redirect::to(next).into_response()))
 }
 
-/// What leads to the sign-in page.
+/// What leads to the sign-in page. Two of its names have no value, which an `Option` takes for nothing.
 #[derive(Deserialize)]
 pub(super) struct SignInQuery {
     next: Option<String>,
-    #[serde(rename = "signed-out")]
-    signed_out: Option<String>,
-    again: Option<String>,
+    #[serde(default, rename = "signed-out")]
+    signed_out: Vec<String>,
+    #[serde(default)]
+    again: Vec<String>,
 }
 
-/// The issuers with which one may sign in, each with the address that begins it.
-pub(super) fn issuers(portal: &Portal, next: Option<&str>) -> Vec<IssuerLink> {
-    let next = next.map(|next| format!("?next={}", encode(next))).unwrap_or_default();
-    let link = |(name, title)| IssuerLink { address: format!("/sign-in/with/{name}{next}"), title };
+/// The issuers with which one may sign in, or sign in again, each with the address that begins it.
+pub(super) fn issuers(portal: &Portal, next: Option<&str>, again: bool) -> Vec<IssuerLink> {
+    let query = match (next.map(encode), again) {
+        (Some(next), true) => format!("?again&next={next}"),
+        (Some(next), false) => format!("?next={next}"),
+        (None, true) => "?again".to_owned(),
+        (None, false) => String::new(),
+    };
+    let link = |(name, title)| IssuerLink { address: format!("/sign-in/with/{name}{query}"), title };
     portal.rights.access().issuers().into_iter().map(link).collect()
 }
 
 /// `GET /sign-in`.
 pub(super) async fn form(State(portal): State<Portal>, Query(query): Query<SignInQuery>) -> Response {
-    let notice = if query.again.is_some() {
+    let again = !query.again.is_empty();
+    let notice = if again {
         Some("What you are about to do needs a new sign-in: sign in again, to show that it is you.")
     } else {
-        query.signed_out.map(|_| "You are signed out.")
+        (!query.signed_out.is_empty()).then_some("You are signed out.")
     };
     let next = after_sign_in(query.next);
-    let issuers = issuers(&portal, next.as_deref());
+    let issuers = issuers(&portal, next.as_deref(), again);
     render(&SignInPage { notice, next, issuers, ..SignInPage::default() })
 }
 
@@ -161,7 +173,7 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Failure> {
     let next = after_sign_in(form.next);
     match portal.rights.access().sign_in(&form.email, Zeroizing::new(form.password)).await {
-        Ok(person) => begin(&portal, person, next.as_deref().unwrap_or("/me")).await,
+        Ok(person) => begin(&portal, person, None, next.as_deref().unwrap_or("/me")).await,
         Err(error) if matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::Busy) => {
             let status = if error.kind == ErrorKind::Busy {
                 StatusCode::TOO_MANY_REQUESTS
@@ -171,7 +183,7 @@ pub(super) async fn sign_in(
             let page = SignInPage {
                 email: form.email,
                 error: Some(error.to_string()),
-                issuers: issuers(&portal, next.as_deref()),
+                issuers: issuers(&portal, next.as_deref(), false),
                 next,
                 ..SignInPage::default()
             };
@@ -192,7 +204,7 @@ pub(super) async fn use_link(
     Path(secret): Path<String>,
 ) -> Result<Response, Failure> {
     match portal.rights.access().use_sign_in_link(&secret).await {
-        Ok(person) => begin(&portal, person, "/me").await,
+        Ok(person) => begin(&portal, person, None, "/me").await,
         Err(error) if error.kind == ErrorKind::Gone => {
             Ok((StatusCode::GONE, render(&ErrorPage::expired_link())).into_response())
         }

@@ -15,7 +15,7 @@ use super::intake::{
 use super::mail::{Letter, enqueue};
 use super::{CORRECTED, Case, RESTRICTED, RequestOptions};
 use crate::delivering::Delivery;
-use crate::erasure::{ErasureTask, SHRED, call_off};
+use crate::erasure::{ErasureTask, SHRED, call_off, plan_at_once};
 use crate::exports::order;
 use crate::{Rights, plan, recipients};
 
@@ -137,6 +137,17 @@ impl Case<'_, '_> {
         self.happen(RequestEvent::Started, None)
     }
 
+    /// Starts the planned erasure that carries it out, now that nothing stands in its way.
+    fn run(&mut self, erasure: Id, mut task: ErasureTask, by: Option<Id>) -> Result<()> {
+        self.happen(RequestEvent::Verified(Gate::Open), by)?;
+        task.request = Some(self.node.id);
+        self.tx.progress(erasure, &serde_json::to_value(&task)?)?;
+        self.tx.start_planned(erasure)?;
+        self.node.doc.erasure = Some(erasure);
+        self.plan_waking();
+        self.happen(RequestEvent::Started, by)
+    }
+
     /// Stops what carries it out, if that is still possible; the person has `state` again.
     pub(super) fn stop(&mut self, state: HolderState) -> Result<Removed> {
         if let Some(erasure) = self.node.doc.erasure {
@@ -156,7 +167,7 @@ pub(crate) fn record_direct_erasure(
     rights: &Rights,
     tx: &mut Tx<'_>,
     erasure: Id,
-    mut task: ErasureTask,
+    task: ErasureTask,
     actor: &Actor,
     request: Id,
 ) -> Result<()> {
@@ -201,16 +212,39 @@ pub(crate) fn record_direct_erasure(
         case.happen(RequestEvent::Verified(Gate::Approval), by)?;
         case.plan_waking();
     } else {
-        case.happen(RequestEvent::Verified(Gate::Open), by)?;
-        task.request = Some(request);
         enqueue(case.tx, request, Letter::Erasing)?;
-        case.tx.progress(erasure, &serde_json::to_value(&task)?)?;
-        case.tx.start_planned(erasure)?;
-        case.node.doc.erasure = Some(erasure);
-        case.plan_waking();
-        case.happen(RequestEvent::Started, by)?;
+        case.run(erasure, task, by)?;
     }
     case.save()
+}
+
+/// Starts the erasure of a person for whom nothing has to be decided, and who has not asked for it: a guest whose time is over, somebody
+/// without an account who turned out to have one. It is a request like any other, so that those who received data of theirs are told of it (GDPR
+/// Article 19). Nobody is written to. False when it cannot start, or runs already.
+pub(crate) fn start_unasked_erasure(
+    tx: &mut Tx<'_>,
+    person: Id,
+    salt: [u8; 16],
+    options: &RequestOptions,
+) -> Result<bool> {
+    let Some((erasure, task)) = plan_at_once(tx, person, salt)? else { return Ok(false) };
+    let (now, regime) = (tx.now(), options.deadlines.regime(None)?);
+    let origin = Origin {
+        channel: Channel::Operator,
+        subject: Some(person),
+        requester: None,
+        regime: regime.name.clone(),
+        received_at: now,
+        due_at: options.deadlines.due(regime, now, false)?,
+    };
+    let request = tx.new_id();
+    let node = create(tx, request, RequestType::Erasure, &origin)?;
+    let mut case = Case { tx, node };
+    case.node.doc.plan = Some(planned(&task.plan, now));
+    case.node.doc.verified_by = Some(IdentityCheck::Known);
+    case.run(erasure, task, None)?;
+    case.save()?;
+    Ok(true)
 }
 
 /// A correction or restriction that nobody has asked for by a request.

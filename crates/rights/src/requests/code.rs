@@ -112,7 +112,7 @@ impl Rights {
                 case.report()
             })
             .await?;
-        fault::point("request.verified");
+        fault::point("request.identity_confirmed");
         self.forget_letter(request).await;
         self.wake();
         Ok(report)

@@ -27,6 +27,7 @@ use habeas_core::report::{
 use habeas_core::requests::deadline::Deadlines;
 use habeas_core::requests::{RequestEvent, RequestState, RequestType, next};
 use habeas_core::{Error, ErrorKind, Id, Node, Result, Timestamp, time};
+use habeas_fetch::Outgoing;
 use habeas_store::Tx;
 
 use crate::Rights;
@@ -35,7 +36,7 @@ use crate::recipients::enqueue_notices;
 
 pub(crate) use carrying::{
     Direct, Moved, archive_failed, archive_finished, erasure_moved, record_direct_change,
-    record_direct_erasure,
+    record_direct_erasure, start_unasked_erasure,
 };
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::{ByStaff, NewRequest};
@@ -76,6 +77,8 @@ pub struct RequestOptions {
     pub export_folder: Option<std::path::PathBuf>,
     /// How hard it is to try the passphrase of a sealed archive: one of [`habeas_core::age::WORK`].
     pub passphrase_work: u8,
+    /// Calls to recipients and controllers, which may lie where the operator says besides what clients may name.
+    pub outgoing: Outgoing,
 }
 
 impl RequestOptions {

@@ -89,6 +89,14 @@ impl Tx<'_> {
         }
     }
 
+    /// Lets two transactions that change who has a role in what this holder holds, or freeze somebody who has one, not both go by what they saw
+    /// before: of two at a time the later one is run again.
+    pub fn lock_roles(&mut self, holder: Id) -> Result<()> {
+        // A row that is locked only would be waited for, and then seen as it was before.
+        self.execute("UPDATE holder SET state = state WHERE id = ?1", &[(&holder).into()])?;
+        Ok(())
+    }
+
     /// The person who is known by `text` of a scheme such as `email`.
     pub fn find_alias(&self, scheme: &str, text: &str) -> Result<Option<Id>> {
         Ok(self.shared.keyring.lookup_alias(&self.shared.alias(scheme, text)?))

@@ -104,9 +104,10 @@ try {
     };
   }
 
-  /** Signs in at the provider; the answer of the server at the end. */
-  async function signIn(visit, login, name = "RS256") {
-    let answer = await visit(`${habeas}/sign-in/with/${name.toLowerCase()}?next=${encodeURIComponent("/device")}`);
+  /** Signs in at the provider, also if it knows the browser when it is to ask again; the answer of the server at the end. */
+  async function signIn(visit, login, name = "RS256", again = "") {
+    const query = `${again}next=${encodeURIComponent("/device")}`;
+    let answer = await visit(`${habeas}/sign-in/with/${name.toLowerCase()}?${query}`);
     for (let step = 0; step < 12; step += 1) {
       if (answer.location?.startsWith(`${habeas}/sign-in/answer`)) return visit(answer.location);
       if (answer.location) {
@@ -129,6 +130,10 @@ try {
   const signedIn = await signIn(visit, "person@example.org");
   assert.deepEqual([signedIn.status, signedIn.location], [303, `${habeas}/device`]);
   assert.match((await visit(`${habeas}/me`)).body, /Pat Person/);
+  // The provider says when the person signed in where it is asked to have them do so again, and then that counts.
+  const signedInAgain = await signIn(visit, "person@example.org", "RS256", "again&");
+  assert.deepEqual([signedInAgain.status, signedInAgain.location], [303, `${habeas}/device`], signedInAgain.body);
+  assert.equal((await visit(`${habeas}/me/password`)).status, 200);
   for (const [name] of algorithms.slice(1)) {
     const again = await signIn(browser(), "person@example.org", name);
     assert.deepEqual([again.status, again.location], [303, `${habeas}/device`], name);

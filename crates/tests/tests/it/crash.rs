@@ -301,6 +301,7 @@ pub(crate) async fn only_the_neighbour_is_left(deployment: &Deployment) {
 async fn an_erasure_killed_at_any_step_is_finished_after_a_restart() {
     let _lock = crate::canary::protected().await;
     let faults = [
+        "erase.requested",
         "erase.step:1",
         "erase.before_tombstone",
         "erase.tombstone_written",
@@ -551,13 +552,16 @@ async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated
             ("deny", "request.denied", "denied", "denied"),
             ("cancel", "request.cancelled", "cancelled", "cancelled"),
             ("wake", "request.woken", "planned", "reminded"),
+            ("confirm-identity", "request.identity_confirmed", "planned", "verified"),
         ] {
             let database = if number == 0 { None } else { crate::postgres::database() };
             let mut deployment = Deployment::open(database.clone()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
             // Late enough that the staff is reminded at once.
-            let body =
-                json!({ "type": "restriction", "identity": "known", "received": "2020-01-01T00:00:00Z" });
+            let mut body = json!({ "type": "restriction", "received": "2020-01-01T00:00:00Z" });
+            if work != "confirm-identity" {
+                body["identity"] = json!("known");
+            }
             let path = format!("/persons/{}/requests", someone.id);
             let (status, request) = deployment.operator("POST", &path, body).await;
             assert_eq!(status, 201, "{request}");

@@ -180,6 +180,56 @@ async fn a_user_is_exported_to_a_folder_that_the_operator_allows_and_no_other() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_part_of_an_archive_is_left_in_a_folder() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let (mut deployment, person, officer) = someone(database).await;
+        let folder = deployment.path("exports").join("late");
+        let operation = order(&deployment, &officer, &person, &format!("file://{}", folder.display())).await;
+        let deliveries = format!("/requests/{}/deliveries", id_of(&operation));
+        // The folder is not there: it is tried again.
+        let tried = async |at_least: u64| {
+            loop {
+                let (_, all) = deployment.operator("GET", &deliveries, json!(null)).await;
+                let attempts = all[0]["attempts"].as_u64().unwrap_or_default();
+                if attempts >= at_least && all[0]["state"] == "waiting" {
+                    return attempts;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        let attempts = tried(1).await;
+        // What has the archive's name keeps it from getting there when it is written.
+        let name = format!("{}.zip", id_of(&operation));
+        let made = deployment.path("made");
+        std::fs::create_dir_all(made.join(&name)).unwrap();
+        std::fs::rename(&made, &folder).unwrap();
+        tried(attempts + 1).await;
+        let names = || -> Vec<String> {
+            let files = std::fs::read_dir(&folder).unwrap();
+            let mut names: Vec<String> =
+                files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(), [name.as_str()]);
+
+        // What a process left that was killed while it wrote goes at the next start; what is not ours stays.
+        deployment.stop().await;
+        let left = format!("{}.part", id_of(&operation));
+        for file in [left.as_str(), "other.part"] {
+            std::fs::write(folder.join(file), b"part").unwrap();
+        }
+        std::fs::remove_dir(folder.join(&name)).unwrap();
+        std::fs::write(deployment.path("exports").join(&left), b"part").unwrap();
+        deployment.start().await;
+        assert!(!deployment.path("exports").join(&left).exists());
+        assert_eq!(ended(&deployment, &officer, &operation).await["status"], "complete");
+        assert_eq!(names(), [name, "other.part".to_owned()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn graph_tells_nobody_what_is_not_theirs() {
     let _lock = crate::canary::protected().await;
     for database in engines() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::scan;
+use crate::standards::{FarEnd, administrator, call, until};
 
 async fn hold(deployment: &Deployment, target: &str) -> String {
     let body = json!({ "target": target, "matter": "case 7", "reason": "before the court" });
@@ -384,6 +385,65 @@ async fn what_is_due_goes_in_one_sweep_with_one_receipt_and_guests_by_plans_of_t
         assert_eq!(deployment.operator("DELETE", &format!("/holds/{held}"), json!(null)).await.0, 204);
         let (_, last) = deployment.operator("POST", "/retention", json!({})).await;
         assert_eq!(due(&last, "StoredPrediction"), 1, "{last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_received_data_of_a_guest_is_told_when_the_guests_time_is_over() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = Deployment::open_with(|settings| {
+            settings.database = database;
+            settings.recipient_hosts = Some("127.0.0.1".to_owned());
+        })
+        .await
+        .unwrap();
+        let store = deployment.server().app().store().clone();
+        let token = administrator(&deployment).await;
+        let body = json!({ "name": "Annotators", "url": format!("{address}/hook") }).to_string();
+        let made = call(&deployment, &token, "POST", "/api/privacy/v1/recipients", &body).await;
+        assert_eq!(made.status, 201, "{}", made.json);
+        let body = json!({ "email": "guest@example.org", "name": "Guest", "accountType": "guest" });
+        let (status, guest) = deployment.operator("POST", "/persons", body).await;
+        assert_eq!(status, 201, "{guest}");
+        let id: Id = guest["objectId"].as_str().unwrap().parse().unwrap();
+        let over = store.write(move |tx| {
+            let mut node = tx.get::<Person>(id)?.unwrap();
+            node.expires_at = Some(Timestamp(2));
+            tx.update::<Person>(&node)
+        });
+        over.await.unwrap();
+        assert_eq!(deployment.operator("POST", "/retention", json!({})).await.0, 200);
+        while store.read(move |tx| tx.holder(id)).await.unwrap().is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+
+        // It is recorded as any erasure is, as nobody's request, and told as any is.
+        let (_, page) = deployment.operator("GET", "/requests?type=erasure", json!(null)).await;
+        let request = page["requests"][0]["id"].as_str().unwrap().to_owned();
+        let done = until(&deployment, &token, &format!("/api/privacy/v1/requests/{request}"), |request| {
+            let history = request["history"].as_array().unwrap();
+            history
+                .iter()
+                .any(|entry| entry["event"] == "recipientNotified" && entry["by"] == made.json["id"])
+        })
+        .await;
+        assert_eq!(
+            (&done["state"], &done["subject"], done.get("requester")),
+            (&json!("completed"), &guest["objectId"], None),
+            "{done}"
+        );
+        assert_eq!(done["recipients"], json!([made.json["id"]]), "{done}");
+        let told = far.received();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let said = told[0].json();
+        assert_eq!(
+            (&said["type"], &said["data"]["subject"], &said["data"]["receipt"]),
+            (&json!("privacy.erasure.completed"), &guest["objectId"], &done["receipt"]),
+            "{said}"
+        );
     }
 }
 

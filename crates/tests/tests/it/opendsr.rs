@@ -246,7 +246,9 @@ async fn controllers_are_called_back_in_signed_words_until_they_answer() {
             .await;
         let mut statuses: HashMap<String, Vec<String>> = HashMap::new();
         for one in &told {
-            controller.verify("x-opendsr", &one.headers, &one.body);
+            for (_, _, names) in NAMES {
+                controller.verify(names, &one.headers, &one.body);
+            }
             let body = one.json();
             assert_eq!(body["subject_request_id"], ERASURE);
             let url = body["status_callback_url"].as_str().unwrap().to_owned();
@@ -262,6 +264,19 @@ async fn controllers_are_called_back_in_signed_words_until_they_answer() {
             insta::assert_json_snapshot!("opendsr_callback", last, {
                 ".controller_id" => "[id]", ".expected_completion_time" => "[time]", ".status_callback_url" => "[address]",
             });
+        }
+
+        // So is one that has passed its request on by the old names.
+        let old = Controller::new(&deployment, &officer, NAMES[1]).await;
+        let callbacks = [format!("{address}/old")];
+        deployment.person("third@example.org", "Third").await;
+        let access = asked(ACCESS, "access", "third@example.org", &callbacks);
+        assert_eq!(old.ask(&access).await.status, 201);
+        let told = far.until(|all| all.iter().any(|one| ended(one, "/old"))).await;
+        for one in told.iter().filter(|one| one.line == "POST /old") {
+            for (_, _, names) in NAMES {
+                old.verify(names, &one.headers, &one.body);
+            }
         }
 
         // A controller that refuses what it named is given up, and the request says so.

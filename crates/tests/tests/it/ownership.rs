@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use habeas_core::kinds::Workspace;
 use habeas_core::{Ambient, Id};
-use habeas_store::{Options, Page, RootKeySource, Store};
+use habeas_store::{HolderState, Options, Page, RootKeySource, Store};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, Someone, engines, image};
 use crate::mlflow::Tracker;
 
 /// An organisation; its id.
@@ -131,6 +131,157 @@ async fn the_last_administrator_names_a_successor_in_their_own_request() {
         let token = deployment.token(&next).await;
         let (status, _) = deployment.call(Some(&token), "GET", "/persons", json!(null)).await;
         assert_eq!(status, 200, "the successor is not an administrator");
+    }
+}
+
+async fn plan(deployment: &Deployment, person: &Someone) -> Value {
+    let path = format!("/persons/{}/erasure-plans", person.id);
+    let (status, plan) = deployment.operator("POST", &path, json!({})).await;
+    assert_eq!(status, 201, "{plan}");
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_being_erased_is_nobody_who_is_left_in_a_role() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (ada, bob) = (
+            deployment.person("ada@example.org", "Ada").await,
+            deployment.person("bob@example.org", "Bob").await,
+        );
+        for person in [&ada, &bob] {
+            grant(&deployment, person, "administrator").await;
+        }
+        let team = organisation(&deployment, &ada, "Team").await;
+        let member = |person: &Someone| format!("/organisations/{team}/members/{}", person.id);
+        assert_eq!(deployment.operator("PUT", &member(&bob), json!({ "role": "owner" })).await.0, 204);
+        assert_eq!(plan(&deployment, &bob).await["blocked"], json!([]));
+
+        // As it is while an erasure is in one of its later steps.
+        let (store, id) = (deployment.server().app().store().clone(), ada.id.parse::<Id>().unwrap());
+        let set = async |state: HolderState| {
+            store.write(move |tx| tx.set_holder_state(id, state)).await.unwrap();
+        };
+        set(HolderState::Frozen).await;
+        let blocked = plan(&deployment, &bob).await;
+        assert_eq!(blocked["choices"].as_array().unwrap().len(), 2, "{blocked}");
+        assert_eq!(blocked["blocked"].as_array().unwrap().len(), 2, "{blocked}");
+        let role = json!({ "role": "administrator", "granted": false });
+        let path = format!("/persons/{}/role", bob.id);
+        assert_eq!(deployment.operator("PUT", &path, role).await.0, 409);
+        assert_eq!(deployment.operator("DELETE", &member(&bob), json!(null)).await.0, 409);
+        let successor = json!({ "successors": [{ "resource": team, "person": ada.id }] });
+        let path = format!("/persons/{}/erasure-plans", bob.id);
+        assert_eq!(deployment.operator("POST", &path, successor).await.0, 400);
+        set(HolderState::Active).await;
+        assert_eq!(plan(&deployment, &bob).await["blocked"], json!([]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_leave_at_once_one_waits_for_a_successor() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (ada, bob, eve) = (
+            deployment.person("ada@example.org", "Ada").await,
+            deployment.person("bob@example.org", "Bob").await,
+            deployment.person("eve@example.org", "Eve").await,
+        );
+        for person in [&ada, &bob] {
+            grant(&deployment, person, "administrator").await;
+        }
+        let team = organisation(&deployment, &ada, "Team").await;
+        let member = |person: &Someone| format!("/organisations/{team}/members/{}", person.id);
+        assert_eq!(deployment.operator("PUT", &member(&bob), json!({ "role": "owner" })).await.0, 204);
+        let plans = [plan(&deployment, &ada).await, plan(&deployment, &bob).await];
+        let start = async |plan: &Value, person: &Someone| {
+            assert_eq!(plan["blocked"], json!([]));
+            let body = json!({ "plan": plan["plan"], "confirm": person.email });
+            deployment.operator("POST", "/erasures", body).await.0.as_u16()
+        };
+        let started = tokio::join!(start(&plans[0], &ada), start(&plans[1], &bob));
+        let mut waiting = Vec::new();
+        for (started, plan, person) in [(started.0, &plans[0], &ada), (started.1, &plans[1], &bob)] {
+            let plan = plan["plan"].as_str().unwrap();
+            match started {
+                202 => {
+                    let report = deployment.finished(plan).await;
+                    if report["status"] != "completed" {
+                        let error = report["error"].as_str().unwrap();
+                        assert!(error.contains("last administrator"), "{report}");
+                        waiting.push((person, Some(plan)));
+                    }
+                }
+                // The other one was frozen before this one was started.
+                409 => waiting.push((person, None)),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(waiting.len(), 1, "{started:?}");
+        let (left, plan) = waiting[0];
+        let token = deployment.token(left).await;
+        assert_eq!(deployment.call(Some(&token), "GET", "/persons", json!(null)).await.0, 200);
+
+        // Once somebody comes after, it goes on by itself.
+        grant(&deployment, &eve, "administrator").await;
+        let owner = json!({ "role": "owner" });
+        assert_eq!(deployment.call(Some(&token), "PUT", &member(&eve), owner).await.0, 204);
+        match plan {
+            Some(plan) => {
+                while deployment.finished(plan).await["status"] != "completed" {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            None => assert_eq!(deployment.erase(left).await["status"], "completed"),
+        }
+        let members = format!("/organisations/{team}/members");
+        let (_, members) = deployment.operator("GET", &members, json!(null)).await;
+        let ids: Vec<&Value> = members.as_array().unwrap().iter().map(|one| &one["person"]).collect();
+        assert_eq!(ids, [&json!(eve.id)], "{members}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_given_to_persons_with_an_account_only() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let token = deployment.token(&ada).await;
+        let team = organisation(&deployment, &ada, "Team").await;
+        let other = organisation(&deployment, &ada, "Other").await;
+        let project = deployment.project(&ada, "p").await;
+        let shown = deployment.image(&ada, &project, "a.jpg", &image(1), &[]).await;
+        let path = format!("/projects/{project}/images/metadata?imageIds={shown}");
+        let names = json!({ "depicts": "jane@example.org" });
+        assert_eq!(deployment.train("POST", &ada.key, &path, Some(names)).await.0, 200);
+        let (status, jane) =
+            deployment.operator("POST", "/unclaimed", json!({ "name": "jane@example.org" })).await;
+        assert_eq!(status, 201, "{jane}");
+        let jane = jane["objectId"].as_str().unwrap();
+        let nobody = Id::NIL.to_string();
+        for id in [team.as_str(), other.as_str(), jane, nobody.as_str()] {
+            let path = format!("/organisations/{team}/members/{id}");
+            for role in ["owner", "reader"] {
+                let body = json!({ "role": role });
+                let (status, refused) = deployment.call(Some(&token), "PUT", &path, body).await;
+                assert_eq!(status, 404, "{id} {role}: {refused}");
+            }
+            let founded = json!({ "name": "New", "owner": id });
+            assert_eq!(deployment.operator("POST", "/organisations", founded).await.0, 404, "{id}");
+            let role = json!({ "role": "administrator", "granted": true });
+            assert_eq!(deployment.operator("PUT", &format!("/persons/{id}/role"), role).await.0, 404, "{id}");
+            let path = format!("/persons/{}/erasure-plans", ada.id);
+            let successor = json!({ "successors": [{ "resource": team, "person": id }] });
+            assert_eq!(deployment.operator("POST", &path, successor).await.0, 400, "{id}");
+        }
+        // The last owner is the last one still.
+        let blocked = plan(&deployment, &ada).await["blocked"].clone();
+        assert_eq!(blocked.as_array().unwrap().len(), 2, "{blocked}");
+        let path = format!("/organisations/{team}/members/{}", ada.id);
+        assert_eq!(deployment.call(Some(&token), "DELETE", &path, json!(null)).await.0, 409);
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use habeas_core::Id;
+use habeas_core::kind::MentionRole;
 use serde_json::{Value, json};
 
 use crate::artifacts::Team;
@@ -368,5 +369,93 @@ async fn an_upload_that_outlasts_an_erasure_leaves_no_file() {
         assert_eq!(status, 404, "{}", String::from_utf8_lossy(&answer));
         assert_eq!(futures::StreamExt::count(store.blobs().list()).await, 0);
         healthy(&deployment).await;
+    }
+}
+
+/// What somebody does who shares a role with a person while that person is erased.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Leaves,
+    BecomesReader,
+    IsNoAdministrator,
+    IsErased,
+}
+
+/// Starts the erasure of somebody, by a plan that is made anew while what it says changes; the plan of the one that started, or none once
+/// somebody has to come after them first.
+async fn erase_racing(deployment: &Deployment, someone: &Someone) -> Option<String> {
+    loop {
+        let path = format!("/persons/{}/erasure-plans", someone.id);
+        let (_, plan) = deployment.operator("POST", &path, json!({})).await;
+        if plan["blocked"] != json!([]) {
+            return None;
+        }
+        let body = json!({ "plan": plan["plan"], "confirm": someone.email });
+        match deployment.operator("POST", "/erasures", body).await.0.as_u16() {
+            202 => return Some(plan["plan"].as_str().unwrap().to_owned()),
+            409 | 429 => {}
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Lets somebody leave in this way while the other one of two owners and administrators is erased.
+async fn leave_racing(database: Option<String>, way: Leaving) {
+    let deployment = Deployment::open(database).await;
+    let ada = deployment.person("ada@example.org", "Ada").await;
+    let bob = deployment.person("bob@example.org", "Bob").await;
+    let body = json!({ "name": "Team", "owner": ada.id });
+    let (_, team) = deployment.operator("POST", "/organisations", body).await;
+    let members = format!("/organisations/{}/members", team["objectId"].as_str().unwrap());
+    let membership = format!("{members}/{}", bob.id);
+    assert_eq!(deployment.operator("PUT", &membership, json!({ "role": "owner" })).await.0, 204);
+    let role = |someone: &Someone| format!("/persons/{}/role", someone.id);
+    let administrator = |granted: bool| json!({ "role": "administrator", "granted": granted });
+    for someone in [&ada, &bob] {
+        assert_eq!(deployment.operator("PUT", &role(someone), administrator(true)).await.0, 204);
+    }
+    let leave = async || match way {
+        Leaving::Leaves => (deployment.operator("DELETE", &membership, json!(null)).await.0, None),
+        Leaving::BecomesReader => {
+            (deployment.operator("PUT", &membership, json!({ "role": "reader" })).await.0, None)
+        }
+        Leaving::IsNoAdministrator => {
+            (deployment.operator("PUT", &role(&bob), administrator(false)).await.0, None)
+        }
+        Leaving::IsErased => (StatusCode::ACCEPTED, erase_racing(&deployment, &bob).await),
+    };
+    let (first, (left, second)) = tokio::join!(erase_racing(&deployment, &ada), leave());
+    assert!(matches!(left.as_u16(), 202 | 204 | 409 | 429), "{way:?}: {left}");
+    for plan in [first, second].into_iter().flatten() {
+        let report = deployment.finished(&plan).await;
+        assert!(report["status"] == "completed" || report["status"] == "failed", "{way:?}: {report}");
+    }
+    let team: Id = team["objectId"].as_str().unwrap().parse().unwrap();
+    let roles = [(team, MentionRole::Owner), (Id::NIL, MentionRole::Administrator)];
+    let left = deployment.server().app().store().read(move |tx| {
+        let mut left = Vec::new();
+        for (resource, role) in roles {
+            for mention in tx.mentioned_in(resource)? {
+                if mention.role == role && tx.is_active(mention.person)? {
+                    left.push(role);
+                }
+            }
+        }
+        Ok(left)
+    });
+    let left = left.await.unwrap();
+    for (_, role) in roles {
+        assert!(left.contains(&role), "{way:?}: nobody is {role:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_leaves_while_another_is_erased_an_owner_and_an_administrator_are_left() {
+    let _lock = crate::canary::protected().await;
+    for number in 0..engines().len() {
+        let ways = [Leaving::Leaves, Leaving::BecomesReader, Leaving::IsNoAdministrator, Leaving::IsErased];
+        for way in ways.repeat(2) {
+            leave_racing(if number == 0 { None } else { crate::postgres::database() }, way).await;
+        }
     }
 }

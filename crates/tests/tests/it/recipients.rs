@@ -210,7 +210,8 @@ async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting
         let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body.to_string()).await;
         assert_eq!(made.status, status, "{}", made.json);
     }
-    far.refuse(StatusCode::NOT_FOUND);
+    // By this alone a far end says that it wants no notices any more.
+    far.refuse(StatusCode::GONE);
     assert_eq!(deployment.erase(&person).await["status"], "completed");
     let queue = "/api/privacy/v1/requests";
     let queue = until(&deployment, &administrator, queue, |page| {
@@ -220,6 +221,167 @@ async fn recipients_that_refuse_are_given_up_visibly_and_keep_no_erasure_waiting
     .await;
     assert_eq!(queue["requests"][0]["state"], "completed");
     assert!(far.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_that_is_being_changed_is_told_once_it_answers() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = trusting(database, "127.0.0.1").await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let administrator = administrator(&deployment).await;
+        let body = json!({ "name": "Annotators", "url": format!("{address}/hook") }).to_string();
+        assert_eq!(call(&deployment, &administrator, "POST", RECIPIENTS, &body).await.status, 201);
+        let refusals = [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND];
+        for refusal in refusals {
+            far.refuse(refusal);
+        }
+        // One request after the other, so that each is refused once.
+        for _ in refusals {
+            let asked = json!({ "type": "rectification", "identity": "known" });
+            let path = format!("/persons/{}/requests", person.id);
+            let (status, request) = deployment.operator("POST", &path, asked).await;
+            assert_eq!(status, 201, "{request}");
+            let native = format!("/requests/{}", request["id"].as_str().unwrap());
+            let done = json!({ "text": "Done." });
+            assert_eq!(deployment.operator("POST", &format!("{native}/complete"), done).await.0, 200);
+            let native = format!("/api/privacy/v1{native}");
+            until(&deployment, &administrator, &native, |request| {
+                let history = request["history"].as_array().unwrap();
+                assert!(history.iter().all(|entry| entry["event"] != "recipientNotReached"), "{request}");
+                history.iter().any(|entry| entry["event"] == "recipientNotified")
+            })
+            .await;
+            let path = format!("{native}/deliveries");
+            let deliveries = call(&deployment, &administrator, "GET", &path, "").await.json;
+            assert_eq!(deliveries[0]["attempts"], 2, "{deliveries}");
+        }
+        assert_eq!(far.received().len(), refusals.len());
+    }
+}
+
+/// A deployment that calls nobody but recipients and controllers on these hosts.
+async fn trusting(database: Option<String>, hosts: &str) -> Deployment {
+    Deployment::open_with(|settings| {
+        settings.database = database;
+        settings.recipient_hosts = Some(hosts.to_owned());
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_lies_where_the_operator_says_and_nothing_else_does() {
+    let _lock = crate::canary::protected().await;
+    let far = FarEnd::default();
+    let address = far.listen().await;
+    let named = address.replace("127.0.0.1", "localhost");
+    let deployment = trusting(None, " 127.0.0.1, localhost").await;
+    let person = deployment.person("person@example.org", "Person").await;
+    let officer = deployment.officer("officer").await;
+    let administrator = administrator(&deployment).await;
+    for (name, url, status) in [
+        ("by address", format!("{address}/a"), 201),
+        ("by name", format!("{named}/b"), 201),
+        ("elsewhere", "http://10.0.0.7/hook".to_owned(), 400),
+        ("link-local", "http://169.254.169.254/hook".to_owned(), 400),
+        ("public", "https://example.org/hook".to_owned(), 400),
+    ] {
+        let body = json!({ "name": name, "url": url }).to_string();
+        let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body).await;
+        assert_eq!(made.status, status, "{name}: {}", made.json);
+    }
+    // What clients name is called nowhere.
+    let project = deployment.project(&person, "p").await;
+    let body = json!({ "images": [{ "url": format!("{address}/image.jpg") }] });
+    let path = format!("/projects/{project}/images/urls");
+    let (_, refused) = deployment.train("POST", &person.key, &path, Some(body)).await;
+    assert!(!refused["isBatchSuccessful"].as_bool().unwrap_or(false), "{refused}");
+    let body = json!({ "storageLocation": format!("{address}/blob") }).to_string();
+    let path = format!("/v1.0/users/{}/exportPersonalData", person.id);
+    assert_eq!(call(&deployment, &officer, "POST", &path, &body).await.status, 400);
+
+    // A controller is called back there, too.
+    let callbacks = [format!("{address}/callback")];
+    let asked = crate::opendsr::asked(crate::opendsr::ERASURE, "access", "person@example.org", &callbacks);
+    let taken = call(&deployment, &officer, "POST", "/opendsr/v2/requests", &asked.to_string()).await;
+    assert_eq!(taken.status, 201, "{}", taken.json);
+    far.until(|all| all.iter().any(|one| one.json()["request_status"] == "completed")).await;
+    assert_eq!(deployment.erase(&person).await["status"], "completed");
+    let told = far.until(|all| all.iter().filter(|one| one.headers.contains_key("webhook-id")).count() == 2);
+    let told = told.await;
+    let hooks = told.iter().filter(|one| one.headers.contains_key("webhook-id"));
+    let mut lines: Vec<&str> = hooks.map(|one| one.line.as_str()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["POST /a", "POST /b"]);
+    assert!(told.iter().all(|one| one.line.starts_with("POST ")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_that_moves_is_changed_and_who_received_data_stays_known() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let far = FarEnd::default();
+        let address = far.listen().await;
+        let deployment = trusting(database, "127.0.0.1").await;
+        let person = deployment.person("person@example.org", "Person").await;
+        let administrator = administrator(&deployment).await;
+        let officer = deployment.officer("officer").await;
+        let register = async |name: &str| {
+            let url = format!("{address}/old");
+            let body = json!({ "name": name, "url": url, "kinds": [] }).to_string();
+            let made = call(&deployment, &administrator, "POST", RECIPIENTS, &body).await;
+            assert_eq!(made.status, 201, "{}", made.json);
+            made.json
+        };
+        let (made, _) = (register("Annotators").await, register("Auditors").await);
+        let one = format!("{RECIPIENTS}/{}", made["id"].as_str().unwrap());
+        let path = format!("{one}/persons/{}", person.id);
+        assert_eq!(call(&deployment, &officer, "PUT", &path, "").await.status, 204);
+
+        let change = async |token: &str, body: Value| {
+            let answer = call(&deployment, token, "PATCH", &one, &body.to_string()).await;
+            (answer.status, answer.json)
+        };
+        for (token, body, status) in [
+            (&officer, json!({ "name": "Labellers" }), 404),
+            (&administrator, json!({ "name": " " }), 400),
+            (&administrator, json!({ "name": "x".repeat(101) }), 400),
+            (&administrator, json!({ "url": "http://10.0.0.7/" }), 400),
+            (&administrator, json!({ "url": "file:///etc/passwd" }), 400),
+            (&administrator, json!({ "kinds": [] }), 400),
+            (&administrator, json!({ "name": "Auditors" }), 409),
+        ] {
+            let (given, answer) = change(token, body.clone()).await;
+            assert_eq!(given, status, "{body}: {answer}");
+        }
+        let nobody = format!("{RECIPIENTS}/{}", person.id);
+        assert_eq!(call(&deployment, &administrator, "PATCH", &nobody, "{}").await.status, 404);
+        let (status, same) = change(&administrator, json!({ "name": "Annotators" })).await;
+        assert_eq!((status, &same["url"], same.get("secret")), (200, &made["url"], None), "{same}");
+        let new = json!({ "name": "Labellers", "url": format!("{address}/new"), "newSecret": true });
+        let (status, changed) = change(&administrator, new).await;
+        assert_eq!(
+            (status, &changed["id"], &changed["name"], &changed["kinds"]),
+            (200, &made["id"], &json!("Labellers"), &json!([])),
+            "{changed}"
+        );
+        assert_ne!(changed["secret"], made["secret"]);
+        let answer = article_15_c(&deployment, &person).await;
+        assert_eq!(answer["systems"][0]["name"], "Labellers", "{answer}");
+
+        assert_eq!(deployment.erase(&person).await["status"], "completed");
+        let told = far.until(|all| !all.is_empty()).await;
+        assert_eq!(told[0].line, "POST /new");
+        let secret = changed["secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &STANDARD.decode(secret).unwrap());
+        let text = |name: &str| told[0].headers[name].to_str().unwrap();
+        let signed = [text("webhook-id"), text("webhook-timestamp"), ""].join(".");
+        let signature = STANDARD.decode(text("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
+        ring::hmac::verify(&key, &[signed.as_bytes(), &told[0].body].concat(), &signature).unwrap();
+    }
 }
 
 /// Waits until a notification of a project has ended so.

@@ -153,6 +153,17 @@ async fn an_application_acts_in_its_owners_name_by_its_secret() {
         let none = program(&deployment, "/oauth2/token", &[("client_id", &id)]).await;
         assert_eq!((none.0, &none.1["error"]), (400, &json!("invalid_request")));
 
+        // It has no grant that could be revoked, and the application is told so.
+        let revoke = [("token", token), ("client_id", &id), ("client_secret", &secret)];
+        let (status, answer) = program(&deployment, "/oauth2/revoke", &revoke).await;
+        assert_eq!((status, &answer["error"]), (400, &json!("unsupported_token_type")), "{answer}");
+        assert_eq!(me(&deployment, token).await.0, 200);
+        let (other, key) = application(&deployment, &owner, true).await;
+        let revoke = [("token", token), ("client_id", &other), ("client_secret", &key)];
+        assert_eq!(program(&deployment, "/oauth2/revoke", &revoke).await.0, 200, "another one's token");
+        let path = format!("/persons/{}/applications/{other}", owner.id);
+        assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
+
         // Removed, its tokens are dead at once.
         let path = format!("/persons/{}/applications/{id}", owner.id);
         assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);
@@ -199,6 +210,11 @@ async fn a_person_lets_an_application_in_and_a_stolen_token_ends_it() {
         let elsewhere = page.replace(&encode(redirect), &encode("https://evil.example/cb"));
         let refused = open(&deployment, &cookie, &elsewhere).await;
         assert_eq!((refused.status, refused.location.as_str()), (400, ""));
+        for challenge in ["", "short", "no base64url at all, and 43 characters so.."] {
+            let spoilt = page.replace(&encode(CHALLENGE), &encode(challenge));
+            let refused = open(&deployment, &cookie, &spoilt).await;
+            assert!(refused.location.contains("error=invalid_request"), "{challenge}: {}", refused.location);
+        }
         let plain = page.replace(&encode("S256"), "plain");
         let refused = open(&deployment, &cookie, &plain).await;
         assert!(refused.location.starts_with("http://127.0.0.1:4567/cb?error=invalid_request&state=s%201"));
@@ -469,6 +485,86 @@ async fn a_person_signs_in_with_an_issuer_that_vouches_for_their_address() {
         // Only a path of this server is gone to afterwards.
         let page = open(&deployment, "", "/sign-in?next=https://evil.example/").await;
         assert!(!page.body.contains("evil"), "{}", page.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_asked_for_a_new_sign_in_and_has_to_say_when_it_was() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let issuer = Issuer::start(Signer::ed25519()).await;
+        let deployment = with_issuer(&issuer, database).await;
+        deployment.person("person@example.org", "Person").await;
+        let now = habeas_core::Ambient::system().now().seconds();
+        let page = open(&deployment, "", "/sign-in?again&next=/me/password").await;
+        assert!(page.body.contains("needs a new sign-in"), "{}", page.body);
+        assert!(page.body.contains("/sign-in/with/work?again"), "{}", page.body);
+        assert!(!open(&deployment, "", "/sign-in?next=/device").await.body.contains("?again"));
+
+        // Begins a sign-in, and comes back from the issuer with these claims; what was answered, and whether the issuer was to ask anew.
+        let attempt = async |again: &str, changes: Value| {
+            let begun =
+                open(&deployment, "", &format!("/sign-in/with/work?{again}next=%2Fme%2Fpassword")).await;
+            let asked = (
+                query_value(&begun.location, "prompt") == "login",
+                query_value(&begun.location, "max_age") == "0",
+            );
+            let kept = begun.cookie.split(';').next().unwrap().to_owned();
+            let mut claims = issuer.with(changes);
+            claims["nonce"] = json!(query_value(&begun.location, "nonce"));
+            *issuer.claims.lock().unwrap() = claims;
+            let state = query_value(&begun.location, "state");
+            let answer = open(&deployment, &kept, &format!("/sign-in/answer?code=good&state={state}")).await;
+            (answer, asked)
+        };
+        // What the browser that was signed in so gets of a page that needs a fresh sign-in.
+        let password = async |answer: &Answer| {
+            assert_eq!((answer.status, answer.location.as_str()), (303, "/me/password"), "{}", answer.body);
+            let cookie = answer.cookie.split(';').next().unwrap();
+            assert_eq!(open(&deployment, cookie, "/me").await.status, 200);
+            let page = open(&deployment, cookie, "/me/password").await;
+            (page.status, page.location)
+        };
+        let to_sign_in = (303, "/sign-in?again&next=/me/password".to_owned());
+        let fresh = (200, String::new());
+        // A browser that is signed in with the issuer since long ago is nobody who has shown now who they are.
+        for (claims, expected) in [
+            (json!({ "auth_time": now - 3_600 }), &to_sign_in),
+            (json!({}), &to_sign_in),
+            (json!({ "auth_time": now }), &fresh),
+            (json!({ "auth_time": now + 86_400 }), &fresh),
+        ] {
+            let (answer, asked) = attempt("", claims.clone()).await;
+            assert_eq!(asked, (false, false));
+            assert_eq!(password(&answer).await, *expected, "{claims}");
+        }
+        for claims in [json!({}), json!({ "auth_time": now - 600 }), json!({ "auth_time": "now" })] {
+            let (answer, asked) = attempt("again&", claims.clone()).await;
+            assert_eq!(asked, (true, true));
+            assert!(answer.status == 401 && answer.body.contains("auth_time"), "{claims}: {}", answer.body);
+        }
+        let (answer, _) = attempt("again&", json!({ "auth_time": now })).await;
+        assert_eq!(password(&answer).await, fresh);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sign_in_link_that_is_used_at_once_by_several_signs_one_in() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let person = deployment.person("person@example.org", "Person").await;
+        for _ in 0..5 {
+            let path = format!("/persons/{}/sign-in-links", person.id);
+            let (status, link) = deployment.operator("POST", &path, json!({})).await;
+            assert_eq!(status, 201, "{link}");
+            let path = link["secret"].as_str().unwrap();
+            let uses = (0..8).map(|_| submit(&deployment, "", path, &[]));
+            let answers = futures::future::join_all(uses).await;
+            let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [303, 410, 410, 410, 410, 410, 410, 410]);
+        }
     }
 }
 

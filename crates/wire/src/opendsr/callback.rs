@@ -2,19 +2,15 @@
 
 use bytes::Bytes;
 use habeas_core::{Id, Result};
-use habeas_fetch::Method;
 
 use super::{header_names, status_json};
 use crate::App;
 
-/// The largest answer that is read, in bytes.
-const ANSWER: u64 = 4 << 10;
-
 /// Posts the status of a request to an address that its controller named, and again while it changes meanwhile: the last that the
-/// controller gets is what is so.
+/// controller gets is what is so. Its headers have the names of both versions, of which the controller looks for those that it knows.
 pub(crate) async fn tell(app: &App, request: Id, url: &str) -> Result<()> {
     let processor = app.processor.get()?;
-    let [domain_name, signature_name] = header_names(false);
+    let (present, old) = (header_names(false), header_names(true));
     let mut told = None;
     loop {
         let record = app.rights.record_of_request(request).await?;
@@ -28,10 +24,12 @@ pub(crate) async fn tell(app: &App, request: Id, url: &str) -> Result<()> {
         let signature = processor.sign(&body)?;
         let headers = [
             ("content-type", "application/json"),
-            (domain_name.as_str(), processor.domain.as_str()),
-            (signature_name.as_str(), signature.as_str()),
+            (present[0].as_str(), processor.domain.as_str()),
+            (present[1].as_str(), signature.as_str()),
+            (old[0].as_str(), processor.domain.as_str()),
+            (old[1].as_str(), signature.as_str()),
         ];
-        app.models().outgoing().send(Method::POST, url, &headers, body, ANSWER).await?;
+        app.rights.outgoing().deliver(url, &headers, body).await?;
         told = Some(status);
     }
 }

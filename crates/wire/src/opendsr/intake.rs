@@ -82,7 +82,7 @@ pub(super) async fn take_in(
     check(asked.is_some(), "subject_request_type", "is access, portability or erasure");
     check(submitted.is_ok(), "submitted_time", "is a time (RFC 3339)");
     check(!body.subject_identities.is_empty(), "subject_identities", "names somebody");
-    let outgoing = app.models().outgoing();
+    let outgoing = app.rights.outgoing();
     let callable = body.status_callback_urls.iter().all(|url| outgoing.check(url).is_ok());
     let few = body.status_callback_urls.len() <= CALLBACKS;
     check(callable && few, "status_callback_urls", "are at most ten addresses that this server may call");

@@ -76,7 +76,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(applications::list, applications::register))
         .routes(routes!(applications::remove))
         .routes(routes!(recipients::list, recipients::register))
-        .routes(routes!(recipients::remove))
+        .routes(routes!(recipients::change, recipients::remove))
         .routes(routes!(recipients::record_disclosure))
         .routes(routes!(organisations::create))
         .routes(routes!(organisations::members))

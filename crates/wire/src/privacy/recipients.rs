@@ -3,6 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use habeas_core::Node;
+use habeas_core::kinds::RecipientDoc;
+use habeas_rights::RecipientChange;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,6 +26,19 @@ pub(super) struct RegisterRecipient {
     kinds: Option<Vec<String>>,
 }
 
+/// What is to be changed of a recipient; what is left out stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangeRecipient {
+    /// The name by which persons are told of it.
+    name: Option<String>,
+    /// Where it is told.
+    url: Option<String>,
+    /// Whether it gets a new secret, which is shown in the answer.
+    #[serde(default)]
+    new_secret: bool,
+}
+
 /// A recipient.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +49,7 @@ pub(super) struct RecipientReport {
     /// The kinds of data that it receives; every kind when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     kinds: Option<Vec<String>>,
-    /// `whsec_` and the key in base64; shown once, when it is registered.
+    /// `whsec_` and the key in base64; shown once, when it is registered or gets a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -68,21 +84,35 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<RecipientReport>>, Problem> {
     app.rights.require_staff(&caller).await?;
     let recipients = app.rights.recipients().await?;
-    Ok(Json(
-        recipients
-            .into_iter()
-            .map(|node| RecipientReport {
-                id: node.id.to_string(),
-                name: node.doc.name,
-                url: node.doc.url,
-                kinds: node.doc.kinds,
-                secret: None,
-            })
-            .collect(),
-    ))
+    Ok(Json(recipients.into_iter().map(|node| reported(node, None)).collect()))
 }
 
-/// Ends a registration. For administrators.
+fn reported(node: Node<RecipientDoc>, secret: Option<String>) -> RecipientReport {
+    RecipientReport {
+        id: node.id.to_string(),
+        name: node.doc.name,
+        url: node.doc.url,
+        kinds: node.doc.kinds,
+        secret,
+    }
+}
+
+/// Gives a recipient another name or address, or a new secret. Whose data it received stays known. For administrators.
+#[utoipa::path(patch, path = "/recipients/{recipient}", request_body = ChangeRecipient, tag = "recipients", params(("recipient" = String, Path)),
+    responses((status = 200, body = RecipientReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+pub(super) async fn change(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(text): Path<String>,
+    JsonBody(body): JsonBody<ChangeRecipient>,
+) -> Result<Json<RecipientReport>, Problem> {
+    app.rights.require_administrator(&caller).await?;
+    let change = RecipientChange { name: body.name, url: body.url, renews_secret: body.new_secret };
+    let (node, secret) = app.rights.change_recipient(guid(&text)?, change).await?;
+    Ok(Json(reported(node, secret)))
+}
+
+/// Ends a registration, and forgets whose data the recipient received: change one that goes on. For administrators.
 #[utoipa::path(delete, path = "/recipients/{recipient}", tag = "recipients", params(("recipient" = String, Path)),
     responses((status = 204), (status = 404, body = ProblemBody)))]
 pub(super) async fn remove(
