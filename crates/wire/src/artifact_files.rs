@@ -172,8 +172,23 @@ pub(crate) async fn give_up(app: &App, ids: &[Id]) {
     }
 }
 
-/// Makes a blob that was received the content of the file at `path`; in place of what it had before.
+/// Makes a blob that was received the content of the file at `path`; in place of what it had before, which is deleted, and so refused where a
+/// legal hold keeps it.
 pub(crate) fn keep(
+    tx: &mut Tx<'_>,
+    owner: Id,
+    path: &str,
+    blob: &BlobRef,
+    person: Option<Id>,
+) -> Result<Node<ArtifactDoc>> {
+    if let Some(node) = tx.child_by_name::<Artifact>(owner, path)? {
+        tx.require_removable(node.id)?;
+    }
+    keep_grown(tx, owner, path, blob, person)
+}
+
+/// The same of a blob that begins with all that the file had before: a log under a legal hold may grow.
+pub(crate) fn keep_grown(
     tx: &mut Tx<'_>,
     owner: Id,
     path: &str,

@@ -30,6 +30,7 @@ mod exports;
 mod formats;
 mod fuzzing;
 mod graph;
+mod held;
 mod history;
 mod history_coverage;
 mod history_metrics;

@@ -304,7 +304,8 @@ async fn append(call: &Call, place: &Place, path: &str, body: Body) -> CoreResul
     keep(call, place, path, joined?, Some(before.version)).await
 }
 
-/// Makes a blob the content of a file; a conflict when the file is not in the version that is expected of it.
+/// Makes a blob the content of a file. With `version`, it begins with what the file had in that one; a conflict when the file is not in it any
+/// more.
 async fn keep(
     call: &Call,
     place: &Place,
@@ -316,14 +317,15 @@ async fn keep(
     let (place, stored, id) = (place.clone(), place.stored(path), blob.id);
     let kept = call.write(Permission::Read, move |tx, scope| {
         let owner = place.owner(tx, &actor, scope, Permission::Write)?;
-        if let Some(version) = version
-            && tx.child_by_name::<Artifact>(owner, &stored)?.map(|node| node.version) != Some(version)
-        {
+        let Some(version) = version else {
+            return artifact_files::keep(tx, owner, &stored, &blob, Some(person));
+        };
+        if tx.child_by_name::<Artifact>(owner, &stored)?.map(|node| node.version) != Some(version) {
             return Err(
                 Error::conflict("somebody else changed the artifact at the same time").hint("append again")
             );
         }
-        artifact_files::keep(tx, owner, &stored, &blob, Some(person))
+        artifact_files::keep_grown(tx, owner, &stored, &blob, Some(person))
     });
     artifact_files::or_give_up(&call.app, id, kept.await).await
 }
