@@ -195,6 +195,7 @@ fn what_can_be_decided_on_a_request_depends_on_its_state_and_on_who_looks() {
         ("request-completed", &[]),
         ("request-code", &["verify", "resend"]),
         ("request-status", &[]),
+        ("request-archive", &["resend", "archive"]),
     ] {
         assert_eq!(forms(name), expected, "{name}");
     }

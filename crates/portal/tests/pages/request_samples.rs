@@ -92,6 +92,17 @@ fn request(state: &str, asked: RequestType, staff: bool) -> RequestPage {
 }
 
 fn status(state: &str, error: Option<&str>) -> String {
+    status_page(state, error).render().unwrap()
+}
+
+/// The page of somebody without an account, whose archive is ready.
+fn archive(error: Option<&str>) -> String {
+    let mut page = status_page("completed", error);
+    page.fetches_archive = true;
+    page.render().unwrap()
+}
+
+fn status_page(state: &str, error: Option<&str>) -> RequestStatusPage {
     let report = RequestStatusReport {
         id: ID.into(),
         asked: RequestType::Access,
@@ -99,7 +110,7 @@ fn status(state: &str, error: Option<&str>) -> String {
         received: "2026-11-24T08:00:00Z".into(),
         due: "2026-12-24T23:59:59Z".into(),
     };
-    RequestStatusPage::new(&report, error.map(str::to_owned), now()).render().unwrap()
+    RequestStatusPage::new(&report, error.map(str::to_owned), now())
 }
 
 fn requests(some: bool, error: Option<&str>) -> String {
@@ -177,6 +188,8 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("request-code", status("verifying", None)),
         ("request-code-wrong", status("verifying", Some("that is not the code"))),
         ("request-status", status("running", None)),
+        ("request-archive", archive(None)),
+        ("request-archive-wrong", archive(Some("that is not the code"))),
         ("requests", requests(true, None)),
         ("requests-empty", requests(false, None)),
         ("requests-wrong", requests(true, Some("choose what is asked for"))),

@@ -27,6 +27,7 @@ mod disk;
 mod dry_runs;
 mod expiring;
 mod exports;
+mod fetching;
 mod formats;
 mod fuzzing;
 mod graph;
