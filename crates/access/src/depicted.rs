@@ -70,11 +70,13 @@ fn of_holder(holder: Id, name: &str) -> String {
     format!("{holder}:{name}")
 }
 
-/// Ties the persons that the metadata of an image of `holder` names under `key` to the image, and nobody else.
+/// Ties the persons that the metadata of an image of `holder` names under `key` to the image, and nobody else but those whom it named before
+/// by what finds them no more and still stands there. `before` is what the metadata said until now.
 pub fn link(
     tx: &mut Tx<'_>,
     image: Id,
     holder: Id,
+    before: &BTreeMap<String, String>,
     metadata: &BTreeMap<String, String>,
     key: &str,
 ) -> Result<()> {
@@ -83,7 +85,10 @@ pub fn link(
         named.extend(found(tx, holder, name)?);
     }
     for mention in tx.mentioned_in(image)? {
-        if mention.role == MentionRole::Depicted && !named.contains(&mention.person) {
+        if mention.role == MentionRole::Depicted
+            && !named.contains(&mention.person)
+            && !is_still_meant(tx, holder, mention.person, before, metadata, key)?
+        {
             tx.unmention(image, mention.person, MentionRole::Depicted)?;
         }
     }
@@ -96,6 +101,49 @@ pub fn link(
     Ok(())
 }
 
+/// Whether somebody whom no name of an image finds is meant by one all the same: their address was corrected since the image named them, or it
+/// was handed over to another holder.
+fn is_still_meant(
+    tx: &mut Tx<'_>,
+    holder: Id,
+    person: Id,
+    before: &BTreeMap<String, String>,
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+) -> Result<bool> {
+    // Their erasure still looks for what they are tied to, and ends that itself.
+    if !tx.is_active(person)? {
+        return Ok(true);
+    }
+    let exact = unclaimed_name(tx, person)?;
+    if names(metadata, key).any(|name| exact.as_deref() == Some(name)) {
+        return Ok(true);
+    }
+    let mut is_meant = false;
+    for name in names(before, key) {
+        match found(tx, holder, name)? {
+            // What named them was taken out.
+            Some(id) if id == person => return Ok(false),
+            None if names_one(name) => {
+                is_meant |= names(metadata, key).any(|other| other.eq_ignore_ascii_case(name));
+            }
+            _ => {}
+        }
+    }
+    Ok(is_meant)
+}
+
+/// What an unclaimed person is called; none for somebody with an account.
+fn unclaimed_name(tx: &mut Tx<'_>, person: Id) -> Result<Option<String>> {
+    let profile = tx.get::<Person>(person)?.filter(|node| node.doc.account_type == AccountType::Unclaimed);
+    Ok(profile.map(|node| node.doc.name))
+}
+
+/// Whether it is an address or an id, which means the same person wherever it stands.
+fn names_one(name: &str) -> bool {
+    name.contains('@') || name.parse::<Id>().is_ok()
+}
+
 /// Takes what `person` is called out of the metadata of an image of `holder`; false when nothing changed. When no name is theirs any more,
 /// since their address was corrected, addresses and ids that are nobody's go instead.
 pub fn unname(
@@ -106,10 +154,7 @@ pub fn unname(
     person: Id,
 ) -> Result<bool> {
     // What an unclaimed person is called stays true when the images were handed over to another holder.
-    let exact = tx
-        .get::<Person>(person)?
-        .filter(|node| node.doc.account_type == AccountType::Unclaimed)
-        .map(|node| node.doc.name);
+    let exact = unclaimed_name(tx, person)?;
     let mut kept = Vec::new();
     let mut nobodys = Vec::new();
     let mut theirs = false;
@@ -117,7 +162,7 @@ pub fn unname(
         match found(tx, holder, name)? {
             Some(id) if id == person => theirs = true,
             _ if exact.as_deref() == Some(name) => theirs = true,
-            None if name.contains('@') || name.parse::<Id>().is_ok() => {
+            None if names_one(name) => {
                 nobodys.push(kept.len());
                 kept.push(name);
             }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use habeas_access::depicted;
+use habeas_access::depicted::{self, Name};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{Image, KeptImage};
+use habeas_core::kinds::{Image, KeptImage, Person};
 use habeas_core::node::Relation;
-use habeas_core::{ErrorKind, Id, Kind, Result, fault};
+use habeas_core::{Error, ErrorKind, Id, Kind, Result, fault};
 use habeas_store::Tx;
 
 use crate::Rights;
@@ -51,29 +51,68 @@ impl Rights {
             self.models.erase_images_except(&images, &task.held_copies).await?;
         }
         fault::point("erase.depicted_erased");
-        let key = self.models.depicts_key().to_owned();
         for image in images {
-            let key = key.clone();
-            let done = self
-                .store
-                .write(move |tx| {
-                    let Some(mut node) = habeas_models::find_image(tx, image)? else { return Ok(()) };
-                    if !depicted::unname(tx, node.holder, &mut node.doc.metadata, &key, person)? {
-                        return Ok(());
-                    }
-                    match node.kind {
-                        Kind::KeptImage => tx.update::<KeptImage>(&node)?,
-                        _ => tx.update::<Image>(&node)?,
-                    };
-                    tx.schedule_resealing(node.container)
-                })
-                .await;
-            match done {
-                // It goes with an erasure of its own holder.
-                Err(error) if error.kind == ErrorKind::Frozen => {}
-                result => result?,
-            }
+            self.unname(person, image).await?;
         }
-        Ok(())
+        // What was uploaded or copied meanwhile is tied to nobody who is being erased, and names them all the same.
+        for image in self.naming(person).await? {
+            self.unname(person, image).await?;
+        }
+        match self.naming(person).await?.len() {
+            0 => Ok(()),
+            left => Err(Error::unavailable(format!("{left} images of others still name the person"))),
+        }
+    }
+
+    /// Takes a person's name out of the metadata of an image.
+    async fn unname(&self, person: Id, image: Id) -> Result<()> {
+        let key = self.models.depicts_key().to_owned();
+        let done = self
+            .store
+            .write(move |tx| {
+                let Some(mut node) = habeas_models::find_image(tx, image)? else { return Ok(()) };
+                if !depicted::unname(tx, node.holder, &mut node.doc.metadata, &key, person)? {
+                    return Ok(());
+                }
+                // Also while its holder is being erased: that may be called off, or a hold keep the image.
+                match node.kind {
+                    Kind::KeptImage => tx.update_also_frozen::<KeptImage>(&node)?,
+                    _ => tx.update_also_frozen::<Image>(&node)?,
+                }
+                tx.schedule_resealing(node.container)
+            })
+            .await;
+        match done {
+            // Its keys are destroyed: nobody reads that name any more.
+            Err(error) if error.kind == ErrorKind::Frozen => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Images of others that say what finds a person now.
+    async fn naming(&self, person: Id) -> Result<Vec<Id>> {
+        let called = self
+            .store
+            .read(move |tx| {
+                // An organisation is shown by nothing.
+                let Some(profile) = tx.get::<Person>(person)? else { return Ok(None) };
+                Ok(Some(match profile.doc.named_by {
+                    Some(holder) => (profile.doc.name, Some(holder)),
+                    None => (profile.doc.email, None),
+                }))
+            })
+            .await?;
+        let Some((name, holder)) = called.filter(|(name, _)| !name.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let name = Name::read(&name)?;
+        // Somebody else may be called so by now.
+        if self.store.find_alias(&name.alias(&self.store, holder.unwrap_or(Id::NIL))?) != Some(person) {
+            return Ok(Vec::new());
+        }
+        let mut named = self.named(&name).await?;
+        // Any name but an address means one person for each holder of images.
+        named.retain(|owner, _| *owner != person && holder.is_none_or(|holder| holder == *owner));
+        Ok(named.into_values().flatten().collect())
     }
 }

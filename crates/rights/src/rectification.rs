@@ -140,11 +140,15 @@ impl Rights {
                 for correction in &corrections {
                     let resource = correction.resource;
                     require_correctable(tx, &actor, person, resource)?;
+                    let before = habeas_models::find_image(tx, resource)?.map(|image| image.doc.metadata);
                     if let Some(until) = tx.correct(resource, &correction.field, &correction.value)? {
                         changed += 1;
                         due = due.max(Some(until));
-                        if let Some(image) = habeas_models::find_image(tx, resource)? {
-                            depicted::link(tx, resource, image.holder, &image.doc.metadata, &depicts_key)?;
+                        if let (Some(before), Some(image)) =
+                            (before, habeas_models::find_image(tx, resource)?)
+                        {
+                            let after = &image.doc.metadata;
+                            depicted::link(tx, resource, image.holder, &before, after, &depicts_key)?;
                         }
                     }
                 }

@@ -125,7 +125,7 @@ impl Rights {
     }
 
     /// Images that name somebody so, by their holders.
-    async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
+    pub(crate) async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
         let key = self.models.depicts_key().to_owned();
         let (alike, mut named) = loop {
             let (part, name, key) = (name.part(&key), name.clone(), key.clone());
@@ -176,7 +176,8 @@ impl Rights {
                 .write(move |tx| {
                     for image in &some {
                         if let Some(node) = habeas_models::find_image(tx, *image)? {
-                            depicted::link(tx, node.id, node.holder, &node.doc.metadata, &key)?;
+                            let said = &node.doc.metadata;
+                            depicted::link(tx, node.id, node.holder, said, said, &key)?;
                         }
                     }
                     Ok(())

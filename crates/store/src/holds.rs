@@ -2,7 +2,8 @@
 //!
 //! A hold is a container of its own. As long as the holder of what it keeps is there, an edge points at it and its removal is refused.
 //! When the holder is erased, what is kept moves into the hold: sealed again under the hold's key, held by the installation, found by
-//! nobody. When the hold ends it is removed as any container is: rows and files go, its key is destroyed.
+//! nobody but in the view and the erasure of persons whom it shows. When the hold ends it is removed as any container is: rows and files go, its
+//! key is destroyed.
 //!
 //! **Invariant:** the ledger says which holds there are. The rows follow at every start, and so after every restore.
 
@@ -278,7 +279,7 @@ impl Tx<'_> {
     }
 
     /// Moves up to a page of what stands under `target` into a hold: sealed under the hold's key, held by the installation, with no
-    /// secret, no name and no person by which it could be found. Returns how many moved; zero when all has.
+    /// secret, no name and no person by which it could be found but those whom it shows. Returns how many moved; zero when all has.
     pub fn move_into_hold(&mut self, hold: Id, target: Id) -> Result<u64> {
         let Some(generation) = self.generation_of(hold)? else { return Ok(0) };
         let mut args: Vec<Arg<'_>> = vec![(&target).into(), (&hold).into(), PAGE.into()];
@@ -287,7 +288,7 @@ impl Tx<'_> {
             "WITH RECURSIVE subtree (id) AS (
                  SELECT id FROM resource WHERE id = ?1
                  UNION ALL SELECT r.id FROM resource r JOIN subtree s ON r.parent = s.id)
-             SELECT r.id, r.kind, r.container, r.doc FROM subtree s CROSS JOIN resource r
+             SELECT r.id, r.kind, r.container, r.doc, r.holder FROM subtree s CROSS JOIN resource r
              WHERE r.id = s.id AND r.container <> ?2 AND r.kind NOT IN (?4, ?5, ?6, ?7, ?8, ?9, ?10) ORDER BY r.id LIMIT ?3",
             &args,
         )?;
@@ -317,7 +318,11 @@ impl Tx<'_> {
                 )?;
             }
             self.execute("DELETE FROM attr WHERE resource = ?1", &[(&id).into()])?;
-            self.execute("DELETE FROM mention WHERE resource = ?1", &[(&id).into()])?;
+            // Whom it shows has it in their own view and erasure as long as it is kept.
+            self.execute(
+                "DELETE FROM mention WHERE resource = ?1 AND (role <> ?2 OR person = ?3)",
+                &[(&id).into(), MentionRole::Depicted.number().into(), (&row.id(4)?).into()],
+            )?;
         }
         Ok(rows.len() as u64)
     }
@@ -388,7 +393,9 @@ impl Tx<'_> {
 }
 
 fn kept(hold: Id) -> Error {
-    Error::conflict(format!("this is under legal hold {hold} and cannot be deleted until the hold ends"))
-        .hint("ask a privacy officer to release the hold: habeas hold release")
-        .code("Held")
+    Error::conflict(format!(
+        "this is under legal hold {hold} and cannot be deleted or overwritten until the hold ends"
+    ))
+    .hint("ask a privacy officer to release the hold: habeas hold release")
+    .code("Held")
 }

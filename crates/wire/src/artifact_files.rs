@@ -181,7 +181,8 @@ pub(crate) async fn give_up(app: &App, ids: &[Id]) {
     }
 }
 
-/// Makes a blob that was received the content of the file at `path`; in place of what it had before.
+/// Makes a blob that was received the content of the file at `path`; in place of what it had before, which is deleted, and so refused where a
+/// legal hold keeps it.
 pub(crate) fn keep(
     tx: &mut Tx<'_>,
     owner: Id,
@@ -189,11 +190,15 @@ pub(crate) fn keep(
     blob: &BlobRef,
     person: Option<Id>,
 ) -> Result<Node<ArtifactDoc>> {
-    keep_piece(tx, owner, path, (blob, None), person)
+    if let Some(node) = tx.child_by_name::<Artifact>(owner, path)? {
+        tx.require_removable(node.id)?;
+    }
+    keep_grown(tx, owner, path, (blob, None), person)
 }
 
-/// The same of a blob that ends with a piece of this number.
-pub(crate) fn keep_piece(
+/// The same of a blob that ends with a piece of this number, if pieces are numbered, and begins with all that the file had before: a log under
+/// a legal hold may grow.
+pub(crate) fn keep_grown(
     tx: &mut Tx<'_>,
     owner: Id,
     path: &str,

@@ -11,7 +11,7 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use futures::stream;
 use habeas_core::report::ExportReport;
-use habeas_core::{Error, Id};
+use habeas_core::{BlobRef, Error, Id};
 use serde_json::json;
 
 use super::requests::formats_in;
@@ -110,17 +110,20 @@ pub(super) async fn download(
     let (id, report) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "DownloadExport").await?;
     let blob = portal.rights.export_blob(id).await?;
+    Ok(attached(&portal, &blob, report.recipient.is_some()))
+}
+
+/// An archive as a browser saves it.
+pub(super) fn attached(portal: &Portal, blob: &BlobRef, is_sealed: bool) -> Response {
     let mut response =
-        Body::from_stream(portal.rights.store().blobs().stream(&blob, 0..blob.size)).into_response();
+        Body::from_stream(portal.rights.store().blobs().stream(blob, 0..blob.size)).into_response();
     let headers = response.headers_mut();
-    let (media_type, disposition) = match report.recipient {
-        None => ("application/zip", PLAIN),
-        Some(_) => ("application/octet-stream", SEALED),
-    };
+    let (media_type, disposition) =
+        if is_sealed { ("application/octet-stream", SEALED) } else { ("application/zip", PLAIN) };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
     headers.insert(CONTENT_DISPOSITION, disposition);
-    Ok(response)
+    response
 }
 
 /// `POST /me/exports/{export}/delete`.

@@ -107,6 +107,7 @@ pub(crate) fn router(portal: Portal) -> Router {
         .route("/requests/{request}", get(requests::status))
         .route("/requests/{request}/verify", post(requests::verify))
         .route("/requests/{request}/resend", post(requests::resend))
+        .route("/requests/{request}/archive", post(requests::archive))
         .route("/staff/requests", get(staff::queue))
         .route("/staff/requests/new", get(staff::form).post(staff::create))
         .route("/staff/requests/{request}", get(staff::show))

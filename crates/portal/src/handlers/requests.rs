@@ -12,6 +12,7 @@ use habeas_core::{Error, ErrorKind, Id};
 use habeas_rights::{NewRequest, Rectify};
 use serde::Deserialize;
 
+use super::exports::attached;
 use super::session::SignedIn;
 use super::{Failure, Portal, render};
 use crate::pages::{
@@ -101,8 +102,14 @@ pub(super) async fn status(
     State(portal): State<Portal>,
     Path(text): Path<String>,
 ) -> Result<Response, Failure> {
-    let report = portal.rights.request_status(request_id(&text)?).await?;
-    Ok(render(&RequestStatusPage::new(&report, None, portal.now())))
+    Ok(render(&status_page(&portal, request_id(&text)?, None).await?))
+}
+
+async fn status_page(portal: &Portal, id: Id, error: Option<String>) -> Result<RequestStatusPage, Failure> {
+    let report = portal.rights.request_status(id).await?;
+    let mut page = RequestStatusPage::new(&report, error, portal.now());
+    page.fetches_archive = portal.rights.has_archive_by_code(id).await?;
+    Ok(page)
 }
 
 /// A one-time code.
@@ -133,12 +140,24 @@ pub(super) async fn resend(
     after_code(&portal, id, result.map(|_| ())).await
 }
 
+/// `POST /requests/{id}/archive`: the archive itself, to whoever has no account and types the code that was sent for it.
+pub(super) async fn archive(
+    State(portal): State<Portal>,
+    Path(text): Path<String>,
+    Form(form): Form<Code>,
+) -> Result<Response, Failure> {
+    let id = request_id(&text)?;
+    match portal.rights.fetch_archive(id, &form.code).await {
+        Ok(blob) => Ok(attached(&portal, &blob, false)),
+        Err(error) => after_code(&portal, id, Err(error)).await,
+    }
+}
+
 async fn after_code(portal: &Portal, id: Id, result: Result<(), Error>) -> Result<Response, Failure> {
     match result {
         Ok(()) => Ok(Redirect::to(&format!("/requests/{id}")).into_response()),
         Err(error) if is_about_the_form(&error) => {
-            let report = portal.rights.request_status(id).await?;
-            Ok(again(&error, &RequestStatusPage::new(&report, Some(said(&error)), portal.now())))
+            Ok(again(&error, &status_page(portal, id, Some(said(&error))).await?))
         }
         Err(error) => Err(error.into()),
     }

@@ -80,6 +80,8 @@ pub struct RequestStatusPage {
     pub state: &'static str,
     /// Whether a code is waited for.
     pub waits_for_code: bool,
+    /// Whether the archive is fetched here with a code.
+    pub fetches_archive: bool,
     /// Until when it has to be answered.
     pub due: Option<Moment>,
     /// Whether a legal hold keeps a part of what was to be erased.
@@ -100,6 +102,7 @@ impl RequestStatusPage {
             asked: report.asked.title(),
             state: state_title(&report.state),
             waits_for_code: report.state == "verifying",
+            fetches_archive: false,
             due: Moment::parse(&report.due, now),
             held: report.state == RequestState::CompletedWithHolds.name(),
             erasure: report.erasure.clone(),

@@ -196,6 +196,7 @@ fn what_can_be_decided_on_a_request_depends_on_its_state_and_on_who_looks() {
         ("request-code", &["verify", "resend"]),
         ("request-status", &[]),
         ("request-status-proved", &[]),
+        ("request-archive", &["resend", "archive"]),
     ] {
         assert_eq!(forms(name), expected, "{name}");
     }

@@ -92,8 +92,19 @@ fn request(state: &str, asked: RequestType, staff: bool) -> RequestPage {
 }
 
 fn status(state: &str, error: Option<&str>) -> String {
+    status_page(state, error).render().unwrap()
+}
+
+/// The page of somebody without an account, whose archive is ready.
+fn archive(error: Option<&str>) -> String {
+    let mut page = status_page("completed", error);
+    page.fetches_archive = true;
+    page.render().unwrap()
+}
+
+fn status_page(state: &str, error: Option<&str>) -> RequestStatusPage {
     let report = status_report(state, RequestType::Access);
-    RequestStatusPage::new(&report, error.map(str::to_owned), now()).render().unwrap()
+    RequestStatusPage::new(&report, error.map(str::to_owned), now())
 }
 
 fn status_report(state: &str, asked: RequestType) -> RequestStatusReport {
@@ -194,6 +205,8 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("request-status-proved", proved("completed", true)),
         ("request-status-held", proved("completedWithHolds", true)),
         ("request-status-proved-once", proved("completed", false)),
+        ("request-archive", archive(None)),
+        ("request-archive-wrong", archive(Some("that is not the code"))),
         ("requests", requests(true, None)),
         ("requests-empty", requests(false, None)),
         ("requests-wrong", requests(true, Some("choose what is asked for"))),

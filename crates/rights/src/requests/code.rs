@@ -15,11 +15,11 @@ const DIGITS: usize = 8;
 /// How long a code is good, in microseconds: one hour.
 const GOOD_FOR: i64 = 3_600_000_000;
 /// Wrong codes until the right one is no longer taken.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 /// Codes that are sent for one request.
 const CODES: u32 = 5;
 
-fn wrong_code() -> Error {
+pub(super) fn wrong_code() -> Error {
     Error::invalid("that is not the code, or it is no longer good")
         .hint("the code is good for one hour and five attempts; a new one can be sent")
 }
@@ -64,7 +64,8 @@ impl Rights {
         self.request_status(request).await
     }
 
-    /// Sends another code. The answer is the same whether or not the person is known.
+    /// Sends another code: for the request, or for the archive that answers it, of somebody who has no account. The answer is the same whether
+    /// or not the person is known.
     pub async fn resend_code(&self, request: Id) -> Result<RequestStatusReport> {
         self.throttle.attempt(crypto::sha256(request.as_bytes()), self.store.ambient().now())?;
         let status = self
@@ -76,7 +77,9 @@ impl Rights {
                         Error::busy("no more codes are sent for this request").hint("make a new request")
                     );
                 }
-                case.send_code(None)?;
+                if !case.send_archive_code()? {
+                    case.send_code(None)?;
+                }
                 case.save()?;
                 status(case.tx, &case.node)
             })
@@ -127,7 +130,7 @@ impl Rights {
         self.store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
-                if case.node.doc.state != RequestState::Verifying {
+                if case.node.doc.state != RequestState::Verifying && case.archive_by_code()?.is_none() {
                     return Ok(None);
                 }
                 let (mac, until) = (Some(mac.clone()), Some(Timestamp(case.tx.now().0 + GOOD_FOR)));
@@ -145,7 +148,7 @@ impl Rights {
             .await
     }
 
-    fn code_mac(&self, request: Id, code: &str) -> Result<[u8; 32]> {
+    pub(super) fn code_mac(&self, request: Id, code: &str) -> Result<[u8; 32]> {
         // Read from a screen, a code comes with spaces and hyphens.
         let digits: String = code.chars().filter(char::is_ascii_digit).take(DIGITS + 1).collect();
         let key = self.store.installation_key(b"request-code")?;

@@ -27,6 +27,8 @@ pub(super) enum Letter {
     NewAddress,
     /// The archive is ready.
     Ready,
+    /// The one-time code with which somebody fetches it who has no account.
+    ArchiveCode,
     /// The erasure begins.
     Erasing,
     /// An officer carried it out.
@@ -124,7 +126,7 @@ impl Rights {
         let code = match letter {
             // Whose address it is already is told so, and without a code nothing happens.
             Letter::NewAddress if wanted.as_ref().is_some_and(|wanted| wanted.is_taken) => String::new(),
-            Letter::Code | Letter::NewAddress => match self.new_code(request).await? {
+            Letter::Code | Letter::NewAddress | Letter::ArchiveCode => match self.new_code(request).await? {
                 Some(code) => code,
                 None => return Ok(()),
             },
@@ -141,10 +143,12 @@ impl Rights {
                     Letter::Erasing => address_of(tx, node.doc.subject).ok().flatten().into_iter().collect(),
                     _ => address_of(tx, node.doc.subject)?.into_iter().collect(),
                 };
-                Ok(Some((node.doc, to)))
+                let mut case = Case { tx, node };
+                let by_code = letter == Letter::Ready && case.archive_by_code()?.is_some();
+                Ok(Some((case.node.doc, to, by_code)))
             })
             .await?;
-        let Some((doc, mut to)) = found else { return Ok(()) };
+        let Some((doc, mut to, by_code)) = found else { return Ok(()) };
         to.extend(wanted.map(|wanted| wanted.email));
         if let (Some(address), true) = (&doc.address, to.is_empty()) {
             let address = self.store.open_once(request, &address.sealed)?;
@@ -154,7 +158,7 @@ impl Rights {
         if to.is_empty() {
             return Ok(());
         }
-        let (subject, body) = words(letter, request, &doc, &code, &self.requests.address);
+        let (subject, body) = words(letter, request, &doc, &code, by_code, &self.requests.address);
         let ambient = self.store.ambient();
         let name = if letter == Letter::Reminder { reminder_name(request) } else { request.to_string() };
         self.post(Mail { name, to, subject, body, at: ambient.now(), message: ambient.new_id() }).await
@@ -299,7 +303,15 @@ fn staff(tx: &mut Tx<'_>) -> Result<Vec<String>> {
 }
 
 /// Subject and text of a letter. No name and no content: a mailbox is read by more than one.
-fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) -> (String, String) {
+/// `by_code` says whether the person has no account to sign in with.
+fn words(
+    letter: Letter,
+    id: Id,
+    doc: &RequestDoc,
+    code: &str,
+    by_code: bool,
+    address: &str,
+) -> (String, String) {
     let asked = doc.asked.title().to_lowercase();
     let place = format!("{address}/requests/{id}");
     let (subject, text) = match letter {
@@ -318,6 +330,18 @@ fn words(letter: Letter, id: Id, doc: &RequestDoc, code: &str, address: &str) ->
             "Your code",
             format!(
                 "Somebody, we hope you, wants to be reached under this address from now on.\n\nThe code is {code}. It is good for an hour. Type it where you asked for the change, signed in as before, and give it to nobody.\n\nIf it was not you, do nothing: without the code nothing happens."
+            ),
+        ),
+        Letter::Ready if by_code => (
+            "Your copy is ready",
+            format!(
+                "Your request for {asked} is answered. There is no account under this address: on this page, have a code sent here, and fetch the archive with it within 7 days:\n{place}"
+            ),
+        ),
+        Letter::ArchiveCode => (
+            "Your code",
+            format!(
+                "Somebody, we hope you, wants to fetch the archive that answers your request for {asked}.\n\nThe code is {code}. It is good for an hour. Type it on this page, and give it to nobody:\n{place}\n\nIf it was not you, do nothing: without the code nobody gets the archive."
             ),
         ),
         Letter::Ready => (

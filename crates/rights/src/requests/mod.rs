@@ -9,6 +9,7 @@ mod carrying;
 mod choosing;
 mod code;
 mod deciding;
+mod fetching;
 mod finding;
 mod intake;
 mod mail;

@@ -289,15 +289,29 @@ impl Tx<'_> {
         Ok(updated.with_doc(node.doc.clone()))
     }
 
-    /// The same for a document whose kind is known at run time only.
+    /// The same, also where the holder is being erased: for what has to be taken out because of somebody else's erasure, which must not wait
+    /// for this one or depend on its end. Refused only once the keys are gone.
+    pub fn update_also_frozen<K: DataKind>(&mut self, node: &Node<K::Doc>) -> Result<()> {
+        let json = serde_json::to_vec(&node.doc)?;
+        let place = self.place_to_change(node.id)?;
+        self.update_at(&node.with_doc(json), place).map(|_| ())
+    }
+
+    /// [`update`](Self::update) for a document whose kind is known at run time only.
     pub(crate) fn update_raw(&mut self, node: &RawNode) -> Result<RawNode> {
-        let json = &node.doc;
-        let place = self
-            .place_with(node.id, Lock::Change)?
-            .ok_or_else(|| Error::not_found("it does not exist any more"))?;
+        let place = self.place_to_change(node.id)?;
         if place.state == HolderState::Frozen {
             return Err(frozen());
         }
+        self.update_at(node, place)
+    }
+
+    fn place_to_change(&mut self, id: Id) -> Result<Place> {
+        self.place_with(id, Lock::Change)?.ok_or_else(|| Error::not_found("it does not exist any more"))
+    }
+
+    fn update_at(&mut self, node: &RawNode, place: Place) -> Result<RawNode> {
+        let json = &node.doc;
         let doc = self.shared.seal(node.id, node.kind, place.container, place.generation, json)?;
         let names = match node.parent {
             Some(parent) if node.kind.is_container() => {
@@ -615,8 +629,11 @@ impl Tx<'_> {
     }
 
     /// Sees to it that the container gets a new key, and its old one is destroyed, once the configured time is over. Many
-    /// removals share one such task.
+    /// removals share one such task. A hold keeps its key as long as it lasts: the ledger has the hold under it, and backups what it keeps.
     pub fn schedule_resealing(&mut self, container: Id) -> Result<()> {
+        if self.place_seen(container)?.is_some_and(|place| place.kind == Kind::Hold) {
+            return Ok(());
+        }
         let waiting = self.number(
             "SELECT COUNT(*) FROM task WHERE subject = ?1 AND kind = ?2 AND state = 0",
             &[(&container).into(), TaskKind::Reseal.number().into()],

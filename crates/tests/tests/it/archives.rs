@@ -300,104 +300,111 @@ fn zip(files: &[(String, Vec<u8>)], folder: &Path) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_not_what_was_signed_is_refused_whole() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let folder = tempfile::tempdir().unwrap();
-    let someone = deployment.person("a@example.org", "A").await;
-    let project = deployment.project(&someone, "p").await;
-    let tag = deployment.tag(&someone, &project, "t").await;
-    deployment.image(&someone, &project, "a.jpg", &image(1), &[&tag]).await;
-    let path = archive(&deployment, &someone, folder.path()).await;
-    let files = unpack(&path);
-    let refused = |path: &Path, keys: &[[u8; 32]], expected: &str| {
-        let said = checked(path, keys).unwrap_err().to_string();
-        assert!(said.contains(expected), "{said}, not {expected}");
-    };
-    let key = deployment.server().app().rights.public_key().unwrap();
-    assert!(checked(&path, &[key]).unwrap().is_trusted);
-    assert!(!checked(&path, &[]).unwrap().is_trusted);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let folder = tempfile::tempdir().unwrap();
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let tag = deployment.tag(&someone, &project, "t").await;
+        deployment.image(&someone, &project, "a.jpg", &image(1), &[&tag]).await;
+        let path = archive(&deployment, &someone, folder.path()).await;
+        let files = unpack(&path);
+        let refused = |path: &Path, keys: &[[u8; 32]], expected: &str| {
+            let said = checked(path, keys).unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}, not {expected}");
+        };
+        let key = deployment.server().app().rights.public_key().unwrap();
+        assert!(checked(&path, &[key]).unwrap().is_trusted);
+        assert!(!checked(&path, &[]).unwrap().is_trusted);
 
-    // Any flipped bit of the file, but for what a ZIP reader has no use for, is refused.
-    let whole = std::fs::read(&path).unwrap();
-    let broken = folder.path().join("broken.zip");
-    for at in (0..whole.len()).step_by(whole.len() / 40) {
-        let mut changed = whole.clone();
-        changed[at] ^= 4;
-        std::fs::write(&broken, &changed).unwrap();
-        if let Ok(mut checked) = checked(&broken, &[key]) {
-            let same =
-                files.iter().all(|(path, bytes)| checked.content(path).is_ok_and(|found| found == *bytes));
-            assert!(same, "a flipped bit at {at} went unseen");
+        // Any flipped bit of the file, but for what a ZIP reader has no use for, is refused.
+        let whole = std::fs::read(&path).unwrap();
+        let broken = folder.path().join("broken.zip");
+        for at in (0..whole.len()).step_by(whole.len() / 40) {
+            let mut changed = whole.clone();
+            changed[at] ^= 4;
+            std::fs::write(&broken, &changed).unwrap();
+            if let Ok(mut checked) = checked(&broken, &[key]) {
+                let same = files
+                    .iter()
+                    .all(|(path, bytes)| checked.content(path).is_ok_and(|found| found == *bytes));
+                assert!(same, "a flipped bit at {at} went unseen");
+            }
+            std::fs::write(&broken, &whole[..at]).unwrap();
+            assert!(checked(&broken, &[key]).is_err(), "cut at {at}");
         }
-        std::fs::write(&broken, &whole[..at]).unwrap();
-        assert!(checked(&broken, &[key]).is_err(), "cut at {at}");
-    }
 
-    let change = |path: &str, change: &dyn Fn(&mut Vec<u8>)| {
-        let mut changed = files.clone();
-        let file = changed.iter_mut().find(|(name, _)| name.contains(path)).unwrap();
-        change(&mut file.1);
-        changed
-    };
-    refused(
-        &zip(&change("project.json", &|bytes| bytes.push(b' ')), folder.path()),
-        &[key],
-        "is not the file that its manifest has",
-    );
-    refused(
-        &zip(&change("manifest-sha256", &|bytes| bytes[0] ^= 1), folder.path()),
-        &[key],
-        "not over its manifest",
-    );
-    let mut more = files.clone();
-    more.push(("custom-vision/extra.json".into(), b"{}".to_vec()));
-    refused(&zip(&more, folder.path()), &[key], "is not in its manifest");
-    let mut fewer = files.clone();
-    fewer.retain(|(path, _)| !path.contains("images.csv"));
-    refused(&zip(&fewer, folder.path()), &[key], "is missing");
-    refused(&zip(&[("a.txt".into(), b"x".to_vec())], folder.path()), &[], "not one that a Habeas wrote");
-    std::fs::write(&broken, b"not a zip").unwrap();
-    refused(&broken, &[], "not a ZIP archive");
+        let change = |path: &str, change: &dyn Fn(&mut Vec<u8>)| {
+            let mut changed = files.clone();
+            let file = changed.iter_mut().find(|(name, _)| name.contains(path)).unwrap();
+            change(&mut file.1);
+            changed
+        };
+        refused(
+            &zip(&change("project.json", &|bytes| bytes.push(b' ')), folder.path()),
+            &[key],
+            "is not the file that its manifest has",
+        );
+        refused(
+            &zip(&change("manifest-sha256", &|bytes| bytes[0] ^= 1), folder.path()),
+            &[key],
+            "not over its manifest",
+        );
+        let mut more = files.clone();
+        more.push(("custom-vision/extra.json".into(), b"{}".to_vec()));
+        refused(&zip(&more, folder.path()), &[key], "is not in its manifest");
+        let mut fewer = files.clone();
+        fewer.retain(|(path, _)| !path.contains("images.csv"));
+        refused(&zip(&fewer, folder.path()), &[key], "is missing");
+        refused(&zip(&[("a.txt".into(), b"x".to_vec())], folder.path()), &[], "not one that a Habeas wrote");
+        std::fs::write(&broken, b"not a zip").unwrap();
+        refused(&broken, &[], "not a ZIP archive");
 
-    // What a stranger signs is whole, and nobody's whom the caller trusts: it is not brought unless one of the keys is given.
-    let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
-    let packed = pack(files.clone(), &stranger, folder.path());
-    refused(&packed, &[key], "signed with another key");
-    let own = deployment.server().app().rights.keys().unwrap();
-    checked(&path, &[]).unwrap().require_trust(&own).unwrap();
-    checked(&packed, &[stranger.public()]).unwrap().require_trust(&own).unwrap();
-    let said = checked(&packed, &[]).unwrap().require_trust(&own).unwrap_err().to_string();
-    assert!(said.contains(&hex::encode(stranger.public())) && said.contains("--key"), "{said}");
-    // Nor does signing make these good.
-    for (path, expected) in [
-        ("../evil.json", "leads out of it"),
-        ("/evil.json", "leads out of it"),
-        ("a\\..\\evil", "leads out of it"),
-    ] {
-        let mut hostile = files.clone();
-        hostile.push((path.into(), b"{}".to_vec()));
-        refused(&pack(hostile, &stranger, folder.path()), &[], expected);
+        // What a stranger signs is whole, and nobody's whom the caller trusts: it is not brought unless one of the keys is given.
+        let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
+        let packed = pack(files.clone(), &stranger, folder.path());
+        refused(&packed, &[key], "signed with another key");
+        let own = deployment.server().app().rights.keys().unwrap();
+        checked(&path, &[]).unwrap().require_trust(&own).unwrap();
+        checked(&packed, &[stranger.public()]).unwrap().require_trust(&own).unwrap();
+        let said = checked(&packed, &[]).unwrap().require_trust(&own).unwrap_err().to_string();
+        assert!(said.contains(&hex::encode(stranger.public())) && said.contains("--key"), "{said}");
+        // Nor does signing make these good.
+        for (path, expected) in [
+            ("../evil.json", "leads out of it"),
+            ("/evil.json", "leads out of it"),
+            ("a\\..\\evil", "leads out of it"),
+        ] {
+            let mut hostile = files.clone();
+            hostile.push((path.into(), b"{}".to_vec()));
+            refused(&pack(hostile, &stranger, folder.path()), &[], expected);
+        }
+        let mut bomb = files.clone();
+        bomb.push(("custom-vision/bomb.bin".into(), vec![0; 80 << 20]));
+        refused(&pack(bomb, &stranger, folder.path()), &[], "unpacks to more than");
+        let mut twice = files.clone();
+        let document = files.iter().find(|(path, _)| path.contains("/tags/")).unwrap().clone();
+        let other = project.replace(&project[..8], "00000000");
+        twice.push((document.0.replace(&project, &other), document.1.clone()));
+        refused(&pack(twice.clone(), &stranger, folder.path()), &[], "is there twice");
+        twice.retain(|(path, _)| *path != document.0);
+        refused(&pack(twice, &stranger, folder.path()), &[], "belongs to a project that is not there");
+        let renamed = |value: &mut Vec<u8>| {
+            let mut document: Value = serde_json::from_slice(value).unwrap();
+            document["id"] = json!(Id::NIL);
+            *value = document.to_string().into_bytes();
+        };
+        refused(
+            &pack(change("/tags/", &renamed), &stranger, folder.path()),
+            &[],
+            "says it is something else",
+        );
+        refused(
+            &pack(change("project.json", &|bytes| *bytes = b"[".to_vec()), &stranger, folder.path()),
+            &[],
+            "is not what a Habeas writes there",
+        );
     }
-    let mut bomb = files.clone();
-    bomb.push(("custom-vision/bomb.bin".into(), vec![0; 80 << 20]));
-    refused(&pack(bomb, &stranger, folder.path()), &[], "unpacks to more than");
-    let mut twice = files.clone();
-    let document = files.iter().find(|(path, _)| path.contains("/tags/")).unwrap().clone();
-    let other = project.replace(&project[..8], "00000000");
-    twice.push((document.0.replace(&project, &other), document.1.clone()));
-    refused(&pack(twice.clone(), &stranger, folder.path()), &[], "is there twice");
-    twice.retain(|(path, _)| *path != document.0);
-    refused(&pack(twice, &stranger, folder.path()), &[], "belongs to a project that is not there");
-    let renamed = |value: &mut Vec<u8>| {
-        let mut document: Value = serde_json::from_slice(value).unwrap();
-        document["id"] = json!(Id::NIL);
-        *value = document.to_string().into_bytes();
-    };
-    refused(&pack(change("/tags/", &renamed), &stranger, folder.path()), &[], "says it is something else");
-    refused(
-        &pack(change("project.json", &|bytes| *bytes = b"[".to_vec()), &stranger, folder.path()),
-        &[],
-        "is not what a Habeas writes there",
-    );
 }
 
 /// Has `check` look at a file whose bytes are these but for one bit, for each byte once, and for another bit from byte to byte.

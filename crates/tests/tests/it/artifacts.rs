@@ -515,23 +515,26 @@ async fn files_of_other_origins_stand_under_the_workspace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_on_where_their_token_says() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let someone = deployment.person("a@example.org", "A").await;
-    let team = Team::new(&deployment, &someone).await;
-    let scope = &team.scope;
-    for number in 0..1_001 {
-        let path = format!("/artifact/v2.0{scope}/artifacts/content/ExperimentRun/{}/{number:04}", team.run);
-        assert_eq!(team.tracker.raw("POST", &path, Vec::new()).await.0, 200);
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let team = Team::new(&deployment, &someone).await;
+        let scope = &team.scope;
+        for number in 0..1_001 {
+            let path =
+                format!("/artifact/v2.0{scope}/artifacts/content/ExperimentRun/{}/{number:04}", team.run);
+            assert_eq!(team.tracker.raw("POST", &path, Vec::new()).await.0, 200);
+        }
+        let list = format!("/artifact/v2.0@/artifacts/ExperimentRun/{}", team.run);
+        let first = team.ok("GET", &list, json!(null)).await;
+        assert_eq!(paths(&first).len(), 1_000);
+        let token = first["continuationToken"].as_str().unwrap();
+        for name in ["continuationToken", "$continuationtoken"] {
+            let second = team.ok("GET", &format!("{list}?{name}={token}"), json!(null)).await;
+            assert_eq!((paths(&second), second.get("continuationToken")), (vec!["1000".to_owned()], None));
+        }
+        assert_eq!(team.call("GET", &format!("{list}?continuationToken=%21"), json!(null)).await.0, 400);
     }
-    let list = format!("/artifact/v2.0@/artifacts/ExperimentRun/{}", team.run);
-    let first = team.ok("GET", &list, json!(null)).await;
-    assert_eq!(paths(&first).len(), 1_000);
-    let token = first["continuationToken"].as_str().unwrap();
-    for name in ["continuationToken", "$continuationtoken"] {
-        let second = team.ok("GET", &format!("{list}?{name}={token}"), json!(null)).await;
-        assert_eq!((paths(&second), second.get("continuationToken")), (vec!["1000".to_owned()], None));
-    }
-    assert_eq!(team.call("GET", &format!("{list}?continuationToken=%21"), json!(null)).await.0, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

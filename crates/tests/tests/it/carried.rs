@@ -393,108 +393,118 @@ fn changed(files: &Files, kind: &str, change: impl FnOnce(&mut Value)) -> Files 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_mean_harm_are_refused_whole() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let (someone, run) = somebody(&deployment, "a@example.org").await;
-    let (_, theirs) = somebody(&deployment, "b@example.org").await;
-    let folder = tempfile::tempdir().unwrap();
-    let files = unpack(&archive(&deployment, &someone, folder.path()).await);
-    let other = deployment.person("c@example.org", "C").await;
-    let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
-    let refused = async |files: Files, expected: &str| {
-        let error = bring(&deployment, &other, &pack(files, &stranger, folder.path())).await.unwrap_err();
-        assert!(error.is::<Refused>(), "{error:#}");
-        let said = format!("{error:#}");
-        assert!(said.contains(expected), "{said}, not {expected}");
-        assert!(content(&deployment, &other).await.is_empty());
-    };
-    let set = |pointer: &'static str, value: Value| {
-        move |record: &mut Value| *record.pointer_mut(pointer).unwrap() = value
-    };
-    let theirs: Id = theirs.parse().unwrap();
-    let run: Id = run.parse().unwrap();
-    // Under what is somebody else's, or nowhere.
-    refused(changed(&files, "Artifact", set("/parent", json!(theirs))), "what it stands under is not there")
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (someone, run) = somebody(&deployment, "a@example.org").await;
+        let (_, theirs) = somebody(&deployment, "b@example.org").await;
+        let folder = tempfile::tempdir().unwrap();
+        let files = unpack(&archive(&deployment, &someone, folder.path()).await);
+        let other = deployment.person("c@example.org", "C").await;
+        let stranger = SigningKey::from_seed(&SecretKey::from_bytes([9; 32]));
+        let refused = async |files: Files, expected: &str| {
+            let error = bring(&deployment, &other, &pack(files, &stranger, folder.path())).await.unwrap_err();
+            assert!(error.is::<Refused>(), "{error:#}");
+            let said = format!("{error:#}");
+            assert!(said.contains(expected), "{said}, not {expected}");
+            assert!(content(&deployment, &other).await.is_empty());
+        };
+        let set = |pointer: &'static str, value: Value| {
+            move |record: &mut Value| *record.pointer_mut(pointer).unwrap() = value
+        };
+        let theirs: Id = theirs.parse().unwrap();
+        let run: Id = run.parse().unwrap();
+        // Under what is somebody else's, or nowhere.
+        refused(
+            changed(&files, "Artifact", set("/parent", json!(theirs))),
+            "what it stands under is not there",
+        )
         .await;
-    refused(
-        changed(&files, "RegisteredModel", set("/parent", json!(run))),
-        "what it stands under is not there",
-    )
-    .await;
-    refused(changed(&files, "Run", set("/id", json!(theirs))), "what it stands under is not there").await;
-    refused(changed(&files, "RegisteredModel", set("/id", json!(run))), "its id is there twice").await;
-    // Documents that no server made.
-    refused(changed(&files, "Run", set("/doc", json!({}))), "the document is none of the kind Run").await;
-    refused(
-        changed(&files, "Artifact", set("/doc/path", json!("../../.ssh/authorized_keys"))),
-        "leads out of its folder",
-    )
-    .await;
-    refused(changed(&files, "Workspace", set("/doc/name", json!("import/x"))), "called otherwise").await;
-    refused(changed(&files, "Run", set("/created", json!("yesterday"))), "Run-1.jsonl, line 1").await;
-    refused(changed(&files, "Run", set("/kind", json!("Person"))), "of a kind that is not brought").await;
-    // Files that are others.
-    refused(
-        changed(&files, "Artifact", set("/files/0/path", json!("profile/account.json"))),
-        "is another one",
-    )
-    .await;
-    refused(changed(&files, "Artifact", set("/files/0/size", json!(1))), "is another one").await;
-    refused(changed(&files, "Artifact", set("/files", json!([]))), "is another one").await;
-    let renamed = |path: &str, to: &str| {
-        let mut files = files.clone();
-        files.iter_mut().find(|(name, _)| name == path).unwrap().0 = to.to_owned();
-        files
-    };
-    refused(renamed("records/Run-1.jsonl", "records/Person-1.jsonl"), "does not know").await;
-    refused(renamed("records/Run-1.jsonl", "records/Experiment-2.jsonl"), "of another kind than its file")
+        refused(
+            changed(&files, "RegisteredModel", set("/parent", json!(run))),
+            "what it stands under is not there",
+        )
         .await;
-    let mut metrics = changed(&files, "Run", |record| {
-        record["metrics"] = json!(format!("tracking/runs/{run}/metrics.csv"));
-    });
-    metrics.push((
-        format!("tracking/runs/{run}/metrics.csv"),
-        b"metric,timestamp,step,value\nloss,1,0,many\n".to_vec(),
-    ));
-    refused(metrics, "the value of a metric is no number").await;
+        refused(changed(&files, "Run", set("/id", json!(theirs))), "what it stands under is not there").await;
+        refused(changed(&files, "RegisteredModel", set("/id", json!(run))), "its id is there twice").await;
+        // Documents that no server made.
+        refused(changed(&files, "Run", set("/doc", json!({}))), "the document is none of the kind Run").await;
+        refused(
+            changed(&files, "Artifact", set("/doc/path", json!("../../.ssh/authorized_keys"))),
+            "leads out of its folder",
+        )
+        .await;
+        refused(changed(&files, "Workspace", set("/doc/name", json!("import/x"))), "called otherwise").await;
+        refused(changed(&files, "Run", set("/created", json!("yesterday"))), "Run-1.jsonl, line 1").await;
+        refused(changed(&files, "Run", set("/kind", json!("Person"))), "of a kind that is not brought").await;
+        // Files that are others.
+        refused(
+            changed(&files, "Artifact", set("/files/0/path", json!("profile/account.json"))),
+            "is another one",
+        )
+        .await;
+        refused(changed(&files, "Artifact", set("/files/0/size", json!(1))), "is another one").await;
+        refused(changed(&files, "Artifact", set("/files", json!([]))), "is another one").await;
+        let renamed = |path: &str, to: &str| {
+            let mut files = files.clone();
+            files.iter_mut().find(|(name, _)| name == path).unwrap().0 = to.to_owned();
+            files
+        };
+        refused(renamed("records/Run-1.jsonl", "records/Person-1.jsonl"), "does not know").await;
+        refused(
+            renamed("records/Run-1.jsonl", "records/Experiment-2.jsonl"),
+            "of another kind than its file",
+        )
+        .await;
+        let mut metrics = changed(&files, "Run", |record| {
+            record["metrics"] = json!(format!("tracking/runs/{run}/metrics.csv"));
+        });
+        metrics.push((
+            format!("tracking/runs/{run}/metrics.csv"),
+            b"metric,timestamp,step,value\nloss,1,0,many\n".to_vec(),
+        ));
+        refused(metrics, "the value of a metric is no number").await;
 
-    // A person who is nobody here made it; what is brought names whoever brings it.
-    let foreign = changed(&files, "Run", set("/doc/created_by", json!(theirs)));
-    let report = bring(&deployment, &other, &pack(foreign, &stranger, folder.path())).await.unwrap();
-    assert_eq!(report.workspaces, 1);
-    let record =
-        String::from_utf8(content(&deployment, &other).await["records/Run-1.jsonl"].clone()).unwrap();
-    assert!(record.contains(&format!("\"created_by\":\"{}\"", Id::NIL)), "{record}");
+        // A person who is nobody here made it; what is brought names whoever brings it.
+        let foreign = changed(&files, "Run", set("/doc/created_by", json!(theirs)));
+        let report = bring(&deployment, &other, &pack(foreign, &stranger, folder.path())).await.unwrap();
+        assert_eq!(report.workspaces, 1);
+        let record =
+            String::from_utf8(content(&deployment, &other).await["records/Run-1.jsonl"].clone()).unwrap();
+        assert!(record.contains(&format!("\"created_by\":\"{}\"", Id::NIL)), "{record}");
+    }
 }
 
 /// Only the operator and whoever owns the account bring anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_brings_anything_into_what_is_somebody_elses() {
     let _lock = crate::canary::protected().await;
-    let deployment = Deployment::open(None).await;
-    let (someone, run) = somebody(&deployment, "a@example.org").await;
-    let stranger = deployment.person("b@example.org", "B").await;
-    let workspace = first(&deployment, &someone, "Workspace").await;
-    let tracker = Tracker::new(&deployment, &stranger).await;
-    let record = json!({ "kind": "Workspace", "id": Id::NIL, "parent": someone.id, "created": "2026-01-01T00:00:00Z",
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let (someone, run) = somebody(&deployment, "a@example.org").await;
+        let stranger = deployment.person("b@example.org", "B").await;
+        let workspace = first(&deployment, &someone, "Workspace").await;
+        let tracker = Tracker::new(&deployment, &stranger).await;
+        let record = json!({ "kind": "Workspace", "id": Id::NIL, "parent": someone.id, "created": "2026-01-01T00:00:00Z",
         "updated": "2026-01-01T00:00:00Z", "doc": { "name": "w", "azure": null } });
-    for (method, path, body) in [
-        ("PUT", format!("/persons/{}/workspaces/{}", someone.id, Id::NIL), record.clone()),
-        ("POST", format!("/workspaces/{workspace}/taken"), json!({ "ids": [] })),
-        ("POST", format!("/workspaces/{workspace}/records/{run}/metrics"), json!([])),
-        ("DELETE", format!("/workspaces/{workspace}"), Value::Null),
-    ] {
-        let (status, answer) = tracker.send(method, &format!("/api/import/v1{path}"), &body).await;
-        assert_eq!(status, 404, "{method} {path}: {answer}");
-    }
-    // Nor does the owner change a workspace that is finished.
-    let tracker = Tracker::new(&deployment, &someone).await;
-    let path = format!("/api/import/v1/workspaces/{workspace}");
-    assert_eq!(tracker.send("DELETE", &path, &Value::Null).await.0, 409);
-    // A record's line without an end, or without what it needs, is told of.
-    let path = format!("{path}/records/{run}");
-    for body in [json!({}), Value::Null] {
-        let (status, answer) = tracker.send("PUT", &path, &body).await;
-        assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{answer}");
+        for (method, path, body) in [
+            ("PUT", format!("/persons/{}/workspaces/{}", someone.id, Id::NIL), record.clone()),
+            ("POST", format!("/workspaces/{workspace}/taken"), json!({ "ids": [] })),
+            ("POST", format!("/workspaces/{workspace}/records/{run}/metrics"), json!([])),
+            ("DELETE", format!("/workspaces/{workspace}"), Value::Null),
+        ] {
+            let (status, answer) = tracker.send(method, &format!("/api/import/v1{path}"), &body).await;
+            assert_eq!(status, 404, "{method} {path}: {answer}");
+        }
+        // Nor does the owner change a workspace that is finished.
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let path = format!("/api/import/v1/workspaces/{workspace}");
+        assert_eq!(tracker.send("DELETE", &path, &Value::Null).await.0, 409);
+        // A record's line without an end, or without what it needs, is told of.
+        let path = format!("{path}/records/{run}");
+        for body in [json!({}), Value::Null] {
+            let (status, answer) = tracker.send("PUT", &path, &body).await;
+            assert_eq!((status, &answer["code"]), (400, &json!("invalid")), "{answer}");
+        }
     }
 }
 

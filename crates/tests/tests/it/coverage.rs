@@ -23,7 +23,8 @@ pub(crate) const PUBLIC: &[&str] = &[
     "/requests/{request}/status",
 ];
 /// What anybody may do: take in a request, and show that it is theirs.
-const PUBLIC_POSTS: &[&str] = &["/requests", "/requests/{request}/verify", "/requests/{request}/resend"];
+const PUBLIC_POSTS: &[&str] =
+    &["/requests", "/requests/{request}/verify", "/requests/{request}/resend", "/requests/{request}/archive"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_privacy_operation_refuses_strangers() {

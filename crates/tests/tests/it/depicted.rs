@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use habeas_core::kind::MentionRole;
 use habeas_core::kinds::Image;
 use habeas_core::node::Relation;
 use habeas_core::{Id, fault};
-use habeas_store::Store;
+use habeas_store::{HolderState, Store};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
@@ -16,7 +19,13 @@ use crate::{crash, requests, scan, transfer};
 pub(crate) const LOST: &str = "lost@example.org";
 
 /// Notes in an image's metadata whom it shows.
-async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: &str, names: &str) {
+pub(crate) async fn depict(
+    deployment: &Deployment,
+    owner: &Someone,
+    project: &str,
+    image: &str,
+    names: &str,
+) {
     let path = format!("/projects/{project}/images/metadata?imageIds={image}");
     let (status, answer) =
         deployment.train("POST", &owner.key, &path, Some(json!({ "depicts": names }))).await;
@@ -24,7 +33,7 @@ async fn depict(deployment: &Deployment, owner: &Someone, project: &str, image: 
 }
 
 /// What somebody is tied to as shown by it.
-async fn shown(deployment: &Deployment, person: &str) -> Vec<String> {
+pub(crate) async fn shown(deployment: &Deployment, person: &str) -> Vec<String> {
     let (status, held) =
         deployment.operator("GET", &format!("/persons/{person}/holdings"), json!(null)).await;
     assert_eq!(status, 200, "{held}");
@@ -38,7 +47,7 @@ async fn shown(deployment: &Deployment, person: &str) -> Vec<String> {
 }
 
 /// What an image's metadata says about whom it shows.
-async fn said(deployment: &Deployment, owner: &Someone, project: &str, image: &str) -> Value {
+pub(crate) async fn said(deployment: &Deployment, owner: &Someone, project: &str, image: &str) -> Value {
     let path = format!("/projects/{project}/images/id?imageIds={image}");
     deployment.train("GET", &owner.key, &path, None).await.1[0]["metadata"]["depicts"].clone()
 }
@@ -468,5 +477,92 @@ async fn whoever_reads_the_mail_of_an_address_that_only_images_name_has_their_re
         assert_eq!(deployment.call(Some(&second), "POST", &format!("{path}/approve"), digest).await.0, 200);
         requests::in_state(&deployment, &request, "completed").await;
         assert_eq!(said(&deployment, &owner, &project, &shown).await, "a friend");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_address_was_corrected_stays_tied_to_images_that_name_the_old_one_until_they_are_erased() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let ada = deployment.person("c4n4ryold@example.org", "Ada").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for number in 0..3 {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number), &[]).await;
+            depict(&deployment, &owner, &project, &id, "c4n4ryold@example.org, a friend").await;
+            images.push(id);
+        }
+        let path = format!("/persons/{}", ada.id);
+        let change = json!({ "email": "new@example.org" });
+        assert_eq!(deployment.operator("PATCH", &path, change).await.0, 200);
+
+        // Whatever else is said of such an image, also by sending it again.
+        let metadata = |image: &str| format!("/projects/{project}/images/metadata?imageIds={image}");
+        let place = Some(json!({ "place": "park" }));
+        assert_eq!(deployment.train("POST", &owner.key, &metadata(&images[0]), place).await.0, 200);
+        let contents = STANDARD.encode(image(1));
+        let again =
+            json!({ "images": [{ "name": "x.jpg", "contents": contents }], "metadata": { "place": "park" } });
+        let path = format!("/projects/{project}/images/files");
+        let (_, sent) = deployment.train("POST", &owner.key, &path, Some(again)).await;
+        assert_eq!(sent["images"][0]["status"], "OKDuplicate", "{sent}");
+        // One whose name is taken out shows her no more.
+        depict(&deployment, &owner, &project, &images[2], "a friend").await;
+        let mut tied = images[..2].to_vec();
+        tied.sort();
+        assert_eq!(shown(&deployment, &ada.id).await, tied);
+        let token = transfer::token(&deployment, &owner, &project).await["token"].take();
+        let path = format!("/projects/import?token={}&name=copy", token.as_str().unwrap());
+        let (status, copy) = deployment.train("POST", &other.key, &path, None).await;
+        assert_eq!(status, 200, "{copy}");
+        let copy = copy["id"].as_str().unwrap();
+        transfer::imported(&deployment, &other, copy).await;
+        assert_eq!(shown(&deployment, &ada.id).await.len(), 4);
+
+        erase(&deployment, &ada.id, "new@example.org", false).await;
+        assert_eq!(scan::opened(&store, &["c4n4ryold".to_owned()]).await, Vec::<String>::new());
+        assert_eq!(said(&deployment, &owner, &project, &images[0]).await, "a friend");
+        // Whose name an image has no more, because its owner wrote another one, is not tied by that.
+        let eve = deployment.person("eve@example.org", "Eve").await;
+        depict(&deployment, &owner, &project, &images[0], "eve@example.org").await;
+        depict(&deployment, &owner, &project, &images[0], "guest@example.org").await;
+        assert_eq!(shown(&deployment, &eve.id).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_goes_from_images_to_which_nobody_is_tied_and_from_what_is_being_erased_itself() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        let shown = deployment.image(&owner, &project, "x.jpg", &image(1), &[]).await;
+        let (image, owner_id): (Id, Id) = (shown.parse().unwrap(), owner.id.parse().unwrap());
+        for is_tied in [false, true] {
+            let email = format!("c4n4ryshown{is_tied}@example.org");
+            let someone = deployment.person(&email, "Shown").await;
+            depict(&deployment, &owner, &project, &shown, &format!("{email}, a friend")).await;
+            let person: Id = someone.id.parse().unwrap();
+            if is_tied {
+                // The erasure of its holder has begun, and may still be called off.
+                let frozen = HolderState::Frozen;
+                store.write(move |tx| tx.set_holder_state(owner_id, frozen)).await.unwrap();
+            } else {
+                // As if it came while the person was being erased already.
+                store.write(move |tx| tx.unmention(image, person, MentionRole::Depicted)).await.unwrap();
+            }
+            erase(&deployment, &someone.id, &email, false).await;
+            let active = HolderState::Active;
+            store.write(move |tx| tx.set_holder_state(owner_id, active)).await.unwrap();
+            assert_eq!(said(&deployment, &owner, &project, &shown).await, "a friend", "{is_tied}");
+            let markers = [email.split_once('@').unwrap().0.to_owned()];
+            assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
+        }
     }
 }

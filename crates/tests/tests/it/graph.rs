@@ -153,29 +153,31 @@ async fn a_user_is_exported_to_a_blob() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_exported_to_a_folder_that_the_operator_allows_and_no_other() {
     let _lock = crate::canary::protected().await;
-    let (deployment, person, officer) = someone(None).await;
-    let folder = deployment.path("exports");
-    let operation = order(&deployment, &officer, &person, &format!("file://{}", folder.display())).await;
-    assert_eq!(ended(&deployment, &officer, &operation).await["status"], "complete");
-    let written = std::fs::File::open(folder.join(format!("{}.zip", id_of(&operation)))).unwrap();
-    assert!(!crate::deployment::unzip(written).is_empty());
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "a part of it is left");
+    for database in engines() {
+        let (deployment, person, officer) = someone(database).await;
+        let folder = deployment.path("exports");
+        let operation = order(&deployment, &officer, &person, &format!("file://{}", folder.display())).await;
+        assert_eq!(ended(&deployment, &officer, &operation).await["status"], "complete");
+        let written = std::fs::File::open(folder.join(format!("{}.zip", id_of(&operation)))).unwrap();
+        assert!(!crate::deployment::unzip(written).is_empty());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "a part of it is left");
 
-    // A link leads out of the folder.
-    std::os::unix::fs::symlink("/tmp", folder.join("elsewhere")).unwrap();
-    let location = format!("file://{}/elsewhere", folder.display());
-    let operation = order(&deployment, &officer, &person, &location).await;
-    assert_eq!(ended(&deployment, &officer, &operation).await["status"], "failed");
+        // A link leads out of the folder.
+        std::os::unix::fs::symlink("/tmp", folder.join("elsewhere")).unwrap();
+        let location = format!("file://{}/elsewhere", folder.display());
+        let operation = order(&deployment, &officer, &person, &location).await;
+        assert_eq!(ended(&deployment, &officer, &operation).await["status"], "failed");
 
-    let upwards = format!("file://{}/../x", folder.display());
-    for location in ["file:///etc", upwards.as_str(), "ftp://example.org/", "http://127.0.0.1/x", ""] {
-        let body = json!({ "storageLocation": location }).to_string();
-        let refused = call(&deployment, &officer, "POST", &export_of(&person), &body).await;
-        assert_eq!(
-            (refused.status, &refused.json["error"]["code"]),
-            (400, &json!("Request_BadRequest")),
-            "{location}"
-        );
+        let upwards = format!("file://{}/../x", folder.display());
+        for location in ["file:///etc", upwards.as_str(), "ftp://example.org/", "http://127.0.0.1/x", ""] {
+            let body = json!({ "storageLocation": location }).to_string();
+            let refused = call(&deployment, &officer, "POST", &export_of(&person), &body).await;
+            assert_eq!(
+                (refused.status, &refused.json["error"]["code"]),
+                (400, &json!("Request_BadRequest")),
+                "{location}"
+            );
+        }
     }
 }
 

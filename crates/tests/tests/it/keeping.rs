@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, Someone, engines, image};
 use crate::scan;
 use crate::standards::{FarEnd, administrator, call, until};
 
-async fn hold(deployment: &Deployment, target: &str) -> String {
+pub(crate) async fn hold(deployment: &Deployment, target: &str) -> String {
     let body = json!({ "target": target, "matter": "case 7", "reason": "before the court" });
     let (status, hold) = deployment.operator("POST", "/holds", body).await;
     assert_eq!(status, 201, "{hold}");
@@ -111,7 +111,7 @@ async fn an_erasure_finishes_what_is_not_held_and_completes_itself_when_the_hold
 }
 
 /// The report once it is completed.
-async fn completed(deployment: &Deployment, plan: &str) -> Value {
+pub(crate) async fn completed(deployment: &Deployment, plan: &str) -> Value {
     loop {
         let report = deployment.finished(plan).await;
         if report["status"] != "completed_with_holds" {

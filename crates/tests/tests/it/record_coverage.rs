@@ -2,11 +2,13 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use habeas_access::Actor;
 use habeas_core::Id;
 use serde_json::{Value, json};
 
+use crate::artifacts::Team;
 use crate::coverage::PUBLIC;
-use crate::deployment::{Deployment, Someone, engines, image};
+use crate::deployment::{Deployment, Someone, TRAINING, engines, image};
 use crate::requests::in_state;
 
 /// What the staff read there is nobody's in particular; an organisation's is for its members only, whatever their role in the staff.
@@ -148,6 +150,77 @@ async fn the_queue_repeats_nothing_that_was_said_and_its_pages_record_whom_they_
         for (operation, count) in [("ListRequests", 2), ("GetRequest", 2), ("GetPerson", 1)] {
             let found: u32 = of_ada.iter().filter(|one| one.0 == operation).map(|one| one.1).sum();
             assert_eq!(found, count, "{operation}: {of_ada:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_operator_does_in_other_apis_is_recorded_and_staff_are_nobody_there() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let project = deployment.project(&owner, "p").await;
+        deployment.image(&owner, &project, "a.jpg", &image(1), &[]).await;
+        let team = Team::new(&deployment, &owner).await;
+        let workspace = format!("{}?api-version=2018-03-01-preview", team.scope);
+        let runs = format!("/mlflow/v2.0{}/api/2.0/mlflow/runs/get?run_id={}", team.scope, team.run);
+        let history = format!("/history/v1.0{}/runs/{}", team.scope, team.run);
+        let files = format!("/artifact/v2.0{}/artifacts/ExperimentRun/dcid.{}", team.scope, team.run);
+        let models = format!("/modelmanagement/v1.0{}/models", team.scope);
+
+        // Experiments, workspaces, runs and models are persons' only; of Custom Vision the operator may do everything, and each sees it.
+        let mut expected = Vec::new();
+        for (method, path, operation) in [
+            ("GET", format!("{TRAINING}/projects/{project}"), "GetProject"),
+            ("GET", format!("{TRAINING}/projects/{project}/images"), "GetImages"),
+            ("POST", format!("{TRAINING}/projects/{project}/tags?name=t"), "CreateTag"),
+            ("GET", format!("{TRAINING}/projects/{project}/dataset?format=coco"), "ExportDataset"),
+            ("DELETE", format!("{TRAINING}/projects/{project}"), "DeleteProject"),
+            ("GET", workspace.clone(), ""),
+            ("GET", runs.clone(), ""),
+            ("GET", history.clone(), ""),
+            ("GET", files.clone(), ""),
+            ("GET", models.clone(), ""),
+        ] {
+            let mut request = Request::builder().method(method).uri(&path).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(Actor::Operator);
+            let (status, body) = deployment.send(request).await;
+            if operation.is_empty() {
+                assert_eq!(status, 403, "{path}: {}", String::from_utf8_lossy(&body));
+                continue;
+            }
+            assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
+            expected.push((operation.to_owned(), 1));
+        }
+        let operator = Someone { id: Id::NIL.to_string(), email: String::new(), key: String::new() };
+        let mut found = recorded(&deployment, &owner, &operator).await;
+        // How the test made the tokens of its own.
+        found.retain(|(operation, _)| operation != "CreateToken");
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+
+        let project = deployment.project(&owner, "q").await;
+        for role in ["privacyOfficer", "administrator"] {
+            let staff = deployment.person(&format!("{role}@example.org"), role).await;
+            let granted = json!({ "role": role, "granted": true });
+            let path = format!("/persons/{}/role", staff.id);
+            assert_eq!(deployment.operator("PUT", &path, granted).await.0, 204);
+            let token = deployment.token(&staff).await;
+            for path in [
+                format!("{TRAINING}/projects/{project}"),
+                format!("{TRAINING}/projects/{project}/images"),
+                workspace.clone(),
+                runs.clone(),
+                history.clone(),
+                files.clone(),
+                models.clone(),
+            ] {
+                let request = Request::get(&path).header("authorization", format!("Bearer {token}"));
+                let (status, body) = deployment.send(request.body(Body::empty()).unwrap()).await;
+                assert_eq!(status, 404, "{role} {path}: {}", String::from_utf8_lossy(&body));
+            }
         }
     }
 }

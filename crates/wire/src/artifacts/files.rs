@@ -331,8 +331,8 @@ async fn append(
     keep(call, place, path, (joined?, index), Some(before.version)).await
 }
 
-/// Makes a blob, whose last piece may have a number, the content of a file; a conflict when the file is not in the version that is expected
-/// of it.
+/// Makes a blob, whose last piece may have a number, the content of a file. With `version`, it begins with what the file had in that one; a
+/// conflict when the file is not in it any more.
 async fn keep(
     call: &Call,
     place: &Place,
@@ -344,14 +344,16 @@ async fn keep(
     let (place, stored, id) = (place.clone(), place.stored(path), blob.id);
     let kept = call.write(Permission::Read, move |tx, scope| {
         let owner = place.owner(tx, &actor, scope, Permission::Write)?;
-        if let Some(version) = version
-            && tx.child_by_name::<Artifact>(owner, &stored)?.map(|node| node.version) != Some(version)
-        {
-            return Err(
-                Error::conflict("somebody else changed the artifact at the same time").hint("append again")
-            );
+        match (version, tx.child_by_name::<Artifact>(owner, &stored)?) {
+            (Some(version), there) if there.as_ref().map(|node| node.version) != Some(version) => {
+                return Err(Error::conflict("somebody else changed the artifact at the same time")
+                    .hint("append again"));
+            }
+            // Its bytes go.
+            (None, Some(node)) => tx.require_removable(node.id)?,
+            _ => {}
         }
-        artifact_files::keep_piece(tx, owner, &stored, (&blob, piece), Some(person))
+        artifact_files::keep_grown(tx, owner, &stored, (&blob, piece), Some(person))
     });
     artifact_files::or_give_up(&call.app, id, kept.await).await
 }

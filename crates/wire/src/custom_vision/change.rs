@@ -178,13 +178,14 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
                         .push(json!({ "imageId": image, "status": "ErrorImageNotFound", "metadata": null }));
                     continue;
                 };
+                let before = node.doc.metadata.clone();
                 node.doc.metadata.extend(pairs.clone());
                 if node.doc.metadata.len() > most {
                     results.push(json!({ "imageId": image, "status": "ErrorLimitExceed", "metadata": null }));
                     continue;
                 }
                 let node = tx.update::<Image>(&node)?;
-                depicted::link(tx, *image, node.holder, &node.doc.metadata, &depicts_key)?;
+                depicted::link(tx, *image, node.holder, &before, &node.doc.metadata, &depicts_key)?;
                 results.push(json!({ "imageId": image, "status": "OK", "metadata": node.doc.metadata }));
             }
             Ok(results)

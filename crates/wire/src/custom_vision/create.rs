@@ -381,12 +381,13 @@ impl<'a> Batch<'a> {
             if self.mixes_negative(&all) {
                 return Ok(("ErrorNegativeAndRegularTagOnSameImage", None));
             }
-            let before = (node.doc.regions.len(), node.doc.metadata.clone());
+            let (regions, before) = (node.doc.regions.len(), node.doc.metadata.clone());
             add_regions(tx, &mut node.doc.regions, &image.regions, now);
             node.doc.metadata.extend(self.metadata.clone());
-            if before != (node.doc.regions.len(), node.doc.metadata.clone()) {
+            if (regions, &before) != (node.doc.regions.len(), &node.doc.metadata) {
                 tx.update::<Image>(&node)?;
-                depicted::link(tx, node.id, node.holder, &node.doc.metadata, &self.limits.depicts_key)?;
+                let key = &self.limits.depicts_key;
+                depicted::link(tx, node.id, node.holder, &before, &node.doc.metadata, key)?;
             }
             for tag in &tags {
                 tx.connect(node.id, *tag, Relation::Tagged)?;
@@ -408,7 +409,8 @@ impl<'a> Batch<'a> {
         let node = tx.create::<Image>(New::under(self.project, id, doc))?;
         tx.attach_blobs(id, &[&original])?;
         if !self.metadata.is_empty() {
-            depicted::link(tx, id, node.holder, self.metadata, &self.limits.depicts_key)?;
+            let before = BTreeMap::new();
+            depicted::link(tx, id, node.holder, &before, self.metadata, &self.limits.depicts_key)?;
         }
         for tag in &tags {
             tx.connect(id, *tag, Relation::Tagged)?;

@@ -1,12 +1,15 @@
 //! Registering operations under their names: recognising the caller before, noting the call after.
 
-use axum::extract::{MatchedPath, Request, State};
+use std::collections::HashMap;
+
+use axum::RequestExt as _;
+use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use habeas_access::Actor;
-use habeas_core::{Error, Id, Result};
+use habeas_core::{Error, Id, Kind, Result};
 
 use super::caller::require_training;
 use super::errors::Failure;
@@ -42,11 +45,29 @@ async fn observe(
         },
     };
     request.extensions_mut().insert(recognised);
+    if recognised.actor == Actor::Operator
+        && let Err(error) = note_operator(&app, &mut request, name).await
+    {
+        return Failure(error).into_response();
+    }
     let response = next.run(request).await;
     if let Some(person) = recognised.actor.person() {
         app.access().telemetry().note(person, name, response.status().as_u16());
     }
     response
+}
+
+/// Notes in the record of whoever holds the project in the path what the operator does with it, before it is done: what anybody else does
+/// stands in their own.
+async fn note_operator(app: &App, request: &mut Request, name: &'static str) -> Result<()> {
+    let path = request.extract_parts::<Path<HashMap<String, String>>>().await.ok();
+    let Some(project) = path.and_then(|Path(parts)| parts.get("project")?.parse::<Id>().ok()) else {
+        return Ok(());
+    };
+    match app.store().read(move |tx| tx.position(project)).await? {
+        Some((Kind::Project, _, holder)) => app.rights.record_read(&Actor::Operator, &[holder], name).await,
+        _ => Ok(()),
+    }
 }
 
 /// Whether an operation is one of the training API, by its route: a published name may be any word.

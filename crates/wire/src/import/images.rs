@@ -1,5 +1,6 @@
 //! Images and stored predictions, with their bytes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -71,7 +72,7 @@ pub(super) async fn put(
         metadata: upload.image.metadata.unwrap_or_default(),
         regions: labels.regions,
         created_by: actor.person(),
-        features: std::collections::BTreeMap::new(),
+        features: BTreeMap::new(),
     };
     let (tags, kept) = (labels.tags, upload.kept);
     let depicts_key = app.limits.depicts_key.clone();
@@ -91,7 +92,7 @@ pub(super) async fn put(
             }
             tx.attach_blobs(id, &[&blob])?;
             if let Some((_, _, holder)) = tx.position(id)? {
-                depicted::link(tx, id, holder, &doc.metadata, &depicts_key)?;
+                depicted::link(tx, id, holder, &BTreeMap::new(), &doc.metadata, &depicts_key)?;
             }
             for (tag, since) in &tags {
                 tx.connect_since(id, *tag, Relation::Tagged, since.unwrap_or(tx.now()))?;

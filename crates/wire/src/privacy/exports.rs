@@ -19,7 +19,8 @@ use crate::App;
 use crate::caller::Caller;
 
 /// The name under which a browser saves an archive: without a name of anybody.
-const DISPOSITION: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
+pub(super) const DISPOSITION: HeaderValue =
+    HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
 
 const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
 

@@ -99,6 +99,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::status))
         .routes(routes!(requests::verify))
         .routes(routes!(requests::resend))
+        .routes(routes!(requests::archive))
         .routes(routes!(requests::plan))
         .routes(routes!(requests::decide))
         .routes(routes!(requests::confirm_identity))

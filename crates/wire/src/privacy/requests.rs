@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_DISPOSITION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use habeas_core::Error;
 use habeas_core::kinds::ExportFormat;
 use habeas_core::report::{
@@ -17,7 +19,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::erasures::PlanErasure;
-use super::exports::formats;
+use super::exports::{DISPOSITION, formats};
 use super::persons::{RectifyPerson, person};
 use super::problem::{JsonBody, Problem, ProblemBody, QueryString, guid};
 use crate::App;
@@ -112,6 +114,24 @@ pub(super) async fn resend(
     Path(text): Path<String>,
 ) -> Result<(StatusCode, Json<RequestStatusReport>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(app.rights.resend_code(id_of(&text)?).await?)))
+}
+
+/// The archive that answers a request for access or portability, for somebody without an account: with the code that `/resend` sends to their
+/// address once the request is completed. Whoever has the request's id may try; five wrong codes make the right one worthless. Ranges are served,
+/// so that a broken download can go on.
+#[utoipa::path(post, path = "/requests/{request}/archive", request_body = VerifyRequest, tag = "requests", security(()),
+    params(("request" = String, Path)),
+    responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 206), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 416)))]
+pub(super) async fn archive(
+    State(app): State<App>,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<VerifyRequest>,
+) -> Result<Response, Problem> {
+    let blob = app.rights.fetch_archive(id_of(&text)?, &body.code).await?;
+    let mut response = crate::stream::blob(app.store(), &blob, &headers);
+    response.headers_mut().insert(CONTENT_DISPOSITION, DISPOSITION);
+    Ok(response)
 }
 
 /// How far a request has come, and for an erasure that was carried out where its receipt is. Whoever has its id may ask.

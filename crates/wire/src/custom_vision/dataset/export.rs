@@ -31,14 +31,13 @@ pub(in super::super) async fn export(call: Call) -> Result<Response> {
     let format: Format = call.query.required("format")?.parse()?;
     let (actor, project) = (call.actor, call.project()?);
     let store = call.app.store().clone();
-    let (head, tags, ids, holder) = store
+    let (head, tags, ids) = store
         .read(move |tx| {
             let node = find_project(tx, &actor, project, Permission::Read)?;
             let (head, tags) = classes(tx, &node)?;
-            Ok((head, tags, image_ids(tx, project)?, node.holder))
+            Ok((head, tags, image_ids(tx, project)?))
         })
         .await?;
-    super::note_operator(&call, holder, "ExportDataset").await?;
     let runtime = Handle::current();
     let stream = pieces::stream(move |out| {
         let images = LabelledImages::new(store, runtime, tags);
