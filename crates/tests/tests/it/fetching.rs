@@ -110,7 +110,7 @@ async fn whoever_only_images_name_fetches_their_copy_with_a_code_while_it_is_the
             .operator("GET", &format!("/requests/{}", request["id"].as_str().unwrap()), json!(null))
             .await;
         let person: Id = report["subject"].as_str().unwrap().parse().unwrap();
-        let entries = telemetry.of(person, 10).await.unwrap().into_iter().flat_map(|hour| hour.entries);
+        let entries = telemetry.of(person).await.unwrap().into_iter().flat_map(|hour| hour.entries);
         let downloads: u32 = entries
             .filter(|entry| entry.operation == "DownloadExport" && entry.actor.is_none())
             .map(|entry| entry.count)
