@@ -93,10 +93,8 @@ pub fn link(
         }
     }
     for person in named {
-        // Whoever is being erased is not tied to anything any more.
-        if tx.is_active(person)? {
-            tx.mention(image, person, MentionRole::Depicted)?;
-        }
+        // Also of whoever is being erased: their erasure looks once more for what names them before it ends.
+        tx.mention_also_frozen(image, person, MentionRole::Depicted)?;
     }
     Ok(())
 }

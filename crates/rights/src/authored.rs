@@ -46,7 +46,7 @@ fn forget_page(tx: &mut Tx<'_>, person: Id, kind: Kind, after: Id, author: &Auth
         }
         for node in nodes {
             match tx.forget_author(&node, author) {
-                // It goes with the erasure of whoever holds it.
+                // The keys of whoever holds it are destroyed: nobody reads it any more.
                 Err(error) if error.kind == ErrorKind::Frozen => {}
                 done => drop(done?),
             }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use habeas_access::depicted::{self, Name};
+use habeas_access::depicted;
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{Image, KeptImage, Person};
+use habeas_core::kinds::{Image, KeptImage};
 use habeas_core::node::Relation;
 use habeas_core::{Error, ErrorKind, Id, Kind, Result, fault};
 use habeas_store::Tx;
@@ -51,25 +51,30 @@ impl Rights {
             self.models.erase_images_except(&images, &task.held_copies).await?;
         }
         fault::point("erase.depicted_erased");
-        for image in images {
-            self.unname(person, image).await?;
-        }
-        // What was uploaded or copied meanwhile is tied to nobody who is being erased, and names them all the same.
-        for image in self.naming(person).await? {
-            self.unname(person, image).await?;
-        }
-        match self.naming(person).await?.len() {
+        self.forget_names(person).await?;
+        // What is uploaded or copied meanwhile ties them anew.
+        match self.store.read(move |tx| images(tx, person)).await?.len() {
             0 => Ok(()),
             left => Err(Error::unavailable(format!("{left} images of others still name the person"))),
         }
     }
 
+    /// Takes a person's name out of the metadata of the images of others that show them, and unties them. Repeatable.
+    pub(crate) async fn forget_names(&self, person: Id) -> Result<()> {
+        for image in self.store.read(move |tx| images(tx, person)).await? {
+            self.unname(person, image).await?;
+        }
+        Ok(())
+    }
+
     /// Takes a person's name out of the metadata of an image.
     async fn unname(&self, person: Id, image: Id) -> Result<()> {
         let key = self.models.depicts_key().to_owned();
+        let untie = move |tx: &mut Tx<'_>| tx.unmention(image, person, MentionRole::Depicted).map(drop);
         let done = self
             .store
             .write(move |tx| {
+                untie(tx)?;
                 let Some(mut node) = habeas_models::find_image(tx, image)? else { return Ok(()) };
                 if !depicted::unname(tx, node.holder, &mut node.doc.metadata, &key, person)? {
                     return Ok(());
@@ -84,35 +89,8 @@ impl Rights {
             .await;
         match done {
             // Its keys are destroyed: nobody reads that name any more.
-            Err(error) if error.kind == ErrorKind::Frozen => Ok(()),
+            Err(error) if error.kind == ErrorKind::Frozen => self.store.write(untie).await,
             result => result,
         }
-    }
-
-    /// Images of others that say what finds a person now.
-    async fn naming(&self, person: Id) -> Result<Vec<Id>> {
-        let called = self
-            .store
-            .read(move |tx| {
-                // An organisation is shown by nothing.
-                let Some(profile) = tx.get::<Person>(person)? else { return Ok(None) };
-                Ok(Some(match profile.doc.named_by {
-                    Some(holder) => (profile.doc.name, Some(holder)),
-                    None => (profile.doc.email, None),
-                }))
-            })
-            .await?;
-        let Some((name, holder)) = called.filter(|(name, _)| !name.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let name = Name::read(&name)?;
-        // Somebody else may be called so by now.
-        if self.store.find_alias(&name.alias(&self.store, holder.unwrap_or(Id::NIL))?) != Some(person) {
-            return Ok(Vec::new());
-        }
-        let mut named = self.named(&name).await?;
-        // Any name but an address means one person for each holder of images.
-        named.retain(|owner, _| *owner != person && holder.is_none_or(|holder| holder == *owner));
-        Ok(named.into_values().flatten().collect())
     }
 }

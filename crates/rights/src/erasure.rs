@@ -601,6 +601,8 @@ impl Rights {
                 break;
             }
         }
+        // Of images that named them while their keys were destroyed: after the person's own record is gone, a name that is nobody's is theirs.
+        self.forget_names(person).await?;
         self.store.write(move |tx| tx.remove_holder(person)).await
     }
 

@@ -125,7 +125,7 @@ impl Rights {
     }
 
     /// Images that name somebody so, by their holders.
-    pub(crate) async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
+    async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
         let key = self.models.depicts_key().to_owned();
         let (alike, mut named) = loop {
             let (part, name, key) = (name.part(&key), name.clone(), key.clone());

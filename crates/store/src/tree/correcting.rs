@@ -64,7 +64,8 @@ impl Tx<'_> {
         if ops.attrs(&changed).is_err() {
             return Ok(false);
         }
-        self.update_raw(&node.with_doc(changed))?;
+        // Also while its holder is being erased: that may be called off.
+        self.update_raw_also_frozen(&node.with_doc(changed))?;
         self.schedule_resealing(node.container)?;
         Ok(true)
     }

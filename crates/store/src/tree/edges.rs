@@ -242,8 +242,13 @@ impl Tx<'_> {
 
     /// Ties a person to a resource; nothing happens when they are tied already.
     pub fn mention(&mut self, resource: Id, person: Id, role: MentionRole) -> Result<()> {
-        let now = self.now;
         self.require_active(person)?;
+        self.mention_also_frozen(resource, person, role)
+    }
+
+    /// The same, also of a person who is being erased: for what their erasure must find.
+    pub fn mention_also_frozen(&mut self, resource: Id, person: Id, role: MentionRole) -> Result<()> {
+        let now = self.now;
         self.execute(
             "INSERT INTO mention (resource, person, role, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
             &[(&resource).into(), (&person).into(), role.number().into(), now.into()],

@@ -293,8 +293,13 @@ impl Tx<'_> {
     /// for this one or depend on its end. Refused only once the keys are gone.
     pub fn update_also_frozen<K: DataKind>(&mut self, node: &Node<K::Doc>) -> Result<()> {
         let json = serde_json::to_vec(&node.doc)?;
+        self.update_raw_also_frozen(&node.with_doc(json)).map(|_| ())
+    }
+
+    /// The same for a document whose kind is known at run time only.
+    pub(crate) fn update_raw_also_frozen(&mut self, node: &RawNode) -> Result<RawNode> {
         let place = self.place_to_change(node.id)?;
-        self.update_at(&node.with_doc(json), place).map(|_| ())
+        self.update_at(node, place)
     }
 
     /// [`update`](Self::update) for a document whose kind is known at run time only.
