@@ -12,6 +12,11 @@ pub const ERASED: &str = "(erased)";
 /// twice.
 const HOMES: [&str; 4] = ["/home/", "/Users/", "\\Users\\", "\\\\Users\\\\"];
 
+/// Fields of documents by which things are found: what is called after its author is still called so.
+const ADDRESSES: [&str; 4] = ["name", "key", "path", "publish_name"];
+/// The same of members within fields.
+const ADDRESSES_WITHIN: [(&str, &[&str]); 2] = [("azure", &["group", "key"]), ("details", &["run_id"])];
+
 /// Somebody who wrote something.
 #[derive(Clone, Debug, Default)]
 pub struct Author {
@@ -35,14 +40,27 @@ impl Author {
             return Some(ERASED.to_owned());
         }
         let without = without_address(text, &self.email);
-        let without = without_homes(&without);
+        let without = self.without_homes(&without);
         (without != text).then_some(without)
     }
 
-    /// Takes the author out of every text in a value, except where it is `except`; whether there was any.
-    pub fn forget_in(&self, value: &mut Value, except: Option<&str>) -> bool {
+    /// Takes the author out of every text of a document's field but those by which it is found; whether there was any.
+    pub fn forget_in_field(&self, field: &str, value: &mut Value) -> bool {
+        let kept = ADDRESSES_WITHIN.iter().find(|(of, _)| *of == field).map_or(&[][..], |(_, names)| *names);
         match value {
-            Value::String(text) if Some(text.as_str()) != except => match self.forgotten_in(text) {
+            _ if ADDRESSES.contains(&field) => false,
+            Value::Object(members) => members
+                .iter_mut()
+                .filter(|(name, _)| !kept.contains(&name.as_str()))
+                .fold(false, |found, (_, value)| self.forget_in(value) | found),
+            other => self.forget_in(other),
+        }
+    }
+
+    /// Takes the author out of every text in a value; whether there was any.
+    pub fn forget_in(&self, value: &mut Value) -> bool {
+        match value {
+            Value::String(text) => match self.forgotten_in(text) {
                 Some(without) => {
                     *text = without;
                     true
@@ -50,25 +68,77 @@ impl Author {
                 None => false,
             },
             Value::Array(values) => {
-                values.iter_mut().fold(false, |found, value| self.forget_in(value, except) | found)
+                values.iter_mut().fold(false, |found, value| self.forget_in(value) | found)
             }
             Value::Object(members) => {
-                members.values_mut().fold(false, |found, value| self.forget_in(value, except) | found)
+                members.values_mut().fold(false, |found, value| self.forget_in(value) | found)
             }
             _ => false,
         }
     }
 
+    /// The text without the users in the paths of home directories.
+    fn without_homes(&self, text: &str) -> String {
+        let (mut out, mut from, mut at) = (String::new(), 0, 0);
+        while let Some(found) = text[at..].find(['/', '\\']) {
+            at += found;
+            let Some(home) = HOMES.iter().find(|home| text[at..].starts_with(**home)) else {
+                at += 1;
+                continue;
+            };
+            let (before, user) = (&text[..at], &text[at + home.len()..]);
+            let is_windows = !home.starts_with('/') || is_drive(before);
+            let is_end = |character: char| {
+                "/\\\"'<>|?*:;,".contains(character)
+                    || character.is_control()
+                    // Only Windows has users with a space in their names.
+                    || (!is_windows && character.is_whitespace())
+            };
+            let end = user.find(is_end).unwrap_or(user.len());
+            // After other letters it is a folder, or the page of a site, that is called so: unless the author is.
+            let begins = is_windows
+                || before.ends_with("file://")
+                || before
+                    .chars()
+                    .next_back()
+                    .is_none_or(|last| !last.is_alphanumeric() && !"/\\._-~".contains(last))
+                || self.is_name(&user[..end]);
+            if begins && end > 0 {
+                out.push_str(&text[from..at + home.len()]);
+                out.push_str(ERASED);
+                from = at + home.len() + end;
+            }
+            at += home.len() + end;
+        }
+        out.push_str(&text[from..]);
+        out
+    }
+
+    fn is_name(&self, text: &str) -> bool {
+        self.names.iter().any(|name| name.to_lowercase() == text.to_lowercase())
+    }
+
     /// `Ada`, `ada@example.org`, and `Ada <ada@example.org>` as git has it.
     fn is_named_by(&self, text: &str) -> bool {
-        let is_name = |text: &str| self.names.iter().any(|name| name.to_lowercase() == text.to_lowercase());
         let is_email = |text: &str| !self.email.is_empty() && text.eq_ignore_ascii_case(&self.email);
-        is_name(text)
+        self.is_name(text)
             || is_email(text)
             || text
                 .strip_suffix('>')
                 .and_then(|text| text.split_once('<'))
-                .is_some_and(|(name, email)| is_email(email.trim()) || is_name(name.trim()))
+                .is_some_and(|(name, email)| is_email(email.trim()) || self.is_name(name.trim()))
+    }
+}
+
+/// Whether a text that ends where `/Users/` follows ends with a drive of Windows: `C:`, and `/c` of its shells.
+fn is_drive(before: &str) -> bool {
+    let mut last = before.chars().rev();
+    match (last.next(), last.next(), last.next()) {
+        (Some(':'), Some(drive), other) => {
+            drive.is_ascii_alphabetic() && other.is_none_or(|other| !other.is_alphanumeric())
+        }
+        (Some(drive), Some('/'), _) => drive.is_ascii_alphabetic(),
+        _ => false,
     }
 }
 
@@ -95,37 +165,6 @@ fn without_address(text: &str, email: &str) -> String {
         }
     }
     out.push_str(&text[from..]);
-    out
-}
-
-/// The text without the users in the paths of home directories.
-fn without_homes(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((at, home)) = HOMES
-        .iter()
-        .filter_map(|home| Some((rest.find(home)?, *home)))
-        .min_by_key(|(at, home)| (*at, home.len()))
-    {
-        let (before, user) = (&rest[..at], &rest[at + home.len()..]);
-        // Only Windows has users with a space in their names.
-        let is_end = |character: char| {
-            "/\\\"'<>|?*:;,".contains(character)
-                || character.is_control()
-                || (home.starts_with('/') && character.is_whitespace())
-        };
-        let end = user.find(is_end).unwrap_or(user.len());
-        out.push_str(before);
-        out.push_str(home);
-        // After other letters it is a folder, or the page of a site, that is called so.
-        let begins = before.ends_with("file://")
-            || before
-                .chars()
-                .next_back()
-                .is_none_or(|last| !last.is_alphanumeric() && !"/\\._-~".contains(last));
-        out.push_str(if begins && end > 0 { ERASED } else { &user[..end] });
-        rest = &user[end..];
-    }
-    out.push_str(rest);
     out
 }
 
@@ -158,6 +197,9 @@ mod tests {
             ),
             (r"C:\Users\Ada Lovelace\train.py", r"C:\Users\(erased)\train.py"),
             (r#"{"uri":"C:\\Users\\adal\\x.csv"}"#, r#"{"uri":"C:\\Users\\(erased)\\x.csv"}"#),
+            ("C:/Users/Ada Lovelace/x", "C:/Users/(erased)/x"),
+            ("/mnt/c/Users/whoever/x", "/mnt/c/Users/(erased)/x"),
+            ("/mnt/batch/tasks/code/Users/adal/train.py", "/mnt/batch/tasks/code/Users/(erased)/train.py"),
             ("PYTHONPATH=/home/adal/lib:/home/adal", "PYTHONPATH=/home/(erased)/lib:/home/(erased)"),
         ] {
             assert_eq!(ada().forgotten_in(text).as_deref(), Some(without), "{text}");
@@ -173,6 +215,7 @@ mod tests {
             "ada@example.org.uk",
             "https://example.org/home/docs",
             "data/home/plants/1.jpg",
+            "/code/Users/bea/train.py",
             "/home/",
             "Bea <bea@example.org>",
         ] {
@@ -182,16 +225,19 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_a_value_is_looked_at_but_the_one_that_must_stay() {
-        let mut value = json!({ "a": ["adal", { "adal": "/home/adal/x" }], "name": "adal", "n": 1 });
-        assert!(ada().forget_in(&mut value, Some("adal")));
-        assert_eq!(value, json!({ "a": ["adal", { "adal": "/home/(erased)/x" }], "name": "adal", "n": 1 }));
-        assert!(ada().forget_in(&mut value, None));
-        assert_eq!(
-            value,
-            json!({ "a": ["(erased)", { "adal": "/home/(erased)/x" }], "name": "(erased)", "n": 1 })
-        );
-        assert!(!ada().forget_in(&mut value, None));
+    fn every_text_of_a_field_is_looked_at_but_that_by_which_a_thing_is_found() {
+        let mut value =
+            json!({ "a": ["adal", { "adal": "/home/adal/x" }], "group": "adal", "run_id": "adal", "n": 1 });
+        assert!(!ada().forget_in_field("name", &mut value.clone()));
+        assert!(ada().forget_in_field("azure", &mut value));
+        let without = json!({ "a": ["(erased)", { "adal": "/home/(erased)/x" }], "group": "adal", "run_id": "(erased)", "n": 1 });
+        assert_eq!(value, without);
+        assert!(ada().forget_in_field("tags", &mut value));
+        assert_eq!(value["group"], "(erased)");
+        assert!(!ada().forget_in_field("tags", &mut value));
+        let mut text = json!("adal");
+        assert!(ada().forget_in_field("description", &mut text));
+        assert_eq!(text, "(erased)");
     }
 
     proptest! {

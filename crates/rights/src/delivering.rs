@@ -132,22 +132,37 @@ fn is_partial(path: &Path) -> bool {
         && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.parse::<Id>().is_ok())
 }
 
-/// Deletes partial archives in a folder and those below.
+/// Deletes partial archives in a folder and those below; what cannot be looked into or deleted does not keep the others.
 fn remove_partial(folder: &Path) -> std::io::Result<()> {
-    let mut folders = vec![folder.to_owned()];
+    let (mut folders, mut failed) = (vec![folder.to_owned()], None);
+    let mut note = |error: std::io::Error| {
+        // Deleted by somebody else meanwhile.
+        if error.kind() != std::io::ErrorKind::NotFound {
+            failed.get_or_insert(error);
+        }
+    };
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                note(error);
+                continue;
+            }
+        };
+        for entry in entries {
             // Links are not followed: they could lead out of what the operator allows.
-            let (kind, path) = (entry.file_type()?, entry.path());
-            if kind.is_dir() {
-                folders.push(path);
-            } else if kind.is_file() && is_partial(&path) {
-                std::fs::remove_file(path)?;
+            let looked = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())));
+            match looked {
+                Ok((kind, path)) if kind.is_dir() => folders.push(path),
+                Ok((kind, path)) if kind.is_file() && is_partial(&path) => {
+                    std::fs::remove_file(path).unwrap_or_else(&mut note);
+                }
+                Ok(_) => {}
+                Err(error) => note(error),
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 impl Rights {

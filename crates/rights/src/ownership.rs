@@ -175,6 +175,8 @@ pub(crate) fn succeed(tx: &mut Tx<'_>, successors: &[Successor]) -> Result<()> {
         if role == MentionRole::Owner {
             Access::leave(tx, successor.resource, successor.person)?;
         }
+        // They may be about to leave, too.
+        tx.lock_roles(successor.person)?;
         tx.mention(successor.resource, successor.person, role)?;
     }
     Ok(())

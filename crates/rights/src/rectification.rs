@@ -121,18 +121,21 @@ impl Rights {
                     tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;
                 let before = node.doc.clone();
                 node.doc.name = name.clone().unwrap_or(node.doc.name);
-                if let Some(email) = email.clone().filter(|email| *email != node.doc.email) {
+                if let Some(email) = email.clone() {
+                    let is_new = email != node.doc.email;
                     node.doc.email = email;
-                    // The person's own is theirs by a code that went there; that says nothing about an address they had before.
                     match actor {
+                        // Also of the one that is there: that it is the person's.
                         Actor::Operator => node.doc.email_corrected_by = None,
+                        // The person's own is theirs by a code that went there; that says nothing about an address they had before.
                         Actor::Person { id, .. } if id == person => {}
-                        _ => node.doc.email_corrected_by = Some(actor.reference()),
+                        _ if is_new => node.doc.email_corrected_by = Some(actor.reference()),
+                        _ => {}
                     }
                 }
                 let of_profile =
                     u64::from(node.doc.name != before.name) + u64::from(node.doc.email != before.email);
-                if of_profile > 0 {
+                if node.doc != before {
                     tx.update::<Person>(&node)?;
                     changed += of_profile;
                 }

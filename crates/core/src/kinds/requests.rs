@@ -88,7 +88,8 @@ impl Decisions {
 pub struct RequestHistory {
     /// When.
     pub at: Timestamp,
-    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`, `restricted`, `corrected`.
+    /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`, `restricted`,
+    /// `corrected`, `addressCorrected`.
     pub event: String,
     /// Who did it; [`Id::NIL`] for the operator of the machine, nobody for the server itself and for whoever is not signed in.
     pub by: Option<Id>,

@@ -214,12 +214,16 @@ async fn page(
     })
 }
 
-/// Whether somebody took a request in, said that it is the person who asks, or decided last what goes with it, and so cannot approve it.
+/// Whether somebody took a request in, said that it is the person who asks, corrected the person's address, or decided last what goes with it,
+/// and so cannot approve it.
 fn took_part(report: &RequestReport, person: &str) -> bool {
     let decided = report.history.iter().rfind(|entry| entry.event == "decided");
     report.requester.as_deref() == Some(person)
         || decided.is_some_and(|entry| entry.by.as_deref() == Some(person))
-        || report.history.iter().any(|entry| entry.event == "verified" && entry.by.as_deref() == Some(person))
+        || report.history.iter().any(|entry| {
+            matches!(entry.event.as_str(), "verified" | "addressCorrected")
+                && entry.by.as_deref() == Some(person)
+        })
 }
 
 /// What those are called who are in a request: for the staff, who are recorded with each of them as having looked.

@@ -9,9 +9,7 @@ use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent,
 use habeas_core::{Error, Id, Result, Timestamp, time};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::intake::{
-    Origin, create, destination, email_corrected_by, erased_already, open_erasure, require_fresh,
-};
+use super::intake::{Origin, create, destination, erased_already, open_erasure, require_fresh};
 use super::mail::{Letter, enqueue};
 use super::{CORRECTED, Case, RESTRICTED, RequestOptions};
 use crate::delivering::Delivery;
@@ -183,8 +181,14 @@ pub(crate) fn record_direct_erasure(
         }
     };
     require_fresh(actor, now)?;
+    // Of two at a time the later one sees the other.
+    tx.lock_roles(task.person)?;
     if let Some(other) = open_erasure(tx, task.person, request)? {
-        return Err(erased_already(other.id));
+        // The same plan once more, which waits already.
+        let is_this = other.doc.plan.as_ref().is_some_and(|plan| plan.digest == task.plan.digest)
+            && other.doc.requester == Some(actor.reference())
+            && matches!(other.doc.state, RequestState::UndoWindow | RequestState::AwaitingApproval);
+        return if is_this { Ok(()) } else { Err(erased_already(other.id)) };
     }
     let regime = rights.requests.deadlines.regime(None)?;
     let origin = Origin {
@@ -201,7 +205,7 @@ pub(crate) fn record_direct_erasure(
     case.node.doc.decisions = task.decisions.clone();
     case.node.doc.plan = Some(planned(&task.plan, now));
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
-    case.node.doc.needs_approval = own && email_corrected_by(case.tx, task.person)?.is_some();
+    case.node.doc.needs_approval = own && case.had_address_corrected();
     let undo = own && rights.requests.undo_days > 0;
     if undo {
         let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);

@@ -11,7 +11,7 @@ use habeas_store::{HolderState, Removed};
 use super::choosing::DECIDED;
 use super::intake::email_corrected_by;
 use super::mail::{Letter, enqueue};
-use super::{CORRECTED, Case, RESTRICTED, carrying, checked};
+use super::{ADDRESS_CORRECTED, CORRECTED, Case, RESTRICTED, carrying, checked};
 use crate::{Rectify, Rights, plan, recipients};
 
 impl Rights {
@@ -249,7 +249,9 @@ impl Case<'_, '_> {
         if doc.requester == Some(by)
             || doc.subject == Some(by)
             || decided.is_some_and(|entry| entry.by == Some(by))
-            || doc.history.iter().any(|entry| entry.event == verified && entry.by == Some(by))
+            || doc.history.iter().any(|entry| {
+                (entry.event == verified || entry.event == ADDRESS_CORRECTED) && entry.by == Some(by)
+            })
         {
             return Ok(true);
         }

@@ -15,7 +15,7 @@ use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
 use super::waking::next_waking;
-use super::{Case, FRESH_MINUTES, VERIFY_DAYS, status};
+use super::{ADDRESS_CORRECTED, Case, FRESH_MINUTES, VERIFY_DAYS, status};
 use crate::erasure::{CONFIRMATION_HINT, called};
 use crate::{Rights, ownership};
 
@@ -245,11 +245,13 @@ impl Rights {
         case.node.doc.verified_by = Some(check);
         case.node.doc.wrong_codes = 0;
         case.node.doc.duplicate_of = open_twin(case.tx, subject, &case.node)?;
-        let doc = &case.node.doc;
-        let erasure = doc.asked == RequestType::Erasure;
+        let erasure = case.node.doc.asked == RequestType::Erasure;
+        if erasure {
+            case.note_corrector(subject)?;
+        }
         // Whoever is signed in and types their address has decided; so has the operator, who could read the keys as well.
-        let decided = match doc.channel {
-            Channel::SelfService => email_corrected_by(case.tx, subject)?.is_none(),
+        let decided = match case.node.doc.channel {
+            Channel::SelfService => !case.had_address_corrected(),
             channel => channel == Channel::Operator,
         };
         let doc = &mut case.node.doc;
@@ -277,6 +279,23 @@ impl Rights {
 
     pub(super) fn salt(&self) -> [u8; 16] {
         self.store.ambient().bytes()
+    }
+}
+
+impl Case<'_, '_> {
+    /// Notes who of the staff corrected the person's address last, unless that stands there.
+    fn note_corrector(&mut self, subject: Id) -> Result<()> {
+        let by = email_corrected_by(self.tx, subject)?;
+        let is_noted = |entry: &RequestHistory| entry.event == ADDRESS_CORRECTED && entry.by == by;
+        if by.is_some() && !self.node.doc.history.iter().any(is_noted) {
+            self.note(ADDRESS_CORRECTED, by);
+        }
+        Ok(())
+    }
+
+    /// Whether the staff had corrected the person's address before it was sure who asks.
+    pub(super) fn had_address_corrected(&self) -> bool {
+        self.node.doc.history.iter().any(|entry| entry.event == ADDRESS_CORRECTED)
     }
 }
 
@@ -351,6 +370,11 @@ pub(super) fn create(
         history: vec![RequestHistory { at: now, event: "received".to_owned(), by: origin.requester }],
     };
     doc.wake_at = next_waking(&doc);
+    if let (RequestType::Erasure, Some(person)) = (asked, origin.subject)
+        && let Some(by) = email_corrected_by(tx, person)?
+    {
+        doc.history.push(RequestHistory { at: now, event: ADDRESS_CORRECTED.to_owned(), by: Some(by) });
+    }
     let node = tx.create::<Request>(New::under(Id::NIL, id, doc))?;
     if let (Some(person), Some(file)) = (origin.subject, case_file) {
         tx.get::<Person>(person)?.ok_or_else(|| Error::not_found("there is no such person"))?;

@@ -60,6 +60,9 @@ const TEXT_LENGTH: usize = 4_000;
 
 /// What stands in the history of a request with which something was corrected.
 const CORRECTED: &str = "corrected";
+/// What stands in the history of a requested erasure with each of the staff who corrected the person's address before it was sure who asked: the
+/// mail by which that is shown may be theirs.
+const ADDRESS_CORRECTED: &str = "addressCorrected";
 /// What stands in the history of a request with which processing was restricted.
 const RESTRICTED: &str = "restricted";
 

@@ -42,18 +42,16 @@ impl Tx<'_> {
         Ok(Some(task.map_or(self.now, |task| task.run_after)))
     }
 
-    /// Takes its author out of the personal and content fields of what somebody else holds, except out of a name by which it is found; false
-    /// when they do not name them. The old document can be read until the container is re-sealed.
+    /// Takes its author out of the personal and content fields of what somebody else holds; false when they do not name them. The old document can be read until the container is re-sealed.
     pub fn forget_author(&mut self, node: &RawNode, author: &Author) -> Result<bool> {
         let ops = registry::ops(node.kind);
-        let name = ops.unique_name(&node.doc)?;
         let mut doc: Value = serde_json::from_slice(&node.doc)?;
         let mut found = false;
         for entry in ops.fields() {
             if let (FieldClass::Personal | FieldClass::Content, Some(value)) =
                 (entry.class, doc.get_mut(entry.name).filter(|value| !holds_blob(value)))
             {
-                found |= author.forget_in(value, name.as_deref());
+                found |= author.forget_in_field(entry.name, value);
             }
         }
         if !found {
