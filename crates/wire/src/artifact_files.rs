@@ -181,6 +181,20 @@ pub(crate) async fn give_up(app: &App, ids: &[Id]) {
     }
 }
 
+/// Whether the last bytes of a blob are those of another one.
+pub(crate) async fn ends_with(app: &App, whole: &BlobRef, end: &BlobRef) -> Result<bool> {
+    let Some(begin) = whole.size.checked_sub(end.size) else { return Ok(false) };
+    let mut digests = [[0; 32]; 2];
+    for (digest, (blob, range)) in digests.iter_mut().zip([(whole, begin..whole.size), (end, 0..end.size)]) {
+        let (mut bytes, mut sha256) = (app.store().blobs().stream(blob, range), Sha256::default());
+        while let Some(piece) = bytes.next().await {
+            sha256.update(&piece?);
+        }
+        *digest = sha256.finish();
+    }
+    Ok(digests[0] == digests[1])
+}
+
 /// Makes a blob that was received the content of the file at `path`; in place of what it had before, which is deleted, and so refused where a
 /// legal hold keeps it.
 pub(crate) fn keep(

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use habeas_core::metric::{MetricPoint, from_ordered, ordered};
 use habeas_core::node::RawNode;
-use habeas_core::{Error, Id, Result};
+use habeas_core::{Error, Id, Kind, Result};
 
 use super::Tx;
 use super::holders::{HolderState, frozen};
@@ -243,21 +243,30 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// What [`Tx::metric_values`] finds, as whole resources and in one go.
+    /// What [`Tx::metric_values`] finds of one kind directly under `parent`, as whole resources and in one go.
     pub fn raw_by_metric(
         &mut self,
         within: Id,
         name: &str,
         range: RangeInclusive<i64>,
+        (parent, kind): (Id, Kind),
     ) -> Result<Vec<RawNode>> {
         let Some(place) = self.place_seen(within)? else { return Ok(Vec::new()) };
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
         let rows = self.query(
+            // By the metric, and not by all that stands under the parent: for which an expression has no index.
             select_nodes!(
                 "JOIN metric_series s ON s.resource = r.id
-                 WHERE s.name_mac = ?1 AND s.last_value >= ?2 AND s.last_value <= ?3"
+                 WHERE s.name_mac = ?1 AND s.last_value >= ?2 AND s.last_value <= ?3
+                 AND COALESCE(r.parent, r.id) = ?4 AND r.kind = ?5"
             ),
-            &[(&mac[..]).into(), Arg::Int(*range.start()), Arg::Int(*range.end())],
+            &[
+                (&mac[..]).into(),
+                Arg::Int(*range.start()),
+                Arg::Int(*range.end()),
+                (&parent).into(),
+                kind.number().into(),
+            ],
         )?;
         rows.iter().map(|row| self.shared.node(row)).collect()
     }

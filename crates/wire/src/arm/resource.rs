@@ -58,7 +58,7 @@ pub(super) trait Resource: DataKind<Doc: Clone + Send + Sync + 'static> {
     fn properties(shown: &Shown<'_>, node: &Node<Self::Doc>) -> Map<String, Value>;
     /// What stands beside its `properties`.
     fn beside(_node: &Node<Self::Doc>, _out: &mut Map<String, Value>) {}
-    /// The answer to its making: some clients wait for an operation.
+    /// The answer to its making, or its making anew: some clients wait for an operation.
     fn made(_call: &Call, _id: Id, answer: Response) -> Response {
         answer
     }
@@ -345,7 +345,8 @@ pub(super) async fn put<R: Resource>(call: Call) -> Result<Response> {
         })
         .await?;
     if there {
-        return change::<R>(&call, said).await;
+        let (id, answer) = change::<R>(&call, said).await?;
+        return Ok(R::made(&call, id, answer));
     }
     check_name(&address.group)?;
     R::check_name(address.name::<R>())?;
@@ -380,7 +381,10 @@ pub(super) async fn put<R: Resource>(call: Call) -> Result<Response> {
         .await;
     match made {
         // Somebody else has just made it.
-        Err(error) if error.code == Some(UNIQUE_VIOLATION) => change::<R>(&call, asked).await,
+        Err(error) if error.code == Some(UNIQUE_VIOLATION) => {
+            let (id, answer) = change::<R>(&call, asked).await?;
+            Ok(R::made(&call, id, answer))
+        }
         made => {
             let (above, node) = made?;
             Ok(R::made(&call, node.id, answer::<R>(StatusCode::CREATED, &call, &above, &node)))
@@ -391,10 +395,11 @@ pub(super) async fn put<R: Resource>(call: Call) -> Result<Response> {
 /// `Update`.
 pub(super) async fn update<R: Resource>(call: Call) -> Result<Response> {
     let said = Said::read(&call, false)?;
-    change::<R>(&call, said).await
+    change::<R>(&call, said).await.map(|(_, answer)| answer)
 }
 
-async fn change<R: Resource>(call: &Call, said: Said) -> Result<Response> {
+/// Writes what was said over the resource; its id, and the answer.
+async fn change<R: Resource>(call: &Call, said: Said) -> Result<(Id, Response)> {
     let (above, node) = edit::<R>(call, move |doc| {
         if let Some(azure) = R::azure_mut(doc) {
             said.change(azure);
@@ -402,7 +407,7 @@ async fn change<R: Resource>(call: &Call, said: Said) -> Result<Response> {
         R::change(doc, &said)
     })
     .await?;
-    Ok(answer::<R>(StatusCode::OK, call, &above, &node))
+    Ok((node.id, answer::<R>(StatusCode::OK, call, &above, &node)))
 }
 
 /// Changes the resource at the call's address in the version that the call asks for.

@@ -259,8 +259,8 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
 }
 
 /// `upload`: the bytes in the request itself. With `append`, or an `index` other than 0, they follow what is there already: so
-/// `azureml-core` sends logs piece by piece. A piece that has the `index` of the last one is that one again, whose client did not hear that
-/// it had arrived.
+/// `azureml-core` sends logs piece by piece. A piece that has the `index` and the bytes of the last one is that one again, whose client did
+/// not hear that it had arrived.
 pub(super) async fn upload(State(app): State<App>, mut request: Request) -> Result<Json<Value>> {
     let call = Call::of_parts(&app, &mut request).await?;
     let (place, path) = (place(&call)?, file_path(&call)?);
@@ -319,7 +319,10 @@ async fn append(
         })
         .await?;
     let Some(before) = before else { return keep(call, place, path, (piece, index), None).await };
-    if index.is_some() && before.doc.piece == index {
+    if index.is_some()
+        && before.doc.piece == index
+        && artifact_files::ends_with(&call.app, &before.doc.content, &piece).await?
+    {
         artifact_files::give_up(&call.app, &[piece.id]).await;
         return Ok(before);
     }

@@ -215,7 +215,13 @@ pub(super) fn note_version(
     let known = node.doc.tags.get(TAG).and_then(|text| serde_json::from_str(text).ok());
     let mut versions: Vec<Value> = known.unwrap_or_default();
     versions.push(json!({ "name": name, "version": number }));
-    node.doc.tags.insert(TAG.to_owned(), serde_json::to_string(&versions)?);
+    let mut text = serde_json::to_string(&versions)?;
+    // As long as a tag may be, which the client writes back whole: the oldest go.
+    while text.len() > TAG_VALUE && versions.len() > 1 {
+        versions.remove(0);
+        text = serde_json::to_string(&versions)?;
+    }
+    node.doc.tags.insert(TAG.to_owned(), text);
     tx.update::<LoggedModel>(&node).map(|_| ())
 }
 

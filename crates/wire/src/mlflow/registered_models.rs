@@ -238,8 +238,9 @@ pub(super) async fn by_alias(call: Call) -> Result<Json<Value>> {
 
 /// The version with the highest number of those that are left.
 fn newest(tx: &mut Tx<'_>, model: &Node<RegisteredModelDoc>) -> CoreResult<Node<ModelVersionDoc>> {
-    let versions = tx.children::<ModelVersion>(model.id, Page::ALL)?;
-    versions.into_iter().max_by_key(|version| version.doc.number).ok_or_else(|| {
+    // They are made in the order of their numbers.
+    let newest = Page { order: Order::Newest, skip: 0, take: 1 };
+    tx.children::<ModelVersion>(model.id, newest)?.into_iter().next().ok_or_else(|| {
         Error::not_found(format!("Latest version not found for model {}.", shortened(&model.doc.name)))
     })
 }

@@ -120,18 +120,16 @@ impl RunSearch<'_> {
                 }
             }
         } else {
-            if let Some(key) = self.narrowest() {
-                // Those of other experiments are left when they are looked at.
-                for node in tx.raw_by_metric(self.workspace, &key.name, self.range(key))? {
-                    if node.kind == Kind::Run {
-                        found.extend(self.look_at(tx, node, &mut names)?);
+            for experiment in self.experiments.keys() {
+                let nodes = match self.narrowest() {
+                    Some(key) => {
+                        let of = (*experiment, Kind::Run);
+                        tx.raw_by_metric(self.workspace, &key.name, self.range(key), of)?
                     }
-                }
-            } else {
-                for experiment in self.experiments.keys() {
-                    for node in tx.raw_children(*experiment, Kind::Run, Page::ALL)? {
-                        found.extend(self.look_at(tx, node, &mut names)?);
-                    }
+                    None => tx.raw_children(*experiment, Kind::Run, Page::ALL)?,
+                };
+                for node in nodes {
+                    found.extend(self.look_at(tx, node, &mut names)?);
                 }
             }
             found = self.listing.sorted(found);

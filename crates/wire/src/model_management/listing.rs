@@ -105,7 +105,7 @@ impl Listing {
         self.filter(name).is_none_or(|wanted| values.iter().any(|value| value.eq_ignore_ascii_case(wanted)))
     }
 
-    /// Whether tags and properties are as asked for: `tag` names one, `tags` and `properties` several, each `NAME` or `NAME=VALUE`.
+    /// Whether tags and properties are as asked for: `tag` names one, `tags`, `kvTags` and `properties` several, each `NAME` or `NAME=VALUE`.
     pub(super) fn has(&self, tags: &BTreeMap<String, String>, properties: &BTreeMap<String, String>) -> bool {
         let is_there = |one: &str, entries: &BTreeMap<String, String>| match one.split_once('=') {
             Some((name, value)) => entries.get(name).is_some_and(|there| there == value),
@@ -117,6 +117,8 @@ impl Listing {
         // The value of one tag may have commas.
         self.filter("tag").is_none_or(|one| is_there(one, tags))
             && all("tags", tags)
+            // `azureml-core` 0.1.50 asks so for models and images.
+            && all("kvtags", tags)
             && all("properties", properties)
     }
 

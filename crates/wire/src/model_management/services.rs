@@ -534,7 +534,10 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// Writes what was said over a service.
 fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
-    refuse_versions(&said)?;
+    // One that was kept before these were refused can still be changed.
+    if said.get("computeType") != node.doc.settings.get("computeType") {
+        refuse_versions(&said)?;
+    }
     settle_authentication(&mut said, &node.doc.settings)?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
