@@ -508,7 +508,7 @@ impl Tx<'_> {
     /// removed containers, revoke the models that were exported from them, note the removal in the ledger and give the container that
     /// lost an item a new key. Refused while the holder is frozen; nothing happens when the resource is not there.
     pub fn remove(&mut self, id: Id) -> Result<Removed> {
-        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        let Some(place) = self.place_with(id, Lock::Change)? else { return Ok(Removed::default()) };
         self.require_removable(id)?;
         self.remove_at_once(id, &place)
     }
@@ -516,14 +516,14 @@ impl Tx<'_> {
     /// The same, also where the holder is being erased: for what has to go because of somebody else's erasure, which must not wait for
     /// this one or depend on its end. Refused only while a hold keeps it.
     pub fn remove_also_frozen(&mut self, id: Id) -> Result<Removed> {
-        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        let Some(place) = self.place_with(id, Lock::Change)? else { return Ok(Removed::default()) };
         self.require_not_kept(id, &place)?;
         self.remove_at_once(id, &place)
     }
 
     /// Removes again what was removed before a backup was restored, whatever holds have come since.
     pub(crate) fn remove_again(&mut self, id: Id) -> Result<Removed> {
-        let Some(place) = self.place(id)? else { return Ok(Removed::default()) };
+        let Some(place) = self.place_with(id, Lock::Change)? else { return Ok(Removed::default()) };
         self.remove_at_once(id, &place)
     }
 
