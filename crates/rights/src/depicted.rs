@@ -26,11 +26,11 @@ impl Rights {
     /// `id` is the task's.
     pub(crate) async fn forget_depicted(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         let person = task.person;
-        let images = self.store.read(move |tx| images(tx, person)).await?;
-        if task.decisions.erase_depicted && !images.is_empty() {
-            let images: Vec<Id> = images.iter().copied().collect();
+        let shown = self.store.read(move |tx| images(tx, person)).await?;
+        if task.decisions.erase_depicted && !shown.is_empty() {
+            let shown: Vec<Id> = shown.into_iter().collect();
             // Noted before the images go: afterwards nothing says any more which models had learned from them.
-            let (going, held) = (images.clone(), task.held_copies.clone());
+            let (going, held) = (shown.clone(), task.held_copies.clone());
             let learners = self
                 .store
                 .read(move |tx| {
@@ -48,7 +48,7 @@ impl Rights {
             );
             let noted = serde_json::to_value(&*task)?;
             self.store.write(move |tx| tx.progress(id, &noted)).await?;
-            self.models.erase_images_except(&images, &task.held_copies).await?;
+            self.models.erase_images_except(&shown, &task.held_copies).await?;
         }
         fault::point("erase.depicted_erased");
         self.forget_names(person).await?;
