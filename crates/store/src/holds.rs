@@ -297,7 +297,7 @@ impl Tx<'_> {
             let kind = Kind::from_number(row.int(1)?)?;
             let plain = self.shared.open(id, kind, row.id(2)?, row.bytes(3)?)?;
             let doc = self.shared.seal(id, kind, hold, generation, &plain)?;
-            if kind == Kind::Run {
+            if matches!(kind, Kind::Run | Kind::LoggedModel) {
                 self.move_metrics(id, row.id(2)?, hold, generation)?;
             }
             self.execute(

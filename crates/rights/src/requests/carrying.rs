@@ -184,11 +184,7 @@ pub(crate) fn record_direct_erasure(
     // Of two at a time the later one sees the other.
     tx.lock_roles(task.person)?;
     if let Some(other) = open_erasure(tx, task.person, request)? {
-        // The same plan once more, which waits already.
-        let is_this = other.doc.plan.as_ref().is_some_and(|plan| plan.digest == task.plan.digest)
-            && other.doc.requester == Some(actor.reference())
-            && matches!(other.doc.state, RequestState::UndoWindow | RequestState::AwaitingApproval);
-        return if is_this { Ok(()) } else { Err(erased_already(other.id)) };
+        return Err(erased_already(other.id));
     }
     let regime = rights.requests.deadlines.regime(None)?;
     let origin = Origin {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use habeas_core::kind::MentionRole;
 use habeas_core::kinds::Image;
 use habeas_core::node::Relation;
 use habeas_core::{Id, fault};
@@ -535,7 +534,7 @@ async fn whose_address_was_corrected_stays_tied_to_images_that_name_the_old_one_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_goes_from_images_to_which_nobody_is_tied_and_from_what_is_being_erased_itself() {
+async fn a_name_goes_from_images_that_come_during_an_erasure_and_from_what_is_being_erased_itself() {
     let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
@@ -543,24 +542,27 @@ async fn a_name_goes_from_images_to_which_nobody_is_tied_and_from_what_is_being_
         let owner = deployment.person("owner@example.org", "Owner").await;
         let project = deployment.project(&owner, "p").await;
         let shown = deployment.image(&owner, &project, "x.jpg", &image(1), &[]).await;
-        let (image, owner_id): (Id, Id) = (shown.parse().unwrap(), owner.id.parse().unwrap());
-        for is_tied in [false, true] {
-            let email = format!("c4n4ryshown{is_tied}@example.org");
+        let owner_id: Id = owner.id.parse().unwrap();
+        for was_before in [false, true] {
+            let email = format!("c4n4ryshown{was_before}@example.org");
             let someone = deployment.person(&email, "Shown").await;
-            depict(&deployment, &owner, &project, &shown, &format!("{email}, a friend")).await;
             let person: Id = someone.id.parse().unwrap();
-            if is_tied {
+            let bring = async |holder: Id, state: HolderState| {
+                store.write(move |tx| tx.set_holder_state(holder, state)).await.unwrap();
+            };
+            let name = format!("{email}, a friend");
+            if was_before {
+                depict(&deployment, &owner, &project, &shown, &name).await;
                 // The erasure of its holder has begun, and may still be called off.
-                let frozen = HolderState::Frozen;
-                store.write(move |tx| tx.set_holder_state(owner_id, frozen)).await.unwrap();
+                bring(owner_id, HolderState::Frozen).await;
             } else {
-                // As if it came while the person was being erased already.
-                store.write(move |tx| tx.unmention(image, person, MentionRole::Depicted)).await.unwrap();
+                bring(person, HolderState::Frozen).await;
+                depict(&deployment, &owner, &project, &shown, &name).await;
+                bring(person, HolderState::Active).await;
             }
             erase(&deployment, &someone.id, &email, false).await;
-            let active = HolderState::Active;
-            store.write(move |tx| tx.set_holder_state(owner_id, active)).await.unwrap();
-            assert_eq!(said(&deployment, &owner, &project, &shown).await, "a friend", "{is_tied}");
+            bring(owner_id, HolderState::Active).await;
+            assert_eq!(said(&deployment, &owner, &project, &shown).await, "a friend", "{was_before}");
             let markers = [email.split_once('@').unwrap().0.to_owned()];
             assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
         }

@@ -138,7 +138,7 @@ pub(crate) async fn plant(
         "utc_time_created": "2026-01-15 08:42:02", "run_id": run });
     let body = json!({ "run_id": run, "model_json": logged.to_string() });
     tracker.ok("POST", "/runs/log-model", body).await;
-    let body = json!({ "name": marker("located"), "artifact_location": format!("s3://bucket/{}", marker("location")) });
+    let body = json!({ "name": marker("located"), "artifact_location": format!("mlflow-artifacts:/{}", marker("location")) });
     tracker.ok("POST", "/experiments/create", body).await;
     let path = format!("{experiment}/{run}/artifacts/{}.txt", marker("artifact"));
     assert_eq!(tracker.upload(&path, marker("artifactbytes").as_bytes()).await, 200);

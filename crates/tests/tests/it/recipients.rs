@@ -237,9 +237,6 @@ async fn a_recipient_that_is_being_changed_is_told_once_it_answers() {
         let refusals = [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND];
         for refusal in refusals {
             far.refuse(refusal);
-        }
-        // One request after the other, so that each is refused once.
-        for _ in refusals {
             let asked = json!({ "type": "rectification", "identity": "known" });
             let path = format!("/persons/{}/requests", person.id);
             let (status, request) = deployment.operator("POST", &path, asked).await;

@@ -127,8 +127,8 @@ pub(super) struct RunErasure {
 }
 
 /// Runs a plan: of the caller's own, for which they signed in a moment ago, or of an organisation. It is recorded as a request. Answers at once;
-/// follow it by its id. Running it again changes nothing. What staff start for a person is a request from the beginning: it needs a
-/// second person.
+/// follow it by its id. Running it again changes nothing, and is refused while it waits for an approval or the end of the undo window. What
+/// staff start for a person is a request from the beginning: it needs a second person.
 #[utoipa::path(post, path = "/erasures", request_body = RunErasure, tag = "erase",
     responses((status = 202, body = ErasureReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn run(
