@@ -122,7 +122,7 @@ pub(crate) fn remove_tag(run: &mut RunDoc, key: &str) -> bool {
 /// Brings a run to another state, as run history has it: its end is that of the last time it ended. MLflow's clients say the end themselves,
 /// and a run of theirs that goes on keeps it.
 pub(crate) fn set_status(run: &mut RunDoc, status: RunStatus) {
-    if run.status.is_over() && !status.is_over() {
+    if status.is_over() != run.status.is_over() {
         run.end_time = None;
     }
     run.status = status;
