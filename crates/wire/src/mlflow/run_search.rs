@@ -18,7 +18,7 @@ use super::errors::Result;
 use super::run_answers;
 use super::search::{Comparison, Entity, Fact, Key, Listing, RUNS, View, view_type};
 use super::workspace::find_experiment;
-use crate::search::compare;
+use crate::search::{Operand, Operator, compare};
 
 /// The most runs one search answers, and how many without being told.
 const MOST: u32 = 50_000;
@@ -197,11 +197,31 @@ impl RunSearch<'_> {
         value.copied().map(Fact::Number).into_iter().collect()
     }
 
+    /// False for a document that cannot be of a run that is found: one without a text that the filter wants a param or tag to be. Most are left
+    /// so without being read.
+    fn may_be_found(&self, doc: &[u8]) -> bool {
+        let Ok(doc) = std::str::from_utf8(doc) else { return true };
+        self.listing.filter.iter().all(|comparison| match (&comparison.operator, &comparison.operand) {
+            (Operator::Equal, Operand::Text(text))
+                // A login name stands elsewhere, and these characters are written otherwise.
+                if matches!(comparison.key.entity, Entity::Param | Entity::Tag)
+                    && comparison.key.name != USER_TAG
+                    && !text.contains(|character: char| character.is_control() || "\"\\".contains(character)) =>
+            {
+                doc.contains(text.as_str())
+            }
+            _ => true,
+        })
+    }
+
     /// The run with its place in the order, if it is among those that are shown and the filter lets it through.
     fn look_at(&self, tx: &mut Tx<'_>, node: RawNode, names: &mut ClientNames) -> CoreResult<Option<Found>> {
         let Some(experiment) = node.parent.and_then(|parent| self.experiments.get(&parent)) else {
             return Ok(None);
         };
+        if !self.may_be_found(&node.doc) {
+            return Ok(None);
+        }
         let head = RunHead::read(&node.doc)?;
         if !self.view.shows(head.stage) {
             return Ok(None);
