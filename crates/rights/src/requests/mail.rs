@@ -160,7 +160,7 @@ impl Rights {
         }
         let (subject, body) = words(letter, request, &doc, &code, by_code, &self.requests.address);
         let ambient = self.store.ambient();
-        let name = if letter == Letter::Reminder { reminder_name(request) } else { request.to_string() };
+        let name = outbox_name(letter, request);
         self.post(Mail { name, to, subject, body, at: ambient.now(), message: ambient.new_id() }).await
     }
 
@@ -229,8 +229,9 @@ impl Rights {
 
     /// Deletes all that was written about a request from the outbox: there is nothing left to answer.
     pub(crate) async fn forget_letters_about(&self, request: Id) {
-        self.forget_letter(request).await;
-        self.remove_letter(&reminder_name(request)).await;
+        for letter in [Letter::Code, Letter::Extended, Letter::Reminder] {
+            self.remove_letter(&outbox_name(letter, request)).await;
+        }
     }
 
     async fn remove_letter(&self, name: &str) {
@@ -242,9 +243,14 @@ impl Rights {
     }
 }
 
-/// What the reminder to the staff is called in the outbox: it must not take the place of the person's code.
-fn reminder_name(request: Id) -> String {
-    format!("{request}-reminder")
+/// What a letter is called in the outbox: the latest one of a request by its id, but for those that may come while the person's code lies there
+/// and must not take its place.
+fn outbox_name(letter: Letter, request: Id) -> String {
+    match letter {
+        Letter::Extended => format!("{request}-extended"),
+        Letter::Reminder => format!("{request}-reminder"),
+        _ => request.to_string(),
+    }
 }
 
 /// How the task of a letter ends.

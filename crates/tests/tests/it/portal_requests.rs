@@ -89,12 +89,14 @@ async fn officer<'a>(deployment: &'a Deployment, name: &str) -> Browser<'a> {
 /// The letter of the request at the end of an address, once it says `expected`.
 async fn letter(deployment: &Deployment, address: &str, expected: &str) -> String {
     let id = address.rsplit('/').next().unwrap();
-    let path = deployment.settings.data().join("outbox").join(format!("{id}.eml"));
+    let outbox = deployment.settings.data().join("outbox");
     loop {
-        if let Ok(letter) = std::fs::read_to_string(&path)
-            && letter.contains(expected)
-        {
-            return letter;
+        for name in [format!("{id}.eml"), format!("{id}-extended.eml")] {
+            if let Ok(letter) = std::fs::read_to_string(outbox.join(name))
+                && letter.contains(expected)
+            {
+                return letter;
+            }
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
