@@ -204,7 +204,8 @@ fn spelled(path: &str) -> Option<String> {
     if let Some(path) = spelled_unscoped(path) {
         return Some(path);
     }
-    let mut segments = path.strip_prefix('/')?.split('/').peekable();
+    // `azureml-core` 1.61 puts a slash between the control plane's address, which ends with one, and the path of a compute.
+    let mut segments = path.strip_prefix('/')?.trim_start_matches('/').split('/').peekable();
     let mut out = String::with_capacity(path.len());
     let mut push = |segment: &str| {
         out.push('/');
@@ -316,6 +317,10 @@ mod tests {
                 format!("{SERVICES}/computes/Cpu/listkeys"),
             ),
             (format!("/rp/Workspaces{}/computes", written(SERVICES)), format!("{SERVICES}/computes")),
+            (
+                format!("http://localhost/{}/computes/c", written(SERVICES)),
+                format!("http://localhost{SERVICES}/computes/c"),
+            ),
             (written(PROJECT), PROJECT.to_owned()),
             (written(PROJECT).replace("/accounts", "/teamAccounts"), PROJECT.to_owned()),
             (
