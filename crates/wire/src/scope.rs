@@ -317,10 +317,7 @@ mod tests {
                 format!("{SERVICES}/computes/Cpu/listkeys"),
             ),
             (format!("/rp/Workspaces{}/computes", written(SERVICES)), format!("{SERVICES}/computes")),
-            (
-                format!("http://localhost/{}/computes/c", written(SERVICES)),
-                format!("http://localhost{SERVICES}/computes/c"),
-            ),
+            (format!("http://localhost/{}/computes/c", written(SERVICES)), format!("{SERVICES}/computes/c")),
             (written(PROJECT), PROJECT.to_owned()),
             (written(PROJECT).replace("/accounts", "/teamAccounts"), PROJECT.to_owned()),
             (
