@@ -5,7 +5,7 @@ use futures::stream::{self, StreamExt as _};
 use habeas_core::Id;
 use habeas_core::import::{
     AccountEntry, Contents, FinishedImport, Ids, ImageUpload, IterationUpload, Origin, Point,
-    PredictionUpload, Project, Record, Tag,
+    PredictionUpload, Project, Record, Suggestion, Tag,
 };
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -152,6 +152,12 @@ impl Client {
             path.push_str(&format!("&flavor={}", encode(flavor)));
         }
         self.bring(self.import(Method::PUT, &path).body(archive)).await
+    }
+
+    /// Brings what a model suggested for an image.
+    pub async fn bring_suggestion(&self, project: Id, suggestion: &Suggestion) -> Result<Brought> {
+        let path = format!("/projects/{project}/suggestions/{}", suggestion.id);
+        self.bring_document(&path, suggestion).await
     }
 
     /// Brings a stored prediction.

@@ -171,6 +171,9 @@ pub struct Iteration {
     pub status: String,
     /// When its training was asked for.
     pub created: Option<String>,
+    /// When it was last changed.
+    #[serde(default)]
+    pub last_modified: Option<String>,
     /// When its training ended.
     pub trained_at: Option<String>,
     /// The domain it was trained in; the project's when absent.
@@ -196,6 +199,26 @@ pub struct Iteration {
     pub exportable: bool,
     /// The platforms to which it can.
     pub exportable_to: Option<Vec<String>>,
+    /// Whether API versions before 3.0 ask it by default.
+    #[serde(default)]
+    pub is_default: bool,
+    /// Its model, of one that a Habeas trained; another service does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+}
+
+/// A model that a Habeas trained: it is computed again from the same images and labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// Name of the feature extractor.
+    pub extractor: String,
+    /// SHA-256 of its state, in hexadecimal.
+    pub state_digest: String,
+    /// Images it learned from.
+    pub images: u64,
+    /// Images unlearned since the training.
+    pub unlearned: u64,
 }
 
 /// The iteration that another one was trained on top of.
@@ -275,6 +298,9 @@ pub struct IterationUpload {
     pub images: Vec<Image>,
     /// How well it does.
     pub performance: Vec<MeasuredPerformance>,
+    /// Images it learned from that were erased where it comes from, of one that was trained elsewhere still.
+    #[serde(default)]
+    pub tainted: u64,
 }
 
 /// An exported model as a source lists it.
@@ -333,6 +359,9 @@ pub struct Prediction {
     pub created: String,
     /// The iteration's domain; the project's when absent.
     pub domain: Option<Id>,
+    /// What the caller said it was asking for.
+    #[serde(default)]
+    pub application: Option<String>,
     /// Where the bytes of its image are, for some hours.
     #[serde(default, skip_serializing)]
     pub original_image_uri: Option<String>,
@@ -351,6 +380,22 @@ pub struct PredictionUpload {
     pub sha256: String,
     /// The bytes, in base64.
     pub contents: String,
+}
+
+/// What a model suggested for an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suggestion {
+    /// Its id, kept.
+    pub id: Id,
+    /// The image.
+    pub image: Id,
+    /// The iteration that was asked.
+    pub iteration: Id,
+    /// When.
+    pub created: String,
+    /// The answer.
+    pub predictions: Option<Vec<ScoredTag>>,
 }
 
 /// A resource of a kind that archives [carry](crate::DataKind::carry): a line of `records/`.
@@ -514,8 +559,30 @@ pub struct HeldIteration {
     pub id: Id,
     /// Images it learned from that were erased here: exports of its model are refused.
     pub tainted: u64,
+    /// Its weights.
+    pub weights: HeldWeights,
     /// Its exported models.
     pub exports: Vec<HeldExport>,
+}
+
+/// The weights of an iteration that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "state")]
+pub enum HeldWeights {
+    /// There are none: the training failed or goes on, or was another service's.
+    None,
+    /// They are being computed again from the images and labels that were brought.
+    Awaited,
+    /// They could not be computed again.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// They are there.
+    Here {
+        /// SHA-256 of the state, in hexadecimal.
+        state_digest: String,
+    },
 }
 
 /// An exported model that is there.

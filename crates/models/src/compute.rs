@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use habeas_core::kinds::{IterationDoc, ModelState, ScoredTag, TrainingType};
+use habeas_core::kinds::{ImportedModel, IterationDoc, ModelState, ScoredTag, TrainingType};
 use habeas_core::{Error, Id, Result};
 use habeas_learn::detection::{self, Detector, FeatureMaps};
 use habeas_learn::head::{Body, Classifier, Sums};
@@ -195,14 +195,14 @@ impl Compute {
         Ok(Compute { decoding, threads, phi: OnceLock::new(), maps: OnceLock::new(), backbones })
     }
 
-    /// The extractor that an iteration uses: that of its model, or else that of its domain. [`habeas_core::ErrorKind::Conflict`] where
-    /// this version does not know it.
+    /// The extractor that an iteration uses: that of its model, also of one that is yet to be computed, or else that of its domain.
+    /// [`habeas_core::ErrorKind::Conflict`] where this version does not know it.
     pub(crate) fn extractor(&self, doc: &IterationDoc) -> Result<Extractor> {
-        match &doc.model {
-            Some(model) => Extractor::named(&model.extractor).ok_or_else(|| {
+        let awaited = || doc.imported.as_ref().and_then(ImportedModel::awaited);
+        match doc.model.as_ref().map(|model| model.extractor.as_str()).or_else(awaited) {
+            Some(name) => Extractor::named(name).ok_or_else(|| {
                 Error::conflict(format!(
-                    "the model was trained on '{}', which this version does not know",
-                    model.extractor
+                    "the model was trained on '{name}', which this version does not know"
                 ))
                 .hint("a newer version of this server may know it; the project can be trained again here")
             }),

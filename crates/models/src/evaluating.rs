@@ -5,6 +5,7 @@ use habeas_core::{Error, Node, Result};
 
 use crate::Models;
 use crate::compute::{ImagePerformance, Performance, TagPerformance};
+use crate::rescued::{is_awaited, not_yet};
 
 impl Models {
     /// Precision, recall and average precision at a probability threshold and, for a detector, a least overlap; both 0 to 1. Waits for
@@ -16,6 +17,9 @@ impl Models {
         threshold: f64,
         overlap: f64,
     ) -> Result<Performance> {
+        if is_awaited(&iteration.doc) {
+            return Err(not_yet());
+        }
         if let Some(imported) = &iteration.doc.imported {
             return imported.performance_at(threshold, overlap).map(brought).ok_or_else(not_measured);
         }
@@ -36,6 +40,9 @@ impl Models {
     }
 
     async fn evaluation(&self, iteration: &Node<IterationDoc>) -> Result<(IterationDoc, Vec<u8>)> {
+        if is_awaited(&iteration.doc) {
+            return Err(not_yet());
+        }
         if iteration.doc.status != IterationStatus::Completed || iteration.doc.imported.is_some() {
             return Err(not_measured());
         }

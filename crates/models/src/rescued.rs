@@ -2,20 +2,26 @@
 //!
 //! Weights that are not held cannot be unlearned. An image that leaves such an iteration taints it for good: the count stands in view and
 //! export, and what was exported of its model is revoked and deleted.
+//!
+//! Training is a function of images and labels, so the model of another Habeas is not brought but trained again here, as soon as its project is
+//! whole: the same extractor gives the same weights. From then on it is a model of this server like any other.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use habeas_core::import::Model;
 use habeas_core::kinds::{
-    ImportedModel, Iteration, IterationDoc, ModelExport, ModelExportDoc, ModelExportState,
+    ImportedModel, ImportedWeights, Iteration, IterationDoc, ModelExport, ModelExportDoc, ModelExportState,
+    Project, ProjectStatus, TrainedModel,
 };
 use habeas_core::node::Relation;
-use habeas_core::{BlobRef, Error, Id, Result, Timestamp};
+use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp};
 use habeas_store::ledger::Record;
 use habeas_store::{New, Page, Removed, TaskKind, Tx};
 
 use crate::iterations::find_image;
-use crate::training::{Known, gone, known};
+use crate::starting::digest_of;
+use crate::training::{IterationTask, Known, gone, known, tag_ids};
 use crate::{Models, TrainingSet};
 
 /// An iteration of another service.
@@ -25,6 +31,10 @@ pub struct ImportedIteration {
     pub id: Id,
     /// When its training was asked for.
     pub created_at: Option<Timestamp>,
+    /// When it was last changed.
+    pub updated_at: Option<Timestamp>,
+    /// The model that a Habeas trained, which is computed again here.
+    pub model: Option<Model>,
     /// What is known of it: `imported` is filled in unless its training failed.
     pub doc: IterationDoc,
     /// Its images with their tags and regions then.
@@ -69,8 +79,9 @@ impl Models {
 }
 
 impl Models {
-    /// Brings an iteration into a project whose images are there already; false when it was there. It is connected to those images of its
-    /// snapshot that carry a tag and are held; what was removed here before taints it. `check` is run in the same transaction.
+    /// Brings an iteration into a project whose images are there already, and those of the projects of its holder that it learned from as well;
+    /// false when it was there. It is connected to those images of its snapshot that carry a tag and are held; what was removed here before
+    /// taints it. Its model is computed once the project is whole. `check` is run in the same transaction.
     pub async fn import_iteration(
         &self,
         project: Id,
@@ -81,19 +92,21 @@ impl Models {
         let removed = self.removed_from(project).await?;
         let blob = self.store_set(project, &imported.set).await?;
         imported.doc.training_set = Some(blob.clone());
-        self.store()
+        let brought = self
+            .store()
             .write(move |tx| {
                 if check(tx)? {
                     tx.release_blobs(&[blob.id])?;
                     return Ok(false);
                 }
+                let above = tx.get::<Project>(project)?.ok_or_else(gone)?;
                 let mut doc = imported.doc.clone();
                 let mut learned = Vec::new();
                 let mut tainted = 0;
                 for image in imported.set.images.iter().filter(|image| !image.tags.is_empty()) {
                     // Held, so that whoever removes it sees that this learned from it.
                     let there = tx.hold(image.id)?
-                        && find_image(tx, image.id)?.is_some_and(|node| node.parent == Some(project));
+                        && find_image(tx, image.id)?.is_some_and(|node| node.holder == above.holder);
                     if there {
                         learned.push(image.id);
                     } else if removed.contains(&image.id) || is_being_recorded(tx, image.id)? {
@@ -101,19 +114,28 @@ impl Models {
                     }
                 }
                 if let Some(model) = &mut doc.imported {
-                    (model.images, model.tainted) = (learned.len() as u64, tainted);
+                    (model.images, model.tainted) = (learned.len() as u64, model.tainted + tainted);
+                    if let Some(trained) = &imported.model {
+                        model.weights = weights_of(trained, model.images);
+                    }
                 }
-                tx.create::<Iteration>(New::under(project, imported.id, doc))?;
-                if let Some(created_at) = imported.created_at {
-                    tx.backdate(imported.id, created_at)?;
-                }
+                let node = tx.create::<Iteration>(New::under(project, imported.id, doc))?;
+                imported.created_at.map_or(Ok(()), |created_at| tx.backdate(imported.id, created_at))?;
+                imported
+                    .updated_at
+                    .map_or(Ok(()), |updated_at| tx.backdate_change(imported.id, updated_at))?;
                 tx.attach_blobs(imported.id, &[&blob])?;
                 for image in learned {
                     tx.connect(imported.id, image, Relation::LearnedFrom)?;
                 }
+                if above.doc.status == ProjectStatus::Succeeded {
+                    compute_again(tx, &node)?;
+                }
                 Ok(true)
             })
-            .await
+            .await?;
+        self.wake();
+        Ok(brought)
     }
 
     /// Keeps a model that the other service exported, whose archive is stored and announced under the iteration. Refused once the
@@ -205,6 +227,79 @@ impl Models {
     }
 }
 
+/// What is to become of the weights of a model that a Habeas trained, of whose images so many are here.
+fn weights_of(model: &Model, images: u64) -> ImportedWeights {
+    if model.images == images {
+        return ImportedWeights::Awaited { extractor: model.extractor.clone(), unlearned: model.unlearned };
+    }
+    ImportedWeights::Failed {
+        why: format!("it learned from {} images, of which {images} are here", model.images),
+    }
+}
+
+/// Orders that the models of a project's iterations be computed that came without weights; [`Models::wake`] afterwards.
+pub fn compute_all_again(tx: &mut Tx<'_>, project: Id) -> Result<()> {
+    for node in tx.children::<Iteration>(project, Page::ALL)? {
+        compute_again(tx, &node)?;
+    }
+    Ok(())
+}
+
+fn compute_again(tx: &mut Tx<'_>, node: &Node<IterationDoc>) -> Result<()> {
+    if is_awaited(&node.doc) {
+        let now = tx.now();
+        let task = serde_json::to_value(IterationTask { iteration: node.id })?;
+        tx.enqueue(TaskKind::Train, Some(node.id), &task, now)?;
+    }
+    Ok(())
+}
+
+/// Whether the iteration was trained elsewhere, and its weights are computed here.
+pub(crate) fn is_awaited(doc: &IterationDoc) -> bool {
+    doc.imported.as_ref().is_some_and(|imported| imported.awaited().is_some())
+}
+
+/// Gives an iteration that was trained elsewhere the model that was computed here. It stays as it is on the wire.
+pub(crate) fn take_in(
+    tx: &mut Tx<'_>,
+    mut node: Node<IterationDoc>,
+    mut model: TrainedModel,
+    set: &TrainingSet,
+) -> Result<()> {
+    if let Some(imported) = node.doc.imported.take() {
+        if let ImportedWeights::Awaited { unlearned, .. } = imported.weights {
+            model.unlearned = unlearned + imported.tainted;
+        }
+    }
+    // One that has unlearned something has no digest: another training would give something else.
+    if model.unlearned == 0 {
+        let doc = &node.doc;
+        node.doc.training_digest =
+            digest_of(doc.domain, doc.classification_type.as_deref(), doc.training_type, &tag_ids(doc), set);
+    }
+    // What was exported of it there is of the same images and labels.
+    for mut export in tx.children::<ModelExport>(node.id, Page::ALL)? {
+        export.doc.state_digest = Some(model.state_digest.clone());
+        tx.update::<ModelExport>(&export)?;
+    }
+    node.doc.model = Some(model);
+    tx.update::<Iteration>(&node)?;
+    tx.backdate_change(node.id, node.updated_at)
+}
+
+/// Notes that the weights of an iteration that was trained elsewhere could not be computed here.
+pub(crate) fn leave_without_weights(
+    tx: &mut Tx<'_>,
+    mut node: Node<IterationDoc>,
+    why: &Error,
+) -> Result<()> {
+    if let Some(imported) = &mut node.doc.imported {
+        imported.weights = ImportedWeights::Failed { why: why.to_string() };
+    }
+    tx.update::<Iteration>(&node)?;
+    tx.backdate_change(node.id, node.updated_at)
+}
+
 fn count_tainted(model: &mut ImportedModel, learned: u64) {
     model.tainted += model.images.saturating_sub(learned);
     model.images = learned;
@@ -221,10 +316,23 @@ pub(crate) fn remove_exports(tx: &mut Tx<'_>, iteration: Id) -> Result<Vec<Remov
 
 /// Refuses what needs the weights of an iteration that was trained elsewhere.
 pub(crate) fn require_weights_here(doc: &IterationDoc) -> Result<()> {
-    if doc.imported.is_none() {
-        return Ok(());
-    }
-    Err(Error::invalid("the iteration was trained elsewhere: its weights are not held here")
+    let error = match doc.imported.as_ref().map(|imported| &imported.weights) {
+        None => return Ok(()),
+        Some(ImportedWeights::Awaited { .. }) => return Err(not_yet()),
+        Some(ImportedWeights::Elsewhere) => {
+            Error::invalid("the iteration was trained elsewhere: its weights are not held here")
+        }
+        Some(ImportedWeights::Failed { why }) => Error::invalid(format!(
+            "the iteration was trained elsewhere, and its weights could not be computed here: {why}"
+        )),
+    };
+    Err(error
         .hint("train the project: the new iteration has weights")
         .code("BadRequestIterationIsNotTrained"))
+}
+
+/// The weights of an imported iteration will be there soon.
+pub(crate) fn not_yet() -> Error {
+    Error::unavailable("the model is being computed again after an import")
+        .hint("ask again in a moment; `habeas import` ends when it is there")
 }

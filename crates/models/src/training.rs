@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::compute::{Compute, Computed, Extractor, Features, Input};
+use crate::rescued::{is_awaited, leave_without_weights, take_in};
 use crate::restricting::require_unrestricted;
 use crate::{Models, TrainingSet, notifying};
 
@@ -65,7 +66,7 @@ impl Models {
                 })
                 .await?
                 .ok_or_else(gone)?;
-            if known.node.doc.status != IterationStatus::Training {
+            if known.node.doc.status != IterationStatus::Training && !is_awaited(&known.node.doc) {
                 return Ok(());
             }
             let mut set = self.snapshot(&known.node).await?;
@@ -101,6 +102,11 @@ impl Models {
                     }
                     require_unrestricted(tx, &now.learned)?;
                     let mut node = now.node;
+                    tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
+                    if is_awaited(&node.doc) {
+                        take_in(tx, node, model.clone(), &set)?;
+                        return Ok(true);
+                    }
                     node.doc.status = IterationStatus::Completed;
                     // The copy of an iteration was trained when the original was.
                     if node.doc.trained_at.is_none() {
@@ -110,7 +116,6 @@ impl Models {
                     }
                     node.doc.model = Some(model.clone());
                     let node = tx.update::<Iteration>(&node)?;
-                    tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
                     notifying::training(tx, &node)?;
                     Ok(true)
                 })
@@ -269,6 +274,9 @@ impl Models {
 /// Notes that an iteration could not be trained.
 pub(crate) fn give_up(tx: &mut Tx<'_>, iteration: Id, why: &Error) -> Result<()> {
     if let Some(mut node) = tx.get::<Iteration>(iteration)? {
+        if is_awaited(&node.doc) {
+            return leave_without_weights(tx, node, why);
+        }
         node.doc.status = IterationStatus::Failed;
         node.doc.error = Some(why.to_string());
         let node = tx.update::<Iteration>(&node)?;

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::Id;
 
-/// A model of another service. Its weights stayed there: it answers no predictions here and cannot be unlearned.
+/// A model of another service, whose weights stayed there: it answers no predictions here and cannot be unlearned. That of another Habeas is
+/// computed again here, and is one of this server from then on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportedModel {
     /// Images it learned from that are still held.
@@ -14,6 +15,29 @@ pub struct ImportedModel {
     pub tainted: u64,
     /// How well the other service found it to do, at each threshold that it was asked for.
     pub performance: Vec<ImportedPerformance>,
+    /// Whether its weights will be here.
+    #[serde(default)]
+    pub weights: ImportedWeights,
+}
+
+/// Whether the weights of a model that was trained elsewhere will be here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportedWeights {
+    /// No: they were not given away, and cannot be computed.
+    #[default]
+    Elsewhere,
+    /// They are computed from the same images and labels once all that belongs to them is there.
+    Awaited {
+        /// Name of the feature extractor.
+        extractor: String,
+        /// Images unlearned since the training.
+        unlearned: u64,
+    },
+    /// They could not be computed.
+    Failed {
+        /// Why, without personal data.
+        why: String,
+    },
 }
 
 /// How well a model did by the other service's own measure, all 0 to 1.
@@ -63,6 +87,23 @@ impl ImportedModel {
             (measured.threshold - threshold).abs() + (measured.overlap - overlap).abs()
         };
         self.performance.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
+    /// The extractor with which its weights are to be computed, if they are.
+    pub fn awaited(&self) -> Option<&str> {
+        match &self.weights {
+            ImportedWeights::Awaited { extractor, .. } => Some(extractor),
+            ImportedWeights::Elsewhere | ImportedWeights::Failed { .. } => None,
+        }
+    }
+
+    /// What a view says of its weights.
+    pub(super) fn weights_here(&self) -> String {
+        match &self.weights {
+            ImportedWeights::Elsewhere => "yes; its weights are not held".into(),
+            ImportedWeights::Awaited { .. } => "yes; its weights are being computed again".into(),
+            ImportedWeights::Failed { why } => format!("yes; its weights could not be computed again: {why}"),
+        }
     }
 
     /// As it stands in an archive.

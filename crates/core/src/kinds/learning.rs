@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::custom_vision::{BASIS, SERVICE, TagType};
-use super::imported::ImportedModel;
+use super::imported::{ImportedModel, ImportedWeights};
 use crate::crypto::SecretKey;
 use crate::node::Relation;
 use crate::{
@@ -220,7 +220,12 @@ impl DataKind for Iteration {
                 images: 10,
                 unlearned: 1,
             }),
-            imported: Some(ImportedModel { images: 10, tainted: 1, performance: Vec::new() }),
+            imported: Some(ImportedModel {
+                images: 10,
+                tainted: 1,
+                performance: Vec::new(),
+                weights: ImportedWeights::Awaited { extractor: "phi-v1".into(), unlearned: 1 },
+            }),
             created_by: Some(Id::NIL),
         }
     }
@@ -320,7 +325,7 @@ impl DataKind for Iteration {
             imported,
             "imported",
             FieldClass::Content,
-            "how well a model trained elsewhere did, and how much of what it learned from was erased",
+            "how well a model trained elsewhere did, how much of what it learned from was erased, and whether it is computed again here",
         );
         map.field(
             created_by,
@@ -343,7 +348,7 @@ impl DataKind for Iteration {
                 "Images unlearned",
                 doc.model.as_ref().map(|model| model.unlearned).filter(|count| *count > 0),
             )
-            .optional("Trained elsewhere", doc.imported.as_ref().map(|_| "yes; its weights are not held"))
+            .optional("Trained elsewhere", doc.imported.as_ref().map(ImportedModel::weights_here))
             .optional(
                 "Learned from images erased since",
                 doc.imported.as_ref().map(|imported| imported.tainted).filter(|count| *count > 0),

@@ -45,7 +45,7 @@ pub use identity::{
     OrganisationDoc, Person, PersonDoc, Token, TokenDoc, TokenPurpose,
 };
 pub use images::{Image, ImageDoc, KeptImage, Region, metadata_part, metadata_parts};
-pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance};
+pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance, ImportedWeights};
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{
     BaseModel, Iteration, IterationDoc, IterationStatus, IterationTag, ModelExport, ModelExportDoc,

@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use habeas_client::{Brought, Error as TargetError};
 use habeas_core::import::{
-    self, FinishedImport, ImageTag, ImageUpload, IterationUpload, Prediction, PredictionUpload, Project,
-    Record, Tag,
+    self, FinishedImport, ImageTag, ImageUpload, IterationUpload, MeasuredPerformance, Performance,
+    Prediction, PredictionUpload, Project, Record, Suggestion, Tag, TagPerformance,
 };
+use habeas_core::kinds::{ImportedPerformance, ImportedTagPerformance};
 use habeas_core::{Id, Kind, Timestamp, crypto, receipt, registry};
 use habeas_dataset::Files as _;
 use habeas_models::TrainingSet;
@@ -54,6 +55,15 @@ pub(super) struct IterationFile {
     #[serde(flatten)]
     iteration: import::Iteration,
     tags: Vec<Tag>,
+    imported: Option<ImportedFile>,
+}
+
+/// What an archive says of an iteration that was trained elsewhere already.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImportedFile {
+    images_erased_since: u64,
+    performance: Vec<ImportedPerformance>,
 }
 
 pub(super) struct Import<'a> {
@@ -61,10 +71,14 @@ pub(super) struct Import<'a> {
     pub(super) target: &'a Target<'a>,
     /// Ids that are others here.
     pub(super) ids: HashMap<Id, Id>,
+    /// The projects, as they are here, of the images that were brought.
+    images: HashMap<Id, Id>,
     /// Iterations that were brought, and their projects.
     iterations: HashMap<Id, Id>,
+    /// Digests of the models that the server computes again.
+    pub(super) models: HashMap<Id, String>,
     /// Projects as they are here.
-    unfinished: Vec<Id>,
+    pub(super) unfinished: Vec<Id>,
     /// Workspaces, accounts and clusters as they are here.
     pub(super) unfinished_roots: Vec<Record>,
     pub(super) report: ArchiveReport,
@@ -84,23 +98,34 @@ impl Checked {
             checked: self,
             target,
             ids: HashMap::new(),
+            images: HashMap::new(),
             iterations: HashMap::new(),
+            models: HashMap::new(),
             unfinished: Vec::new(),
             unfinished_roots: Vec::new(),
             report,
         };
         match import.run().await {
-            Ok(()) => Ok(import.report),
-            Err(error) => Err(import.undo(error).await),
+            Ok(()) => {}
+            Err(error) => return Err(import.undo(error).await),
         }
+        import.await_models().await?;
+        Ok(import.report)
     }
 }
 
 impl Import<'_> {
     async fn run(&mut self) -> anyhow::Result<()> {
+        let items = self.checked.ids.len() + self.checked.records.len() + self.checked.suggestions().len();
+        self.target.bar.set_length(items as u64);
         for project in self.checked.projects.clone() {
             self.project(project).await.with_context(|| format!("project {project}"))?;
         }
+        // An iteration may have learned from images of another project.
+        for project in self.checked.projects.clone() {
+            self.answers(project).await.with_context(|| format!("project {project}"))?;
+        }
+        self.suggestions().await?;
         self.exports().await?;
         self.roots().await?;
         let import =
@@ -137,6 +162,7 @@ impl Import<'_> {
         if error.is::<Refused>() { error } else { Refused(format!("{error:#}")).into() }
     }
 
+    /// A project with its tags and images.
     async fn project(&mut self, project: Id) -> anyhow::Result<()> {
         let mut document: Project = self.checked.document(&format!("{PROJECTS}{project}/project.json"))?;
         let target = self.target;
@@ -161,6 +187,12 @@ impl Import<'_> {
             }
             self.image(here, path).await.with_context(|| path.clone())?;
         }
+        Ok(())
+    }
+
+    /// The iterations of a project, and what they answered.
+    async fn answers(&mut self, project: Id) -> anyhow::Result<()> {
+        let here = self.here(project);
         for path in self.checked.below(project, "iterations") {
             if let Some(folder) = path.strip_suffix("/iteration.json") {
                 self.iteration(here, folder).await.with_context(|| path.clone())?;
@@ -197,6 +229,7 @@ impl Import<'_> {
     }
 
     pub(super) fn count(&mut self, brought: Brought) {
+        self.target.bar.inc(1);
         match brought {
             Brought::New => self.report.brought += 1,
             Brought::Present => self.report.present += 1,
@@ -219,12 +252,14 @@ impl Import<'_> {
         let id = image.id;
         let mut upload = ImageUpload { image, kept, file_name, sha256, contents: STANDARD.encode(bytes) };
         let client = self.target.client;
-        self.put(id, async |id| {
-            upload.image.id = id;
-            client.bring_image(project, &upload).await
-        })
-        .await
-        .map(|_| ())
+        let here = self
+            .put(id, async |id| {
+                upload.image.id = id;
+                client.bring_image(project, &upload).await
+            })
+            .await?;
+        self.images.insert(here, project);
+        Ok(())
     }
 
     /// The file beside a document that holds the bytes of its image.
@@ -234,9 +269,10 @@ impl Import<'_> {
         Ok((digest, self.checked.archive.content(&path, LARGEST)?))
     }
 
-    /// An iteration with its snapshot. Its weights are not brought: what one does not have from its own sums, one cannot make forget.
+    /// An iteration with its snapshot. Its weights are not brought but computed again: what a server does not have from its own sums, it cannot
+    /// make forget.
     async fn iteration(&mut self, project: Id, folder: &str) -> anyhow::Result<()> {
-        let IterationFile { mut iteration, mut tags } =
+        let IterationFile { mut iteration, mut tags, imported } =
             self.checked.document(&format!("{folder}/iteration.json"))?;
         if !matches!(iteration.status.as_str(), "Completed" | "Failed") {
             self.report.left_out.push(format!("iteration {}: it was being trained", iteration.id));
@@ -256,7 +292,11 @@ impl Import<'_> {
         }
         let images = set.images.iter().map(|image| self.snapshot(image)).collect();
         let id = iteration.id;
-        let mut upload = IterationUpload { iteration, tags, images, performance: Vec::new() };
+        let (tainted, measured) =
+            imported.map_or_else(Default::default, |known| (known.images_erased_since, known.performance));
+        let performance = measured.into_iter().map(|measured| self.measured(measured)).collect();
+        let state = iteration.model.as_ref().map(|model| model.state_digest.clone());
+        let mut upload = IterationUpload { iteration, tags, images, performance, tainted };
         let client = self.target.client;
         let here = self
             .put(id, async |id| {
@@ -265,7 +305,33 @@ impl Import<'_> {
             })
             .await?;
         self.iterations.insert(here, project);
+        self.models.extend(state.map(|state| (here, state)));
         Ok(())
+    }
+
+    /// What another service measured of an iteration, in the words of the training API.
+    fn measured(&self, measured: ImportedPerformance) -> MeasuredPerformance {
+        let tag = |tag: ImportedTagPerformance| TagPerformance {
+            id: self.here(tag.tag),
+            name: tag.name,
+            precision: tag.precision,
+            precision_std_deviation: tag.precision_deviation,
+            recall: tag.recall,
+            recall_std_deviation: tag.recall_deviation,
+            average_precision: Some(tag.average_precision),
+        };
+        MeasuredPerformance {
+            threshold: measured.threshold,
+            overlap_threshold: measured.overlap,
+            performance: Performance {
+                per_tag_performance: measured.tags.into_iter().map(tag).collect(),
+                precision: measured.precision,
+                precision_std_deviation: measured.precision_deviation,
+                recall: measured.recall,
+                recall_std_deviation: measured.recall_deviation,
+                average_precision: Some(measured.average_precision),
+            },
+        }
     }
 
     fn snapshot(&self, image: &habeas_models::SnapshotImage) -> import::Image {
@@ -313,11 +379,41 @@ impl Import<'_> {
                 client.bring_prediction(project, &upload).await
             })
             .await;
+        self.unless_too_old(result, || format!("prediction {id}"))
+    }
+
+    /// What models suggested for images.
+    async fn suggestions(&mut self) -> anyhow::Result<()> {
+        for path in self.checked.suggestions() {
+            let mut suggestion: Suggestion = self.checked.document(&path)?;
+            suggestion.image = self.here(suggestion.image);
+            suggestion.iteration = self.here(suggestion.iteration);
+            for scored in suggestion.predictions.iter_mut().flatten() {
+                scored.tag_id = self.here(scored.tag_id);
+            }
+            let Some(&project) = self.images.get(&suggestion.image) else { continue };
+            let id = suggestion.id;
+            let client = self.target.client;
+            let result = self
+                .put(id, async |id| {
+                    suggestion.id = id;
+                    client.bring_suggestion(project, &suggestion).await
+                })
+                .await;
+            self.unless_too_old(result, || format!("suggestion {id}")).with_context(|| path.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Passes over what is older than answers of models are kept here.
+    fn unless_too_old(
+        &mut self,
+        result: anyhow::Result<Id>,
+        what: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         match result {
             Err(error) if is_gone(&error) => {
-                self.report
-                    .left_out
-                    .push(format!("prediction {id}: it is older than predictions are kept here"));
+                self.report.left_out.push(format!("{}: it is older than predictions are kept here", what()));
                 Ok(())
             }
             result => result.map(|_| ()),
@@ -364,18 +460,10 @@ impl Import<'_> {
     /// Says what is in the archive and not brought.
     fn left_out(&mut self) {
         let count = |is: &dyn Fn(&str) -> bool| self.checked.digests.keys().filter(|path| is(path)).count();
-        let parts: [(usize, &str); 6] = [
-            (
-                count(&|path| path.ends_with("/weights.bin")),
-                "models: train again here; the same images and labels give the same weights",
-            ),
+        let parts: [(usize, &str); 4] = [
             (
                 count(&|path| path.contains("/images/") && is_called(path, "bin")),
                 "feature rows: they are computed again from the images",
-            ),
-            (
-                count(&|path| path.starts_with("custom-vision/suggestions/")),
-                "suggested tags: ask the new model",
             ),
             (
                 count(&|path| path.starts_with("profile/") && is_called(path, "csv")),

@@ -135,6 +135,10 @@ impl Checked {
         for path in checked.model_exports() {
             checked.document::<ModelExport>(&path)?;
         }
+        for path in checked.suggestions() {
+            let suggestion: import::Suggestion = checked.document(&path)?;
+            time(&path, &suggestion.created)?;
+        }
         checked.check_records()?;
         Ok(checked)
     }
@@ -210,6 +214,11 @@ impl Checked {
     pub(super) fn model_exports(&self) -> Vec<String> {
         let paths = self.starting("custom-vision/model-exports/");
         paths.filter(|path| is_called(path, "json")).cloned().collect()
+    }
+
+    /// The documents of suggested tags.
+    pub(super) fn suggestions(&self) -> Vec<String> {
+        self.starting("custom-vision/suggestions/").cloned().collect()
     }
 
     /// The file beside a document that holds the bytes of its image.

@@ -7,6 +7,7 @@
 
 mod bring;
 mod check;
+mod models;
 mod plain;
 mod records;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use habeas_client::Client;
 use habeas_core::Id;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 pub use check::{Checked, Profile, Refused};
@@ -28,6 +30,8 @@ pub struct Target<'a> {
     pub account: Id,
     /// Who holds it, and gets the workspaces.
     pub person: Id,
+    /// Where the progress is shown.
+    pub bar: ProgressBar,
 }
 
 /// What became of an archive.
@@ -46,6 +50,10 @@ pub struct ArchiveReport {
     pub brought: u64,
     /// Items that were here already.
     pub present: u64,
+    /// Models that were computed again from their images and labels.
+    pub models: u64,
+    /// Those of them that are, bit for bit, what they were.
+    pub same_models: u64,
     /// Items whose id was taken here: the old id, and the one they have now.
     pub remapped: Vec<(Id, Id)>,
     /// What the archive has and this server does not take, and why.

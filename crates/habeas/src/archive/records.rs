@@ -47,6 +47,11 @@ impl Records {
     pub(super) fn roots(&self) -> u64 {
         self.roots.len() as u64
     }
+
+    /// How many there are, roots and all.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
 }
 
 impl Checked {

@@ -120,7 +120,11 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
             None => owner(client, &checked).await?,
         };
         let account = account(client, &person, import.account).await?;
-        checked.bring(&Target { client, account, person: person.parse()? }).await
+        let bar = export::bar("bringing", "{msg} {pos}/{len} {wide_bar} {elapsed}");
+        let target = Target { client, account, person: person.parse()?, bar };
+        let report = checked.bring(&target).await;
+        target.bar.finish_and_clear();
+        report
     })
     .await;
     let mut report = match brought {
@@ -160,6 +164,12 @@ fn archive_summary(report: &ArchiveReport) -> String {
         report.present,
         report.remapped.len()
     );
+    if report.models > 0 {
+        text.push_str(&format!(
+            "{} models computed again, {} of them bit for bit what they were\n",
+            report.models, report.same_models
+        ));
+    }
     for left_out in &report.left_out {
         text.push_str(&format!("not brought: {left_out}\n"));
     }

@@ -210,7 +210,7 @@ impl Journey<'_> {
                 }
             }
         }
-        Ok(IterationUpload { iteration: iteration.clone(), tags, images, performance })
+        Ok(IterationUpload { iteration: iteration.clone(), tags, images, performance, tainted: 0 })
     }
 
     fn was_failed(&self, id: Id) -> bool {

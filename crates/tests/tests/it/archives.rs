@@ -13,6 +13,7 @@ use habeas_client::Client;
 use habeas_core::age::{Identity, Sealed};
 use habeas_core::crypto::{SecretKey, SigningKey, sha256};
 use habeas_core::{Id, ManualClock, receipt, time};
+use indicatif::ProgressBar;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -48,7 +49,7 @@ pub(crate) async fn bring(
     let client = Client::over_socket(&deployment.settings.data().join("habeas.sock"))?;
     let account = client.accounts(&someone.id).await?[0].id;
     let person = someone.id.parse()?;
-    checked(path, &[])?.bring(&Target { client: &client, account, person }).await
+    checked(path, &[])?.bring(&Target { client: &client, account, person, bar: ProgressBar::hidden() }).await
 }
 
 /// What an archive has of the person's projects, without what is computed from it.

@@ -26,6 +26,7 @@ const PROJECT: &str = "11111111-0000-4000-8000-000000000001";
 const TAG: &str = "22222222-0000-4000-8000-000000000001";
 const ITERATION: &str = "33333333-0000-4000-8000-000000000001";
 const PREDICTION: &str = "44444444-0000-4000-8000-000000000001";
+const SUGGESTION: &str = "66666666-0000-4000-8000-000000000001";
 /// The third is in the iteration only.
 const IMAGES: [&str; 4] = [
     "55555555-0000-4000-8000-000000000001",
@@ -522,6 +523,9 @@ async fn every_import_operation_refuses_strangers() {
     prediction["iteration"] = json!(ITERATION);
     prediction["created"] = json!(recently());
     upload["kept"] = json!(false);
+    let suggestion = json!({
+        "id": SUGGESTION, "image": IMAGES[0], "iteration": ITERATION, "created": recently(), "predictions": [],
+    });
     let mut snapshot = iteration();
     snapshot["tags"] = json!([]);
     snapshot["images"] = json!([]);
@@ -536,6 +540,7 @@ async fn every_import_operation_refuses_strangers() {
         ("PUT", at(&format!("/tags/{TAG}")), json!({ "id": TAG, "name": "red" }), 200),
         ("PUT", at(&format!("/images/{}", IMAGES[0])), upload, 200),
         ("PUT", at(&format!("/predictions/{PREDICTION}")), prediction, 200),
+        ("PUT", at(&format!("/suggestions/{SUGGESTION}")), suggestion, 201),
         ("PUT", at(&format!("/iterations/{ITERATION}")), snapshot, 200),
         ("PUT", at(&format!("/iterations/{ITERATION}/exports/ONNX?sha256={digest}")), Value::Null, 200),
     ] {

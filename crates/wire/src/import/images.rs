@@ -1,4 +1,4 @@
-//! Images and stored predictions, with their bytes.
+//! Images and stored predictions, with their bytes, and what was suggested for images.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use habeas_access::{Actor, depicted};
 use habeas_core::import::{self, ImageUpload, PredictionUpload};
 use habeas_core::kinds::{
-    Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc, Tag,
+    Image, ImageDoc, KeptImage, Region, ScoredTag, StoredPrediction, StoredPredictionDoc, Suggestion,
+    SuggestionDoc, Tag, uncertainty,
 };
 use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Kind, Result as CoreResult, Timestamp};
@@ -169,18 +170,8 @@ pub(super) async fn put_prediction(
         return Ok(made(false));
     }
     refuse_removed(&app, project, id).await?;
-    let created_at = import::time(&prediction.created)?;
-    let days = app.limits.prediction_days;
-    let expires_at = created_at + Duration::from_secs(u64::from(days) * 86_400);
-    if expires_at <= app.store().ambient().now() {
-        return Err(Error::gone(format!("the prediction {id} is older than {days} days")).into());
-    }
-    let predictions = prediction
-        .predictions
-        .into_iter()
-        .flatten()
-        .map(|scored| answer(id, scored))
-        .collect::<CoreResult<_>>()?;
+    let (created_at, expires_at) = kept_until(&app, id, &prediction.created)?;
+    let predictions = answers(id, prediction.predictions)?;
     let Stored { blob, inspected, sha256 } = image_bytes::store(&app, project, bytes).await?;
     let doc = StoredPredictionDoc {
         original: blob.clone(),
@@ -191,7 +182,7 @@ pub(super) async fn put_prediction(
         height: inspected.resized_height,
         iteration: prediction.iteration,
         domain: prediction.domain.unwrap_or(project_domain),
-        application: None,
+        application: prediction.application,
         predictions,
         created_by: actor.person(),
     };
@@ -205,6 +196,57 @@ pub(super) async fn put_prediction(
         })
         .await?;
     Ok(made(true))
+}
+
+/// Keeps what a model suggested for an image, until the days that predictions are kept are over, or finds it.
+pub(super) async fn put_suggestion(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Ids((project, id)): Ids<(Id, Id)>,
+    Document(suggestion): Document<import::Suggestion>,
+) -> Result<StatusCode, Problem> {
+    same(id, suggestion.id)?;
+    app.store().read(move |tx| owned(tx, &actor, project)).await?;
+    refuse_removed(&app, project, id).await?;
+    let (created_at, expires_at) = kept_until(&app, id, &suggestion.created)?;
+    let predictions = answers(id, suggestion.predictions)?;
+    let (image, iteration) = (suggestion.image, suggestion.iteration);
+    let doc = SuggestionDoc { iteration, uncertainty: uncertainty(&predictions), predictions };
+    let new = app
+        .store()
+        .write(move |tx| {
+            owned(tx, &actor, project)?;
+            refuse_recorded(tx, id)?;
+            let there = find_image(tx, image)?.is_some_and(|node| node.parent == Some(project));
+            if !there {
+                return Err(Error::invalid("the image of the suggestion is not in the project")
+                    .hint("bring the project's images before what was suggested for them"));
+            }
+            if is_there(tx, image, id, &[Kind::Suggestion])? {
+                return Ok(false);
+            }
+            let expires_at = Some(expires_at);
+            tx.create::<Suggestion>(New { expires_at, ..New::under(image, id, doc.clone()) })?;
+            tx.backdate(id, created_at)?;
+            Ok(true)
+        })
+        .await?;
+    Ok(made(new))
+}
+
+/// When an answer of a model was given, and when the days are over that such answers are kept; an error when they are.
+fn kept_until(app: &App, id: Id, created: &str) -> CoreResult<(Timestamp, Timestamp)> {
+    let created_at = import::time(created)?;
+    let days = app.limits.prediction_days;
+    let expires_at = created_at + Duration::from_secs(u64::from(days) * 86_400);
+    if expires_at <= app.store().ambient().now() {
+        return Err(Error::gone(format!("the prediction {id} is older than {days} days")));
+    }
+    Ok((created_at, expires_at))
+}
+
+fn answers(prediction: Id, predictions: Option<Vec<import::ScoredTag>>) -> CoreResult<Vec<ScoredTag>> {
+    predictions.into_iter().flatten().map(|scored| answer(prediction, scored)).collect()
 }
 
 fn answer(prediction: Id, scored: import::ScoredTag) -> CoreResult<ScoredTag> {

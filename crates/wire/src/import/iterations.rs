@@ -37,6 +37,8 @@ pub(super) async fn put(
     let imported = ImportedIteration {
         id,
         created_at: upload.iteration.created.as_deref().map(import::time).transpose()?,
+        updated_at: upload.iteration.last_modified.as_deref().map(import::time).transpose()?,
+        model: upload.iteration.model.clone(),
         set: snapshot(&upload.images)?,
         doc: document(upload, project_domain, actor.person())?,
     };
@@ -62,7 +64,7 @@ fn snapshot(images: &[import::Image]) -> CoreResult<TrainingSet> {
 }
 
 fn document(upload: IterationUpload, project_domain: Id, created_by: Option<Id>) -> CoreResult<IterationDoc> {
-    let IterationUpload { iteration, tags, performance, .. } = upload;
+    let IterationUpload { iteration, tags, performance, tainted, .. } = upload;
     let status = match iteration.status.as_str() {
         "Completed" => IterationStatus::Completed,
         "Failed" => IterationStatus::Failed,
@@ -101,7 +103,7 @@ fn document(upload: IterationUpload, project_domain: Id, created_by: Option<Id>)
         trained_at: iteration.trained_at.as_deref().map(import::time).transpose()?,
         training_minutes: iteration.training_time_in_minutes.unwrap_or(1).max(1),
         error: filled(iteration.training_error_details),
-        is_default: false,
+        is_default: iteration.is_default,
         publish_name: filled(iteration.publish_name),
         publish_resource: filled(iteration.original_publish_resource_id),
         tags,
@@ -110,6 +112,7 @@ fn document(upload: IterationUpload, project_domain: Id, created_by: Option<Id>)
         model: None,
         imported: (status == IterationStatus::Completed).then(|| ImportedModel {
             performance: performance.into_iter().map(measured).collect(),
+            tainted,
             ..ImportedModel::default()
         }),
         created_by,

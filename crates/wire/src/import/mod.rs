@@ -22,12 +22,16 @@
 //! | `PUT /projects/{project}/iterations/{iteration}` | an iteration with snapshot and measured performance |
 //! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?flavor=&sha256=` | the archive of an exported model, raw |
 //! | `PUT /projects/{project}/predictions/{prediction}` | a stored prediction with its image |
+//! | `PUT /projects/{project}/suggestions/{suggestion}` | what a model suggested for an image |
 //!
 //! Records are what archives carry as it is stored ([`habeas_core::DataKind::carry`]). An unfinished workspace is found by no client, and goes by
 //! itself like a project. When it is finished, a workspace of the same name in which there is nothing yet makes way for it.
 //!
 //! A project that was brought with `unfinished=true` is `Importing` on the wire, cannot be trained, and goes by itself 24 hours after it was
 //! last brought, unless it is finished: an import that dies leaves nothing half.
+//!
+//! The model of an iteration that a Habeas trained is computed again once its project is whole; until then its weights are `awaited` in the
+//! project's contents.
 //!
 //! PUT answers 201 when it made something, 200 when it was there, and 410 when it was removed here before: nothing erased comes back.
 
@@ -74,6 +78,7 @@ pub fn router() -> Router<App> {
         .route("/projects/{project}/tags/{tag}", put(projects::put_tag))
         .route("/projects/{project}/images/{image}", put(images::put))
         .route("/projects/{project}/predictions/{prediction}", put(images::put_prediction))
+        .route("/projects/{project}/suggestions/{suggestion}", put(images::put_suggestion))
         .route("/projects/{project}/iterations/{iteration}", put(iterations::put))
         .route("/projects/{project}/iterations/{iteration}/exports/{platform}", put(iterations::put_export))
         .layer(DefaultBodyLimit::max(LARGEST_DOCUMENT));

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use habeas_access::{Actor, Permission, authorise, record_staff};
-use habeas_core::import::{self, AccountEntry, Contents, HeldExport, HeldImage, HeldIteration};
+use habeas_core::import::{self, AccountEntry, Contents, HeldExport, HeldImage, HeldIteration, HeldWeights};
 use habeas_core::kinds::{
-    Image, Iteration, KeptImage, ModelExport, Project, ProjectDoc, ProjectStatus, StoredPrediction, Tag,
-    TagDoc,
+    Image, ImportedWeights, Iteration, IterationDoc, KeptImage, ModelExport, Project, ProjectDoc,
+    ProjectStatus, StoredPrediction, Tag, TagDoc,
 };
 use habeas_core::{Error, Id, Kind, Node, Result as CoreResult, Timestamp, fault, time};
 use habeas_store::{New, Page, Tx};
@@ -149,6 +149,7 @@ pub(super) async fn finish(
                     node.doc.status = ProjectStatus::Succeeded;
                     node.expires_at = None;
                     store_unchanged(tx, &node)?;
+                    habeas_models::compute_all_again(tx, id)?;
                 }
             }
             let mut made_way = Vec::new();
@@ -159,6 +160,7 @@ pub(super) async fn finish(
         })
         .await?;
     fault::point("import.finished");
+    app.models().wake();
     for removal in &made_way {
         app.store().finish(removal).await;
     }
@@ -237,8 +239,9 @@ pub(super) async fn contents(
                         Some(HeldExport { platform: export.doc.platform, flavor: export.doc.flavor, sha256 })
                     })
                     .collect();
-                let tainted = node.doc.imported.map_or(0, |imported| imported.tainted);
-                contents.iterations.push(HeldIteration { id: node.id, tainted, exports });
+                let tainted = node.doc.imported.as_ref().map_or(0, |imported| imported.tainted);
+                let weights = weights_of(node.doc);
+                contents.iterations.push(HeldIteration { id: node.id, tainted, weights, exports });
             }
             let predictions = tx.children::<StoredPrediction>(project, Page::ALL)?;
             contents.predictions = predictions.into_iter().map(|node| node.id).collect();
@@ -248,6 +251,15 @@ pub(super) async fn contents(
     contents.removed = removed.iter().copied().collect();
     contents.removed.sort_unstable();
     Ok(Json(contents))
+}
+
+fn weights_of(doc: IterationDoc) -> HeldWeights {
+    match (doc.model, doc.imported.map(|imported| imported.weights)) {
+        (Some(model), _) => HeldWeights::Here { state_digest: model.state_digest },
+        (None, Some(ImportedWeights::Awaited { .. })) => HeldWeights::Awaited,
+        (None, Some(ImportedWeights::Failed { why })) => HeldWeights::Failed { why },
+        (None, Some(ImportedWeights::Elsewhere) | None) => HeldWeights::None,
+    }
 }
 
 /// Makes a tag, or finds it.
@@ -264,6 +276,7 @@ pub(super) async fn put_tag(
         description: tag.description.unwrap_or_default(),
         tag_type: tag_type(tag.tag_type.as_deref())?,
     };
+    app.store().read(move |tx| owned(tx, &actor, project)).await?;
     refuse_removed(&app, project, id).await?;
     let new = app
         .store()
