@@ -338,26 +338,19 @@ impl Client {
         seal: Option<&Seal>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + use<>> {
         use futures::TryStreamExt as _;
-        let mut body = json!({ "formats": formats });
-        match seal {
-            Some(Seal::Recipient(key)) => body["recipient"] = json!(key),
-            Some(Seal::Passphrase(passphrase)) => body["passphrase"] = json!(passphrase.as_str()),
-            None => {}
-        }
         let request = self.request(Method::POST, &format!("/persons/{}/export", encode(person)));
-        let response = self.send(request.json(&body)).await?;
+        let response = self.send(request.json(&wanted(formats, seal))).await?;
         Ok(response.bytes_stream().map_err(unreachable))
     }
 
-    /// Orders an archive that is kept for a week; sealed for the holder of the age public key `recipient`, if one is given.
+    /// Orders an archive that is kept for a week.
     pub async fn create_export(
         &self,
         person: &str,
         formats: &[ExportFormat],
-        recipient: Option<&str>,
+        seal: Option<&Seal>,
     ) -> Result<ExportReport> {
-        let body = json!({ "formats": formats, "recipient": recipient });
-        self.post(&format!("/persons/{}/exports", encode(person)), &body).await
+        self.post(&format!("/persons/{}/exports", encode(person)), &wanted(formats, seal)).await
     }
 
     /// A person's archives, newest first.
@@ -590,6 +583,17 @@ fn unreachable(error: reqwest::Error) -> Error {
 }
 
 /// Percent-encodes a path segment or query value.
+/// How an archive is to be, as a body says it.
+fn wanted(formats: &[ExportFormat], seal: Option<&Seal>) -> Value {
+    let mut body = json!({ "formats": formats });
+    match seal {
+        Some(Seal::Recipient(key)) => body["recipient"] = json!(key),
+        Some(Seal::Passphrase(passphrase)) => body["passphrase"] = json!(passphrase.as_str()),
+        None => {}
+    }
+    body
+}
+
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -572,10 +572,20 @@ pub struct ExportReport {
     /// The age public key for whose holder it is sealed: its content is an age file then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
+    /// Whether it is sealed with a passphrase: its content is an age file then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_passphrase: bool,
     /// When it was asked for.
     pub created: String,
     /// Until when it can be downloaded.
     pub expires: String,
+}
+
+impl ExportReport {
+    /// Whether its content is an age file.
+    pub fn is_sealed(&self) -> bool {
+        self.recipient.is_some() || self.with_passphrase
+    }
 }
 
 /// A receipt in a list.

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use habeas_core::age::{Passphrase, Recipient, Sealed};
+use habeas_core::age::{Passphrase, Prepared, Recipient, Sealed};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState};
 use habeas_core::node::RawNode;
@@ -60,35 +60,59 @@ impl Rights {
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
         pieces::stream(move |out| {
-            rights.write_for(person, &formats, recipient.as_ref(), out, &runtime, &mut |_| Ok(())).map(|_| ())
+            let random = &*rights.store.ambient().random;
+            let seal = recipient.map(|recipient| Prepared::new(&recipient, random)).transpose()?;
+            rights.write_for(person, &formats, seal.as_ref(), out, &runtime, &mut |_| Ok(())).map(|_| ())
         })
     }
 
-    /// Whoever knows this passphrase, as the recipient of an archive. An error for one that is too short or too long.
-    pub fn recipient_by_passphrase(&self, text: Zeroizing<String>) -> Result<Recipient> {
-        let passphrase = Passphrase::new(text)?;
-        Ok(Recipient::Passphrase { passphrase, work: self.requests.passphrase_work })
+    /// For whom an archive is sealed: the holder of an age public key, or whoever knows a passphrase; none with neither. An error for both, for
+    /// what is no such key, and for a passphrase that is too short or too long.
+    pub fn archive_recipient(
+        &self,
+        key: Option<&str>,
+        passphrase: Option<Zeroizing<String>>,
+    ) -> Result<Option<Recipient>> {
+        match (key, passphrase) {
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("an archive is sealed for a key or with a passphrase, not both")
+                    .hint("leave out the key or the passphrase"))
+            }
+            (key, None) => key.map(str::parse).transpose(),
+            (None, Some(text)) => {
+                let (passphrase, work) = (Passphrase::new(text)?, self.requests.passphrase_work);
+                Ok(Some(Recipient::Passphrase { passphrase, work }))
+            }
+        }
     }
 
-    /// Orders an archive that is kept, sealed, for a week; `recipient` is the age public key of whom it is sealed for besides, so that what is
-    /// fetched is an age file.
+    /// Orders an archive that is kept, sealed, for a week; besides, it is sealed for the holder of the age public key `recipient` or with
+    /// `passphrase`, so that what is fetched is an age file.
     pub async fn request_export(
         &self,
         person: Id,
         formats: Vec<ExportFormat>,
         recipient: Option<String>,
+        passphrase: Option<Zeroizing<String>>,
     ) -> Result<ExportReport> {
         let recipient = recipient.map(|text| text.trim().to_owned());
-        if let Some(text) = &recipient {
-            text.parse::<Recipient>()?;
-        }
+        let seal = match self.archive_recipient(recipient.as_deref(), passphrase)? {
+            Some(recipient @ Recipient::Passphrase { .. }) => Some(self.prepare(recipient).await?),
+            Some(Recipient::Key(_)) | None => None,
+        };
         let id = self.store.ambient().new_id();
-        let node = self
-            .store
-            .write(move |tx| order(tx, person, id, None, formats.clone(), recipient.clone()))
-            .await?;
+        let wanted = Wanted { formats, recipient, seal };
+        let node = self.store.write(move |tx| order(tx, person, id, None, wanted.clone())).await?;
         self.wake();
         Ok(report(&node))
+    }
+
+    /// What is kept in place of a passphrase until the archive is written.
+    async fn prepare(&self, recipient: Recipient) -> Result<Prepared> {
+        let ambient = self.store.ambient().clone();
+        tokio::task::spawn_blocking(move || Prepared::new(&recipient, &*ambient.random))
+            .await
+            .map_err(|_| Error::internal("preparing what seals an archive panicked"))?
     }
 
     /// The archives of a person, newest first.
@@ -159,6 +183,7 @@ impl Rights {
                         let called_off = found.is_none() && request.is_none();
                         if let Some(mut node) = found {
                             node.doc.state = ExportState::Failed;
+                            node.doc.seal = None;
                             tx.update::<ExportArchive>(&node)?;
                         }
                         requests::archive_failed(tx, request, archive)?;
@@ -172,32 +197,49 @@ impl Rights {
         }
     }
 
-    /// Writes it; the id of its receipt.
+    /// Writes it, unless that was done before a crash; the id of its receipt.
     async fn write_stored(&self, task: &ExportTask) -> Result<Id> {
-        let (archive, person) = (task.archive, task.person);
-        let mut blob = BlobRef::new(self.store.ambient(), 0, "application/zip");
+        let archive = task.archive;
+        let doc = self.store.read(move |tx| Ok(still_wanted(tx, archive)?.doc)).await?;
+        let doc = match doc.state {
+            // What is there stays: a part of it may have been fetched, and what sealed it is gone.
+            ExportState::Ready => doc,
+            ExportState::Running | ExportState::Failed => self.write_file(task, doc).await?,
+        };
+        let (Some(blob), Some(sha256)) = (doc.archive, doc.sha256) else {
+            return Err(Error::damaged("an archive that is ready has no file"));
+        };
+        self.issue_for_archive(task.person, &sha256, blob.size, doc.done).await
+    }
+
+    /// Writes its file; the document as it is then.
+    async fn write_file(&self, task: &ExportTask, doc: ExportArchiveDoc) -> Result<ExportArchiveDoc> {
+        let (archive, person, formats) = (task.archive, task.person, doc.formats);
+        let seal = match (doc.seal, doc.recipient) {
+            (Some(seal), _) => Some(seal),
+            (None, Some(key)) => Some(Prepared::new(&key.parse()?, &*self.store.ambient().random)?),
+            // Never as it is, for want of what was to seal it.
+            (None, None) if doc.with_passphrase => {
+                return Err(Error::damaged("an archive with a passphrase has nothing to be sealed with"));
+            }
+            (None, None) => None,
+        };
+        let media_type = if seal.is_some() { "application/octet-stream" } else { "application/zip" };
+        let blob = BlobRef::new(self.store.ambient(), 0, media_type);
         let announced = blob.clone();
-        let (formats, recipient) = self
-            .store
+        self.store
             .write(move |tx| {
-                let node = tx
-                    .get::<ExportArchive>(archive)?
-                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
-                tx.announce_blobs(archive, &[&announced])?;
-                Ok((node.doc.formats, node.doc.recipient))
+                still_wanted(tx, archive)?;
+                tx.announce_blobs(archive, &[&announced])
             })
             .await?;
-        let recipient: Option<Recipient> = recipient.map(|text| text.parse()).transpose()?;
-        if recipient.is_some() {
-            "application/octet-stream".clone_into(&mut blob.media_type);
-        }
         let mut writer = self.store.blobs().writer(blob);
         let (out, mut stream) = pieces::channel();
         let rights = self.clone();
         let runtime = tokio::runtime::Handle::current();
         let writing = tokio::task::spawn_blocking(move || {
             let mut done = 0;
-            rights.write_for(person, &formats, recipient.as_ref(), out, &runtime, &mut |count| {
+            rights.write_for(person, &formats, seal.as_ref(), out, &runtime, &mut |count| {
                 done += count;
                 if done % PROGRESS == 0 {
                     runtime.block_on(rights.note_progress(archive, done))
@@ -224,38 +266,38 @@ impl Rights {
         let blob = writer.finish().await?;
         fault::point("export.blob_written");
         let sha256 = hex::encode(digest.finish());
-        let (id, bytes, digest) = (blob.id, blob.size, sha256.clone());
+        let id = blob.id;
         let kept = self
             .store
             .write(move |tx| {
-                let mut node = tx
-                    .get::<ExportArchive>(archive)?
-                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                let mut node = still_wanted(tx, archive)?;
                 node.doc.state = ExportState::Ready;
-                node.doc.done = node.doc.total;
+                // What is in it may be more than there was when it was ordered.
+                node.doc.done = size.resources;
+                node.doc.total = size.resources;
                 node.doc.archive = Some(blob.clone());
                 node.doc.sha256 = Some(sha256.clone());
+                node.doc.seal = None;
                 tx.update::<ExportArchive>(&node)?;
-                tx.attach_blobs(archive, &[&blob])
+                tx.attach_blobs(archive, &[&blob])?;
+                Ok(node.doc)
             })
             .await;
-        if let Err(error) = kept {
+        if let Err(error) = &kept
+            && error.kind == ErrorKind::NotFound
+        {
             // What was called off took its row along, by which an abandoned upload would be found.
-            if error.kind == ErrorKind::NotFound {
-                self.store.blobs().delete(id).await?;
-            }
-            return Err(error);
+            self.store.blobs().delete(id).await?;
         }
-        self.issue_for_archive(person, &digest, bytes, size.resources).await
+        fault::point("export.kept");
+        kept
     }
 
     /// Notes how far an archive has come; refuses to go on when nobody wants it any more.
     async fn note_progress(&self, archive: Id, done: u64) -> Result<()> {
         self.store
             .write(move |tx| {
-                let mut node = tx
-                    .get::<ExportArchive>(archive)?
-                    .ok_or_else(|| Error::not_found("the archive is not wanted any more"))?;
+                let mut node = still_wanted(tx, archive)?;
                 node.doc.done = done.min(node.doc.total);
                 tx.update::<ExportArchive>(&node).map(|_| ())
             })
@@ -268,15 +310,15 @@ impl Rights {
         &self,
         person: Id,
         formats: &[ExportFormat],
-        recipient: Option<&Recipient>,
+        seal: Option<&Prepared>,
         out: Pieces,
         runtime: &tokio::runtime::Handle,
         progress: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<ArchiveSize> {
-        let (mut out, size) = match recipient {
+        let (mut out, size) = match seal {
             None => self.write_archive(person, formats, out, runtime, progress)?,
-            Some(recipient) => {
-                let sealed = Sealed::new(out, recipient, &*self.store.ambient().random)?;
+            Some(seal) => {
+                let sealed = Sealed::new(out, seal, &*self.store.ambient().random)?;
                 let (sealed, size) = self.write_archive(person, formats, sealed, runtime, progress)?;
                 (sealed.finish().map_err(|_| not_taken())?, size)
             }
@@ -441,15 +483,31 @@ fn not_taken() -> Error {
     Error::unavailable("the archive was not taken to its end")
 }
 
+/// An archive that nobody has deleted meanwhile.
+fn still_wanted(tx: &mut Tx<'_>, archive: Id) -> Result<Node<ExportArchiveDoc>> {
+    tx.get::<ExportArchive>(archive)?.ok_or_else(|| Error::not_found("the archive is not wanted any more"))
+}
+
+/// How an archive is to be.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    /// Formats in which it has its data once more.
+    pub(crate) formats: Vec<ExportFormat>,
+    /// The age public key for whose holder it is sealed.
+    pub(crate) recipient: Option<String>,
+    /// What seals it with a passphrase.
+    pub(crate) seal: Option<Prepared>,
+}
+
 /// Orders an archive within a transaction.
 pub(crate) fn order(
     tx: &mut Tx<'_>,
     person: Id,
     id: Id,
     request: Option<Id>,
-    formats: Vec<ExportFormat>,
-    recipient: Option<String>,
+    wanted: Wanted,
 ) -> Result<Node<ExportArchiveDoc>> {
+    let Wanted { formats, recipient, seal } = wanted;
     let total = tx.holdings(person)?.iter().map(|holding| holding.count).sum();
     let doc = ExportArchiveDoc {
         state: ExportState::Running,
@@ -459,6 +517,8 @@ pub(crate) fn order(
         sha256: None,
         formats,
         recipient,
+        with_passphrase: seal.is_some(),
+        seal,
     };
     let expires_at = Some(Timestamp(tx.now().0 + i64::from(ARCHIVE_DAYS) * time::DAY));
     let node = tx.create::<ExportArchive>(New { id, parent: Some(person), expires_at, doc })?;
@@ -483,6 +543,7 @@ fn report(node: &Node<ExportArchiveDoc>) -> ExportReport {
         sha256: node.doc.sha256.clone(),
         formats: node.doc.formats.clone(),
         recipient: node.doc.recipient.clone(),
+        with_passphrase: node.doc.with_passphrase,
         created: node.created_at.rfc3339(),
         expires: node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
     }

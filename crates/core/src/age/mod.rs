@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 pub use header::{Lock, lock};
 pub use opened::Opened;
-pub use sealed::Sealed;
+pub use sealed::{Prepared, Sealed};
 
 /// Plain bytes in a chunk.
 const CHUNK: usize = 64 * 1024;

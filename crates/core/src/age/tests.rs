@@ -16,7 +16,12 @@ fn key() -> (Recipient, Identity) {
 }
 
 fn seal(recipient: &Recipient, plain: &[u8]) -> Vec<u8> {
-    let mut sealed = Sealed::new(Vec::new(), recipient, &SeededRandom::new(1)).unwrap();
+    let random = SeededRandom::new(1);
+    seal_prepared(&Prepared::new(recipient, &random).unwrap(), plain, &random)
+}
+
+fn seal_prepared(prepared: &Prepared, plain: &[u8], random: &SeededRandom) -> Vec<u8> {
+    let mut sealed = Sealed::new(Vec::new(), prepared, random).unwrap();
     sealed.write_all(plain).unwrap();
     sealed.finish().unwrap()
 }
@@ -125,6 +130,29 @@ fn what_a_passphrase_seals_it_opens_and_nothing_else_does() {
         assert!(Passphrase::new(text.to_owned().into()).is_err(), "{text}");
     }
     assert_eq!(format!("{wrong:?}"), "Passphrase(Passphrase(..))");
+}
+
+#[test]
+fn what_was_prepared_is_kept_without_the_passphrase_and_never_seals_twice_in_the_same_way() {
+    let right = Passphrase::new("correct horse".to_owned().into()).unwrap();
+    let recipient = Recipient::Passphrase { passphrase: right.clone(), work: 10 };
+    let random = SeededRandom::new(1);
+    let prepared = Prepared::new(&recipient, &random).unwrap();
+    let stored = serde_json::to_string(&prepared).unwrap();
+    assert!(!stored.contains("correct horse"));
+    assert_eq!(format!("{prepared:?}"), "Prepared(..)");
+    let kept: Prepared = serde_json::from_str(&stored).unwrap();
+    assert_eq!(kept, prepared);
+    let files = [b"one thing", b"something"].map(|plain| seal_prepared(&kept, plain, &random));
+    let header = kept.header.len();
+    assert_eq!(files[0][..header], files[1][..header]);
+    assert_ne!(files[0][header..header + 16], files[1][header..header + 16]);
+    let identity = Identity::Passphrase(right);
+    assert_eq!(files.map(|file| open(&file, &identity).unwrap()), [b"one thing", b"something"]);
+    for text in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAAA", "no base64"] {
+        let damaged = serde_json::json!({ "header": "", "file_key": text }).to_string();
+        assert!(serde_json::from_str::<Prepared>(&damaged).is_err(), "{text}");
+    }
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::age::Prepared;
 use crate::{
     About, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Kind, Node, Result,
     Retention, Timestamp, View,
@@ -104,6 +105,12 @@ pub struct ExportArchiveDoc {
     /// The age public key, `age1…`, for whose holder the archive is sealed before it is stored; none for one that is not.
     #[serde(default)]
     pub recipient: Option<String>,
+    /// Whether it is sealed with a passphrase before it is stored. The passphrase itself is kept nowhere.
+    #[serde(default)]
+    pub with_passphrase: bool,
+    /// What seals it with its passphrase while it is written; gone when it is ready or has failed.
+    #[serde(default)]
+    pub seal: Option<Prepared>,
 }
 
 /// [`Kind::ExportArchive`].
@@ -140,6 +147,8 @@ impl DataKind for ExportArchive {
             sha256: Some("00".repeat(32)),
             formats: vec![ExportFormat::Csv, ExportFormat::Coco],
             recipient: Some("age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt".into()),
+            with_passphrase: true,
+            seal: Some(Prepared { header: "age-encryption.org/v1\n".into(), file_key: [0; 16].into() }),
         }
     }
 
@@ -150,7 +159,17 @@ impl DataKind for ExportArchive {
     fn attrs(_doc: &ExportArchiveDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ExportArchiveDoc, map: &mut DataMap) {
-        let ExportArchiveDoc { state, archive, done, total, sha256, formats, recipient } = doc;
+        let ExportArchiveDoc {
+            state,
+            archive,
+            done,
+            total,
+            sha256,
+            formats,
+            recipient,
+            with_passphrase,
+            seal,
+        } = doc;
         map.field(state, "state", FieldClass::Technical, "to show how far the export has come");
         map.field(archive, "archive", FieldClass::Personal, "the copy of everything held on the person");
         map.field(done, "done", FieldClass::Technical, "to show how far the export has come");
@@ -163,16 +182,34 @@ impl DataKind for ExportArchive {
             FieldClass::Personal,
             "the public key for whose holder it is sealed",
         );
+        map.field(
+            with_passphrase,
+            "with_passphrase",
+            FieldClass::Technical,
+            "whether it is sealed with a passphrase",
+        );
+        map.field(
+            seal,
+            "seal",
+            FieldClass::Secret,
+            "seals it in place of the passphrase, which is not kept; gone when it is written",
+        );
     }
 
     fn view(node: &Node<ExportArchiveDoc>) -> View {
         View::new(format!("Archive of {}", node.created_at))
             .optional("Bytes", node.doc.archive.as_ref().map(|archive| archive.size))
             .optional("Sealed for", node.doc.recipient.as_ref())
+            .optional("Sealed with", node.doc.with_passphrase.then_some("a passphrase"))
             .optional("Expires", node.expires_at)
     }
 
     fn export(node: &Node<ExportArchiveDoc>, out: &mut dyn Bundle) -> Result<()> {
+        let sealed_for = match &node.doc.recipient {
+            Some(key) => key.as_str(),
+            None if node.doc.with_passphrase => "passphrase",
+            None => "",
+        };
         // An archive does not contain earlier archives: they hold the same data.
         out.row(
             "rights/exports.csv",
@@ -183,7 +220,7 @@ impl DataKind for ExportArchive {
                 node.doc.archive.as_ref().map(|archive| archive.size.to_string()).unwrap_or_default(),
                 node.doc.sha256.clone().unwrap_or_default(),
                 node.expires_at.map(Timestamp::rfc3339).unwrap_or_default(),
-                node.doc.recipient.clone().unwrap_or_default(),
+                sealed_for.to_owned(),
             ],
         )
     }

@@ -1,6 +1,6 @@
 //! `habeas export`: a person's archive, with progress, resumed where it broke off.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::{BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,10 +9,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use futures::{Stream, StreamExt as _};
 use habeas_client::{Client, Seal};
+use habeas_core::age::{Identity, Opened, Passphrase};
 use habeas_core::crypto::Sha256;
 use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use zeroize::Zeroizing;
 
 use super::sealed::Sealing;
 use super::{Reach, connect};
@@ -52,11 +54,7 @@ impl Export {
                 }
                 return stream(client, &id, &wanted, &mut std::io::stdout().lock()).await;
             }
-            match &wanted.seal {
-                // A passphrase must not wait on the server until the archive is written.
-                Some(Seal::Passphrase(_)) => stream_to(client, &id, &wanted, &output).await,
-                _ => download(client, &id, &wanted, &output).await,
-            }
+            download(client, &id, &wanted, &output).await
         })
         .await?;
         Ok(ExitCode::SUCCESS)
@@ -67,24 +65,6 @@ impl Export {
 struct Wanted {
     formats: Vec<ExportFormat>,
     seal: Option<Seal>,
-}
-
-/// Streams into a file, which has its name when it is whole.
-async fn stream_to(client: &Client, person: &str, wanted: &Wanted, output: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let part = partial(output).data;
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .with_context(|| format!("cannot write {}", part.display()))?;
-    stream(client, person, wanted, &mut file).await?;
-    file.sync_all()?;
-    std::fs::rename(&part, output).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}", output.display());
-    Ok(())
 }
 
 async fn stream(client: &Client, person: &str, wanted: &Wanted, out: &mut impl Write) -> anyhow::Result<()> {
@@ -139,6 +119,9 @@ async fn download(client: &Client, person: &str, wanted: &Wanted, output: &Path)
         std::fs::remove_file(&partial.data)?;
         bail!("the downloaded archive is damaged; it was deleted: run the same command again");
     }
+    if let Some(Seal::Passphrase(passphrase)) = &wanted.seal {
+        check_passphrase(&partial, passphrase)?;
+    }
     std::fs::rename(&partial.data, output).with_context(|| format!("cannot write {}", output.display()))?;
     // The note that remembered the archive's id has served.
     let _ = std::fs::remove_file(&partial.note);
@@ -162,6 +145,19 @@ fn partial(output: &Path) -> Partial {
     Partial { data: with(".part"), note: with(".part.id") }
 }
 
+/// An archive that an earlier attempt ordered is sealed with the passphrase of then, which may be another one.
+fn check_passphrase(partial: &Partial, passphrase: &Zeroizing<String>) -> anyhow::Result<()> {
+    let identity = Identity::Passphrase(Passphrase::of_sealed(passphrase.clone()));
+    let file = BufReader::new(std::fs::File::open(&partial.data)?);
+    Opened::new(file, &identity).map_err(|error| {
+        error.hint(format!(
+            "run the same command with the passphrase that the archive was ordered with, or delete {} to order another",
+            partial.note.display()
+        ))
+    })?;
+    Ok(())
+}
+
 /// The archive that an earlier attempt began to fetch, or a new one.
 async fn stored(
     client: &Client,
@@ -169,21 +165,23 @@ async fn stored(
     wanted: &Wanted,
     partial: &Partial,
 ) -> anyhow::Result<ExportReport> {
-    let recipient = match &wanted.seal {
-        Some(Seal::Recipient(key)) => Some(key.trim()),
-        _ => None,
+    let (recipient, with_passphrase) = match &wanted.seal {
+        Some(Seal::Recipient(key)) => (Some(key.trim()), false),
+        Some(Seal::Passphrase(_)) => (None, true),
+        None => (None, false),
     };
     if let Ok(id) = std::fs::read_to_string(&partial.note)
         && let Some(archive) =
             client.exports(person).await?.into_iter().find(|archive| archive.id == id.trim())
         && archive.formats == wanted.formats
         && archive.recipient.as_deref() == recipient
+        && archive.with_passphrase == with_passphrase
         && archive.status != "failed"
     {
         eprintln!("going on with archive {}", archive.id);
         return Ok(archive);
     }
-    let archive = client.create_export(person, &wanted.formats, recipient).await?;
+    let archive = client.create_export(person, &wanted.formats, wanted.seal.as_ref()).await?;
     if partial.data.exists() {
         std::fs::remove_file(&partial.data)?;
     }

@@ -19,10 +19,10 @@ pub(crate) struct Sealing {
     /// Seal the archive on the server for the holder of this age public key (`age1…`); what is stored there and written is an age file
     #[arg(long, value_name = "KEY")]
     recipient: Option<String>,
-    /// Seal it with the passphrase on the first line of this file; nothing is stored on the server. Whoever forgets the passphrase has nothing
+    /// Seal it on the server with the passphrase on the first line of this file, which is stored nowhere. Whoever forgets it has nothing
     #[arg(long, value_name = "FILE")]
     archive_passphrase_file: Option<PathBuf>,
-    /// Seal it with a passphrase that is asked for; nothing is stored on the server
+    /// Seal it on the server with a passphrase that is asked for and stored nowhere. Whoever forgets it has nothing
     #[arg(long)]
     archive_passphrase: bool,
 }

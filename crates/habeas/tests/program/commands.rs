@@ -334,6 +334,55 @@ fn a_download_that_broke_off_is_gone_on_with() {
 }
 
 #[test]
+fn a_download_with_a_passphrase_is_gone_on_with_by_whoever_knows_it() {
+    let program = Program::new();
+    let server = program.serve(&["--passphrase-work", "10"]);
+    let key = program.person("ada@example.org");
+    let project = server.project(&key);
+    assert_eq!(server.train("POST", &key, &format!("/projects/{project}/images"), &image(1)).status, 200);
+    std::fs::write(program.path("right"), "four words, and a number 7\n").unwrap();
+    std::fs::write(program.path("wrong"), "four words, and a number 8\n").unwrap();
+    let export = |passphrase: &str| {
+        program.run(&[
+            "export",
+            "--person",
+            "ada@example.org",
+            "--output",
+            "ada.zip.age",
+            "--archive-passphrase-file",
+            passphrase,
+        ])
+    };
+    let taken = export("right");
+    assert_eq!((taken.code, taken.out.as_str()), (0, "ada.zip.age\n"), "{}", taken.err);
+    let whole = std::fs::read(program.path("ada.zip.age")).unwrap();
+    assert!(whole.starts_with(b"age-encryption.org/v1\n-> scrypt "));
+    let token = program.succeed(&["token", "create", "--person", "ada@example.org"]);
+    let exports =
+        format!("GET /api/privacy/v1/persons/me/exports HTTP/1.1\r\nauthorization: Bearer {}", token.trim());
+    let archives = server.request(&exports, &[]).json();
+    let id = archives[0]["id"].as_str().unwrap().to_owned();
+
+    std::fs::remove_file(program.path("ada.zip.age")).unwrap();
+    std::fs::write(program.path("ada.zip.age.part"), &whole[..1000]).unwrap();
+    std::fs::write(program.path("ada.zip.age.part.id"), &id).unwrap();
+    let refused = export("wrong");
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(
+        refused.err.contains("another one") && refused.err.contains("ada.zip.age.part.id"),
+        "{}",
+        refused.err
+    );
+    assert!(!program.path("ada.zip.age").exists());
+    // What was fetched with the wrong one is not fetched again.
+    let resumed = export("right");
+    assert_eq!(resumed.code, 0, "{}", resumed.err);
+    assert!(resumed.err.contains(&format!("going on with archive {id}")), "{}", resumed.err);
+    assert!(std::fs::read(program.path("ada.zip.age")).unwrap() == whole);
+    assert_eq!(server.request(&exports, &[]).json().as_array().unwrap().len(), 1, "another archive was made");
+}
+
+#[test]
 fn a_token_says_who_and_until_when_and_guessing_is_slowed_down() {
     let mut program = Program::new();
     let server = program.serve(&[]);

@@ -13,6 +13,7 @@ use futures::stream;
 use habeas_core::report::ExportReport;
 use habeas_core::{BlobRef, Error, Id};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::requests::formats_in;
 use super::session::SignedIn;
@@ -31,8 +32,8 @@ pub(super) async fn list(State(portal): State<Portal>, who: SignedIn) -> Result<
 const PLAIN: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip\"");
 const SEALED: HeaderValue = HeaderValue::from_static("attachment; filename=\"habeas-export.zip.age\"");
 
-/// `POST /me/exports`. Each format that is wanted is a field of its name. With a passphrase the archive comes at once, sealed with it, and is
-/// not stored; for the holder of an age key it is sealed before it is stored.
+/// `POST /me/exports`. Each format that is wanted is a field of its name. With a passphrase, or for the holder of an age key, the archive is
+/// sealed before it is stored.
 pub(super) async fn create(
     State(portal): State<Portal>,
     who: SignedIn,
@@ -40,23 +41,9 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let formats = formats_in(&chosen);
     let key = chosen.remove("recipient").filter(|text| !text.trim().is_empty());
-    if let Some(text) = chosen.remove("passphrase").filter(|text| !text.is_empty()) {
-        if key.is_some() {
-            return Err(
-                Error::invalid("an archive is sealed for a key or with a passphrase, not both").into()
-            );
-        }
-        let recipient = portal.rights.recipient_by_passphrase(text.into())?;
-        portal.rights.authorise(&who.actor, who.person, "StreamExport").await?;
-        let sealed = portal.rights.stream_export(who.person, formats, Some(recipient));
-        let mut response = Body::from_stream(sealed).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        headers.insert(CONTENT_DISPOSITION, SEALED);
-        return Ok(response);
-    }
+    let passphrase = chosen.remove("passphrase").filter(|text| !text.is_empty()).map(Zeroizing::new);
     portal.rights.authorise(&who.actor, who.person, "CreateExport").await?;
-    let export = portal.rights.request_export(who.person, formats, key).await?;
+    let export = portal.rights.request_export(who.person, formats, key, passphrase).await?;
     Ok(Redirect::to(&format!("/me/exports/{}", export.id)).into_response())
 }
 
@@ -110,7 +97,7 @@ pub(super) async fn download(
     let (id, report) = own(&portal, &who, &text).await?;
     portal.rights.authorise(&who.actor, who.person, "DownloadExport").await?;
     let blob = portal.rights.export_blob(id).await?;
-    Ok(attached(&portal, &blob, report.recipient.is_some()))
+    Ok(attached(&portal, &blob, report.is_sealed()))
 }
 
 /// An archive as a browser saves it.

@@ -95,6 +95,8 @@ pub struct ExportView {
     pub formats: Vec<ExportFormat>,
     /// The age public key for whose holder it is sealed.
     pub recipient: Option<String>,
+    /// Whether it is sealed with a passphrase.
+    pub with_passphrase: bool,
     /// When it was asked for: what it holds is as of then.
     pub created: Option<Moment>,
     /// Until when it can be downloaded.
@@ -120,6 +122,7 @@ impl ExportView {
             sha256: report.sha256.clone(),
             formats: report.formats.clone(),
             recipient: report.recipient.clone(),
+            with_passphrase: report.with_passphrase,
             created: Moment::parse(&report.created, now),
             expires,
         }

@@ -170,6 +170,7 @@ fn export(status: &str) -> ExportReport {
         sha256: ready.then(|| DIGEST.into()),
         formats: Vec::new(),
         recipient: ready.then(|| "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt".into()),
+        with_passphrase: status == "failed",
         created: "2026-11-24T08:28:00Z".into(),
         expires: if status == "expired" { "2026-11-23T08:28:00Z" } else { "2026-12-01T08:28:00Z" }.into(),
     }

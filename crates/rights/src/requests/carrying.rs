@@ -14,7 +14,7 @@ use super::mail::{Letter, enqueue};
 use super::{CORRECTED, Case, RESTRICTED, RequestOptions};
 use crate::delivering::Delivery;
 use crate::erasure::{ErasureTask, SHRED, call_off, plan_at_once};
-use crate::exports::order;
+use crate::exports::{Wanted, order};
 use crate::{Rights, plan, recipients};
 
 /// How long until something that could not be done is tried again.
@@ -100,8 +100,8 @@ impl Case<'_, '_> {
         let subject = self.subject()?;
         self.happen(RequestEvent::Started, None)?;
         let archive = self.tx.new_id();
-        let formats = self.node.doc.formats.clone();
-        order(self.tx, subject, archive, Some(self.node.id), formats, None)?;
+        let wanted = Wanted { formats: self.node.doc.formats.clone(), ..Wanted::default() };
+        order(self.tx, subject, archive, Some(self.node.id), wanted)?;
         self.node.doc.archive = Some(archive);
         Ok(())
     }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, header};
 use habeas::archive::{Checked, plain};
-use habeas_core::age::Identity;
+use habeas_core::age::{Identity, Lock};
 use habeas_core::crypto::SecretKey;
-use habeas_core::{ManualClock, time};
+use habeas_core::kinds::ExportArchive;
+use habeas_core::{Id, ManualClock, time};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, Someone, engines, image};
+use crate::sealed::{PASSPHRASE, RECIPIENT, by_passphrase, open};
 
 struct Life<'a> {
     deployment: &'a Deployment,
@@ -36,11 +38,17 @@ impl<'a> Life<'a> {
 
     async fn ready(&self) -> (String, Value) {
         let address = self.order().await;
+        let report = self.written(&address).await;
+        (address, report)
+    }
+
+    /// The report of an archive once it is ready.
+    async fn written(&self, address: &str) -> Value {
         loop {
-            let (_, report) = self.call("GET", &address).await;
+            let (_, report) = self.call("GET", address).await;
             if report["status"] != "running" {
                 assert_eq!(report["status"], "ready", "{report}");
-                return (address, report);
+                return report;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
@@ -66,10 +74,33 @@ impl<'a> Life<'a> {
         let (status, bytes) = self.deployment.send(request).await;
         (status.as_u16(), bytes)
     }
-}
 
-/// The public half of the private key of 32 sevens.
-const RECIPIENT: &str = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
+    /// The bytes of an archive that is ready, fetched in two parts.
+    async fn content_in_parts(&self, address: &str, report: &Value) -> Vec<u8> {
+        let size = report["bytes"].as_u64().unwrap();
+        let (status, mut bytes) = self.content(address, &format!("bytes=0-{}", size / 3)).await;
+        assert_eq!(status, 206);
+        let (status, rest) = self.content(address, &format!("bytes={}-", size / 3 + 1)).await;
+        assert_eq!(status, 206);
+        bytes.extend(rest);
+        assert_eq!(report["sha256"], hex::encode(habeas_core::crypto::sha256(&bytes)));
+        bytes
+    }
+
+    /// A sealed archive is named as what it is.
+    async fn is_named_as_sealed(&self, address: &str) {
+        let request = Request::get(format!("/api/privacy/v1{address}/content"))
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Body::empty())
+            .unwrap();
+        let response = self.deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(
+            response.headers()[header::CONTENT_DISPOSITION],
+            "attachment; filename=\"habeas-export.zip.age\""
+        );
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_for_the_holder_of_a_key_is_stored_sealed_and_resumed() {
@@ -80,45 +111,19 @@ async fn an_archive_for_the_holder_of_a_key_is_stored_sealed_and_resumed() {
         let project = deployment.project(&someone, "p").await;
         deployment.image(&someone, &project, "a.jpg", &image(1), &[]).await;
         let life = Life::of(&deployment, &someone).await;
-        for wrong in [
-            json!({ "recipient": "age1" }),
-            json!({ "recipient": RECIPIENT, "passphrase": "four words, and a number 7" }),
-            json!({ "passphrase": "four words, and a number 7" }),
-        ] {
-            let (status, refused) =
-                deployment.call(Some(&life.token), "POST", &life.person, wrong.clone()).await;
-            assert_eq!(status, 400, "{wrong}: {refused}");
-        }
+        let wrong = json!({ "recipient": "age1" });
+        let (status, refused) = deployment.call(Some(&life.token), "POST", &life.person, wrong).await;
+        assert_eq!(status, 400, "{refused}");
         let wanted = json!({ "recipient": RECIPIENT, "formats": ["coco"] });
         let (status, report) = deployment.call(Some(&life.token), "POST", &life.person, wanted).await;
         assert_eq!((status.as_u16(), &report["recipient"]), (202, &json!(RECIPIENT)), "{report}");
         let address = format!("/exports/{}", report["id"].as_str().unwrap());
-        let report = loop {
-            let (_, report) = life.call("GET", &address).await;
-            if report["status"] != "running" {
-                break report;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        };
-        assert_eq!(report["status"], "ready", "{report}");
+        let report = life.written(&address).await;
 
         // In parts, as it is stored; named as what it is.
-        let size = report["bytes"].as_u64().unwrap();
-        let (status, mut sealed) = life.content(&address, &format!("bytes=0-{}", size / 3)).await;
-        assert_eq!(status, 206);
-        sealed.extend(life.content(&address, &format!("bytes={}-", size / 3 + 1)).await.1);
-        assert_eq!(report["sha256"], hex::encode(habeas_core::crypto::sha256(&sealed)));
+        let sealed = life.content_in_parts(&address, &report).await;
         assert!(sealed.starts_with(b"age-encryption.org/v1\n-> X25519 "));
-        let request = Request::get(format!("/api/privacy/v1{address}/content"))
-            .header("authorization", format!("Bearer {}", life.token))
-            .body(Body::empty())
-            .unwrap();
-        let response = deployment.server().router().oneshot(request).await.unwrap();
-        assert_eq!(
-            response.headers()[header::CONTENT_DISPOSITION],
-            "attachment; filename=\"habeas-export.zip.age\""
-        );
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
+        life.is_named_as_sealed(&address).await;
 
         // Who has the key opens it; its owner sees for whom it is.
         let folder = tempfile::tempdir().unwrap();
@@ -136,6 +141,78 @@ async fn an_archive_for_the_holder_of_a_key_is_stored_sealed_and_resumed() {
         let exports = deployment.export(&someone).await;
         let (_, table) = exports.iter().find(|(path, _)| path == "rights/exports.csv").unwrap();
         assert!(String::from_utf8_lossy(table).contains(RECIPIENT));
+
+        // Revoked like any other.
+        assert_eq!(life.call("DELETE", &address).await.0, 204);
+        assert_eq!(life.content(&address, "bytes=0-").await.0, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_with_a_passphrase_is_stored_sealed_and_resumed_and_what_sealed_it_goes() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let original = image(1);
+        let image = deployment.image(&someone, &project, "a.jpg", &original, &[]).await;
+        let life = Life::of(&deployment, &someone).await;
+        for (wrong, expected) in [
+            (json!({ "passphrase": "seven77" }), "the passphrase has fewer than 8 letters"),
+            (
+                json!({ "passphrase": PASSPHRASE, "recipient": RECIPIENT }),
+                "an archive is sealed for a key or with a passphrase, not both",
+            ),
+        ] {
+            let (status, refused) = deployment.call(Some(&life.token), "POST", &life.person, wrong).await;
+            assert_eq!((status.as_u16(), &refused["title"]), (400, &json!(expected)), "{refused}");
+        }
+        assert_eq!(life.call("GET", &life.person).await.1, json!([]));
+
+        let wanted = json!({ "passphrase": PASSPHRASE, "formats": ["coco"] });
+        let (status, report) = deployment.call(Some(&life.token), "POST", &life.person, wanted).await;
+        assert_eq!((status.as_u16(), &report["withPassphrase"]), (202, &json!(true)), "{report}");
+        let id = report["id"].as_str().unwrap();
+        let address = format!("/exports/{id}");
+        let report = life.written(&address).await;
+
+        // In parts, as it is stored; named as what it is.
+        let sealed = life.content_in_parts(&address, &report).await;
+        assert!(sealed.starts_with(b"age-encryption.org/v1\n-> scrypt "));
+        life.is_named_as_sealed(&address).await;
+
+        // Who knows the passphrase opens it.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive.zip.age");
+        std::fs::write(&path, &sealed).unwrap();
+        let mut checked = open(&path, Lock::Passphrase, &by_passphrase(PASSPHRASE)).unwrap();
+        let coco = format!("formats/coco/{project}/annotations.json");
+        assert!(checked.content(&coco).unwrap().starts_with(b"{"));
+        let photo = format!("custom-vision/projects/{project}/images/{image}.jpg");
+        assert!(checked.content(&photo).unwrap() == original);
+        let error = open(&path, Lock::Passphrase, &by_passphrase("four words, and a number 8")).unwrap_err();
+        assert!(error.to_string().contains("another one"), "{error}");
+
+        // What sealed it is kept no longer; its owner sees how it is sealed.
+        let archive: Id = id.parse().unwrap();
+        let store = deployment.server().app().store();
+        let doc = store.read(move |tx| tx.get::<ExportArchive>(archive)).await.unwrap().unwrap().doc;
+        assert!(doc.with_passphrase && doc.seal.is_none());
+        let (_, listed) = life.call("GET", &life.person).await;
+        assert_eq!(listed[0]["withPassphrase"], true);
+        let path = format!("/persons/{}/items/ExportArchive", someone.id);
+        let (_, shown) = deployment.operator("GET", &path, Value::Null).await;
+        let facts = shown["items"][0]["facts"].as_array().unwrap();
+        assert!(facts.contains(&json!({ "label": "Sealed with", "value": "a passphrase" })), "{shown}");
+        let files = deployment.export(&someone).await;
+        let (_, table) = files.iter().find(|(path, _)| path == "rights/exports.csv").unwrap();
+        assert!(String::from_utf8_lossy(table).trim_end().ends_with(",passphrase"));
+        for (path, bytes) in &files {
+            for secret in [PASSPHRASE, "file_key"] {
+                assert!(!String::from_utf8_lossy(bytes).contains(secret), "{path} has {secret}");
+            }
+        }
 
         // Revoked like any other.
         assert_eq!(life.call("DELETE", &address).await.0, 204);

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use habeas::archive::{ArchiveReport, Checked, Refused, Target, plain};
 use habeas_client::Client;
-use habeas_core::age::{Identity, Sealed};
+use habeas_core::age::{Identity, Prepared, Sealed};
 use habeas_core::crypto::{SecretKey, SigningKey, sha256};
 use habeas_core::{Id, ManualClock, receipt, time};
 use indicatif::ProgressBar;
@@ -460,7 +460,8 @@ async fn a_bit_flipped_in_any_byte_is_refused_or_changes_nothing() {
     // Nothing of a sealed one is said twice.
     let ambient = deployment.server().app().store().ambient();
     let recipient = crate::sealed::RECIPIENT.parse().unwrap();
-    let mut out = Sealed::new(Vec::new(), &recipient, ambient.random.as_ref()).unwrap();
+    let prepared = Prepared::new(&recipient, ambient.random.as_ref()).unwrap();
+    let mut out = Sealed::new(Vec::new(), &prepared, ambient.random.as_ref()).unwrap();
     out.write_all(&whole).unwrap();
     let whole = out.finish().unwrap();
     let open = |path: &Path| {

@@ -90,8 +90,10 @@ async fn child() {
         "erase_depicted" => {
             crate::depicted::erase(&deployment, &someone.id, &someone.email, true).await;
         }
-        "export" => {
-            deployment.operator("POST", &format!("/persons/{}/exports", someone.id), json!({})).await;
+        "export" | "export_sealed" => {
+            let passphrase = (work == "export_sealed").then_some(crate::sealed::PASSPHRASE);
+            let body = json!({ "passphrase": passphrase });
+            deployment.operator("POST", &format!("/persons/{}/exports", someone.id), body).await;
             // The worker passes the fault point and ends the process.
             tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         }

@@ -1,9 +1,15 @@
 //! A process killed at any step of an upload, an export or an import, and started again.
 
+use axum::body::Body;
+use axum::http::Request;
+use habeas::archive::{Checked, plain};
+use habeas_core::age::Lock;
+use habeas_core::crypto::sha256;
 use serde_json::json;
 
 use crate::crash::killed;
 use crate::deployment::engines;
+use crate::sealed::{PASSPHRASE, by_passphrase, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_killed_at_any_step_leaves_nothing_behind() {
@@ -52,23 +58,43 @@ async fn a_file_put_in_blocks_is_there_when_its_list_was_committed_or_not_at_all
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_killed_before_it_is_ready_is_written_again() {
+async fn an_export_killed_at_any_step_is_whole_in_the_end_and_has_its_receipt() {
     let _lock = crate::canary::protected().await;
+    let faults = ["blob.put.before", "blob.put.after", "export.blob_written", "export.kept"];
     for number in 0..engines().len() {
-        for fault in ["blob.put.before", "blob.put.after", "export.blob_written"] {
+        for (work, fault) in
+            ["export", "export_sealed"].into_iter().flat_map(|work| faults.map(|fault| (work, fault)))
+        {
             let database = if number == 0 { None } else { crate::postgres::database() };
-            let deployment = killed(database, "export", fault).await;
+            let deployment = killed(database, work, fault).await;
             let (_, persons) =
                 deployment.operator("GET", "/persons?email=canary@example.org", json!(null)).await;
-            let path = format!("/persons/{}/exports", persons[0]["objectId"].as_str().unwrap());
-            loop {
-                let (_, exports) = deployment.operator("GET", &path, json!(null)).await;
-                assert_ne!(exports[0]["status"], "failed", "{exports}");
-                if exports[0]["status"] == "ready" {
-                    break;
+            let person = format!("/persons/{}", persons[0]["objectId"].as_str().unwrap());
+            // The receipt comes last.
+            let receipts = format!("{person}/receipts");
+            let archive = loop {
+                let (_, exports) =
+                    deployment.operator("GET", &format!("{person}/exports"), json!(null)).await;
+                assert_ne!(exports[0]["status"], "failed", "{work} {fault}: {exports}");
+                let (_, receipts) = deployment.operator("GET", &receipts, json!(null)).await;
+                if !receipts.as_array().unwrap().is_empty() {
+                    break exports[0].clone();
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            };
+            assert_eq!(archive["status"], "ready", "{work} {fault}: {archive}");
+            let path = format!("/api/privacy/v1/exports/{}/content", archive["id"].as_str().unwrap());
+            let mut request = Request::get(path).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(habeas_access::Actor::Operator);
+            let (_, bytes) = deployment.send(request).await;
+            assert_eq!(archive["sha256"], hex::encode(sha256(&bytes)), "{work} {fault}");
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            let checked = match work {
+                "export" => Checked::open(plain(file.path(), |_| unreachable!()).unwrap(), &[]),
+                _ => open(file.path(), Lock::Passphrase, &by_passphrase(PASSPHRASE)),
+            };
+            checked.unwrap_or_else(|error| panic!("{work} {fault}: {error}"));
         }
     }
 }

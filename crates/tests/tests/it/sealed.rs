@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use crate::deployment::{Deployment, Someone, engines, image};
 use crate::portal::session;
 
-const PASSPHRASE: &str = "four words, and a number 7";
+pub(crate) const PASSPHRASE: &str = "four words, and a number 7";
 /// The public half of the private key of 32 sevens.
 pub(crate) const RECIPIENT: &str = "age1zwlyl6h27gzv0lfntr7fcqrjrzqazap8sy5zylkxwneh7llf0dksu37mwt";
 
@@ -29,12 +29,12 @@ async fn seal(deployment: &Deployment, someone: &Someone, how: &Value) -> (u16, 
     (status.as_u16(), bytes)
 }
 
-fn by_passphrase(text: &str) -> Identity {
+pub(crate) fn by_passphrase(text: &str) -> Identity {
     Identity::Passphrase(Passphrase::of_sealed(text.to_owned().into()))
 }
 
 /// Opens an archive and reads it to its end.
-fn open(path: &Path, lock: Lock, identity: &Identity) -> anyhow::Result<Checked> {
+pub(crate) fn open(path: &Path, lock: Lock, identity: &Identity) -> anyhow::Result<Checked> {
     let file = plain(path, |found| {
         assert_eq!(found, lock);
         Ok(identity.clone())
@@ -101,7 +101,7 @@ async fn a_sealed_archive_is_opened_by_whom_it_is_for_and_nobody_else() {
     }
 }
 
-/// The same in the portal: with a passphrase the archive comes at once, without it is kept.
+/// The same in the portal: an archive is kept, sealed for the holder of a key or with a passphrase, or for nobody besides.
 async fn portal(deployment: &Deployment, someone: &Someone) {
     let cookie = session(deployment, someone).await;
     let post = async |form: String| {
@@ -114,56 +114,49 @@ async fn portal(deployment: &Deployment, someone: &Someone) {
             .unwrap();
         deployment.server().router().oneshot(request).await.unwrap()
     };
-    let sealed = post(format!("coco=on&passphrase={}", PASSPHRASE.replace(' ', "+"))).await;
-    let name = sealed.headers()[header::CONTENT_DISPOSITION].to_str().unwrap().to_owned();
-    assert_eq!(
-        (sealed.status().as_u16(), name.as_str()),
-        (200, "attachment; filename=\"habeas-export.zip.age\"")
-    );
-    let bytes = axum::body::to_bytes(sealed.into_body(), 1 << 24).await.unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &bytes).unwrap();
-    assert!(open(file.path(), Lock::Passphrase, &by_passphrase(PASSPHRASE)).is_ok());
-    assert_eq!(post("passphrase=seven77".into()).await.status(), 400);
-    // None of that was stored.
-    let path = format!("/persons/{}/exports", someone.id);
-    assert_eq!(deployment.operator("GET", &path, Value::Null).await.1, json!([]));
-
     let kept = post("csv=on&folders=on&passphrase=&recipient=".into()).await;
     assert_eq!(kept.status(), 303);
+    let path = format!("/persons/{}/exports", someone.id);
     let (_, exports) = deployment.operator("GET", &path, Value::Null).await;
     assert_eq!(
-        (&exports[0]["formats"], &exports[0]["recipient"]),
-        (&json!(["csv", "folders"]), &Value::Null)
+        (&exports[0]["formats"], &exports[0]["recipient"], &exports[0]["withPassphrase"]),
+        (&json!(["csv", "folders"]), &Value::Null, &Value::Null)
     );
 
-    // For the holder of a key it is sealed, and kept.
-    let both = format!("recipient={RECIPIENT}&passphrase={}", PASSPHRASE.replace(' ', "+"));
-    for wrong in [both, "recipient=age1".into()] {
+    let words = PASSPHRASE.replace(' ', "+");
+    let both = format!("recipient={RECIPIENT}&passphrase={words}");
+    for wrong in [both, "recipient=age1".into(), "passphrase=seven77".into()] {
         assert_eq!(post(wrong).await.status(), 400);
     }
-    let kept = post(format!("recipient=+{RECIPIENT}")).await;
-    assert_eq!(kept.status(), 303);
-    let page = kept.headers()["location"].to_str().unwrap().to_owned();
-    let get = async |path: String| {
-        let request = Request::get(path).header("cookie", &cookie).body(Body::empty()).unwrap();
-        let response = deployment.server().router().oneshot(request).await.unwrap();
-        let name = response.headers().get(header::CONTENT_DISPOSITION).cloned();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
-        (name, bytes)
-    };
-    let shown = loop {
-        let shown = String::from_utf8(get(page.clone()).await.1.to_vec()).unwrap();
-        if shown.contains("Your archive is ready") {
-            break shown;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    };
-    assert!(shown.contains(RECIPIENT), "{shown}");
-    let (name, bytes) = get(format!("{page}/archive.zip")).await;
-    assert_eq!(name.unwrap(), "attachment; filename=\"habeas-export.zip.age\"");
-    std::fs::write(file.path(), &bytes).unwrap();
-    assert!(open(file.path(), Lock::Key, &Identity::Key(SecretKey::from_bytes([7; 32]))).is_ok());
+    let own = Identity::Key(SecretKey::from_bytes([7; 32]));
+    for (form, shown_as, lock, identity) in [
+        (format!("recipient=+{RECIPIENT}"), RECIPIENT, Lock::Key, own),
+        (format!("passphrase={words}"), "a passphrase", Lock::Passphrase, by_passphrase(PASSPHRASE)),
+    ] {
+        let kept = post(form).await;
+        assert_eq!(kept.status(), 303);
+        let page = kept.headers()["location"].to_str().unwrap().to_owned();
+        let get = async |path: String| {
+            let request = Request::get(path).header("cookie", &cookie).body(Body::empty()).unwrap();
+            let response = deployment.server().router().oneshot(request).await.unwrap();
+            let name = response.headers().get(header::CONTENT_DISPOSITION).cloned();
+            let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+            (name, bytes)
+        };
+        let shown = loop {
+            let shown = String::from_utf8(get(page.clone()).await.1.to_vec()).unwrap();
+            if shown.contains("Your archive is ready") {
+                break shown;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
+        assert!(shown.contains(shown_as), "{shown}");
+        let (name, bytes) = get(format!("{page}/archive.zip")).await;
+        assert_eq!(name.unwrap(), "attachment; filename=\"habeas-export.zip.age\"");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(open(file.path(), lock, &identity).is_ok());
+    }
 }
 
 /// Whether some file below a folder has these bytes.

@@ -12,6 +12,7 @@ use habeas_core::report::ExportReport;
 use habeas_core::{Error, Id};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
+use zeroize::Zeroizing;
 
 use super::persons::person;
 use super::problem::{OptionalBody, Problem, ProblemBody, QueryString, guid};
@@ -55,13 +56,20 @@ pub(super) struct StreamExport {
 #[serde(transparent)]
 pub(super) struct Secret(String);
 
+impl Secret {
+    /// The text, wiped from memory when dropped.
+    fn wiped(self) -> Zeroizing<String> {
+        self.0.into()
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
     }
 }
 
-/// What an archive is to have. A passphrase is not taken: it would have to be kept until the archive is written.
+/// What an archive is to have, and who can open it.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateExport {
@@ -72,6 +80,10 @@ pub(super) struct CreateExport {
     /// An age public key, `age1…`: the archive is sealed for its holder before it is stored, and its content is an age file that only they can
     /// open.
     recipient: Option<String>,
+    /// A passphrase of at least eight letters: the archive is sealed with it before it is stored, and its content is an age file that only it
+    /// opens. It is not kept: whoever forgets it has nothing.
+    #[schema(value_type = Option<String>, format = Password, write_only)]
+    passphrase: Option<Secret>,
 }
 
 /// The formats of these names, each once.
@@ -108,15 +120,8 @@ pub(super) async fn stream_sealed(
 ) -> Result<Response, Problem> {
     let id = person(&app, &caller, &text, "StreamExport").await?;
     let formats = formats(&body.formats)?;
-    let recipient = match (body.recipient, body.passphrase) {
-        (Some(_), Some(_)) => {
-            return Err(Error::invalid("an archive is sealed for a key or with a passphrase, not both")
-                .hint("leave out `recipient` or `passphrase`")
-                .into());
-        }
-        (key, None) => key.map(|text| text.parse()).transpose()?,
-        (None, Some(Secret(text))) => Some(app.rights.recipient_by_passphrase(text.into())?),
-    };
+    let passphrase = body.passphrase.map(Secret::wiped);
+    let recipient = app.rights.archive_recipient(body.recipient.as_deref(), passphrase)?;
     Ok(streamed(&app, id, formats, recipient))
 }
 
@@ -132,7 +137,8 @@ fn streamed(app: &App, person: Id, formats: Vec<ExportFormat>, recipient: Option
     response
 }
 
-/// Orders an archive that is kept, sealed, for 7 days; with a `recipient` also for its holder only. The body may be left out.
+/// Orders an archive that is kept, sealed, for 7 days; with a `recipient` also for its holder only, with a `passphrase` also for whoever knows it.
+/// The body may be left out.
 #[utoipa::path(post, path = "/persons/{person}/exports", tag = "export",
     params(("person" = String, Path, description = "object id, or `me`")),
     request_body = Option<CreateExport>,
@@ -145,7 +151,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<ExportReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateExport").await?;
     let formats = formats(&body.formats)?;
-    Ok((StatusCode::ACCEPTED, Json(app.rights.request_export(id, formats, body.recipient).await?)))
+    let passphrase = body.passphrase.map(Secret::wiped);
+    let report = app.rights.request_export(id, formats, body.recipient, passphrase).await?;
+    Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
 /// The person's archives, newest first.
@@ -187,7 +195,7 @@ pub(super) async fn show(
     Ok(Json(find(&app, &caller, &text, "GetExport").await?.1))
 }
 
-/// The archive itself, of one with a recipient an age file; ranges are served, so that a broken download can go on.
+/// The archive itself, of one with a recipient or a passphrase an age file; ranges are served, so that a broken download can go on.
 #[utoipa::path(get, path = "/exports/{export}/content", tag = "export", params(("export" = String, Path)),
     responses((status = 200, content_type = "application/zip", body = Vec<u8>), (status = 206), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody), (status = 416)))]
 pub(super) async fn content(
@@ -199,7 +207,7 @@ pub(super) async fn content(
     let (id, report) = find(&app, &caller, &text, "DownloadExport").await?;
     let blob = app.rights.export_blob(id).await?;
     let mut response = crate::stream::blob(app.store(), &blob, &headers);
-    let disposition = if report.recipient.is_some() { SEALED } else { DISPOSITION };
+    let disposition = if report.is_sealed() { SEALED } else { DISPOSITION };
     response.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     Ok(response)
 }
