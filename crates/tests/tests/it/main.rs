@@ -42,6 +42,7 @@ mod history_coverage;
 mod history_ends;
 mod history_metrics;
 mod hosting;
+mod ingesting;
 mod issuer;
 mod iterations;
 mod keeping;
