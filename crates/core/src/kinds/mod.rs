@@ -53,7 +53,7 @@ pub use learning::{
 };
 pub use model_management::{
     AssetArtifact, ContainerImage, ContainerImageDoc, Manifest, ManifestDoc, ModelAsset, ModelAssetDoc,
-    Service, ServiceDoc, Settings,
+    Service, ServiceDoc, ServiceVersion, Settings,
 };
 pub use model_registry::{
     LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,
