@@ -70,6 +70,8 @@ numbered! {
         Wake = 53,
         /// Of a run: the id that its client chose.
         RunId = 80,
+        /// Of a run: the snapshot of its source folder, by the name that its client gives it.
+        SourceSnapshot = 81,
         /// Of a run's metric that is no plain number: its name.
         MetricName = 86,
         /// Of a run's metric that is no plain number: the id of its first value.
@@ -93,8 +95,8 @@ numbered! {
         MadeFrom = 5,
         /// From a resource to itself: something that it was made from is gone, since the time of the connection.
         SourceErased = 6,
-        /// From a project to itself: all that it holds has every searchable attribute that its kind declares. Missing from one that was made
-        /// before images declared parts of their metadata, until somebody looks for one.
+        /// From a project or workspace to itself: all that it holds has every searchable attribute that its kind declares. Missing from one that
+        /// was made before images declared parts of their metadata, and runs their snapshots, until somebody looks for one.
         Indexed = 10,
     }
 }

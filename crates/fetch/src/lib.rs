@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use habeas_core::{Error, Result, fault};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ pub use reqwest::Method;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long something large may take altogether, of which each piece comes within [`TIMEOUT`].
+const LONG_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Redirects followed.
 const REDIRECTS: usize = 5;
 
@@ -66,6 +68,47 @@ pub struct Fetched {
     pub bytes: Bytes,
     /// The media type that the answer names.
     pub media_type: Option<String>,
+}
+
+/// What is being fetched piece by piece. Not to be shown: it knows the address.
+pub struct Incoming {
+    response: Response,
+    /// How many bytes may still come.
+    left: u64,
+    most: u64,
+}
+
+impl Incoming {
+    fn new(response: Response, most: u64) -> Result<Incoming> {
+        if response.content_length().is_some_and(|length| length > most) {
+            return Err(larger_than(most));
+        }
+        Ok(Incoming { response, left: most, most })
+    }
+
+    /// The headers of the answer.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The next piece of the body; none at its end. Errors as for [`Outgoing::get`], also when the body ends before it is whole.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>> {
+        let piece = tokio::time::timeout(TIMEOUT, self.response.chunk()).await.map_err(|_| late())?;
+        let piece = piece.map_err(|error| {
+            if error.is_timeout() { late() } else { Error::unavailable("the far end broke off") }
+        })?;
+        let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.left = self.left.checked_sub(length).ok_or_else(|| larger_than(self.most))?;
+        Ok(piece)
+    }
+}
+
+fn larger_than(most: u64) -> Error {
+    Error::too_large(format!("what is at the address is larger than {most} bytes"))
+}
+
+fn late() -> Error {
+    Error::unavailable("the far end did not answer in time")
 }
 
 /// Makes the calls. Cheap to clone.
@@ -120,6 +163,18 @@ impl Outgoing {
                 self.checked(next.ok_or_else(|| Error::invalid("the address redirects nowhere"))?.as_str())?;
         }
         Err(Error::invalid(format!("the address redirects more than {REDIRECTS} times")))
+    }
+
+    /// Begins to fetch something large with these headers: at most `most` bytes, piece by piece, within an hour. Errors as for
+    /// [`Outgoing::get`]. Redirects are refused: the address may have a signature that is meant for it alone.
+    pub async fn open(&self, address: &str, headers: &[(&str, &str)], most: u64) -> Result<Incoming> {
+        let (url, http) = (self.checked(address)?, self.client()?);
+        let mut request = http.request(Method::GET, url).timeout(LONG_TIMEOUT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = tokio::time::timeout(TIMEOUT, request.send()).await.map_err(|_| late())?;
+        Incoming::new(accepted(response.map_err(unreachable)?)?, most)
     }
 
     /// Posts JSON; whatever is answered with a 2xx status is dropped. Errors as for [`Outgoing::get`]. Redirects are refused.
@@ -224,19 +279,13 @@ fn answered(response: Response, may_pass: impl Fn(StatusCode) -> bool) -> Result
     Err(if may_pass(status) { Error::unavailable(what) } else { Error::invalid(what) })
 }
 
-async fn body(mut response: Response, most: u64) -> Result<Fetched> {
-    let too_large = || Error::too_large(format!("what is at the address is larger than {most} bytes"));
-    if response.content_length().is_some_and(|length| length > most) {
-        return Err(too_large());
-    }
-    let media_type =
-        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+async fn body(response: Response, most: u64) -> Result<Fetched> {
+    let mut incoming = Incoming::new(response, most)?;
+    let media_type = incoming.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.map(str::to_owned);
     let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(unreachable)? {
+    while let Some(piece) = incoming.piece().await? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() as u64 > most {
-            return Err(too_large());
-        }
     }
     Ok(Fetched { bytes: bytes.into(), media_type })
 }
@@ -244,7 +293,7 @@ async fn body(mut response: Response, most: u64) -> Result<Fetched> {
 /// The library's own words name the address, which can be a secret.
 fn unreachable(error: reqwest::Error) -> Error {
     if error.is_timeout() {
-        return Error::unavailable("the far end did not answer in time");
+        return late();
     }
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {

@@ -109,7 +109,7 @@ settings! {
         /// Tags a project may have; unlimited if not given
         #[arg(long, env = "HABEAS_TAGS_PER_PROJECT", value_name = "COUNT")]
         tags_per_project: u64,
-        /// Allow calls to public addresses that clients name: fetching images by URL, notifying programs
+        /// Allow calls to public addresses that clients name: fetching images and containers by URL, notifying programs
         #[arg(long, env = "HABEAS_FETCH_URLS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
         fetch_urls: bool,
         /// Hosts that may be called, separated by commas, such as example.org,*.example.net; all public ones if not given

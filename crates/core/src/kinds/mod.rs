@@ -53,7 +53,7 @@ pub use learning::{
 };
 pub use model_management::{
     AssetArtifact, ContainerImage, ContainerImageDoc, Manifest, ManifestDoc, ModelAsset, ModelAssetDoc,
-    Service, ServiceDoc, Settings,
+    Service, ServiceDoc, ServiceVersion, Settings,
 };
 pub use model_registry::{
     LoggedModel, LoggedModelDoc, LoggedModelStatus, ModelStage, ModelVersion, ModelVersionDoc,
@@ -83,5 +83,5 @@ pub use sign_in::{
 pub use telemetry::{RETENTION_DAYS as TELEMETRY_DAYS, Telemetry, TelemetryDoc, TelemetryEntry};
 pub use tracking::{
     Artifact, ArtifactDoc, AzureResource, Experiment, ExperimentDoc, LifecycleStage, ModelOutput, Run,
-    RunDoc, Workspace, WorkspaceDoc,
+    RunDoc, SOURCE_SNAPSHOT, Workspace, WorkspaceDoc,
 };

@@ -12,7 +12,7 @@ use super::custom_vision::{BASIS, KeyPair};
 use super::tracking::RECIPIENTS;
 use crate::{
     About, Attrs, Bundle, Carried, DataKind, DataMap, Erasure, Error, Fate, FieldClass, Id, Kind, Node,
-    Result, Retention, View,
+    Result, Retention, Timestamp, View,
 };
 
 const SERVICE: &str = "Model management";
@@ -413,6 +413,27 @@ impl DataKind for ContainerImage {
     }
 }
 
+/// One of the models between which a service shares what it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceVersion {
+    /// What it is for.
+    pub description: Option<String>,
+    /// What its users noted.
+    pub tags: BTreeMap<String, String>,
+    /// What its maker noted for good.
+    pub properties: BTreeMap<String, String>,
+    /// The image it was deployed from, if it was deployed from one.
+    pub image: Option<Id>,
+    /// The versions of models that it was deployed from without an image.
+    pub models: Vec<Id>,
+    /// Its share of the questions, scaling and the rest, as its client wrote them.
+    pub settings: Settings,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed.
+    pub updated_at: Timestamp,
+}
+
 /// A service: a model that programs may ask, with the keys they show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceDoc {
@@ -434,6 +455,9 @@ pub struct ServiceDoc {
     pub keys: KeyPair,
     /// Who made it.
     pub created_by: Option<Id>,
+    /// Of a service that is several (an endpoint): what they are, by name. It has no image and no models beside theirs.
+    #[serde(default)]
+    pub versions: BTreeMap<String, ServiceVersion>,
 }
 
 /// [`Kind::Service`].
@@ -465,6 +489,19 @@ impl DataKind for Service {
             settings: Settings::from([(text("numReplicas"), json!(1))]),
             keys: KeyPair { primary: "0".repeat(32), secondary: "1".repeat(32) },
             created_by: Some(Id::NIL),
+            versions: BTreeMap::from([(
+                text("first"),
+                ServiceVersion {
+                    description: Some(text("for the rollout")),
+                    tags: BTreeMap::from([(text("team"), text("forest"))]),
+                    properties: BTreeMap::from([(text("origin"), text("field"))]),
+                    image: Some(Id::NIL),
+                    models: vec![Id::NIL],
+                    settings: Settings::from([(text("trafficPercentile"), json!(20))]),
+                    created_at: Timestamp(0),
+                    updated_at: Timestamp(0),
+                },
+            )]),
         }
     }
 
@@ -479,8 +516,18 @@ impl DataKind for Service {
     fn attrs(_doc: &ServiceDoc, _out: &mut Attrs) {}
 
     fn classify(doc: &ServiceDoc, map: &mut DataMap) {
-        let ServiceDoc { name, description, tags, properties, image, models, settings, keys, created_by } =
-            doc;
+        let ServiceDoc {
+            name,
+            description,
+            tags,
+            properties,
+            image,
+            models,
+            settings,
+            keys,
+            created_by,
+            versions,
+        } = doc;
         map.field(name, "name", FieldClass::Content, "to find it by");
         map.field(description, "description", FieldClass::Personal, "what it is for; may name a person");
         map.field(tags, "tags", FieldClass::Personal, "what its users noted; may name a person");
@@ -495,6 +542,12 @@ impl DataKind for Service {
         );
         map.field(keys, "keys", FieldClass::Secret, "to recognise the programs that ask it");
         map.field(created_by, "created_by", FieldClass::Personal, "random id of the person who made it");
+        map.field(
+            versions,
+            "versions",
+            FieldClass::Personal,
+            "of a service that is several, what they are, as their client wrote it; may name a person",
+        );
     }
 
     fn view(node: &Node<ServiceDoc>) -> View {
@@ -506,6 +559,20 @@ impl DataKind for Service {
 
     fn export(node: &Node<ServiceDoc>, out: &mut dyn Bundle) -> Result<()> {
         let doc = &node.doc;
+        let versions = doc.versions.iter().map(|(name, version)| {
+            let shown = json!({
+                "createdAt": version.created_at.rfc3339(),
+                "updatedAt": version.updated_at.rfc3339(),
+                "description": version.description,
+                "kvTags": version.tags,
+                "properties": version.properties,
+                "imageId": version.image,
+                "modelIds": version.models,
+                "settings": version.settings,
+            });
+            (name.clone(), shown)
+        });
+        let versions: serde_json::Map<String, Value> = versions.collect();
         out.json(
             &format!("model-management/services/{}.json", node.id),
             &json!({
@@ -519,6 +586,7 @@ impl DataKind for Service {
                 "imageId": doc.image,
                 "modelIds": doc.models,
                 "settings": doc.settings,
+                "versions": versions,
                 "keys": "2 keys, left out of this archive because they grant access",
             }),
         )

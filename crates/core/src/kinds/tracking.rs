@@ -380,6 +380,9 @@ impl RunDoc {
     }
 }
 
+/// The parameter of a run by which `azureml-core` names the snapshot of its source folder.
+pub const SOURCE_SNAPSHOT: &str = "ContentSnapshotId";
+
 /// [`Kind::Run`].
 #[derive(Debug)]
 pub struct Run;
@@ -436,6 +439,9 @@ impl DataKind for Run {
     fn attrs(doc: &RunDoc, out: &mut Attrs) {
         if let Some(id) = &doc.details.run_id {
             out.push(AttrKey::RunId, AttrValue::Text(id.clone()));
+        }
+        if let Some(snapshot) = doc.params.get(SOURCE_SNAPSHOT) {
+            out.push(AttrKey::SourceSnapshot, AttrValue::Text(snapshot.clone()));
         }
     }
 

@@ -58,21 +58,22 @@ impl Tx<'_> {
         Ok(everywhere)
     }
 
-    /// Writes the attributes of a page of a project's images, which a version before had not declared yet, after `after`; the last of them, none
-    /// when nothing is left to do.
+    /// Writes the attributes of a page of a project's images, or of a workspace's runs, which a version before had not declared yet, after
+    /// `after`; the last of them, none when nothing is left to do.
     fn index(&mut self, project: Id, after: Id) -> Result<Option<Id>> {
         match self.place(project)? {
             Some(place) if place.container == project && place.state != HolderState::Frozen => {}
             _ => return Ok(None),
         }
         let rows = self.query(
-            "SELECT id FROM resource WHERE container = ?1 AND id > ?2 AND kind IN (?4, ?5) ORDER BY id LIMIT ?3",
+            "SELECT id FROM resource WHERE container = ?1 AND id > ?2 AND kind IN (?4, ?5, ?6) ORDER BY id LIMIT ?3",
             &[
                 (&project).into(),
                 (&after).into(),
                 Arg::Int(PAGE),
                 Kind::Image.number().into(),
                 Kind::KeptImage.number().into(),
+                Kind::Run.number().into(),
             ],
         )?;
         let mut last = None;
@@ -96,8 +97,8 @@ impl Tx<'_> {
 }
 
 impl Store {
-    /// Writes the searchable attributes of a project's images, which a version before had not declared yet. Nothing happens when it is gone or
-    /// being erased. May be repeated.
+    /// Writes the searchable attributes of a project's images, or of a workspace's runs, which a version before had not declared yet. Nothing
+    /// happens when it is gone or being erased. May be repeated.
     pub async fn index(&self, project: Id) -> Result<()> {
         let mut after = Id::NIL;
         while let Some(last) = self.write(move |tx| tx.index(project, after)).await? {

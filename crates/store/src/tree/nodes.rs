@@ -152,7 +152,7 @@ impl Tx<'_> {
             ],
         )?;
         self.write_attrs(new.id, kind, container, generation, &new.doc)?;
-        if kind == Kind::Project {
+        if matches!(kind, Kind::Project | Kind::Workspace | Kind::ExperimentationProject) {
             self.connect(new.id, new.id, Relation::Indexed)?;
         }
         Ok(RawNode {
@@ -475,6 +475,31 @@ impl Tx<'_> {
             &[(&container).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
         )?;
         row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+    }
+
+    /// Resources of a kind anywhere in a container that have this text as the attribute `key`, at most `most`. None is opened.
+    pub fn ids_contained_by_text(
+        &mut self,
+        container: Id,
+        kind: Kind,
+        key: AttrKey,
+        text: &str,
+        most: usize,
+    ) -> Result<Vec<Id>> {
+        let Some(place) = self.place_seen(container)? else { return Ok(Vec::new()) };
+        let mac = self.shared.text_mac(container, place.generation, key.number(), text)?;
+        let rows = self.query(
+            "SELECT r.id FROM resource r JOIN attr a ON a.resource = r.id \
+             WHERE r.container = ?1 AND r.kind = ?2 AND a.key = ?3 AND a.mac = ?4 LIMIT ?5",
+            &[
+                (&container).into(),
+                kind.number().into(),
+                key.number().into(),
+                (&mac[..]).into(),
+                Arg::Int(most as i64),
+            ],
+        )?;
+        rows.iter().map(|row| row.id(0)).collect()
     }
 
     /// The oldest child of kind `K` that has this number as the attribute `key`.

@@ -490,14 +490,6 @@ async fn files_of_other_origins_stand_under_the_workspace() {
         assert_eq!(paths(&listed), ["model.pkl"]);
         let created = json!({ "origin": "LocalUpload", "container": "m3", "path": "empty" });
         assert_eq!(team.ok("POST", "/artifact/v1.0@/artifacts/metadata", created).await["path"], "empty");
-        let (status, refused) = team
-            .call(
-                "POST",
-                "/artifact/v2.0@/artifacts/batch/ingest/containersas/LocalUpload/m1",
-                json!({ "containerUri": "https://x" }),
-            )
-            .await;
-        assert_eq!((status, &refused["error"]["code"]), (400, &json!("UserError")), "{refused}");
         // All of the workspace, runs too.
         team.upload("a.txt", b"a").await;
         let (_, workspace) = team.call("GET", "@?api-version=2018-03-01-preview", json!(null)).await;

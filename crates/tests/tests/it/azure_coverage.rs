@@ -152,7 +152,7 @@ async fn every_artifact_operation_refuses_strangers() {
         assert_eq!(deployment.operator("PUT", &format!("/persons/{}/role", officer.id), role).await.0, 204);
         let team = Team::new(&deployment, &owner).await;
         let operations = artifact_operations(&owner.id, &team, &Made::new(&team).await);
-        // Refused, since it would read somebody else's storage: of strangers as what they may not know of.
+        // Its container is elsewhere: here only who may ask for it at all.
         let ingest = format!(
             "/artifact/v2.0{}/artifacts/batch/ingest/containersas/ExperimentRun/{}",
             team.scope, team.run

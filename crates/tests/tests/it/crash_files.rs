@@ -73,10 +73,10 @@ async fn an_export_killed_at_any_step_is_whole_in_the_end_and_has_its_receipt() 
             // The receipt comes last.
             let receipts = format!("{person}/receipts");
             let archive = loop {
+                let (_, receipts) = deployment.operator("GET", &receipts, json!(null)).await;
                 let (_, exports) =
                     deployment.operator("GET", &format!("{person}/exports"), json!(null)).await;
                 assert_ne!(exports[0]["status"], "failed", "{work} {fault}: {exports}");
-                let (_, receipts) = deployment.operator("GET", &receipts, json!(null)).await;
                 if !receipts.as_array().unwrap().is_empty() {
                     break exports[0].clone();
                 }

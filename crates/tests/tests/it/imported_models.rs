@@ -121,6 +121,7 @@ async fn models_that_are_brought_answer_as_where_they_were_trained_and_forget() 
         let path = archive(&from, &ada, folder.path()).await;
         let here = to.person("ada@example.org", "Ada").await;
         let report = bring(&to, &here, &path).await.unwrap();
+        eprintln!("{report:?}");
         let models = (iterations.len() + others.len()) as u64;
         assert_eq!(
             (report.models, report.same_models, report.remapped.len()),

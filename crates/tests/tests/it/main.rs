@@ -43,6 +43,7 @@ mod history_ends;
 mod history_metrics;
 mod hosting;
 mod imported_models;
+mod ingesting;
 mod issuer;
 mod iterations;
 mod keeping;

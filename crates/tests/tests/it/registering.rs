@@ -174,33 +174,159 @@ async fn a_tag_can_be_emptied_where_tags_have_values_and_is_found_with_its_comma
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_of_several_versions_is_refused_and_keeps_none() {
+async fn an_endpoint_is_kept_with_its_versions() {
     let _lock = crate::canary::protected().await;
     for database in engines() {
         let deployment = Deployment::open(database).await;
         let someone = deployment.person("a@example.org", "Ada").await;
         let team = Team::new(&deployment, &someone).await;
-        let model = json!({ "name": "trees", "url": "https://store.example/m", "mimeType": "x" });
-        team.ok("POST", &format!("{MANAGEMENT}/models"), model).await;
-        let refused = async |method: &str, path: &str, body: Value| {
-            let (status, answer) = team.call(method, &format!("{MANAGEMENT}/services{path}"), body).await;
+        for name in ["trees", "shrubs"] {
+            let model = json!({ "name": name, "url": "https://store.example/m", "mimeType": "x" });
+            team.ok("POST", &format!("{MANAGEMENT}/models"), model).await;
+        }
+        let services = format!("{MANAGEMENT}/services");
+        let leaves = format!("{services}/leaves");
+        let refused = async |method: &str, path: &str, body: Value, said: &str| {
+            let (status, answer) = team.call(method, path, body).await;
             assert_eq!((status, &answer["code"]), (400, &json!("BadArgument")), "{method} {path}: {answer}");
-            assert!(answer["message"].as_str().unwrap().contains("AKSENDPOINT"), "{answer}");
+            assert!(answer["message"].as_str().unwrap().contains(said), "{answer}");
         };
-        let version = json!({ "computeType": "AKS", "isDefault": true, "trafficPercentile": 100,
-            "environmentImageRequest": { "modelIds": ["trees:1"] } });
-        let endpoint =
-            json!({ "name": "trees", "computeType": "AKSENDPOINT", "versions": { "v1": version } });
-        refused("POST", "", endpoint.clone()).await;
-        refused("PUT", "", endpoint).await;
-        let (status, _) = team.call("GET", &format!("{MANAGEMENT}/services/trees"), json!(null)).await;
-        assert_eq!(status, 404);
+        let version = |model: &str, share: Value| {
+            json!({ "name": "x", "computeType": "AKSENDPOINT", "trafficPercentile": share, "kvTags": { "a": "1" },
+                "autoScaler": { "autoscaleEnabled": true, "minReplicas": 2 }, "numReplicas": null,
+                "environmentImageRequest": { "modelIds": [model], "environment": { "name": "e" } } })
+        };
+        let endpoint = json!({ "name": "leaves", "computeType": "AksEndpoint", "description": "rollout",
+            "authEnabled": true, "versions": { "v1": version("trees:1", json!(20)) } });
+        assert_eq!(team.call("POST", &services, endpoint.clone()).await.0, 202);
+        let shown = team.ok("GET", &leaves, json!(null)).await;
+        assert_eq!(
+            (&shown["computeType"], &shown["description"], &shown["authEnabled"], &shown["computeName"]),
+            (&json!("AKSENDPOINT"), &json!("rollout"), &json!(true), &json!(null))
+        );
+        // What the SDK insists on of each version, which is an `AksWebservice` for it.
+        let first = &shown["versions"]["v1"];
+        for name in [
+            "appInsightsEnabled",
+            "authEnabled",
+            "autoScaler",
+            "computeName",
+            "computeType",
+            "containerResourceRequirements",
+            "createdTime",
+            "dataCollection",
+            "description",
+            "kvTags",
+            "livenessProbeRequirements",
+            "maxConcurrentRequestsPerContainer",
+            "maxQueueWaitMs",
+            "name",
+            "numReplicas",
+            "properties",
+            "scoringTimeoutMs",
+            "scoringUri",
+            "aadAuthEnabled",
+        ] {
+            assert!(first.get(name).is_some(), "{name}: {first}");
+        }
+        assert_eq!(
+            (
+                &first["isDefault"],
+                &first["type"],
+                &first["trafficPercentile"],
+                &first["autoScaler"]["minReplicas"]
+            ),
+            (&json!(true), &json!("Control"), &json!(20), &json!(2))
+        );
+        assert_eq!(
+            (&first["error"]["code"], &shown["error"]["code"]),
+            (&json!("NotServed"), &json!("NotServed"))
+        );
 
-        let service = json!({ "name": "trees", "modelId": "trees:1", "computeType": "AKS" });
-        assert_eq!(team.call("POST", &format!("{MANAGEMENT}/services"), service).await.0, 202);
-        refused("PUT", "/trees", json!({ "computeType": "AksEndpoint" })).await;
-        let patch = json!([{ "op": "replace", "path": "/computeType", "value": "AKSENDPOINT" }]);
-        refused("PATCH", "/trees", patch).await;
+        // As `create_version` and `update_version` send it.
+        let patch = |path: &str, value: Value| json!({ "op": "replace", "path": path, "value": value });
+        let mut second = version("shrubs:1", json!(30));
+        second["isDefault"] = json!(true);
+        let add = json!([
+            patch("/versions/v1/isDefault", json!(false)),
+            { "op": "add", "path": "/versions/v2", "value": second },
+        ]);
+        let shown = team.ok("PATCH", &leaves, add).await;
+        let of =
+            |shown: &Value, name: &str| ["v1", "v2"].map(|version| shown["versions"][version][name].clone());
+        assert_eq!(of(&shown, "isDefault"), [json!(false), json!(true)]);
+        assert_eq!(of(&shown, "type"), [json!("Control"), json!("Treatment")]);
+        let shown = team.ok("GET", &format!("{leaves}?expand=true"), json!(null)).await;
+        assert_eq!(
+            of(&shown, "models").map(|models| models[0]["id"].clone()),
+            [json!("trees:1"), json!("shrubs:1")]
+        );
+        let change = json!([
+            patch("/versions/v2/trafficPercentile", json!(80)),
+            patch("/versions/v2/containerResourceRequirements/cpu", json!(2)),
+            patch("/versions/v2/tags", json!({ "b": "2" })),
+            patch("/versions/v2/description", json!("second")),
+        ]);
+        let shown = team.ok("PATCH", &leaves, change).await;
+        let second = &shown["versions"]["v2"];
+        assert_eq!(
+            (
+                &second["trafficPercentile"],
+                &second["kvTags"],
+                &second["description"],
+                &second["containerResourceRequirements"]["cpu"]
+            ),
+            (&json!(80), &json!({ "b": "2" }), &json!("second"), &json!(2))
+        );
+        assert_eq!(second["environmentImageRequest"]["environment"]["name"], "e");
+        assert_eq!(
+            of(&shown, "models").map(|models| models[0]["id"].clone()),
+            [json!("trees:1"), json!("shrubs:1")]
+        );
+
+        // What is no endpoint together changes nothing.
+        for (path, value, said) in [
+            ("/versions/v1/trafficPercentile", json!(21), "more than 100"),
+            ("/versions/v1/isDefault", json!(true), "isDefault"),
+            ("/versions/v2/type", json!("Control"), "type"),
+            ("/versions/v2/type", json!("Other"), "Treatment"),
+            ("/versions/v2/trafficPercentile", json!(-1), "versions.*.trafficPercentile"),
+            ("/computeType", json!("AKS"), "AKSENDPOINT"),
+            ("/modelId", json!("trees:1"), "modelId"),
+        ] {
+            refused("PATCH", &leaves, json!([patch(path, value)]), said).await;
+        }
+        assert_eq!(team.ok("GET", &leaves, json!(null)).await["versions"]["v1"]["trafficPercentile"], 20);
+
+        // A model is in use by a version until that goes.
+        let trees = format!("{MANAGEMENT}/models/trees:1");
+        assert_eq!(team.call("DELETE", &trees, json!(null)).await.0, 409);
+        let found = team.ok("GET", &format!("{services}?modelId=trees:1"), json!(null)).await;
+        assert_eq!(found["value"].as_array().unwrap().len(), 1, "{found}");
+        let shown = team.ok("PATCH", &leaves, json!([{ "op": "remove", "path": "/versions/v1" }])).await;
+        let last = &shown["versions"];
+        assert_eq!((&last["v1"], &last["v2"]["type"]), (&json!(null), &json!("Control")));
+        assert_eq!(team.call("DELETE", &trees, json!(null)).await.0, 200);
+
+        // A service does not become an endpoint, unless it is deployed anew.
+        let service = json!({ "name": "twigs", "modelId": "shrubs:1", "computeType": "AKS" });
+        assert_eq!(team.call("POST", &services, service.clone()).await.0, 202);
+        let twigs = format!("{services}/twigs");
+        refused("PUT", &twigs, json!({ "computeType": "AksEndpoint" }), "AKSENDPOINT").await;
+        refused("PATCH", &twigs, json!([patch("/computeType", json!("AKSENDPOINT"))]), "AKSENDPOINT").await;
+        refused("PUT", &twigs, json!({ "versions": {} }), "AKSENDPOINT").await;
+        let mut again = service;
+        again["name"] = json!("leaves");
+        assert_eq!(team.call("POST", &services, again.clone()).await.0, 409);
+        again["overwrite"] = json!(true);
+        assert_eq!(team.call("POST", &services, again).await.0, 202);
+        let shown = team.ok("GET", &leaves, json!(null)).await;
+        assert_eq!((&shown["computeType"], &shown["versions"]), (&json!("AKS"), &json!(null)));
+        let mut both = endpoint;
+        both["name"] = json!("both");
+        both["modelId"] = json!("shrubs:1");
+        refused("POST", &services, both, "modelId").await;
+        assert_eq!(team.call("DELETE", &leaves, json!(null)).await.0, 200);
     }
 }
 

@@ -16,11 +16,16 @@ use crate::model_management::Manager;
 
 /// A graph that tells rows of two numbers, `x`, into three classes: their weights, `scores`, and the heaviest one, `label`.
 fn classifier() -> Vec<u8> {
+    biased(&[0.25, -1.0, 0.0])
+}
+
+/// The same with another bias, which is what it answers to zeros.
+fn biased(bias: &[f32; 3]) -> Vec<u8> {
     let mut graph = Graph::new("classifier");
     let rows = Dimension::Named("rows");
     let x = graph.input("x", &[rows, Dimension::Fixed(2)]);
     let weights = graph.floats(&[1.0, 0.0, -1.0, 0.5, 2.0, -0.5], &[2, 3]);
-    let bias = graph.floats(&[0.25, -1.0, 0.0], &[3]);
+    let bias = graph.floats(bias, &[3]);
     let product = graph.node("MatMul", &[&x, &weights], &[]);
     let scores = graph.node("Add", &[&product, &bias], &[]);
     let attributes = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))];
@@ -202,6 +207,84 @@ async fn what_is_no_onnx_graph_is_a_record() {
         let erased = deployment.erase(&someone).await;
         assert_eq!(erased["status"], "completed", "{erased}");
         assert_eq!(ask(&deployment, &service, Some(&key), "[1, 2, 3]").await.0, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_shares_what_it_is_asked_between_its_versions() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let manager = account(&deployment, &someone).await;
+        let mut models = Vec::new();
+        for (name, file, bytes) in [
+            ("first", "model.onnx", biased(&[1.0, 0.0, 0.0])),
+            ("second", "model.onnx", biased(&[2.0, 0.0, 0.0])),
+            ("pickle", "model.pkl", b"pickle".to_vec()),
+        ] {
+            let url = stored(&tracker, file, &bytes).await;
+            let model = json!({ "name": name, "url": url, "mimeType": "application/x" });
+            models.push(manager.ok("POST", "/models", model).await["id"].clone());
+        }
+        let [first, second, pickle]: [Value; 3] = models.try_into().unwrap();
+        let endpoint = json!({ "name": "trees", "computeType": "AKSENDPOINT", "versions": {
+            "a": { "modelId": first, "trafficPercentile": 100, "isDefault": true },
+            "b": { "modelId": second, "trafficPercentile": 0 },
+        } });
+        let service = manager.waited("POST", "/services", endpoint).await;
+        let path = format!("/services/{service}");
+        let keys = manager.ok("GET", &format!("{path}/keys"), json!(null)).await;
+        let key = keys["primaryKey"].as_str().unwrap();
+        // Which version answers, by the bias of its model.
+        let answers = async || {
+            let (status, answer) = ask(&deployment, &service, Some(key), "[[0, 0]]").await;
+            assert_eq!(status, 200, "{answer}");
+            answer["scores"][0][0].as_f64().unwrap()
+        };
+        let shares = async |a: u32, b: u32| {
+            let share = |version: &str, share: u32| json!({ "op": "replace", "path": format!("/versions/{version}/trafficPercentile"), "value": share });
+            manager.ok("PATCH", &path, json!([share("a", a), share("b", b)])).await
+        };
+        for _ in 0..8 {
+            assert_eq!(answers().await.to_string(), "1");
+        }
+        let shown = shares(0, 100).await;
+        assert!(shown.get("error").is_none(), "{shown}");
+        for _ in 0..8 {
+            assert_eq!(answers().await.to_string(), "2");
+        }
+        // What the shares leave is the default version's.
+        shares(0, 0).await;
+        for _ in 0..8 {
+            assert_eq!(answers().await.to_string(), "1");
+        }
+        // With halves, that one of them is not asked in 128 questions has the odds of 1 to 2 to the power of 127.
+        shares(50, 50).await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..128 {
+            seen.insert(answers().await.to_string());
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["1", "2"]);
+        let (status, _) = ask(&deployment, &service, None, "[[0, 0]]").await;
+        assert_eq!(status, 401);
+
+        // A version whose model is no graph is a record, and says so where it is asked.
+        let change = json!([{ "op": "add", "path": "/versions/b", "value": { "modelId": pickle } }]);
+        let shown = manager.ok("PATCH", &path, change).await;
+        assert!(shown.get("error").is_none(), "it is not asked: {shown}");
+        assert_eq!(shown["versions"]["b"]["error"]["code"], "NotServed", "{shown}");
+        let shown = shares(0, 100).await;
+        assert_eq!(shown["error"]["code"], "NotServed", "{shown}");
+        let (status, answer) = ask(&deployment, &service, Some(key), "[[0, 0]]").await;
+        assert_eq!((status, &answer["code"]), (501, &json!("NotServed")), "{answer}");
+        // Without it, the other one is the endpoint; without that, nothing answers.
+        manager.ok("PATCH", &path, json!([{ "op": "remove", "path": "/versions/b" }])).await;
+        assert_eq!(answers().await.to_string(), "1");
+        manager.ok("PATCH", &path, json!([{ "op": "remove", "path": "/versions/a" }])).await;
+        let (status, answer) = ask(&deployment, &service, Some(key), "[[0, 0]]").await;
+        assert_eq!((status, &answer["code"]), (501, &json!("NotServed")), "{answer}");
     }
 }
 

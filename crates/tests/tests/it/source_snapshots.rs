@@ -2,12 +2,17 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use habeas_core::kinds::{Run, RunDoc};
+use habeas_core::node::Relation;
+use habeas_core::{AttrKey, Id, Node, fault};
+use habeas_store::Store;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::azure_data::send_form;
 use crate::deployment::{Deployment, Someone, engines};
 use crate::history::Historian;
+use crate::mlflow::Tracker;
 
 /// Makes a snapshot; its id ends with `last`.
 async fn make(deployment: &Deployment, someone: &Someone, historian: &Historian<'_>, last: &str) -> String {
@@ -116,5 +121,73 @@ async fn a_snapshot_goes_with_the_last_run_that_names_it() {
         historian.ok("DELETE", "/runs/r7", json!(null)).await;
         assert!(is_there(&historian, &aside).await);
         assert!(is_there(&historian, &unnamed).await);
+    }
+}
+
+/// The run of this id, opened.
+async fn opened(store: &Store, workspace: Id, run: &'static str) -> habeas_core::Result<Node<RunDoc>> {
+    let found = store.read(move |tx| tx.contained_by_text::<Run>(workspace, AttrKey::RunId, run)).await?;
+    Ok(found.unwrap())
+}
+
+/// Whoever opens the document of this run from now on fails. Nothing else may be written meanwhile.
+async fn spoil(store: &Store, workspace: Id, run: &'static str) {
+    fault::switch_off(&["sealing"]);
+    let node = opened(store, workspace, run).await.unwrap();
+    store.write(move |tx| tx.update::<Run>(&node).map(|_| ())).await.unwrap();
+    fault::switch_off(&[]);
+    assert!(opened(store, workspace, run).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_another_run_names_a_snapshot_is_looked_up_and_no_run_is_opened_for_it() {
+    let _lock = crate::canary::alone().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let someone = deployment.person("a@example.org", "A").await;
+        let historian = Historian::new(&deployment, &someone).await;
+        let path = format!(
+            "/subscriptions/{}/resourceGroups/Trees/providers/Microsoft.MachineLearningServices/workspaces/Forest\
+             ?api-version=2020-08-01",
+            someone.id
+        );
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let (_, shown) = tracker.send("GET", &path, &json!(null)).await;
+        let workspace: Id = shown["properties"]["workspaceId"].as_str().unwrap().parse().unwrap();
+        for experiment in ["leaves", "roots"] {
+            historian.experiment(experiment).await;
+        }
+        let shared = make(&deployment, &someone, &historian, "1").await;
+        let other = make(&deployment, &someone, &historian, "2").await;
+        let own = make(&deployment, &someone, &historian, "3").await;
+        for (experiment, id, snapshot) in [
+            ("leaves", "r1", &shared),
+            ("leaves", "r2", &shared),
+            ("roots", "r3", &shared),
+            ("leaves", "r4", &other),
+            ("roots", "r5", &other),
+            ("leaves", "r6", &own),
+        ] {
+            run(&historian, experiment, id, snapshot).await;
+        }
+
+        // A workspace from before runs declared it is indexed by the first deletion, or its plan.
+        let disconnect = store.write(move |tx| tx.disconnect(workspace, workspace, Relation::Indexed));
+        assert!(disconnect.await.unwrap());
+        historian.ok("DELETE", "/runs/r1?dryRun=true", json!(null)).await;
+        let indexed = store.read(move |tx| tx.count_targets(workspace, Relation::Indexed));
+        assert_eq!(indexed.await.unwrap(), 1);
+        historian.ok("DELETE", "/runs/r1", json!(null)).await;
+        assert!(is_there(&historian, &shared).await);
+
+        // The others could not even be opened, whether they name the same snapshot or another one.
+        for other in ["r3", "r4", "r5"] {
+            spoil(&store, workspace, other).await;
+        }
+        historian.ok("DELETE", "/runs/r2", json!(null)).await;
+        assert!(is_there(&historian, &shared).await, "r3 names it");
+        historian.ok("DELETE", "/runs/r6", json!(null)).await;
+        assert!(!is_there(&historian, &own).await, "no other run names it");
     }
 }

@@ -207,7 +207,7 @@ fn digest<const N: usize>(headers: &HeaderMap, name: HeaderName) -> CoreResult<O
 }
 
 /// What the headers say of the bytes of the body.
-fn expected(headers: &HeaderMap) -> CoreResult<Expected> {
+pub(super) fn expected(headers: &HeaderMap) -> CoreResult<Expected> {
     Ok(Expected { sha256: digest(headers, SHA256)?, md5: digest(headers, MD5)? })
 }
 

@@ -32,7 +32,7 @@ const PAGE: usize = 1_000;
 const MOST_PATHS: usize = 10_000;
 
 /// The place that the path of a request names: a run of run history, or origin and container.
-fn place(call: &Call) -> CoreResult<Place> {
+pub(super) fn place(call: &Call) -> CoreResult<Place> {
     match call.part("run") {
         "" => Place::new(call.part("origin"), call.part("container")),
         run => Place::of_run(run),
@@ -167,6 +167,12 @@ pub(super) async fn write_address(call: Call) -> Result<Json<Value>> {
     Ok(Json(content))
 }
 
+/// What is said of a path that has a file: nothing is overwritten unasked.
+pub(super) fn taken() -> Error {
+    Error::conflict("Resource Conflict: this artifact already exists")
+        .hint("delete it first, or choose another name")
+}
+
 #[derive(Deserialize)]
 struct Announced {
     paths: Vec<AnnouncedPath>,
@@ -200,8 +206,7 @@ pub(super) async fn announce(call: Call) -> Result<Json<Value>> {
             for AnnouncedPath { path } in &paths {
                 let taken = check_path(path).and_then(|()| {
                     match tx.child_by_name::<Artifact>(owner, &place.stored(path))? {
-                        Some(_) => Err(Error::conflict("Resource Conflict: this artifact already exists")
-                            .hint("delete it first, or choose another name")),
+                        Some(_) => Err(taken()),
                         None => Ok(()),
                     }
                 });
@@ -220,16 +225,6 @@ pub(super) async fn announce(call: Call) -> Result<Json<Value>> {
         })
         .await?;
     Ok(Json(answer))
-}
-
-/// `batch_ingest_from_sas`: refused, since it would read somebody else's storage.
-pub(super) async fn ingest(call: Call) -> Result<Json<Value>> {
-    let (place, actor) = (place(&call)?, call.actor);
-    call.read(Permission::Read, move |tx, scope| place.owner(tx, &actor, scope, Permission::Write)).await?;
-    Err(Error::invalid("this server reads no storage of others, so nothing is taken in from a container's address")
-        .hint("send the files themselves: announce them with batch/metadata, then put them at the addresses in the answer")
-        .code("NotSupported")
-        .into())
 }
 
 /// `create`: an empty file, unless there is one already.
@@ -288,7 +283,10 @@ async fn receive(call: &Call, place: &Place, path: &str, body: Body) -> CoreResu
 }
 
 /// What finds the owner for a change.
-fn owner(call: &Call, place: &Place) -> impl Fn(&mut Tx<'_>) -> CoreResult<Id> + Clone + Send + use<> {
+pub(super) fn owner(
+    call: &Call,
+    place: &Place,
+) -> impl Fn(&mut Tx<'_>) -> CoreResult<Id> + Clone + Send + use<> {
     let (actor, scope, place) = (call.actor, call.scope.clone(), place.clone());
     move |tx| {
         let scope = scope.find(tx, &actor, Permission::Read)?;

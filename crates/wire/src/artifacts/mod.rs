@@ -8,10 +8,12 @@ mod assets;
 mod blobs;
 mod blocks;
 mod call;
+mod container;
 mod datastores;
 mod files;
 mod flat_snapshots;
 mod forms;
+mod ingest;
 mod notices;
 mod places;
 mod snapshots;
@@ -128,7 +130,7 @@ fn artifacts(app: &App) -> Router<App> {
         )
         .route(
             "/artifacts/batch/ingest/containersas/{origin}/{container}",
-            on("Artifact_BatchIngestFromSas", post(files::ingest)),
+            on("Artifact_BatchIngestFromSas", post(ingest::ingest)),
         )
         .route(
             "/artifacts/batch/{origin}/{container}",

@@ -32,6 +32,8 @@ pub(super) enum Shape {
     Object(&'static [Field]),
     /// A list of objects with these members.
     Objects(&'static [Field]),
+    /// An object with these members for each name.
+    Named(&'static [Field]),
     /// Anything of at most 256 KiB.
     Long,
 }
@@ -106,7 +108,7 @@ fn shaped(value: &Value, shape: Shape, place: &str) -> Result<Value> {
             _ => wrong("a number of at least 0"),
         },
         (Shape::Texts | Shape::Objects(_), Value::Array(values)) if values.len() > ENTRIES => too_many(),
-        (Shape::Map, Value::Object(values)) if values.len() > ENTRIES => too_many(),
+        (Shape::Map | Shape::Named(_), Value::Object(values)) if values.len() > ENTRIES => too_many(),
         (Shape::Texts, Value::Array(values)) => {
             let values = values.iter().map(|value| shaped(value, Shape::Text, place));
             Ok(Value::Array(values.collect::<Result<_>>()?))
@@ -136,6 +138,17 @@ fn shaped(value: &Value, shape: Shape, place: &str) -> Result<Value> {
             Ok(Value::Array(values.iter().map(one).collect::<Result<_>>()?))
         }
         (Shape::Objects(_), _) => wrong("a list of objects"),
+        (Shape::Named(fields), Value::Object(values)) => {
+            let mut named = Map::new();
+            for (key, value) in values {
+                // Null counts as left out; names are not quoted.
+                if !value.is_null() {
+                    named.insert(name(key)?, shaped(value, Shape::Object(fields), &format!("{place}.*"))?);
+                }
+            }
+            Ok(Value::Object(named))
+        }
+        (Shape::Named(_), _) => wrong("an object of objects"),
         (Shape::Long, value) if value.to_string().len() > LONG => {
             Err(Error::limit(format!("`{place}` is larger than {LONG} bytes")))
         }
@@ -220,17 +233,20 @@ mod tests {
         optional("is", Shape::Flag),
         optional("resources", Shape::Object(INNER)),
         optional("files", Shape::Objects(INNER)),
+        optional("versions", Shape::Named(INNER)),
     ];
 
     #[test]
     fn members_are_read_by_their_shape_and_refused_by_their_place() {
         let body = json!({ "name": "n", "replicas": 2, "kvTags": { "a": 1, "b": null }, "is": null,
-            "resources": { "cpu": 0.5, "other": 1 }, "unknown": [] });
+            "resources": { "cpu": 0.5, "other": 1 }, "unknown": [],
+            "versions": { "a": { "cpu": 1, "other": 1 }, "b": null } });
         let mut read = super::read(&body, FIELDS).unwrap();
         assert_eq!(
             take_tags(&mut read),
             BTreeMap::from([("a".into(), "1".into()), ("b".into(), String::new())])
         );
+        assert_eq!(read.remove("versions"), Some(json!({ "a": { "cpu": 1 } })));
         assert_eq!(read.len(), 3);
         assert_eq!(read["resources"], json!({ "cpu": 0.5 }));
         for (body, place) in [
@@ -242,6 +258,8 @@ mod tests {
             (json!({ "name": "n", "is": "yes" }), "`is`"),
             (json!({ "name": "n", "resources": {} }), "`resources.cpu`"),
             (json!({ "name": "n", "files": [{ "cpu": -1 }] }), "`files.cpu`"),
+            (json!({ "name": "n", "versions": { "secret": {} } }), "`versions.*.cpu`"),
+            (json!({ "name": "n", "versions": { "a/b": { "cpu": 1 } } }), "not a name"),
             (json!({ "name": "n".repeat(2_001) }), "`name`"),
         ] {
             assert!(super::read(&body, FIELDS).unwrap_err().what.contains(place), "{body}");

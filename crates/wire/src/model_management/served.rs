@@ -1,9 +1,9 @@
 //! Which file a service answers from.
 //!
 //! It is the ONNX graph of its one model: the only file whose name ends with `.onnx`, or the only file of a model whose framework is said to
-//! be ONNX. Services of anything else are kept as records.
+//! be ONNX. Services of anything else are kept as records. An endpoint answers from one of its versions.
 
-use habeas_core::kinds::{ArtifactDoc, ContainerImage, ServiceDoc};
+use habeas_core::kinds::{ArtifactDoc, ContainerImage, ServiceDoc, ServiceVersion};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
 use serde_json::Value;
@@ -11,13 +11,22 @@ use serde_json::Value;
 use super::{content, models};
 use crate::provenance::of_version;
 
-/// The models that a service was deployed from: its image's, and its own.
+/// The models that a service was deployed from: its image's and its own, and those of its versions.
 pub(super) fn models_of(tx: &mut Tx<'_>, service: &ServiceDoc) -> Result<Vec<Id>> {
-    let mut found = match service.image {
+    let mut found = models_from(tx, service.image, &service.models)?;
+    for version in service.versions.values() {
+        found.extend(models_from(tx, version.image, &version.models)?);
+    }
+    Ok(found)
+}
+
+/// The models of an image, and these.
+pub(super) fn models_from(tx: &mut Tx<'_>, image: Option<Id>, models: &[Id]) -> Result<Vec<Id>> {
+    let mut found = match image {
         Some(image) => tx.get::<ContainerImage>(image)?.map(|image| image.doc.models).unwrap_or_default(),
         None => Vec::new(),
     };
-    found.extend(&service.models);
+    found.extend(models);
     Ok(found)
 }
 
@@ -27,15 +36,22 @@ fn not_served(what: impl Into<String>) -> Error {
         .code("NotServed")
 }
 
-/// The run or logged model whose file a service answers from, and that file, a graph. The error says why there is none.
-pub(super) fn graph(tx: &mut Tx<'_>, service: &Node<ServiceDoc>) -> Result<(Id, ArtifactDoc)> {
+/// The run or logged model whose file a service answers from, or one of its versions, and that file, a graph. The error says why there is none.
+pub(super) fn graph(
+    tx: &mut Tx<'_>,
+    service: &Node<ServiceDoc>,
+    version: Option<&ServiceVersion>,
+) -> Result<(Id, ArtifactDoc)> {
     if !cfg!(feature = "scoring") {
         return Err(Error::not_implemented("this server was built without scoring: it answers from no registered model")
             .hint("the service is kept as a record; a habeas that was built with the feature `scoring`, which is on by default, answers from it")
             .code("NotServed"));
     }
     let at = service.parent.unwrap_or(Id::NIL);
-    let ids = models_of(tx, &service.doc)?;
+    let ids = match version {
+        Some(version) => models_from(tx, version.image, &version.models)?,
+        None => models_from(tx, service.doc.image, &service.doc.models)?,
+    };
     let [model] = ids[..] else {
         return Err(not_served(format!("the service has {} models, where one is answered from", ids.len())));
     };

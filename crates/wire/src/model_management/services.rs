@@ -1,11 +1,13 @@
 //! Services: a model that programs may ask, with the keys they show.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Permission, new_key};
-use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, Settings};
+use habeas_core::kinds::{ContainerImage, KeyPair, Service, ServiceDoc, ServiceVersion, Settings};
 use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::{New, Page, Tx};
@@ -14,99 +16,16 @@ use serde_json::{Map, Value, json};
 use super::call::{Call, Form};
 use super::dependents::{self, Done};
 use super::errors::{Result, status_and_code};
-use super::fields::{self, Field, Shape, optional, required};
+use super::fields;
 use super::listing::{self, Listing};
 use super::manifests::wanted_model;
 use super::operations::{self, Verb};
-use super::{images, models, patch, served, shapes, tokens};
+use super::service_fields::{CHANGEABLE, DROPPED, ONCE};
+use super::{endpoints, images, models, patch, served, shapes, tokens};
 use crate::provenance::made_from;
 
 /// The version whose documentation demands an image and a compute resource.
 const FIRST_VERSION: &str = "2017-09-01-preview";
-
-const COMPUTE: &[Field] = &[optional("id", Shape::Text), optional("type", Shape::Text)];
-
-const SCALING: &[Field] = &[
-    optional("autoscaleEnabled", Shape::Flag),
-    optional("minReplicas", Shape::Whole(0, 10_000)),
-    optional("maxReplicas", Shape::Whole(0, 10_000)),
-    optional("targetUtilization", Shape::Whole(0, 100)),
-    optional("refreshPeriodInSeconds", Shape::Whole(0, 86_400)),
-];
-
-const COLLECTION: &[Field] =
-    &[optional("storageEnabled", Shape::Flag), optional("eventHubEnabled", Shape::Flag)];
-
-/// The command line of 2017 sends memory as a text, `1G`.
-const RESERVATION: &[Field] = &[optional("cpu", Shape::Number), optional("memory", Shape::Long)];
-
-const RESOURCES: &[Field] = &[
-    optional("cpu", Shape::Number),
-    optional("cpuLimit", Shape::Number),
-    optional("memoryInGB", Shape::Number),
-    optional("memoryInGBLimit", Shape::Number),
-    optional("gpu", Shape::Number),
-    optional("fpga", Shape::Number),
-];
-
-const LIVENESS: &[Field] = &[
-    optional("periodSeconds", Shape::Whole(0, 86_400)),
-    optional("initialDelaySeconds", Shape::Whole(0, 86_400)),
-    optional("timeoutSeconds", Shape::Whole(0, 86_400)),
-    optional("successThreshold", Shape::Whole(0, 10_000)),
-    optional("failureThreshold", Shape::Whole(0, 10_000)),
-];
-
-const KEYS: &[Field] = &[optional("primaryKey", Shape::Text), optional("secondaryKey", Shape::Text)];
-
-/// What of a service can be changed. Certificates and their keys are taken and dropped: the server has its own, and keeps nobody's secrets
-/// that it does not need.
-const CHANGEABLE: &[Field] = &[
-    optional("description", Shape::Text),
-    optional("tags", Shape::Texts),
-    optional("kvTags", Shape::Map),
-    optional("properties", Shape::Map),
-    optional("imageId", Shape::Text),
-    optional("modelId", Shape::Text),
-    optional("environmentImageRequest", Shape::Long),
-    optional("keys", Shape::Object(KEYS)),
-    optional("computeType", Shape::Text),
-    optional("computeName", Shape::Text),
-    optional("numReplicas", Shape::Whole(0, 10_000)),
-    optional("autoScaler", Shape::Object(SCALING)),
-    optional("containerResourceReservation", Shape::Object(RESERVATION)),
-    optional("containerResourceRequirements", Shape::Object(RESOURCES)),
-    optional("dataCollection", Shape::Object(COLLECTION)),
-    optional("livenessProbeRequirements", Shape::Object(LIVENESS)),
-    optional("appInsightsEnabled", Shape::Flag),
-    optional("maxConcurrentRequestsPerContainer", Shape::Whole(0, 1_000_000)),
-    optional("maxQueueWaitMs", Shape::Whole(0, 86_400_000)),
-    optional("scoringTimeoutMs", Shape::Whole(0, 86_400_000)),
-    optional("isDefault", Shape::Flag),
-    optional("trafficPercentile", Shape::Number),
-    optional("type", Shape::Text),
-    optional("authEnabled", Shape::Flag),
-    optional("aadAuthEnabled", Shape::Flag),
-    optional("sslEnabled", Shape::Flag),
-    optional("sslCertificate", Shape::Long),
-    optional("sslKey", Shape::Long),
-    optional("cname", Shape::Text),
-    optional("dnsNameLabel", Shape::Text),
-    optional("namespace", Shape::Text),
-    optional("location", Shape::Text),
-    optional("vnetConfiguration", Shape::Long),
-    optional("encryptionProperties", Shape::Long),
-];
-
-/// What is said once, when a service is made.
-const ONCE: &[Field] = &[
-    required("name", Shape::Text),
-    optional("overwrite", Shape::Flag),
-    optional("computeResource", Shape::Object(COMPUTE)),
-];
-
-/// What is dropped: secrets that are not needed.
-const DROPPED: [&str; 2] = ["sslCertificate", "sslKey"];
 
 /// The fewest characters of a key that a client chooses, and the most.
 const KEY: std::ops::RangeInclusive<usize> = 32..=256;
@@ -129,24 +48,33 @@ fn shape(
     expands: bool,
 ) -> CoreResult<Value> {
     let doc = &node.doc;
-    let refusal = match served::graph(tx, node) {
-        Ok(_) => None,
-        Err(error) if error.code == Some("NotServed") => Some(error),
-        Err(error) => return Err(error),
-    };
-    let error = refusal.as_ref().map(|error| {
-        let (status, code) = status_and_code(error);
-        json!({ "code": code, "statusCode": status.as_u16(), "message": error.to_string(), "details": [] })
-    });
+    let refusal = refusal(tx, node)?;
+    let error = refusal.as_ref().map(told);
     let image = match doc.image {
         Some(id) => tx.get::<ContainerImage>(id)?,
         None => None,
     };
     let ids = served::models_of(tx, doc)?;
     let scoring = format!("{base}/api/v1/service/{}", node.id);
-    let mut members: Map<String, Value> = if form == Form::V1 { defaults(doc) } else { Map::new() };
+    let compute = doc.settings.get("computeType").and_then(Value::as_str).unwrap_or_default();
+    let mut members = if form == Form::V1 { defaults(compute) } else { Map::new() };
     for (name, value) in &doc.settings {
         overlay(members.entry(name.clone()).or_insert(Value::Null), value);
+    }
+    let by_token = tokens::are_asked_for(doc);
+    if endpoints::is_one(&doc.settings) {
+        let mut versions = Map::new();
+        for (name, version) in &doc.versions {
+            let mut shown = version_shape(tx, form, node, version, expands)?;
+            shown.insert("id".into(), json!(name));
+            shown.insert("name".into(), json!(name));
+            shown.insert("scoringUri".into(), json!(format!("{scoring}/score")));
+            shown.insert("swaggerUri".into(), json!(format!("{scoring}/swagger.json")));
+            shown.insert("authEnabled".into(), json!(!by_token));
+            shown.insert(tokens::SETTING.into(), json!(by_token));
+            versions.insert(name.clone(), Value::Object(shown));
+        }
+        members.insert("versions".into(), Value::Object(versions));
     }
     let mut put = |name: &str, value: Value| {
         members.insert(name.to_owned(), value);
@@ -172,7 +100,7 @@ fn shape(
             put("models", json!(models::shown(tx, form, at, &ids)?));
         }
         Form::V1 | Form::Preview => {
-            put("state", json!(if refusal.is_none() { "Healthy" } else { "Unhealthy" }));
+            put("state", state(refusal.as_ref()));
             put("createdTime", shapes::time(node.created_at));
             put("updatedTime", shapes::time(node.updated_at));
             put("kvTags", json!(doc.tags));
@@ -185,7 +113,6 @@ fn shape(
             }
             put("models", json!(models::shown(tx, form, at, if expands { &ids } else { &[] })?));
             // The SDK then fetches the keys, or a token, and shows one.
-            let by_token = tokens::are_asked_for(doc);
             put("authEnabled", json!(!by_token));
             put(tokens::SETTING, json!(by_token));
         }
@@ -195,9 +122,80 @@ fn shape(
     shapes::mark(tx, node.id, answer)
 }
 
-/// What `azureml-core` 1 insists on seeing, whether it was said or not.
-fn defaults(doc: &ServiceDoc) -> Map<String, Value> {
-    let is_kubernetes = doc.settings.get("computeType").and_then(Value::as_str) == Some("AKS");
+/// Why a service is a record only, if it is; of an endpoint, the first of the versions that are asked which is one.
+fn refusal(tx: &mut Tx<'_>, node: &Node<ServiceDoc>) -> CoreResult<Option<Error>> {
+    if node.doc.versions.is_empty() {
+        return reason(served::graph(tx, node, None));
+    }
+    for version in endpoints::asked(&node.doc) {
+        let found = reason(served::graph(tx, node, Some(version)))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn reason<T>(found: CoreResult<T>) -> CoreResult<Option<Error>> {
+    match found {
+        Ok(_) => Ok(None),
+        Err(error) if error.code == Some("NotServed") => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// An error as it stands in the answer about what has it.
+fn told(error: &Error) -> Value {
+    let (status, code) = status_and_code(error);
+    json!({ "code": code, "statusCode": status.as_u16(), "message": error.to_string(), "details": [] })
+}
+
+fn state(refusal: Option<&Error>) -> Value {
+    json!(if refusal.is_none() { "Healthy" } else { "Unhealthy" })
+}
+
+/// What an endpoint's answer says of one of its versions, but for what follows from the endpoint.
+fn version_shape(
+    tx: &mut Tx<'_>,
+    form: Form,
+    node: &Node<ServiceDoc>,
+    version: &ServiceVersion,
+    expands: bool,
+) -> CoreResult<Map<String, Value>> {
+    let at = node.parent.unwrap_or(Id::NIL);
+    let refusal = reason(served::graph(tx, node, Some(version)))?;
+    let image = match version.image {
+        Some(id) => tx.get::<ContainerImage>(id)?,
+        None => None,
+    };
+    let ids = served::models_from(tx, version.image, &version.models)?;
+    let mut members = defaults("AKS");
+    for (name, value) in &version.settings {
+        overlay(members.entry(name.clone()).or_insert(Value::Null), value);
+    }
+    for (name, value) in [
+        ("computeType", json!("AKS")),
+        ("description", json!(version.description)),
+        ("kvTags", json!(version.tags)),
+        ("properties", json!(version.properties)),
+        ("createdTime", shapes::time(version.created_at)),
+        ("updatedTime", shapes::time(version.updated_at)),
+        ("state", state(refusal.as_ref())),
+        ("error", refusal.as_ref().map_or(Value::Null, told)),
+        ("imageId", json!(image.as_ref().map(|image| images::wire_id(form, image)))),
+        ("models", json!(models::shown(tx, form, at, if expands { &ids } else { &[] })?)),
+    ] {
+        members.insert(name.into(), value);
+    }
+    Ok(members)
+}
+
+/// What `azureml-core` 1 insists on seeing of a service of this `computeType`, whether it was said or not.
+fn defaults(compute: &str) -> Map<String, Value> {
+    if compute == endpoints::COMPUTE_TYPE {
+        let names = ["computeName", "namespace"].map(|name| (name.to_owned(), Value::Null));
+        return names.into_iter().chain([("appInsightsEnabled".to_owned(), json!(false))]).collect();
+    }
     let mut defaults = json!({
         "computeType": "ACI",
         "appInsightsEnabled": false,
@@ -209,7 +207,7 @@ fn defaults(doc: &ServiceDoc) -> Map<String, Value> {
         "sslCertificate": null,
         "sslKey": null,
     });
-    if is_kubernetes {
+    if compute == "AKS" {
         let more = json!({
             "computeName": null,
             "numReplicas": null,
@@ -259,7 +257,7 @@ pub(super) fn find(tx: &mut Tx<'_>, at: Id, text: &str) -> CoreResult<Node<Servi
 
 /// What a request says a service is made from.
 #[derive(Clone, Debug, Default)]
-struct Parts {
+pub(super) struct Parts {
     image: Option<String>,
     models: Vec<String>,
     /// Whether models were named at all.
@@ -267,7 +265,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn take(said: &mut Settings) -> Parts {
+    pub(super) fn take(said: &mut Settings) -> Parts {
         let mut models: Vec<String> = fields::take_text(said, "modelId").into_iter().collect();
         let mut names_models = !models.is_empty();
         if let Some(request) = said.get_mut("environmentImageRequest").and_then(Value::as_object_mut) {
@@ -284,37 +282,51 @@ impl Parts {
         Parts { image: fields::take_text(said, "imageId"), models, names_models }
     }
 
-    /// Connects the service with what it is made from now, and with nothing else.
-    fn connect(&self, tx: &mut Tx<'_>, at: Id, id: Id, doc: &mut ServiceDoc) -> CoreResult<()> {
-        if let Some(image) = &self.image {
-            let image = images::find(tx, at, image).map_err(|error| {
+    /// Finds what was named, in the place of what was there.
+    pub(super) fn find(
+        &self,
+        tx: &mut Tx<'_>,
+        at: Id,
+        image: &mut Option<Id>,
+        models: &mut Vec<Id>,
+    ) -> CoreResult<()> {
+        if let Some(named) = &self.image {
+            let found = images::find(tx, at, named).map_err(|error| {
                 error.conceal(|| {
                     Error::invalid("`imageId` names an image that is not there").code("ImageNotFound")
                 })
             })?;
-            doc.image = Some(image.id);
-            doc.models = Vec::new();
+            *image = Some(found.id);
+            models.clear();
         }
         if self.names_models {
-            doc.models = models::find_all(tx, at, &self.models)?;
+            *models = models::find_all(tx, at, &self.models)?;
             if self.image.is_none() {
-                doc.image = None;
+                *image = None;
             }
         }
-        for (target, _) in tx.targets(id, Relation::MadeFrom)? {
-            tx.disconnect(id, target, Relation::MadeFrom)?;
-        }
-        let parts: Vec<Id> = doc.models.iter().copied().chain(doc.image).collect();
-        let mut is_whole = true;
-        for part in &parts {
-            is_whole &= tx.position(*part)?.is_some();
-        }
-        // Of a service that still stands on something that is gone, this stays said.
-        if is_whole {
-            tx.disconnect(id, id, Relation::SourceErased)?;
-        }
-        made_from(tx, id, parts)
+        Ok(())
     }
+}
+
+/// Connects a service with what it and its versions are made from now, and with nothing else.
+fn connect(tx: &mut Tx<'_>, id: Id, doc: &ServiceDoc) -> CoreResult<()> {
+    for (target, _) in tx.targets(id, Relation::MadeFrom)? {
+        tx.disconnect(id, target, Relation::MadeFrom)?;
+    }
+    let mut parts: BTreeSet<Id> = doc.models.iter().copied().chain(doc.image).collect();
+    for version in doc.versions.values() {
+        parts.extend(version.models.iter().copied().chain(version.image));
+    }
+    let mut is_whole = true;
+    for part in &parts {
+        is_whole &= tx.position(*part)?.is_some();
+    }
+    // Of a service that still stands on something that is gone, this stays said.
+    if is_whole {
+        tx.disconnect(id, id, Relation::SourceErased)?;
+    }
+    made_from(tx, id, parts)
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -361,7 +373,8 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
         }
     }
     let replaces = replaces || said.remove("overwrite") == Some(Value::Bool(true));
-    refuse_versions(&said)?;
+    let is_endpoint = endpoints::is_one(&said);
+    endpoints::settle(&mut said, is_endpoint, is_endpoint)?;
     settle_authentication(&mut said, &Settings::new())?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
@@ -380,45 +393,42 @@ async fn deploy(call: Call, replaces: bool) -> Result<Response> {
             secondary: secondary.unwrap_or_else(|| new_key(ambient)),
         },
         created_by: Some(call.person),
+        versions: BTreeMap::new(),
     };
+    let versions = said.remove("versions");
     doc.settings = said;
     let id = ambient.new_id();
     let (verb, id) = call
         .write(Permission::Deploy, move |tx, at| {
             let mut doc = doc.clone();
-            match tx.child_by_name::<Service>(at, &name)? {
+            let there = tx.child_by_name::<Service>(at, &name)?;
+            if there.is_some() && !replaces {
+                return Err(taken());
+            }
+            parts.find(tx, at, &mut doc.image, &mut doc.models)?;
+            if let Some(versions) = &versions {
+                endpoints::change(tx, at, &mut doc, versions.clone())?;
+            }
+            match there {
                 None => {
                     // Edges need the resource to be there.
-                    let mut node = tx.create::<Service>(New::under(at, id, doc.clone()))?;
-                    parts.connect(tx, at, id, &mut node.doc)?;
-                    tx.update::<Service>(&node)?;
+                    tx.create::<Service>(New::under(at, id, doc.clone()))?;
+                    connect(tx, id, &doc)?;
                     Ok((Verb::CreateService, id))
                 }
-                Some(mut node) if replaces => {
+                Some(mut node) => {
                     // Programs that know the old keys go on.
                     doc.keys = node.doc.keys;
-                    parts.connect(tx, at, node.id, &mut doc)?;
+                    connect(tx, node.id, &doc)?;
                     tx.change_maker(node.id, node.holder, node.doc.created_by, doc.created_by)?;
                     node.doc = doc;
                     tx.update::<Service>(&node)?;
                     Ok((Verb::UpdateService, node.id))
                 }
-                Some(_) => Err(taken()),
             }
         })
         .await?;
     operations::accepted(&call, verb, id)
-}
-
-/// Refuses a service that is several, each a version with its own models and its share of the questions: one answers from one model here,
-/// and would be taken for an endpoint whose versions were kept.
-fn refuse_versions(said: &Settings) -> CoreResult<()> {
-    let compute = said.get("computeType").and_then(Value::as_str);
-    if !compute.is_some_and(|compute| compute.eq_ignore_ascii_case("AKSENDPOINT")) {
-        return Ok(());
-    }
-    Err(Error::invalid("`computeType` AKSENDPOINT, a service of several versions, is not served")
-        .hint("deploy each version as a service of its own, with the `computeType` AKS"))
 }
 
 /// What is said of how a service is asked: by its keys, or with `aadAuthEnabled` by tokens. A service that nobody has to show anything to
@@ -534,10 +544,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// Writes what was said over a service.
 fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
-    // One that was kept before these were refused can still be changed.
-    if said.get("computeType") != node.doc.settings.get("computeType") {
-        refuse_versions(&said)?;
-    }
+    endpoints::settle(&mut said, endpoints::is_one(&node.doc.settings), !node.doc.versions.is_empty())?;
     settle_authentication(&mut said, &node.doc.settings)?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
@@ -554,8 +561,12 @@ fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settin
     if said.contains_key("properties") {
         doc.properties = fields::take_map(&mut said, "properties");
     }
+    parts.find(tx, at, &mut doc.image, &mut doc.models)?;
+    if let Some(versions) = said.remove("versions") {
+        endpoints::change(tx, at, doc, versions)?;
+    }
     doc.settings.extend(said);
-    parts.connect(tx, at, node.id, doc)
+    connect(tx, node.id, &node.doc)
 }
 
 /// `PUT services/{id}`: what is said takes the place of what was, the rest stays.
@@ -590,15 +601,19 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                 std::mem::take(&mut doc.settings).into_iter().partition(|(name, _)| is_changeable(name));
             if let Value::Object(members) = &mut members {
                 members.extend(changeable);
+                if !doc.versions.is_empty() {
+                    members.insert("versions".into(), endpoints::members(&doc.versions));
+                }
             }
             let said = patch::edit(members, &body, CHANGEABLE)?;
             doc.settings = kept;
-            for name in ["description", "kvTags", "properties"] {
+            for name in ["description", "kvTags", "properties", "versions"] {
                 if !said.contains_key(name) {
                     match name {
                         "description" => doc.description = None,
                         "kvTags" => doc.tags.clear(),
-                        _ => doc.properties.clear(),
+                        "properties" => doc.properties.clear(),
+                        _ => doc.versions.clear(),
                     }
                 }
             }

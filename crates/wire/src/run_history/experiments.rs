@@ -206,6 +206,7 @@ pub(super) fn text_list(value: Option<&Value>) -> CoreResult<Vec<String>> {
 /// DELETE `experimentids/ID`: with its runs, their files and the snapshots that only they were made with, for good. The clients take 200, or
 /// 202 with an address to ask again; 204 and 404 they call errors, which what is not there is.
 pub(super) async fn delete(call: Call) -> Result<Response> {
+    source_snapshots::index(&call).await?;
     let (place, which) = (call.place(), Which::of(&call));
     call.delete(move |tx| {
         let scope = place.find(tx, Permission::Read)?;

@@ -136,6 +136,7 @@ pub(super) async fn delete(call: Call) -> Result<Response> {
             .into());
     }
     let listing = Listing { filter, order: Vec::new(), token: None, take: 0, count: false };
+    source_snapshots::index(&call).await?;
     let (place, which) = (call.place(), Which::of(&call));
     call.delete(move |tx| {
         let scope = place.find(tx, Permission::Read)?;

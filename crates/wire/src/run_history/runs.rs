@@ -468,6 +468,7 @@ pub(super) async fn delete_tags(call: Call) -> Result<Json<Value>> {
 
 /// DELETE `runs/ID`, which Azure does not have: the run with its metrics and files, and the snapshot that only it was made with, for good.
 pub(super) async fn delete(call: Call) -> Result<Response> {
+    source_snapshots::index(&call).await?;
     let (place, which, id) = (call.place(), Which::of(&call), call.part("run_id").to_owned());
     call.delete(move |tx| {
         let (scope, node) = find(tx, &place, &which, &id, Permission::Write)?;

@@ -22,7 +22,7 @@ use habeas_store::{HolderState, Tx};
 use serde_json::{Map, Value, json};
 
 use super::errors::Result;
-use super::{served, tokens};
+use super::{endpoints, served, tokens};
 use crate::App;
 use crate::caller::{base_address, bearer_of};
 
@@ -43,8 +43,14 @@ fn denied() -> Error {
     .hint("send `Authorization: Bearer KEY`; `GET .../services/ID/keys` tells the keys, `POST .../services/ID/token` gives a token")
 }
 
-/// The service and the graph it answers from, if the caller may ask it.
-async fn admit(app: &App, headers: &HeaderMap, id: &str) -> CoreResult<(Node<ServiceDoc>, ArtifactDoc)> {
+/// The service and the graph it answers from, if the caller may ask it; of an endpoint, that of the version on which the lot falls, or of the
+/// default one when no lot is drawn.
+async fn admit(
+    app: &App,
+    headers: &HeaderMap,
+    id: &str,
+    lot: Option<f64>,
+) -> CoreResult<(Node<ServiceDoc>, ArtifactDoc)> {
     let token = bearer_of(headers).ok_or_else(denied)?.to_owned();
     let id: Id = id.parse().map_err(|_| denied())?;
     let (known, mac_key) = (token.clone(), tokens::key(app)?);
@@ -62,7 +68,7 @@ async fn admit(app: &App, headers: &HeaderMap, id: &str) -> CoreResult<(Node<Ser
         }
         // A program with a key or token is nobody who could read more than what it asks.
         require_unrestricted(tx, node.holder)?;
-        let graph = graph(tx, &node)?;
+        let graph = graph(tx, &node, lot)?;
         Ok(Some((node, graph)))
     });
     if let Some(found) = by_secret.await? {
@@ -80,7 +86,7 @@ async fn admit(app: &App, headers: &HeaderMap, id: &str) -> CoreResult<(Node<Ser
                 Err(error) if error.kind == ErrorKind::NotFound => return Err(unknown()),
                 other => other?,
             }
-            let graph = graph(tx, &node)?;
+            let graph = graph(tx, &node, lot)?;
             Ok((node, graph))
         })
         .await
@@ -101,8 +107,8 @@ fn require_may_ask(tx: &mut Tx<'_>, person: Id, service: Id) -> CoreResult<()> {
 }
 
 /// The graph, unless it is somebody's whose data must not be processed: the model of another holder may be served here.
-fn graph(tx: &mut Tx<'_>, node: &Node<ServiceDoc>) -> CoreResult<ArtifactDoc> {
-    let (owner, graph) = served::graph(tx, node)?;
+fn graph(tx: &mut Tx<'_>, node: &Node<ServiceDoc>, lot: Option<f64>) -> CoreResult<ArtifactDoc> {
+    let (owner, graph) = served::graph(tx, node, endpoints::chosen(&node.doc, lot))?;
     if let Some((_, _, holder)) = tx.position(owner)? {
         require_unrestricted(tx, holder)?;
     }
@@ -124,7 +130,8 @@ fn require_unrestricted(tx: &mut Tx<'_>, holder: Id) -> CoreResult<()> {
 /// `POST /api/v1/service/{id}/score`.
 async fn score(State(app): State<App>, mut request: Request) -> Result<Response> {
     let id = path_id(&mut request).await?;
-    let (_, graph) = admit(&app, request.headers(), &id).await?;
+    let lot = endpoints::lot(app.store().ambient());
+    let (_, graph) = admit(&app, request.headers(), &id, Some(lot)).await?;
     let body = Bytes::from_request(request, &app).await.map_err(|_| {
         Error::too_large(format!("the request is larger than {LARGEST_BODY} bytes, or broke off"))
     })?;
@@ -172,7 +179,7 @@ fn object(ports: &[Port]) -> Value {
 /// `GET /api/v1/service/{id}/swagger.json`: names, types and shapes of what the service takes and gives (OpenAPI 2.0).
 async fn swagger(State(app): State<App>, mut request: Request) -> Result<Json<Value>> {
     let id = path_id(&mut request).await?;
-    let (service, graph) = admit(&app, request.headers(), &id).await?;
+    let (service, graph) = admit(&app, request.headers(), &id, None).await?;
     let graph = app.models().graph(&graph.content).await?;
     let base = base_address(request.headers(), app.public_address.as_deref(), app.tls);
     let (scheme, host) = base.split_once("://").unwrap_or(("https", &base));
