@@ -239,6 +239,32 @@ pub(crate) fn keep_grown(
     Ok(node)
 }
 
+/// Makes a file that was read in this version one that has a piece more at its end, whose number it is if pieces are numbered. A conflict when
+/// the file is not in that version any more. The piece's own blob is still the caller's.
+pub(crate) async fn append(
+    app: &App,
+    owner: impl Fn(&mut Tx<'_>) -> Result<Id> + Clone + Send + 'static,
+    before: Node<ArtifactDoc>,
+    (piece, number): (&BlobRef, Option<u64>),
+    person: Id,
+) -> Result<Node<ArtifactDoc>> {
+    let Node { version, doc: ArtifactDoc { path, content, .. }, .. } = before;
+    let media_type = content.media_type.clone();
+    let parts = [content, piece.clone()];
+    let joined = join(app, owner.clone(), &media_type, &parts, Expected::default()).await?;
+    let id = joined.id;
+    let kept = app.store().write(move |tx| {
+        let owner = owner(tx)?;
+        let there = tx.child_by_name::<Artifact>(owner, &path)?;
+        if there.is_none_or(|node| node.version != version) {
+            return Err(Error::conflict("somebody else changed the artifact at the same time")
+                .hint("append again"));
+        }
+        keep_grown(tx, owner, &path, (&joined, number), Some(person))
+    });
+    or_give_up(app, id, kept.await).await
+}
+
 /// The files of `owner` at or below a path, in the order of their paths; all of them for the empty path.
 pub(crate) fn below(tx: &mut Tx<'_>, owner: Id, path: &str) -> Result<Vec<Node<ArtifactDoc>>> {
     let mut nodes = tx.children::<Artifact>(owner, Page::ALL)?;
@@ -257,8 +283,7 @@ pub(crate) fn check_path(path: &str) -> Result<()> {
     let mut decoded = path.to_owned();
     // Decoded until nothing changes: `%252e` is a dot too.
     for _ in 0..8 {
-        // A plus is no space in a path.
-        let next = crate::percent::decode(&decoded.replace('+', "%2B"));
+        let next = crate::percent::decode_path(&decoded);
         if next == decoded {
             break;
         }

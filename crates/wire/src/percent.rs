@@ -23,6 +23,11 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
+/// Percent-decodes a path, in which a plus is no space.
+pub(crate) fn decode_path(path: &str) -> String {
+    decode(&path.replace('+', "%2B"))
+}
+
 /// Percent-encodes a path: what is neither unreserved (RFC 3986, section 2.3) nor the `/` between its parts.
 pub(crate) fn encode_path(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
@@ -46,5 +51,9 @@ mod tests {
             assert_eq!(decode(&encode_path(path)), path);
         }
         assert_eq!(encode_path("a b/ü"), "a%20b/%C3%BC");
+        for path in ["a b+c.txt", "epoch=3 (1)@%.ckpt"] {
+            assert_eq!(decode_path(&encode_path(path)), path);
+        }
+        assert_eq!(decode_path("1+1%201"), "1+1 1");
     }
 }

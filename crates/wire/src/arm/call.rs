@@ -116,7 +116,7 @@ impl FromRequest<App> for Call {
             .collect();
         let route = request.uri().path().to_owned();
         let provider = Provider::of(&route);
-        let version = version(provider, query.get("api-version").map(String::as_str))?;
+        let version = version(provider, &route, query.get("api-version").map(String::as_str))?;
         let precondition = Precondition::of(request.headers());
         let base = base_address(request.headers(), app.public_address.as_deref(), app.tls);
         let bytes = Bytes::from_request(request, app)

@@ -14,6 +14,7 @@ use habeas_core::{Error, Id, Node, Result as CoreResult};
 use habeas_store::Tx;
 use serde_json::{Map, Value, json};
 
+use super::body::Fields;
 use super::call::Call;
 use super::errors::Result;
 use super::operations::{NOTICE, accepted, watched};
@@ -341,12 +342,40 @@ async fn turn(call: &Call, is_started: bool) -> Result<StatusCode> {
     Ok(StatusCode::OK)
 }
 
-/// `Usages_List`, `VirtualMachineSizes_List`, `Quotas_List` and `ListSkus`: nothing is made here, so nothing is used up and nothing offered.
+/// `Workspaces_CheckComputeNameAvailability`, which `azureml-core` asks before it makes a compute instance: a name that is used already in the
+/// workspace, or would be refused.
+pub(super) async fn check_name(call: Call) -> Result<Json<Value>> {
+    let asked = Fields::of(&call.body)?;
+    // As the client writes it, and as everything else here is written.
+    let name = match asked.text("Name")? {
+        Some(name) => name,
+        None => asked.required("name")?,
+    };
+    let (actor, address) = (call.actor, Address::of(&call));
+    let is_valid = <Compute as Resource>::check_name(&name);
+    let is_used = call
+        .app
+        .store()
+        .read(move |tx| {
+            let (_, workspace) = find::<Workspace>(tx, &actor, &address, Permission::Read)?;
+            Ok(tx.child_by_name::<Compute>(workspace.id, &name.to_lowercase())?.is_some())
+        })
+        .await?;
+    Ok(Json(match is_valid {
+        Err(error) => json!({ "nameAvailable": false, "reason": "Invalid", "message": error.what }),
+        Ok(()) if is_used => json!({
+            "nameAvailable": false,
+            "reason": "AlreadyExists",
+            "message": "the workspace has a compute of this name",
+        }),
+        Ok(()) => json!({ "nameAvailable": true }),
+    }))
+}
+
+/// `Usages_List`, `Quotas_List` and `ListSkus`: nothing is made here, so nothing is used up and nothing sold.
 pub(super) async fn none(call: Call) -> Result<Json<Value>> {
     let (actor, subscription) = (call.actor, call.part("subscription").to_owned());
     let allowed = move |tx: &mut Tx<'_>| crate::scope::holder(tx, &actor, &subscription, Permission::Read);
     call.app.store().read(allowed).await?;
-    // Of 2019 and of 2020.
-    let is_sizes = call.route.ends_with("/vmsizes");
-    Ok(Json(if is_sizes { json!({ "amlCompute": [], "value": [] }) } else { json!({ "value": [] }) }))
+    Ok(Json(json!({ "value": [] })))
 }

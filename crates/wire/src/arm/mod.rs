@@ -12,10 +12,12 @@ mod computes;
 mod errors;
 mod experimentation;
 mod hosting;
+mod inventory;
 mod operations;
 mod paging;
 mod providers;
 mod resource;
+mod sizes;
 mod subscriptions;
 mod workspaces;
 
@@ -81,9 +83,10 @@ pub fn router(app: App) -> Router {
         )
         .route(
             GROUP,
-            on("ResourceGroups_Get", get(subscriptions::group))
+            on("ResourceGroups_Get", get(subscriptions::group).head(subscriptions::check_group))
                 .merge(on("ResourceGroups_CreateOrUpdate", put(subscriptions::put_group))),
         )
+        .route(&format!("{SUBSCRIPTION}/resources"), on("Resources_List", get(inventory::list)))
         .route(&format!("{SUBSCRIPTION}/providers"), on("Providers_List", get(providers::list)))
         .merge(resources::<ExperimentationAccount>(
             &app,
@@ -185,7 +188,7 @@ fn of_subscriptions(app: &App) -> Router<App> {
         .route(&list(&SERVICES, "locations/{location}/usages"), on("Usages_List", get(computes::none)))
         .route(
             &list(&SERVICES, "locations/{location}/vmsizes"),
-            on("VirtualMachineSizes_List", get(computes::none)),
+            on("VirtualMachineSizes_List", get(sizes::list)),
         )
         .route(&list(&SERVICES, "locations/{location}/quotas"), on("Quotas_List", get(computes::none)))
         .route(&list(&SERVICES, "workspaceskus"), on("ListSkus", get(computes::none)))
@@ -199,6 +202,10 @@ fn actions(app: &App, cluster: &str) -> Router<App> {
         .route(&format!("{WORKSPACE}/listkeys"), on("Workspaces_ListKeys", post(workspaces::keys)))
         .route(&format!("{WORKSPACE}/resynckeys"), on("Workspaces_ResyncKeys", post(workspaces::resync)))
         .route(&format!("{WORKSPACE}/diagnose"), on("Workspaces_Diagnose", post(workspaces::diagnose)))
+        .route(
+            &format!("{WORKSPACE}/checkcomputenameavailability"),
+            on("Workspaces_CheckComputeNameAvailability", post(computes::check_name)),
+        )
         .route(&compute, on("MachineLearningCompute_SystemUpdate", post(computes::system_update)))
         .route(&format!("{compute}/listkeys"), on("MachineLearningCompute_ListKeys", post(computes::keys)))
         .route(&format!("{compute}/listnodes"), on("MachineLearningCompute_ListNodes", post(computes::nodes)))

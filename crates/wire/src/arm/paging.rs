@@ -1,36 +1,45 @@
 //! Lists in pages: `nextLink` is absolute, and left out at the end (`azure-cli-ml` stumbles over a null).
 
-use habeas_core::{Error, Id, Node, Result, Timestamp};
+use habeas_core::{Error, Id, Result, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use crate::percent::encode_path;
 
 /// The most on a page.
 const PAGE: usize = 100;
 
-/// The page of `nodes`, oldest first, that the call asks for.
-pub(super) fn page<D>(
+/// The page of `items`, oldest first, that the call asks for; `place` says when one was made, and its id.
+pub(super) fn page<T>(
     call: &Call,
-    nodes: &[Node<D>],
-    shape: impl Fn(&Node<D>) -> Option<Value>,
+    items: &[T],
+    place: impl Fn(&T) -> (Timestamp, Id),
+    shape: impl Fn(&T) -> Option<Value>,
 ) -> Result<Value> {
+    let token = |item: &T| {
+        let (made, id) = place(item);
+        Token(made, id)
+    };
     let after = call.query("$skiptoken").filter(|token| !token.is_empty()).map(Token::parse).transpose()?;
     let size = match call.query("$top").map(str::parse) {
         None => PAGE,
         Some(Ok(size)) if (1..=PAGE).contains(&size) => size,
         Some(_) => return Err(Error::invalid(format!("`$top` is not a whole number from 1 to {PAGE}"))),
     };
-    let rest: Vec<&Node<D>> =
-        nodes.iter().filter(|node| after.is_none_or(|after| Token::of(node) > after)).collect();
+    let rest: Vec<&T> =
+        items.iter().filter(|item| after.is_none_or(|after| token(item) > after)).collect();
     let mut out = Map::new();
     let page = rest.get(..size.min(rest.len())).unwrap_or_default();
-    out.insert("value".into(), page.iter().filter_map(|node| shape(node)).collect());
+    out.insert("value".into(), page.iter().filter_map(|item| shape(item)).collect());
     if let Some(last) = page.last().filter(|_| rest.len() > size) {
         let mut link = format!("{}{}?api-version={}", call.base, call.route, call.version);
         if size != PAGE {
             link.push_str(&format!("&$top={size}"));
         }
-        link.push_str(&format!("&$skiptoken={}", Token::of(last).write()));
+        if let Some(filter) = call.query("$filter") {
+            link.push_str(&format!("&$filter={}", encode_path(filter)));
+        }
+        link.push_str(&format!("&$skiptoken={}", token(last).write()));
         out.insert("nextLink".into(), json!(link));
     }
     Ok(Value::Object(out))
@@ -41,10 +50,6 @@ pub(super) fn page<D>(
 struct Token(Timestamp, Id);
 
 impl Token {
-    fn of<D>(node: &Node<D>) -> Token {
-        Token(node.created_at, node.id)
-    }
-
     fn write(self) -> String {
         format!("{:016x}{}", self.0.0, self.1.to_hex())
     }

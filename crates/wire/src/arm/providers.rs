@@ -63,8 +63,10 @@ pub(super) const SERVICES: Provider = Provider {
         "2020-02-02",
         "2020-03-01",
         "2020-04-01",
+        "2020-04-01-preview",
         "2020-06-01",
         "2020-08-01",
+        "2021-04-01",
         "2022-05-01",
         "2022-12-01",
     ],
@@ -81,7 +83,7 @@ pub(super) const SERVICES: Provider = Provider {
 pub(super) const PROVIDERS: [&Provider; 4] = [&EXPERIMENTATION, &MODEL_MANAGEMENT, &COMPUTE, &SERVICES];
 
 /// The versions of subscriptions, resource groups and providers: those of Azure's client packages of these years.
-const RESOURCES: [&str; 24] = [
+const RESOURCES: [&str; 25] = [
     "2015-11-01",
     "2016-02-01",
     "2016-06-01",
@@ -106,6 +108,7 @@ const RESOURCES: [&str; 24] = [
     "2021-04-01",
     "2022-09-01",
     "2022-12-01",
+    "2025-04-01",
 ];
 
 impl Provider {
@@ -122,12 +125,23 @@ impl Provider {
     }
 }
 
-/// The version that a request asks for, if it is one that the provider answers.
-pub(super) fn version(provider: Option<&Provider>, asked: Option<&str>) -> CoreResult<&'static str> {
-    let known: &'static [&'static str] = match provider {
-        Some(provider) => provider.versions,
-        None => &RESOURCES,
-    };
+/// Whether a path is about a provider, and not about what it has.
+fn is_about_provider(path: &str) -> bool {
+    let mut rest = path.split('/').skip_while(|segment| *segment != "providers").skip(2);
+    matches!((rest.next(), rest.next()), (None, None) | (Some("register"), None))
+}
+
+/// The version that a request asks for, if it is one that is answered at this path. About providers `azure-mgmt-resource` asks in one of the
+/// control plane's own, and `azure-cli-ml` in one of the provider's.
+pub(super) fn version(
+    provider: Option<&Provider>,
+    path: &str,
+    asked: Option<&str>,
+) -> CoreResult<&'static str> {
+    let of_provider = provider.map_or(&[][..], |provider| provider.versions);
+    let is_common = provider.is_none() || is_about_provider(path);
+    let common = if is_common { &RESOURCES[..] } else { &[] };
+    let known: Vec<&'static str> = of_provider.iter().chain(common).copied().collect();
     let hint = || format!("send one of {}", known.join(", "));
     let Some(asked) = asked else {
         return Err(Error::invalid("the query parameter `api-version` is missing")
@@ -208,6 +222,14 @@ mod tests {
             Some(COMPUTE.namespace)
         );
         assert_eq!(of("/providers/microsoft.machinelearningservices/operations"), Some(SERVICES.namespace));
+        for (path, expected) in [
+            ("/subscriptions/x/providers/y", true),
+            ("/subscriptions/x/providers/y/register", true),
+            ("/subscriptions/x/providers/y/workspaces", false),
+            ("/subscriptions/x/resourcegroups/g/providers/y/workspaces/register", false),
+        ] {
+            assert_eq!(is_about_provider(path), expected, "{path}");
+        }
         for other in ["/subscriptions/providers", "/subscriptions/x/providers/microsoft.other/y", "/"] {
             assert_eq!(of(other), None, "{other}");
         }

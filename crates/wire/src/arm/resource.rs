@@ -8,7 +8,7 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, Permission, authorise};
 use habeas_core::kinds::AzureResource;
-use habeas_core::{DataKind, Error, ErrorKind, Id, Node, Result as CoreResult};
+use habeas_core::{DataKind, Error, ErrorKind, Id, Node, Result as CoreResult, Timestamp};
 use habeas_store::{New, Page, Tx, UNIQUE_VIOLATION};
 use serde_json::{Map, Value, json};
 
@@ -245,7 +245,38 @@ pub(super) async fn list<R: Resource>(call: Call) -> Result<Json<Value>> {
         azure.is_some_and(|azure| group.is_empty() || azure.group.to_lowercase() == group)
     };
     let nodes: Vec<_> = nodes.into_iter().filter(is_in).collect();
-    Ok(Json(paging::page(&call, &nodes, |node| shape::<R>(&call.base, call.version, &above, node))?))
+    let place = |node: &Node<R::Doc>| (node.created_at, node.id);
+    Ok(Json(paging::page(&call, &nodes, place, |node| shape::<R>(&call.base, call.version, &above, node))?))
+}
+
+/// A resource among those of all types.
+pub(super) struct Brief {
+    /// Its place in the order of lists.
+    pub(super) place: (Timestamp, Id),
+    /// `PROVIDER/TYPE`.
+    pub(super) type_name: String,
+    pub(super) group: String,
+    /// As it is shown.
+    pub(super) shape: Value,
+}
+
+/// The holder's resources of a type that stands in resource groups.
+pub(super) fn briefs<R: Resource>(tx: &mut Tx<'_>, holder: Id) -> CoreResult<Vec<Brief>> {
+    let above = Above::holder(holder);
+    let brief = |node: Node<R::Doc>| {
+        let azure = R::azure(&node.doc).filter(|_| node.expires_at.is_none())?;
+        let path = path::<R>(&above, azure, &node);
+        let type_name = type_name(&path);
+        let shape = json!({
+            "id": path,
+            "name": R::name(&node.doc),
+            "type": type_name,
+            "location": azure.location,
+            "tags": azure.tags,
+        });
+        Some(Brief { place: (node.created_at, node.id), type_name, group: azure.group.clone(), shape })
+    };
+    Ok(tx.children::<R>(holder, Page::ALL)?.into_iter().filter_map(brief).collect())
 }
 
 /// What a body says of a resource; nothing of what it leaves out.

@@ -91,6 +91,11 @@ pub(super) async fn group(call: Call) -> Result<Json<Value>> {
     Ok(Json(found))
 }
 
+/// The same by `HEAD`, which is `ResourceGroups_CheckExistence`: `azure-mgmt-resource` takes 204 and 404 only.
+pub(super) async fn check_group(call: Call) -> Result<StatusCode> {
+    group(call).await.map(|_| StatusCode::NO_CONTENT)
+}
+
 /// `ResourceGroups_CreateOrUpdate`, which `Workspace.create` of `azureml-core` calls first. A group that has a resource is as it is; any
 /// other will be there as soon as it has one, so that nothing of it is kept.
 pub(super) async fn put_group(call: Call) -> Result<Response> {

@@ -1,7 +1,7 @@
-//! The blob endpoint: what Azure's storage clients send and fetch at signed addresses, as block blobs.
+//! The blob endpoint: what Azure's storage clients send and fetch at signed addresses, as block blobs, or as append blobs.
 //!
-//! Source: Azure Storage's REST reference (Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties) and what `azureml-core` 1.61
-//! and `azure-storage-blob` send. Whoever has the address needs no token. Below a bare address there is nothing to list.
+//! Source: Azure Storage's REST reference (Put Blob, Put Block, Put Block List, Append Block, Get Blob, Get Blob Properties) and what
+//! `azureml-core` 1.61 and `azure-storage-blob` send. Whoever has the address needs no token. Below a bare address there is nothing to list.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ use habeas_core::kinds::{Artifact, ArtifactDoc, LifecycleStage, Run, Snapshot};
 use habeas_core::{BlobRef, Error, ErrorKind, Id, Kind, Node, Result as CoreResult};
 use habeas_store::{HolderState, Tx, UNIQUE_VIOLATION};
 
-use super::blocks;
 use super::call::parameters;
+use super::{appending, blocks};
 use crate::artifact_files::{self, Expected, media_type};
 use crate::data_services;
 use crate::file_address::{self, Grant};
@@ -40,6 +40,8 @@ const MD5: HeaderName = HeaderName::from_static("content-md5");
 /// What is said of the file, whichever request makes it.
 const FILE_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-content-type");
 const FILE_MD5: HeaderName = HeaderName::from_static("x-ms-blob-content-md5");
+/// Where in its file a block begins that was appended.
+const APPEND_OFFSET: HeaderName = HeaderName::from_static("x-ms-blob-append-offset");
 /// How the headers begin that would give a file names and values of its own.
 const METADATA: &str = "x-ms-meta-";
 /// The longest media type, in bytes.
@@ -62,7 +64,10 @@ impl From<Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, _) = data_services::status(&self.0);
-        let status = if self.0.code == Some(CONDITION) { StatusCode::PRECONDITION_FAILED } else { status };
+        let status = match self.0.code {
+            Some(CONDITION | appending::TOO_LARGE | appending::ELSEWHERE) => StatusCode::PRECONDITION_FAILED,
+            _ => status,
+        };
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }
@@ -151,6 +156,19 @@ impl Checked {
             .read(move |tx| {
                 let owner = owner(tx)?;
                 tx.child_by_name::<Artifact>(owner, &path)?.map_or(Ok(()), |_| Err(taken()))
+            })
+            .await
+    }
+
+    /// The file, which is there.
+    pub(super) async fn file(&self, permission: Permission) -> CoreResult<Node<ArtifactDoc>> {
+        let (owner, path) = (self.owner(permission)?, self.grant.path.clone());
+        self.app
+            .store()
+            .read(move |tx| {
+                let owner = owner(tx)?;
+                tx.child_by_name::<Artifact>(owner, &path)?
+                    .ok_or_else(|| Error::not_found("there is no such file"))
             })
             .await
     }
@@ -265,7 +283,7 @@ fn is_media_type(text: &str) -> bool {
 
 fn unserved() -> Error {
     Error::not_implemented("this operation of Azure's storage is not served")
-        .hint("files are sent with Put Blob, or Put Block and Put Block List, and fetched with Get Blob")
+        .hint("files are sent with Put Blob, Put Block and Put Block List, or Append Block, and fetched with Get Blob")
         .code("UnsupportedQueryParameter")
 }
 
@@ -294,7 +312,15 @@ fn created(node: &Node<ArtifactDoc>) -> Response {
     response
 }
 
-/// `Put Blob`, `Put Block` and `Put Block List`.
+/// Refuses a request that is meant for a file with other bytes.
+pub(super) fn require_match(headers: &HeaderMap, node: &Node<ArtifactDoc>) -> CoreResult<()> {
+    if headers.get(IF_MATCH).is_some_and(|value| value != "*" && *value != *etag(node)) {
+        return Err(Error::conflict("the file changed in the meantime").hint("fetch it again").code(CONDITION));
+    }
+    Ok(())
+}
+
+/// `Put Blob`, `Put Block`, `Put Block List` and `Append Block`.
 pub(super) async fn put(
     State(app): State<App>,
     Path((owner, path)): Path<(String, String)>,
@@ -322,17 +348,30 @@ pub(super) async fn put(
                 .map_err(|_| Error::too_large("the block list is too large, or broke off"))?;
             Ok(created(&blocks::commit(&checked, &list, &said).await?))
         }
+        Some("appendblock") => {
+            checked.refuse_taken().await?;
+            let (offset, node) = appending::put(&checked, &headers, body).await?;
+            let mut response = created(&node);
+            response.headers_mut().insert(APPEND_OFFSET, HeaderValue::from(offset));
+            Ok(response)
+        }
         Some(_) => Err(unserved().into()),
     }
 }
 
 async fn put_blob(checked: &Checked, headers: &HeaderMap, body: Body) -> Result<Response> {
-    if headers.get(&BLOB_TYPE).is_none_or(|value| value != "BlockBlob") {
-        return Err(Error::invalid("files are block blobs")
-            .hint("send the header `x-ms-blob-type: BlockBlob`")
-            .code("InvalidHeaderValue")
-            .into());
-    }
+    let wrong = |what: &str, hint: &str| Error::invalid(what).hint(hint).code("InvalidHeaderValue");
+    let body = match headers.get(&BLOB_TYPE).map(HeaderValue::as_bytes) {
+        Some(b"BlockBlob") => body,
+        Some(b"AppendBlob") => to_bytes(body, 0)
+            .await
+            .map(Body::from)
+            .map_err(|_| wrong("an append blob begins empty", "send its bytes with Append Block"))?,
+        _ => {
+            let hint = "send the header `x-ms-blob-type: BlockBlob`, or AppendBlob for one that grows";
+            return Err(wrong("files are block blobs or append blobs", hint).into());
+        }
+    };
     let said = Said::read_with_body(headers, &checked.grant.path)?;
     checked.refuse_taken().await?;
     let owner = checked.owner(Permission::Write)?;
@@ -348,23 +387,9 @@ pub(super) async fn get(
 ) -> Result<Response> {
     let checked = Checked::new(app, &owner, &path, &request)?;
     checked.refuse_operations()?;
-    let (find, path) = (checked.owner(Permission::Read)?, checked.grant.path.clone());
-    let node = checked
-        .app
-        .store()
-        .read(move |tx| {
-            let owner = find(tx)?;
-            tx.child_by_name::<Artifact>(owner, &path)?
-                .ok_or_else(|| Error::not_found("there is no such file"))
-        })
-        .await?;
+    let node = checked.file(Permission::Read).await?;
+    require_match(request.headers(), &node)?;
     let mut headers = request.headers().clone();
-    if headers.get(IF_MATCH).is_some_and(|value| value != "*" && *value != *etag(&node)) {
-        return Err(Error::conflict("the file changed in the meantime")
-            .hint("fetch it again")
-            .code(CONDITION)
-            .into());
-    }
     // Azure's clients ask by a header of their own.
     if let Some(range) = headers.get(&MS_RANGE).cloned() {
         headers.insert(RANGE, range);

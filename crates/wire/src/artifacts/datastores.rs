@@ -33,6 +33,12 @@ const SECRETS: [&str; 9] = [
     "kerberosPassword",
 ];
 
+/// Where an Azure file share has its key.
+const SHARE_KEY: (&str, &str) = ("azureStorageSection", "accountKey");
+/// What is shown in its place, base64 of "keys are not given back": `azureml-core` 1.61 makes no object of a file share without a key or a
+/// signature, and no list that has one. Of all other types it does.
+const NO_KEY: &str = "a2V5cyBhcmUgbm90IGdpdmVuIGJhY2s=";
+
 fn missing() -> Error {
     Error::not_found("there is no such datastore")
 }
@@ -93,6 +99,7 @@ fn take_secrets(place: &str, value: &mut Value, secrets: &mut BTreeMap<String, S
         if SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(name)) {
             if let Value::String(secret) = member.take()
                 && !secret.is_empty()
+                && secret != NO_KEY
             {
                 secrets.insert(place, secret);
             }
@@ -104,7 +111,14 @@ fn take_secrets(place: &str, value: &mut Value, secrets: &mut BTreeMap<String, S
 
 fn show(node: &Node<DatastoreDoc>) -> Value {
     let doc = &node.doc;
-    let mut shown = Value::Object(doc.settings.clone());
+    let mut shown = doc.settings.clone();
+    let (section, key) = SHARE_KEY;
+    if doc.sort.eq_ignore_ascii_case("AzureFile")
+        && let Some(Value::Object(section)) = shown.get_mut(section)
+    {
+        section.insert(key.into(), json!(NO_KEY));
+    }
+    let mut shown = Value::Object(shown);
     shown["name"] = json!(doc.name);
     shown["dataStoreType"] = json!(doc.sort);
     shown["hasBeenValidated"] = json!(false);

@@ -39,14 +39,19 @@ pub(super) fn place(call: &Call) -> CoreResult<Place> {
     }
 }
 
-/// The path within it, in the address or as a parameter of the query; none named is the empty one. `azureml-core` puts slashes after it.
-fn path(call: &Call) -> &str {
-    let path = match call.part("path") {
+/// The path within it, in the address or as a parameter of the query; none named is the empty one.
+fn path(call: &Call) -> String {
+    plain(match call.part("path") {
         // As `azureml-mlflow` and, by the name of 2018, `artifacturi` have it.
         "" => call.query("path").or_else(|| call.query("name")).unwrap_or_default(),
         path => path,
-    };
-    path.trim_end_matches('/')
+    })
+}
+
+/// A path without the parts that lead nowhere. `azureml-core` names files by the paths that a script has for them (`/tmp/a.png`, `./a.png`),
+/// joins folders by hand (`folder//a.png`), and puts slashes after what it lists.
+fn plain(path: &str) -> String {
+    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
 }
 
 /// The path of one file.
@@ -55,8 +60,8 @@ fn file_path(call: &Call) -> CoreResult<String> {
     if path.is_empty() {
         return Err(Error::invalid("no file is named").hint("name its path in the address, or as `path`"));
     }
-    check_path(path)?;
-    Ok(path.to_owned())
+    check_path(&path)?;
+    Ok(path)
 }
 
 /// Where a list goes on: after a path.
@@ -94,7 +99,7 @@ fn stored_path(node: &Node<ArtifactDoc>) -> &str {
 
 /// The files at or below the path that is asked for, and what they stand under.
 async fn found(call: &Call) -> CoreResult<(Place, Id, Vec<Node<ArtifactDoc>>)> {
-    let (place, path, actor) = (place(call)?, path(call).to_owned(), call.actor);
+    let (place, path, actor) = (place(call)?, path(call), call.actor);
     let wanted = place.clone();
     let (owner, nodes) = call
         .read(Permission::Read, move |tx, scope| {
@@ -184,7 +189,8 @@ struct AnnouncedPath {
 }
 
 /// `batch_create_empty_artifacts`: addresses at which files are sent. Nothing is visible before they are whole. A path that is taken is an
-/// error of its own, as in Azure: nothing is overwritten unasked.
+/// error of its own, as in Azure: nothing is overwritten unasked. The answer has the paths as they were sent, by which `azureml-core` finds
+/// its own files again.
 pub(super) async fn announce(call: Call) -> Result<Json<Value>> {
     let Announced { paths } = call.body()?;
     if paths.len() > MOST_PATHS {
@@ -204,16 +210,21 @@ pub(super) async fn announce(call: Call) -> Result<Json<Value>> {
             let now = tx.now().rfc3339();
             let [mut artifacts, mut contents, mut errors] = [Map::new(), Map::new(), Map::new()];
             for AnnouncedPath { path } in &paths {
-                let taken = check_path(path).and_then(|()| {
-                    match tx.child_by_name::<Artifact>(owner, &place.stored(path))? {
+                let name = plain(path);
+                let taken = check_path(&name).and_then(|()| {
+                    match tx.child_by_name::<Artifact>(owner, &place.stored(&name))? {
                         Some(_) => Err(taken()),
                         None => Ok(()),
                     }
                 });
                 match taken {
                     Ok(()) => {
-                        artifacts.insert(path.clone(), place.announce(path, &now));
-                        contents.insert(path.clone(), place.content(&signer, owner, path, Access::Write));
+                        let mut artifact = place.announce(&name, &now);
+                        let mut content = place.content(&signer, owner, &name, Access::Write);
+                        artifact["path"] = json!(path);
+                        content["path"] = json!(path);
+                        artifacts.insert(path.clone(), artifact);
+                        contents.insert(path.clone(), content);
                     }
                     Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Conflict) => {
                         errors.insert(path.clone(), envelope(&error));
@@ -237,7 +248,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     }
     let described: Described = call.body()?;
     let place = Place::new(&described.origin, &described.container)?;
-    let path = described.path;
+    let path = plain(&described.path);
     check_path(&path)?;
     let (actor, wanted, name) = (call.actor, place.clone(), path.clone());
     let there = call
@@ -296,7 +307,7 @@ pub(super) fn owner(
 
 async fn store(call: &Call, place: &Place, path: &str, body: Body) -> CoreResult<Node<ArtifactDoc>> {
     let blob = receive(call, place, path, body).await?;
-    keep(call, place, path, (blob, None), None).await
+    keep(call, place, path, (blob, None)).await
 }
 
 async fn append(
@@ -316,7 +327,7 @@ async fn append(
             tx.child_by_name::<Artifact>(owner, &stored)
         })
         .await?;
-    let Some(before) = before else { return keep(call, place, path, (piece, index), None).await };
+    let Some(before) = before else { return keep(call, place, path, (piece, index)).await };
     if index.is_some()
         && before.doc.piece == index
         && artifact_files::ends_with(&call.app, &before.doc.content, &piece).await?
@@ -324,35 +335,26 @@ async fn append(
         artifact_files::give_up(&call.app, &[piece.id]).await;
         return Ok(before);
     }
-    let (parts, media_type) =
-        ([before.doc.content.clone(), piece.clone()], before.doc.content.media_type.clone());
     let find = owner(call, place);
-    let joined = artifact_files::join(&call.app, find, &media_type, &parts, Expected::default()).await;
+    let appended = artifact_files::append(&call.app, find, before, (&piece, index), call.person).await;
     artifact_files::give_up(&call.app, &[piece.id]).await;
-    keep(call, place, path, (joined?, index), Some(before.version)).await
+    appended
 }
 
-/// Makes a blob, whose last piece may have a number, the content of a file. With `version`, it begins with what the file had in that one; a
-/// conflict when the file is not in it any more.
+/// Makes a blob, whose piece may have a number, the content of a file.
 async fn keep(
     call: &Call,
     place: &Place,
     path: &str,
     (blob, piece): (BlobRef, Option<u64>),
-    version: Option<i64>,
 ) -> CoreResult<Node<ArtifactDoc>> {
     let (actor, person) = (call.actor, call.person);
     let (place, stored, id) = (place.clone(), place.stored(path), blob.id);
     let kept = call.write(Permission::Read, move |tx, scope| {
         let owner = place.owner(tx, &actor, scope, Permission::Write)?;
-        match (version, tx.child_by_name::<Artifact>(owner, &stored)?) {
-            (Some(version), there) if there.as_ref().map(|node| node.version) != Some(version) => {
-                return Err(Error::conflict("somebody else changed the artifact at the same time")
-                    .hint("append again"));
-            }
+        if let Some(node) = tx.child_by_name::<Artifact>(owner, &stored)? {
             // Its bytes go.
-            (None, Some(node)) => tx.require_removable(node.id)?,
-            _ => {}
+            tx.require_removable(node.id)?;
         }
         artifact_files::keep_grown(tx, owner, &stored, (&blob, piece), Some(person))
     });

@@ -4,6 +4,7 @@
 //! Sources: the clients' generated layers, the requests that they were seen to send, and Azure Storage's REST reference for the blob
 //! endpoint. Artifacts are MLflow's: what is sent by one protocol is listed and fetched by the other.
 
+mod appending;
 mod assets;
 mod blobs;
 mod blocks;
