@@ -257,8 +257,9 @@ pub(crate) async fn append(
         let owner = owner(tx)?;
         let there = tx.child_by_name::<Artifact>(owner, &path)?;
         if there.is_none_or(|node| node.version != version) {
-            return Err(Error::conflict("somebody else changed the artifact at the same time")
-                .hint("append again"));
+            return Err(
+                Error::conflict("somebody else changed the artifact at the same time").hint("append again")
+            );
         }
         keep_grown(tx, owner, &path, (&joined, number), Some(person))
     });

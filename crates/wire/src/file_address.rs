@@ -134,9 +134,8 @@ pub(crate) fn check(
     };
     let expires: i64 = parameter("se")?.parse().map_err(|_| denied())?;
     let (key, signature) = (key(app)?, parameter("sig")?);
-    let fits = |grant: &Grant| {
-        crypto::constant_time_eq(sign(&key, grant, expires).as_bytes(), signature.as_bytes())
-    };
+    let fits =
+        |grant: &Grant| crypto::constant_time_eq(sign(&key, grant, expires).as_bytes(), signature.as_bytes());
     if !fits(&grant) {
         // `azureml-core` 1.61 takes the path out of an address without decoding it, and its storage client encodes it once more.
         grant.path = decode_path(path);

@@ -121,7 +121,8 @@ def computes():
     check("detached", [one.name for one in computes.list_by_workspace("Trees", "Forest")] == ["Cpus"])
     client = service(TOKENS["reader"])
     check("nothing is used up", list(client.usages.list("here")) == [])
-    check("nothing is offered", not client.virtual_machine_sizes.list("here").aml_compute)
+    sizes = {size.name: size for size in client.virtual_machine_sizes.list("here").aml_compute}
+    check("sizes", (sizes["Standard_D2_v2"].v_cp_us, sizes["Standard_D2_v2"].memory_gb) == (2, 7.0))
 
 
 def tracking(workspace):

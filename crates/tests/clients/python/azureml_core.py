@@ -21,7 +21,7 @@ loopback.start()
 import requests  # noqa: E402
 from azureml.core import Datastore, Experiment, Model, Run, Workspace  # noqa: E402
 from azureml.core.authentication import ArmTokenAuthentication  # noqa: E402
-from azureml.core.compute import AmlCompute, ComputeTarget, RemoteCompute  # noqa: E402
+from azureml.core.compute import AmlCompute, ComputeInstance, ComputeTarget, RemoteCompute  # noqa: E402
 from azureml_models import models, registered, services  # noqa: E402
 from checks import check, finish  # noqa: E402
 
@@ -39,6 +39,8 @@ def prepare():
     found = workspace(TOKEN)
     check("found", (found.name, found.resource_group, found.subscription_id) == (NAME, GROUP, PERSON))
     check("its place", found.location == "here")
+    check("among all", NAME in Workspace.list(PERSON, auth=ArmTokenAuthentication(TOKEN, cloud="Habeas")))
+    found.sync_keys()
     try:
         workspace(OTHER_TOKEN)
         check("a stranger's", False)
@@ -106,11 +108,14 @@ def charts(run):
     picture = "pixel.png"
     Path(picture).write_bytes(PIXEL)
     run.log_image("picture", path=picture)
+    Path("plots").mkdir()
+    Path("plots/dot.png").write_bytes(PIXEL)
+    run.log_image("dotted", path="./plots/dot.png")
     run.flush()
     metrics = run.get_metrics(populate=True)
     check("a matrix", json.loads(metrics["matrix"].data) == matrix)
     check("the others", {"accuracy", "predictions", "residuals"} <= set(metrics))
-    check("a picture", metrics["picture"].data == PIXEL)
+    check("pictures", (metrics["picture"].data, metrics["dotted"].data) == (PIXEL, PIXEL))
 
 
 def files(run):
@@ -121,8 +126,14 @@ def files(run):
     (folder / "part" / "two.txt").write_text("two", encoding="utf-8")
     run.upload_file("outputs/model.txt", str(folder / "model.txt"))
     run.upload_folder("all", str(folder))
+    odd = "outputs/epoch=3 (1) 100%@ü.txt"
+    for name in (odd, "./dot/x.txt", "/root/x.txt", "double//x.txt"):
+        run.upload_file(name, str(folder / "model.txt"))
     names = run.get_file_names()
     check(f"files: {names}", {"outputs/model.txt", "all/model.txt", "all/part/two.txt"} <= set(names))
+    check("of any name", {odd, "dot/x.txt", "root/x.txt", "double/x.txt"} <= set(names))
+    run.download_file(odd, str(folder / "odd.txt"))
+    check("fetched by it", (folder / "odd.txt").read_text(encoding="utf-8") == "weights")
     fetched = folder / "fetched.txt"
     run.download_file("outputs/model.txt", str(fetched))
     check("fetched", fetched.read_text(encoding="utf-8") == "weights")
@@ -250,6 +261,8 @@ def computes(found):
         check("gone", False)
     except Exception as error:
         check(f"gone: {error}", "ComputeTargetNotFound" in str(error))
+    desk = ComputeTarget.create(found, "desk", ComputeInstance.provisioning_configuration(vm_size="STANDARD_D2_V2"))
+    check("an instance", (desk.name, desk.vm_size) == ("desk", "STANDARD_D2_V2"))
 
 
 def datastores(found):
@@ -267,7 +280,9 @@ def datastores(found):
             check(f"twice: {error}", "already exists" in str(error))
     check("as it was", Datastore.get(found, "images").account_name == "leaves")
     check("overwritten", register("roots", overwrite=True).account_name == "roots")
-    check("listed", set(found.datastores) == {"images", "workspaceblobstore"})
+    Datastore.register_azure_file_share(found, "share", "leaves", "roots", account_key="a2V5")
+    check("listed", set(found.datastores) == {"images", "share", "workspaceblobstore"})
+    check("without its key", found.datastores["share"].account_key not in ("a2V5", None))
 
 
 found = prepare()

@@ -106,6 +106,10 @@ def registered(workspace, experiment):
         check(f"asked {model.name}", service.run(json.dumps({"a": [1, 2, 3], "b": [0.5, 0, -3]})) == {"y": [1.5, 2.0, 0.0]})
         service.delete()
         model.delete()
+    # What a script prints, the client appends to a log of the run.
+    with experiment.start_logging(snapshot_directory=None) as told:
+        print("one line of output")
+    check("its output", "one line of output" in told.get_details_with_logs()["logFiles"]["logs/user_log.txt"])
 
 
 def services(workspace, model):

@@ -119,7 +119,7 @@ impl<'a> Team<'a> {
     }
 
     /// The paths of the run's files.
-    async fn files(&self) -> Vec<String> {
+    pub(crate) async fn files(&self) -> Vec<String> {
         let path = format!("/artifact/v2.0@/artifacts/ExperimentRun/dcid.{}", self.run);
         paths(&self.ok("GET", &path, json!(null)).await)
     }

@@ -199,6 +199,7 @@ fn control_operations(world: &World, made: &str) -> Vec<(&'static str, String, V
             json!({ "location": "here" }),
             200,
         ),
+        get(&format!("{subscription}/resources"), "2021-04-01"),
         get(&format!("{subscription}/providers"), "2021-04-01"),
     ];
     let whole = crate::control_plane::experimentation("x")[0].1.clone();
@@ -246,6 +247,8 @@ fn control_operations(world: &World, made: &str) -> Vec<(&'static str, String, V
     for action in ["listKeys", "listNodes", "start", "stop", "restart"] {
         operations.push(post(&format!("{compute}/{action}"), machines, json!(null)));
     }
+    let name = json!({ "Name": "New", "Type": "Microsoft.BatchAI/DataScienceInstance" });
+    operations.push(post(&format!("{services}/checkComputeNameAvailability"), machines, name));
     operations.push(("POST", at(compute, machines), json!(null), 202));
     let provider = format!("{subscription}/providers/Microsoft.MachineLearningServices");
     for what in ["locations/here/usages", "locations/here/vmSizes", "locations/here/quotas", "workspaceSkus"]

@@ -278,3 +278,146 @@ async fn settings_of_a_workspace_are_given_back_or_refused() {
         assert!(String::from_utf8_lossy(&file.1).contains("gpus"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_are_found_among_all_resources_of_a_subscription() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let caller = Caller::new(&deployment, &someone).await;
+        make(&caller, &someone.id).await;
+        for scope in ["Forest", "Heath", "Marsh"].map(|name| workspace(&someone.id, name)) {
+            let body = json!({ "location": "here", "tags": { "a": "b" } });
+            caller.make(&format!("{scope}?api-version=2020-08-01"), body).await;
+        }
+        let elsewhere = workspace(&someone.id, "Dune").replace("Trees", "Stones");
+        caller.make(&format!("{elsewhere}?api-version=2020-08-01"), json!({ "location": "here" })).await;
+        // As `Workspace.list` asks, by way of `azure-mgmt-resource` 24.
+        let at =
+            |filter: &str| format!("/subscriptions/{}/resources?{filter}api-version=2025-04-01", someone.id);
+        let workspaces = "$filter=resourceType%20eq%20%27Microsoft.MachineLearningServices%2Fworkspaces%27";
+        let found = caller.get(&at(&format!("{workspaces}&"))).await;
+        assert_eq!(names(&found), ["Forest", "Heath", "Marsh", "Dune"]);
+        assert_eq!(found.get("nextLink"), None);
+        let shape = json!({ "id": workspace(&someone.id, "Forest"), "name": "Forest", "location": "here",
+            "type": "Microsoft.MachineLearningServices/workspaces", "tags": { "a": "b" } });
+        assert_eq!(found["value"][0], shape);
+        let in_group = format!("{workspaces}%20and%20resourceGroup%20eq%20%27STONES%27&");
+        assert_eq!(names(&caller.get(&at(&in_group)).await), ["Dune"]);
+        let accounts =
+            "$filter=resourceType eq 'microsoft.machinelearningexperimentation/accounts'&".replace(' ', "+");
+        assert_eq!(names(&caller.get(&at(&accounts)).await), ["Forest"]);
+        assert_eq!(names(&caller.get(&at("")).await), ["Forest", "Forest", "Heath", "Marsh", "Dune"]);
+        let other = "$filter=resourceType%20eq%20%27Microsoft.Storage%2FstorageAccounts%27&";
+        assert!(names(&caller.get(&at(other)).await).is_empty());
+
+        // A page at a time, each with what is looked for.
+        let (mut next, mut seen) = (at(&format!("{workspaces}&$top=3&")), Vec::new());
+        loop {
+            let page = caller.get(&next).await;
+            seen.push(names(&page).len());
+            match page.get("nextLink") {
+                Some(link) => {
+                    next = link.as_str().unwrap().strip_prefix("http://localhost").unwrap().to_owned();
+                }
+                None => break,
+            }
+        }
+        assert_eq!(seen, [3, 1]);
+        for wrong in ["$filter=name%20eq%20%27a%27&", "$filter=x&"] {
+            let (status, answer) = caller.call("GET", &at(wrong), &[], json!(null)).await;
+            assert_eq!(
+                (status.as_u16(), &answer["error"]["code"]),
+                (400, &json!("InvalidFilterInQueryString"))
+            );
+        }
+        let stranger = deployment.person("b@example.org", "B").await;
+        let stranger = Caller::new(&deployment, &stranger).await;
+        assert_eq!(stranger.call("GET", &at(""), &[], json!(null)).await.0, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_versions_that_the_newest_clients_ask_in_are_answered() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let caller = Caller::new(&deployment, &someone).await;
+        let subscription = format!("/subscriptions/{}", someone.id);
+        let scope = workspace(&someone.id, "Forest");
+        caller.make(&format!("{scope}?api-version=2020-04-01-preview"), json!({ "location": "here" })).await;
+        let status = async |method: &str, path: &str, version: &str, body: Value| {
+            let path = format!("{path}?api-version={version}");
+            caller.call(method, &path, &[], body).await.0.as_u16()
+        };
+        // `Workspace.sync_keys`.
+        assert_eq!(status("POST", &format!("{scope}/resynckeys"), "2021-04-01", json!(null)).await, 200);
+        let group = format!("{subscription}/resourcegroups/Trees");
+        assert_eq!(
+            status("GET", &format!("{subscription}/resourcegroups"), "2025-04-01", json!(null)).await,
+            200
+        );
+        assert_eq!(status("PUT", &group, "2025-04-01", json!({ "location": "here" })).await, 200);
+        // `resource_groups.check_existence` takes nothing else.
+        assert_eq!(status("HEAD", &group, "2025-04-01", json!(null)).await, 204);
+        let missing = format!("{subscription}/resourcegroups/Stones");
+        assert_eq!(status("HEAD", &missing, "2025-04-01", json!(null)).await, 404);
+        // About a provider in the versions of the control plane, and about what it has in its own only.
+        let provider = format!("{subscription}/providers/Microsoft.MachineLearningServices");
+        for version in ["2016-09-01", "2018-02-01", "2021-04-01", "2025-04-01", "2020-08-01"] {
+            assert_eq!(status("GET", &provider, version, json!(null)).await, 200, "{version}");
+            let register = format!("{provider}/register");
+            assert_eq!(status("POST", &register, version, json!(null)).await, 200, "{version}");
+        }
+        for version in ["2016-09-01", "2025-04-01"] {
+            let list = format!("{provider}/workspaces");
+            assert_eq!(status("GET", &list, version, json!(null)).await, 400, "{version}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compute_instance_is_asked_for_by_a_size_and_a_name_that_are_looked_up_first() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let caller = Caller::new(&deployment, &someone).await;
+        let (scope, version) = (workspace(&someone.id, "Forest"), "api-version=2020-02-02");
+        caller.make(&format!("{scope}?{version}"), json!({ "location": "here" })).await;
+        let sizes = format!(
+            "/subscriptions/{}/providers/Microsoft.MachineLearningServices/locations/here/vmSizes?{version}",
+            someone.id
+        );
+        let sizes = caller.get(&sizes).await;
+        let listed = sizes["amlCompute"].as_array().unwrap();
+        assert_eq!(sizes["amlCompute"], sizes["value"]);
+        for size in listed {
+            for name in ["name", "family", "vCPUs", "gpus", "memoryGB", "maxResourceVolumeMB"] {
+                assert!(size.get(name).is_some_and(|value| !value.is_null()), "{name}: {size}");
+            }
+        }
+        let small = listed.iter().find(|size| size["name"] == "Standard_D2_v2").unwrap();
+        assert_eq!(
+            (&small["vCPUs"], &small["gpus"], &small["memoryGB"], &small["maxResourceVolumeMB"]),
+            (&json!(2), &json!(0), &json!(7.0), &json!(102_400))
+        );
+        let check = async |name: &str| {
+            let body = json!({ "Name": name, "Type": "Microsoft.BatchAI/DataScienceInstance" });
+            let path = format!("{scope}/checkComputeNameAvailability?{version}");
+            let (status, answer) = caller.call("POST", &path, &[], body).await;
+            assert_eq!(status, 200, "{answer}");
+            answer
+        };
+        assert_eq!(check("Desk").await, json!({ "nameAvailable": true }));
+        let body = json!({ "location": "here", "properties": { "computeType": "ComputeInstance",
+            "properties": { "vmSize": "STANDARD_D2_V2", "sshSettings": { "sshPublicAccess": "Disabled" } } } });
+        caller.make(&format!("{scope}/computes/Desk?{version}"), body).await;
+        assert_eq!(check("desk").await["reason"], "AlreadyExists");
+        assert_eq!(check("a/b").await["reason"], "Invalid");
+        let path = format!("{scope}/checkComputeNameAvailability?{version}");
+        assert_eq!(caller.call("POST", &path, &[], json!({})).await.0, 400);
+    }
+}

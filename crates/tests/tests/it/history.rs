@@ -338,10 +338,12 @@ async fn runs_are_found_by_what_clients_ask() {
             ("/experiments/leaves/runs:query", json!({ "orderby": "Colour" })),
             ("/experiments/leaves/runs:query", json!({ "continuationToken": "x" })),
             ("/experiments/leaves/runs:query", json!({ "top": "many" })),
+            ("/experiments/leaves/runs:query", json!({ "top": 0 })),
         ] {
             let (status, answer) = historian.call("POST", path, body.clone()).await;
             assert_eq!((status, &answer["error"]["code"]), (400, &json!("UserError")), "{body}: {answer}");
         }
+        assert_eq!(historian.call("GET", "/experiments/leaves/runs?$top=0", json!(null)).await.0, 400);
     }
 }
 

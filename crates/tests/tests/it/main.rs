@@ -11,6 +11,7 @@ mod azure_coverage;
 mod azure_data;
 mod azure_workspaces;
 mod azure_world;
+mod azureml_files;
 mod backbone;
 mod bad_input;
 mod canary;

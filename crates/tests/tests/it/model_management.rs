@@ -14,7 +14,7 @@ use crate::mlflow::Tracker;
 /// What an answer says.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 

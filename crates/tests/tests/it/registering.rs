@@ -357,3 +357,66 @@ async fn services_of_accounts_are_deleted_as_each_version_waits_for_it() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_listed_by_the_images_of_its_versions() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let manager = Manager::of_workspace(&deployment, &someone, "Forest").await;
+        for name in ["oaks", "elms"] {
+            let model = json!({ "name": name, "url": "https://store.example/m", "mimeType": "x" });
+            manager.ok("POST", "/models", model).await;
+            let image = json!({ "name": name, "driverProgram": "score.py", "modelIds": [format!("{name}:1")],
+                "targetRuntime": { "runtimeType": "Python" } });
+            manager.waited("POST", "/images", image).await;
+        }
+        let endpoint = json!({ "name": "trees", "computeType": "AKSENDPOINT",
+            "versions": { "a": { "imageId": "oaks:1", "trafficPercentile": 100 } } });
+        manager.waited("POST", "/services", endpoint).await;
+        let plain = json!({ "name": "plain", "computeType": "ACI", "imageId": "elms:1" });
+        manager.waited("POST", "/services", plain).await;
+        for (query, expected) in [
+            ("imageId=oaks:1", json!(["trees"])),
+            ("imageName=oaks", json!(["trees"])),
+            ("imageId=elms:1", json!(["plain"])),
+            // Both of one image.
+            ("imageId=oaks:1&imageName=elms", json!([])),
+            ("imageName=ashes", json!([])),
+            ("manifestName=oaks", json!([])),
+        ] {
+            let found = manager.ok("GET", &format!("/services?{query}"), json!(null)).await;
+            let names: Vec<_> =
+                found["value"].as_array().unwrap().iter().map(|service| service["name"].clone()).collect();
+            assert_eq!(json!(names), expected, "{query}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_take_a_method_says_so_in_the_envelope() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let workspace = Manager::of_workspace(&deployment, &someone, "Forest").await;
+        let account = Manager::of_account(&deployment, &someone, "mma", "2017-09-01-preview").await;
+        for manager in [&workspace, &account] {
+            for (method, path, allowed) in [
+                ("POST", "/services/validate", "GET"),
+                ("DELETE", "/models", "POST"),
+                ("PUT", "/models/trees:1/content", "GET"),
+            ] {
+                let answer = manager.call(method, path, json!(null)).await;
+                assert_eq!(
+                    (answer.status, &answer.body["code"], &answer.body["statusCode"]),
+                    (405, &json!("MethodNotAllowed"), &json!(405)),
+                    "{method} {path}: {}",
+                    answer.body
+                );
+                assert!(answer.headers["allow"].to_str().unwrap().contains(allowed), "{method} {path}");
+            }
+        }
+    }
+}

@@ -159,6 +159,63 @@ async fn a_service_answers_whoever_shows_its_key() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_an_entry_script_answers_nothing_and_says_why() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "Ada").await;
+        let tracker = Tracker::new(&deployment, &someone).await;
+        let manager = Manager::of_workspace(&deployment, &someone, "Forest").await;
+        let mlflow = manager.at("").replace("/modelmanagement/v1.0", "/mlflow/v2.0");
+        let begin = format!("{mlflow}/api/2.0/mlflow/runs/create");
+        let (_, run) = tracker.send("POST", &begin, &json!({ "experiment_id": "0" })).await;
+        let run = run["run"]["info"]["run_id"].as_str().unwrap();
+        let file = format!("{mlflow}/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/model.onnx");
+        assert_eq!(tracker.raw("PUT", &file, classifier()).await.0, 200);
+        let url = format!("runs:/{run}/model");
+        let model = json!({ "name": "trees", "url": url, "mimeType": "application/x" });
+        manager.ok("POST", "/models", model).await;
+        let logs = async |service: &str| {
+            let logs = manager.ok("GET", &format!("/services/{service}/logs"), json!(null)).await;
+            logs["content"].as_str().unwrap().to_owned()
+        };
+        // As `Model.deploy` sends it without an `InferenceConfig`, and with one.
+        let request = json!({ "modelIds": ["trees:1"] });
+        let mut scripted = request.clone();
+        scripted["driverProgram"] = json!("_generated_score.py");
+        scripted["assets"] = json!([{ "id": "_generated_score.py", "url": "aml://storage/x", "mimeType": "application/x-python" }]);
+        for (name, request) in [("plain", &request), ("scripted", &scripted)] {
+            let body = json!({ "name": name, "computeType": "ACI", "environmentImageRequest": request });
+            manager.waited("POST", "/services", body).await;
+        }
+        let ask_one = async |name: &str| {
+            let shown = manager.ok("GET", &format!("/services/{name}"), json!(null)).await;
+            let keys = manager.ok("POST", &format!("/services/{name}/listkeys"), json!(null)).await;
+            let service = shown["scoringUri"].as_str().unwrap().rsplit('/').nth(1).unwrap().to_owned();
+            let answer = ask(&deployment, &service, keys["primaryKey"].as_str(), "[[0, 0]]").await;
+            (shown, answer)
+        };
+        let (shown, (status, answer)) = ask_one("plain").await;
+        assert_eq!((&shown["state"], status), (&json!("Healthy"), 200), "{shown} {answer}");
+        assert!(logs("plain").await.contains("runs no driver program"));
+        let (shown, (status, answer)) = ask_one("scripted").await;
+        assert_eq!(
+            (&shown["state"], &shown["error"]["code"], status, &answer["code"]),
+            (&json!("Unhealthy"), &json!("NotServed"), 501, &json!("NotServed")),
+            "{shown} {answer}"
+        );
+        for told in [shown["error"]["message"].as_str().unwrap(), &logs("scripted").await] {
+            assert!(told.contains("entry script"), "{told}");
+        }
+        // Deployed without the script, it answers.
+        let change = json!([{ "op": "replace", "path": "/environmentImageRequest", "value": request }]);
+        manager.ok("PATCH", "/services/scripted", change).await;
+        let (shown, (status, answer)) = ask_one("scripted").await;
+        assert_eq!((&shown["state"], status), (&json!("Healthy"), 200), "{shown} {answer}");
+    }
+}
+
 /// `cargo test -p habeas-tests --no-default-features without_scoring`: every other build answers.
 #[cfg(not(feature = "scoring"))]
 #[tokio::test(flavor = "multi_thread")]

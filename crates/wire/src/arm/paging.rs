@@ -26,8 +26,7 @@ pub(super) fn page<T>(
         Some(Ok(size)) if (1..=PAGE).contains(&size) => size,
         Some(_) => return Err(Error::invalid(format!("`$top` is not a whole number from 1 to {PAGE}"))),
     };
-    let rest: Vec<&T> =
-        items.iter().filter(|item| after.is_none_or(|after| token(item) > after)).collect();
+    let rest: Vec<&T> = items.iter().filter(|item| after.is_none_or(|after| token(item) > after)).collect();
     let mut out = Map::new();
     let page = rest.get(..size.min(rest.len())).unwrap_or_default();
     out.insert("value".into(), page.iter().filter_map(|item| shape(item)).collect());

@@ -40,9 +40,11 @@ impl Conditions {
 
     fn check(&self, size: u64, block: u64) -> Result<()> {
         if self.position.is_some_and(|position| position != size) {
-            return Err(Error::conflict(format!("the file has {size} bytes, not those that the block follows"))
-                .hint("a block that was sent before is there already; fetch the file's properties")
-                .code(ELSEWHERE));
+            return Err(Error::conflict(format!(
+                "the file has {size} bytes, not those that the block follows"
+            ))
+            .hint("a block that was sent before is there already; fetch the file's properties")
+            .code(ELSEWHERE));
         }
         if self.largest_size.is_some_and(|largest| size + block > largest) {
             return Err(Error::conflict(format!("the file would have {} bytes", size + block))

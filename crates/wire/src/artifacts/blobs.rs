@@ -315,7 +315,9 @@ fn created(node: &Node<ArtifactDoc>) -> Response {
 /// Refuses a request that is meant for a file with other bytes.
 pub(super) fn require_match(headers: &HeaderMap, node: &Node<ArtifactDoc>) -> CoreResult<()> {
     if headers.get(IF_MATCH).is_some_and(|value| value != "*" && *value != *etag(node)) {
-        return Err(Error::conflict("the file changed in the meantime").hint("fetch it again").code(CONDITION));
+        return Err(Error::conflict("the file changed in the meantime")
+            .hint("fetch it again")
+            .code(CONDITION));
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ pub struct Failure {
     details: Vec<(&'static str, String)>,
 }
 
+/// The code of an address that does not take the method of the request.
+pub(super) const METHOD_NOT_ALLOWED: &str = "MethodNotAllowed";
+
 /// The result of a handler.
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -49,6 +52,11 @@ pub(super) fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         ErrorKind::Damaged | ErrorKind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError")
         }
+    };
+    // One of the codes has a status of its own.
+    let status = match error.code {
+        Some(METHOD_NOT_ALLOWED) => StatusCode::METHOD_NOT_ALLOWED,
+        _ => status,
     };
     (status, error.code.unwrap_or(code))
 }

@@ -208,13 +208,33 @@ pub(super) async fn list(call: Call) -> Result<Json<Value>> {
 }
 
 /// Whether no manifest's name is asked for, or this one's.
-pub(super) fn is_of_manifest(tx: &mut Tx<'_>, listing: &Listing, manifest: Option<Id>) -> CoreResult<bool> {
+fn is_of_manifest(tx: &mut Tx<'_>, listing: &Listing, manifest: Option<Id>) -> CoreResult<bool> {
     if listing.filter("manifestname").is_none() {
         return Ok(true);
     }
     let Some(id) = manifest else { return Ok(false) };
     let node = tx.get::<Manifest>(id)?;
     Ok(node.is_some_and(|node| listing.is("manifestname", Some(&node.doc.name))))
+}
+
+/// Whether no image is asked for, nor a manifest, or one of these images is as it is asked for.
+pub(super) fn is_of_image(tx: &mut Tx<'_>, listing: &Listing, ids: &[Id]) -> CoreResult<bool> {
+    const FILTERS: [&str; 4] = ["imageid", "imagename", "manifestid", "manifestname"];
+    if FILTERS.iter().all(|name| listing.filter(name).is_none()) {
+        return Ok(true);
+    }
+    for id in ids {
+        let Some(image) = tx.get::<ContainerImage>(*id)? else { continue };
+        let manifest = image.doc.manifest;
+        if listing.is_one_of("imageid", &[image.id.to_string(), image.doc.key.clone()])
+            && listing.is("imagename", Some(&image.doc.name))
+            && listing.is("manifestid", manifest.map(|id| id.to_string()).as_deref())
+            && is_of_manifest(tx, listing, manifest)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether no model's name is asked for, or one of these has it.

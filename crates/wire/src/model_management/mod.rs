@@ -54,7 +54,16 @@ pub fn router(app: App) -> Router {
         router = router.nest(&format!("/modelmanagement/v1.0{scope}"), below(&app, Form::V1));
     }
     router = router.layer(DefaultBodyLimit::max(LARGEST_BODY)).merge(scoring::router());
-    router.layer(from_fn_with_state(app.clone(), call::label)).with_state(app)
+    router
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(app.clone(), call::label))
+        .with_state(app)
+}
+
+async fn not_allowed() -> Failure {
+    let error = Error::invalid("this address does not take this method")
+        .hint("the header Allow of this answer has those that it takes");
+    Failure::from(error.code(errors::METHOD_NOT_ALLOWED))
 }
 
 async fn unknown() -> axum::response::Response {

@@ -1,9 +1,11 @@
 //! Which file a service answers from.
 //!
 //! It is the ONNX graph of its one model: the only file whose name ends with `.onnx`, or the only file of a model whose framework is said to
-//! be ONNX. Services of anything else are kept as records. An endpoint answers from one of its versions.
+//! be ONNX. Services of anything else are kept as records, and so are those with an entry script: what it does before and after the model is a
+//! part of what they answer. Of an image the protocol demands a driver program, whatever it is made of, so that it says nothing of the kind. An
+//! endpoint answers from one of its versions.
 
-use habeas_core::kinds::{ArtifactDoc, ContainerImage, ServiceDoc, ServiceVersion};
+use habeas_core::kinds::{ArtifactDoc, ContainerImage, ServiceDoc, ServiceVersion, Settings};
 use habeas_core::{Error, Id, Node, Result};
 use habeas_store::Tx;
 use serde_json::Value;
@@ -36,6 +38,14 @@ fn not_served(what: impl Into<String>) -> Error {
         .code("NotServed")
 }
 
+/// Whether a request of `azureml-core` to build the service's environment names an entry script (`InferenceConfig`). Without one it has the
+/// models only.
+fn has_entry_script(settings: &Settings) -> bool {
+    let script =
+        settings.get("environmentImageRequest").and_then(|request| request["driverProgram"].as_str());
+    script.is_some_and(|script| !script.is_empty())
+}
+
 /// The run or logged model whose file a service answers from, or one of its versions, and that file, a graph. The error says why there is none.
 pub(super) fn graph(
     tx: &mut Tx<'_>,
@@ -48,10 +58,15 @@ pub(super) fn graph(
             .code("NotServed"));
     }
     let at = service.parent.unwrap_or(Id::NIL);
-    let ids = match version {
-        Some(version) => models_from(tx, version.image, &version.models)?,
-        None => models_from(tx, service.doc.image, &service.doc.models)?,
+    let (image, own_models, settings) = match version {
+        Some(version) => (version.image, &version.models, &version.settings),
+        None => (service.doc.image, &service.doc.models, &service.doc.settings),
     };
+    if image.is_none() && has_entry_script(settings) {
+        return Err(not_served("the service has an entry script, and nothing runs scripts here")
+            .hint("deploy the model without an inference configuration, and do what the script does in the program that asks"));
+    }
+    let ids = models_from(tx, image, own_models)?;
     let [model] = ids[..] else {
         return Err(not_served(format!("the service has {} models, where one is answered from", ids.len())));
     };

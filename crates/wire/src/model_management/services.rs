@@ -496,18 +496,9 @@ fn is_asked_for(tx: &mut Tx<'_>, at: Id, listing: &Listing, node: &Node<ServiceD
     if !is_plainly {
         return Ok(false);
     }
-    let image = match doc.image {
-        Some(id) => tx.get::<ContainerImage>(id)?,
-        None => None,
-    };
-    let image_ids: Vec<String> =
-        image.iter().flat_map(|image| [image.id.to_string(), image.doc.key.clone()]).collect();
-    let manifest = image.as_ref().and_then(|image| image.doc.manifest);
-    if !listing.is_one_of("imageid", &image_ids)
-        || !listing.is("imagename", image.as_ref().map(|image| image.doc.name.as_str()))
-        || !listing.is("manifestid", manifest.map(|id| id.to_string()).as_deref())
-        || !images::is_of_manifest(tx, listing, manifest)?
-    {
+    let of_versions = doc.versions.values().filter_map(|version| version.image);
+    let image_ids: Vec<Id> = doc.image.into_iter().chain(of_versions).collect();
+    if !images::is_of_image(tx, listing, &image_ids)? {
         return Ok(false);
     }
     let ids = served::models_of(tx, doc)?;
@@ -734,10 +725,19 @@ pub(super) async fn token(call: Call) -> Result<Response> {
 /// `GET services/{id}/logs`: there is no container that writes any.
 pub(super) async fn logs(call: Call) -> Result<Json<Value>> {
     let id = call.part("id").to_owned();
-    call.read(move |tx, at| find(tx, at, &id)).await?;
-    Ok(Json(
-        json!({ "content": "No container runs for this service: the server answers from the model itself.\n" }),
-    ))
+    let refusal = call
+        .read(move |tx, at| {
+            let node = find(tx, at, &id)?;
+            refusal(tx, &node)
+        })
+        .await?;
+    let rest = match refusal {
+        None => {
+            "the server answers from the graph of its model itself, and runs no driver program".to_owned()
+        }
+        Some(error) => error.to_string(),
+    };
+    Ok(Json(json!({ "content": format!("No container runs for this service: {rest}.\n") })))
 }
 
 /// `GET deployments`: a bare array, of each service its present one.

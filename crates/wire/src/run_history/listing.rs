@@ -93,6 +93,9 @@ impl Listing {
                 Some(value.as_u64().and_then(|top| usize::try_from(top).ok()).ok_or_else(wrong_top)?)
             }
         };
+        if take == Some(0) {
+            return Err(wrong_top());
+        }
         let descending =
             call.query("sortorder").is_some_and(|order| order.to_lowercase().starts_with("desc"));
         Ok(Listing {
@@ -101,7 +104,7 @@ impl Listing {
             token: text("continuationtoken", "continuationToken")?
                 .map(|token| read_token(&token))
                 .transpose()?,
-            take: take.unwrap_or(USUAL).clamp(1, MOST),
+            take: take.unwrap_or(USUAL).min(MOST),
             count: call.query("count") == Some("true"),
         })
     }
