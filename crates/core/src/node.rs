@@ -94,8 +94,8 @@ numbered! {
         /// From a resource to itself: something that it was made from is gone, since the time of the connection.
         SourceErased = 6,
         /// From a project to itself: all that it holds has every searchable attribute that its kind declares. Missing from one that was made
-        /// before images declared parts of their metadata, until somebody looks for one.
-        Indexed = 10,
+        /// before parts of an image's metadata were read as they are now, until that is done once more. 10 said so of how they were read before.
+        Indexed = 11,
     }
 }
 
