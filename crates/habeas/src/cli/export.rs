@@ -14,6 +14,7 @@ use habeas_core::kinds::ExportFormat;
 use habeas_core::report::ExportReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output::{note, say};
 use super::sealed::Sealing;
 use super::{Reach, connect};
 
@@ -83,7 +84,7 @@ async fn stream_to(client: &Client, person: &str, wanted: &Wanted, output: &Path
     stream(client, person, wanted, &mut file).await?;
     file.sync_all()?;
     std::fs::rename(&part, output).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}", output.display());
+    say(output.display());
     Ok(())
 }
 
@@ -142,8 +143,8 @@ async fn download(client: &Client, person: &str, wanted: &Wanted, output: &Path)
     std::fs::rename(&partial.data, output).with_context(|| format!("cannot write {}", output.display()))?;
     // The note that remembered the archive's id has served.
     let _ = std::fs::remove_file(&partial.note);
-    eprintln!("{} bytes, sha256 {}", size, archive.sha256.unwrap_or_default());
-    println!("{}", output.display());
+    note(format_args!("{} bytes, sha256 {}", size, archive.sha256.unwrap_or_default()));
+    say(output.display());
     Ok(())
 }
 
@@ -180,7 +181,7 @@ async fn stored(
         && archive.recipient.as_deref() == recipient
         && archive.status != "failed"
     {
-        eprintln!("going on with archive {}", archive.id);
+        note(format_args!("going on with archive {}", archive.id));
         return Ok(archive);
     }
     let archive = client.create_export(person, &wanted.formats, recipient).await?;
