@@ -9,7 +9,7 @@ use std::sync::Arc;
 use habeas_access::Actor;
 use habeas_access::depicted::{self, Name};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc};
+use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc, metadata_name};
 use habeas_core::report::{DepictionReport, PersonReport};
 use habeas_core::{AttrKey, Error, Id, Kind, Result, fault};
 use habeas_store::Tx;
@@ -28,7 +28,7 @@ impl Rights {
         let name = Name::read(text)?;
         let (mut reports, mut concerned) = (Vec::new(), Vec::new());
         for (holder, images) in self.named(&name).await? {
-            let person = self.store.find_alias(&name.alias(&self.store, holder)?);
+            let person = name.person(&self.store, holder)?;
             concerned.push(holder);
             concerned.extend(person);
             reports.push(DepictionReport {
@@ -65,16 +65,17 @@ impl Rights {
         if named.is_empty() {
             return Err(Error::not_found("no image names anybody so"));
         }
-        let alias = name.alias(&self.store, owner)?;
-        let person = match self.store.find_alias(&alias) {
+        let person = match name.person(&self.store, owner)? {
             Some(person) => person,
             None => {
+                let called = metadata_name(text.trim());
                 let email = match &name {
-                    Name::Email(_) => text.trim().to_owned(),
+                    Name::Email(_) => called.clone(),
                     Name::Exact(_) => String::new(),
                 };
+                let alias = name.alias(&self.store, owner)?;
                 let profile = PersonDoc {
-                    name: text.trim().to_owned(),
+                    name: called,
                     email,
                     account_type: AccountType::Unclaimed,
                     named_by: holder,
@@ -84,14 +85,14 @@ impl Rights {
             }
         };
         fault::point("unclaimed.made");
-        self.tie(named).await?;
+        self.tie(named.into_values().flatten()).await?;
         self.person_report(person).await
     }
 
     /// Ties a person to the images that name them by their address: of before they had the account, or the address.
     pub async fn tie_depicted(&self, email: &str) -> Result<()> {
         let named = self.named(&Name::read(email)?).await?;
-        self.tie(named).await
+        self.tie(named.into_values().flatten()).await
     }
 
     /// Says that an unclaimed person is the one with this account: what was tied to them is tied to the account, and they are erased, with a
@@ -101,7 +102,8 @@ impl Rights {
         if self.access.person(person).await?.doc.account_type == AccountType::Unclaimed {
             return Err(Error::invalid("an unclaimed person is linked to somebody with an account"));
         }
-        let alias = Name::read(&profile.name)?.alias(&self.store, profile.named_by.unwrap_or(Id::NIL))?;
+        let called = Name::of_unclaimed(&profile);
+        let alias = called.alias(&self.store, profile.named_by.unwrap_or(Id::NIL))?;
         if self.store.find_alias(&alias) == Some(unclaimed) {
             self.store.drop_aliases(vec![alias]).await?;
         }
@@ -141,9 +143,8 @@ impl Rights {
             if looked.unindexed.is_empty() {
                 break (looked.found, kept);
             }
-            // Written by a version that looked for names in every image: that is done here once more, and for the last time.
             for project in looked.unindexed {
-                self.store.index(project).await?;
+                self.read_names_anew(project).await?;
             }
         };
         for some in alike.chunks(PAGE as usize) {
@@ -168,8 +169,38 @@ impl Rights {
         Ok(named)
     }
 
-    async fn tie(&self, named: BTreeMap<Id, Vec<Id>>) -> Result<()> {
-        let images: Vec<Id> = named.into_values().flatten().collect();
+    /// Looks once more, and for the last time, for names in the images of every project that an earlier version wrote, which read them
+    /// otherwise: until `stopping`.
+    pub(crate) async fn read_all_names_anew(&self, stopping: impl Fn() -> bool) -> Result<()> {
+        for project in self.store.read(|tx| tx.unindexed()).await? {
+            if stopping() {
+                break;
+            }
+            if let Err(error) = self.read_names_anew(project).await {
+                tracing::warn!(
+                    %project,
+                    error = format_args!("{error:#}"),
+                    "images were not read anew for whom they show: whoever looks for somebody, or the next start, does it"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Ties whom the images of a project name to them, and lets them be found by it.
+    async fn read_names_anew(&self, project: Id) -> Result<()> {
+        let images = self.store.read(move |tx| {
+            let mut images = tx.children_ids(project, Kind::Image)?;
+            images.extend(tx.children_ids(project, Kind::KeptImage)?);
+            Ok(images)
+        });
+        self.tie(images.await?.into_iter().map(|(_, image)| image)).await?;
+        // Last: a project that is indexed is read no more.
+        self.store.index(project).await
+    }
+
+    async fn tie(&self, images: impl Iterator<Item = Id>) -> Result<()> {
+        let images: Vec<Id> = images.collect();
         for some in images.chunks(PAGE as usize) {
             let (some, key) = (some.to_vec(), self.models.depicts_key().to_owned());
             self.store

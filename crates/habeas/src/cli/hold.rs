@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use habeas_core::report::HoldReport;
 
-use super::output::{Format, table};
+use super::output::{Format, note, table};
 use super::{Reach, connect};
 
 #[derive(Subcommand)]
@@ -71,7 +71,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         }
         Verb::Release { hold, reach } => {
             connect::with(reach, file, async |client| Ok(client.release_hold(&hold).await?)).await?;
-            eprintln!("released");
+            note("released");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use habeas_core::report::{DepictionReport, PersonReport};
 
-use super::output::{Format, table};
+use super::output::{Format, line, table};
 use super::{Reach, connect};
 
 #[derive(Subcommand)]
@@ -71,7 +71,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
 }
 
 fn profile(person: &PersonReport) -> String {
-    format!("{}  {}  {}\n", person.object_id, person.name, person.account_type)
+    format!("{}  {}  {}\n", person.object_id, line(&person.name), person.account_type)
 }
 
 fn rows(found: &[DepictionReport]) -> String {

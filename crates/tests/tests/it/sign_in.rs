@@ -569,6 +569,25 @@ async fn a_sign_in_link_that_is_used_at_once_by_several_signs_one_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_link_has_the_public_address_where_the_server_is_told_it() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let public = "https://privacy.example.org/habeas";
+        let deployment = Deployment::open_with(|settings| {
+            settings.database = database;
+            settings.public_address = Some(format!("{public}/"));
+        });
+        let deployment = deployment.await.unwrap();
+        let person = deployment.person("person@example.org", "Person").await;
+        let path = format!("/persons/{}/sign-in-links", person.id);
+        let (status, link) = deployment.operator("POST", &path, json!({})).await;
+        let path = link["secret"].as_str().unwrap().strip_prefix(public).unwrap();
+        assert!(status == 201 && path.starts_with("/sign-in/"), "{link}");
+        assert_eq!(submit(&deployment, "", path, &[]).await.status, 303);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_issuer_are_taken_when_they_are_meant_for_this_server() {
     let _lock = crate::canary::protected().await;
     let issuer = Issuer::start(Signer::ed25519()).await;

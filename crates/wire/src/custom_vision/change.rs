@@ -147,7 +147,10 @@ pub(super) fn checked_metadata(
             .code("BadRequestImageMetadataValue"));
         }
     }
-    Ok(pairs.into_iter().collect())
+    let metadata = pairs.into_iter().collect();
+    depicted::require_readable(&metadata, &limits.depicts_key)
+        .map_err(|error| error.code("BadRequestImageMetadataValue"))?;
+    Ok(metadata)
 }
 
 /// `UpdateImageMetadata`: adds or replaces pairs on each image; 207 when not all could be updated.

@@ -377,7 +377,8 @@ pub(super) async fn revoke_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes a link that signs the person in once. The answer's `secret` is the path to open. For the operator, through the server's socket.
+/// Makes a link that signs the person in once. The answer's `secret` is the address to open, or its path when the
+/// server is not told its public address. For the operator, through the server's socket.
 #[utoipa::path(post, path = "/persons/{person}/sign-in-links", tag = "access",
     params(("person" = String, Path, description = "object id")),
     responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -398,7 +399,11 @@ pub(super) async fn create_sign_in_link(
         StatusCode::CREATED,
         Json(IssuedReport {
             id: issued.id.to_string(),
-            secret: format!("/sign-in/{}", issued.secret),
+            secret: format!(
+                "{}/sign-in/{}",
+                app.public_address.as_deref().unwrap_or_default(),
+                issued.secret
+            ),
             expires: issued.expires_at.rfc3339(),
         }),
     ))
