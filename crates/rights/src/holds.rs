@@ -31,6 +31,7 @@ pub struct PlaceHold {
 impl Rights {
     /// Places a hold. The caller has checked that the actor is of the staff.
     pub async fn place_hold(&self, actor: &Actor, new: PlaceHold) -> Result<HoldReport> {
+        self.require_in_person(actor)?;
         let text = |name: &str, text: &str| {
             let text = text.trim().to_owned();
             if text.is_empty() || text.len() > TEXT {

@@ -78,6 +78,7 @@ pub(super) async fn release(
     Path(hold): Path<String>,
 ) -> Result<StatusCode, Problem> {
     app.rights.require_staff(&caller).await?;
+    app.rights.require_in_person(&caller)?;
     app.rights.release_hold(guid(&hold)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

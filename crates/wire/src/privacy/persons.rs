@@ -95,6 +95,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<CreatePerson>,
 ) -> Result<(StatusCode, Json<PersonCreatedReport>), Problem> {
     app.rights.require_staff(&caller).await?;
+    // The answer has the keys.
+    app.rights.require_in_person(&caller)?;
     let new = NewPerson {
         email: body.email,
         name: body.name,
@@ -298,7 +300,8 @@ pub(super) struct CreateToken {
     days: Option<u32>,
 }
 
-/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, and the operator, whose token counts as one.
+/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, but no application of theirs, and the operator,
+/// whose token counts as one.
 #[utoipa::path(post, path = "/persons/{person}/tokens", request_body = CreateToken, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -309,7 +312,7 @@ pub(super) async fn create_token(
     JsonBody(body): JsonBody<CreateToken>,
 ) -> Result<(StatusCode, Json<IssuedReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateToken").await?;
-    require_self(&caller, id, "a token is issued to its owner only")?;
+    require_self(&app, &caller, id, "a token is issued to its owner only")?;
     let lifetime = body.days.map_or_else(TokenLifetime::default, |days| TokenLifetime { days });
     let issued = app.access().issue_bearer(id, &body.label, lifetime, caller.signed_in_at()).await?;
     Ok((
@@ -423,7 +426,7 @@ pub(super) async fn set_password(
     JsonBody(body): JsonBody<SetPassword>,
 ) -> Result<StatusCode, Problem> {
     let id = person(&app, &caller, &text, "SetPassword").await?;
-    require_self(&caller, id, "a password is set by its owner only")?;
+    require_self(&app, &caller, id, "a password is set by its owner only")?;
     // Who has it can sign in at any time.
     app.rights.require_fresh(&caller)?;
     app.access().set_password(id, Zeroizing::new(body.password)).await?;
@@ -452,6 +455,7 @@ pub(super) async fn set_role(
 ) -> Result<StatusCode, Problem> {
     app.rights.require_administrator(&caller).await?;
     let id = person(&app, &caller, &text, "SetRole").await?;
+    app.rights.require_in_person(&caller)?;
     let role = match body.role.as_str() {
         "administrator" => MentionRole::Administrator,
         "privacyOfficer" => MentionRole::PrivacyOfficer,
@@ -481,7 +485,7 @@ pub(super) async fn keys(
     Path(text): Path<String>,
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let id = person(&app, &caller, &text, "GetKeys").await?;
-    require_self(&caller, id, "keys are shown to their owner only")?;
+    require_self(&app, &caller, id, "keys are shown to their owner only")?;
     Ok(Json(app.access().accounts(id).await?.iter().map(keys_report).collect()))
 }
 
@@ -496,7 +500,7 @@ pub(super) async fn rotate_key(
     Path((text, account, pair, which)): Path<(String, String, String, String)>,
 ) -> Result<Json<KeysReport>, Problem> {
     let id = person(&app, &caller, &text, "RotateKey").await?;
-    require_self(&caller, id, "keys are shown to their owner only")?;
+    require_self(&app, &caller, id, "keys are shown to their owner only")?;
     let account = guid(&account)?;
     let no_key = || Problem(Error::not_found("there is no such key"));
     let pair = match pair.as_str() {
@@ -516,11 +520,11 @@ pub(super) async fn rotate_key(
 }
 
 /// Staff may see what is held, but get nothing with which to act in the person's name: it would pass for the person's own decision, which
-/// nobody has to approve.
-pub(super) fn require_self(caller: &Actor, person: Id, refusal: &str) -> Result<(), Problem> {
+/// nobody has to approve. Neither does a program that the person let in, which would stay in by it.
+pub(super) fn require_self(app: &App, caller: &Actor, person: Id, refusal: &str) -> Result<(), Problem> {
     match caller {
         Actor::Operator => Ok(()),
-        Actor::Person { id, .. } if *id == person => Ok(()),
+        Actor::Person { id, .. } if *id == person => app.rights.require_in_person(caller).map_err(Problem),
         _ => Err(Error::forbidden(refusal)
             .hint("ask the person, or the operator of the server's machine")
             .into()),
