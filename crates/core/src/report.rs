@@ -256,7 +256,7 @@ pub struct RetentionReport {
     pub at: String,
     /// One rule for each kind.
     pub rules: Vec<RetentionRule>,
-    /// How many are due that legal holds or a running erasure keep from being deleted.
+    /// How many are due that legal holds, a restriction or a running erasure keep from being deleted.
     pub kept: u64,
     /// The receipt of the run; absent for a plan, and when nothing was due.
     #[serde(skip_serializing_if = "Option::is_none")]

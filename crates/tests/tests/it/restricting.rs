@@ -1,7 +1,10 @@
 //! Restriction of processing (GDPR Article 18), over every protocol: what is held can be seen and taken, and nothing else is done with it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
+use habeas_core::{Id, ManualClock, Timestamp, time};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
@@ -182,5 +185,102 @@ async fn a_project_of_a_restricted_person_is_neither_trained_nor_asked_nor_copie
         restrict(&deployment, &someone, false).await;
         let path = format!("/projects/{project}/tags?name=other");
         assert_eq!(deployment.train("POST", &someone.key, &path, None).await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_restricted_person_is_handed_over() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let founded = json!({ "name": "Team", "owner": someone.id });
+        let (_, team) = deployment.operator("POST", "/organisations", founded).await;
+        let (_, keys) =
+            deployment.operator("GET", &format!("/persons/{}/keys", someone.id), json!(null)).await;
+        let token = deployment.token(&someone).await;
+
+        restrict(&deployment, &someone, true).await;
+        for resource in [json!(project), keys[0]["account"].clone()] {
+            let body = json!({ "resource": resource, "to": team["objectId"] });
+            for by in [Some(token.as_str()), None] {
+                let (status, refused) = match by {
+                    Some(token) => deployment.call(Some(token), "POST", "/transfers", body.clone()).await,
+                    None => deployment.operator("POST", "/transfers", body.clone()).await,
+                };
+                assert_eq!(
+                    (status.as_u16(), refused["detail"].as_str()),
+                    (403, Some("lift the restriction first")),
+                    "{refused}"
+                );
+            }
+        }
+        let path = format!("/projects/{project}");
+        assert_eq!(deployment.train("GET", &someone.key, &path, None).await.0, 200);
+
+        restrict(&deployment, &someone, false).await;
+        let body = json!({ "resource": project, "to": team["objectId"] });
+        let (status, moved) = deployment.call(Some(&token), "POST", "/transfers", body).await;
+        assert_eq!((status.as_u16(), &moved["holder"]), (201, &team["objectId"]), "{moved}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restricted_person_holds_stays_past_its_time_until_the_restriction_ends() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let store = deployment.server().app().store().clone();
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let prediction = crate::predictions::stored(&store, &project, &image(1), |_| {}).await;
+        let body = json!({ "email": "guest@example.org", "name": "Guest", "accountType": "guest" });
+        let (status, made) = deployment.operator("POST", "/persons", body).await;
+        assert_eq!(status, 201, "{made}");
+        let guest = Someone {
+            id: made["objectId"].as_str().unwrap().to_owned(),
+            email: "guest@example.org".to_owned(),
+            key: made["trainingKeys"][0].as_str().unwrap().to_owned(),
+        };
+        deployment.token(&someone).await;
+        let (prediction, holder): (Id, Id) = (prediction.parse().unwrap(), guest.id.parse().unwrap());
+        let left = async || {
+            store
+                .read(move |tx| Ok((tx.position(prediction)?.is_some(), tx.holder(holder)?.is_some())))
+                .await
+                .unwrap()
+        };
+
+        for someone in [&someone, &guest] {
+            restrict(&deployment, someone, true).await;
+        }
+        // Predictions and tokens are kept for 30 days, guests for 8 hours.
+        clock.advance(31 * time::DAY);
+        for method in ["GET", "POST"] {
+            let (status, report) = deployment.operator(method, "/retention", json!({})).await;
+            assert_eq!((status.as_u16(), &report["kept"]), (200, &json!(2)), "{report}");
+            let rules = report["rules"].as_array().unwrap();
+            for kind in ["StoredPrediction", "Person"] {
+                let rule = rules.iter().find(|rule| rule["kind"] == kind).unwrap();
+                assert_eq!(rule["due"], 0, "{method}: {rule}");
+            }
+        }
+        assert_eq!(left().await, (true, true));
+        // The sweep that took what grants access may be the server's own, which is under way.
+        let tokens = format!("/persons/{}/tokens", someone.id);
+        while deployment.operator("GET", &tokens, json!(null)).await.1 != json!([]) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+
+        for someone in [&someone, &guest] {
+            restrict(&deployment, someone, false).await;
+        }
+        assert_eq!(deployment.operator("POST", "/retention", json!({})).await.0, 200);
+        while left().await != (false, false) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 }
