@@ -325,6 +325,13 @@ impl Client {
         }
     }
 
+    /// Moves the day on which a legal hold ends by itself; without one it lasts until it is released.
+    pub async fn extend_hold(&self, hold: &str, until: Option<&str>) -> Result<HoldReport> {
+        let request = self.request(Method::PATCH, &format!("/holds/{}", encode(hold)));
+        let response = self.send(request.json(&json!({ "until": until }))).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
+    }
+
     /// Releases a legal hold.
     pub async fn release_hold(&self, hold: &str) -> Result<()> {
         self.send(self.request(Method::DELETE, &format!("/holds/{}", encode(hold)))).await.map(|_| ())

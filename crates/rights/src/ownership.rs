@@ -81,11 +81,11 @@ impl Rights {
 /// Fails for somebody whose data is restricted: another holder could go on with it (GDPR Article 18).
 fn require_unrestricted(tx: &mut Tx<'_>, holder: Id) -> Result<()> {
     match tx.holder(holder)? {
-        Some((_, HolderState::Restricted)) => {
-            Err(Error::forbidden("whose data this is has it restricted (GDPR Article 18): it is not handed over")
-                .hint("lift the restriction first")
-                .code("Restricted"))
-        }
+        Some((_, HolderState::Restricted)) => Err(Error::forbidden(
+            "whose data this is has it restricted (GDPR Article 18): it is not handed over",
+        )
+        .hint("lift the restriction first")
+        .code("Restricted")),
         _ => Ok(()),
     }
 }

@@ -114,14 +114,7 @@ impl Rights {
             sweep = next;
             for (id, kind) in others {
                 match kind {
-                    // Somebody, or another sweep, may have ended it meanwhile.
-                    Kind::Hold => match self.release_hold(id).await {
-                        Err(error) if error.kind == ErrorKind::NotFound => {}
-                        ended => {
-                            ended?;
-                            sweep.holds += 1;
-                        }
-                    },
+                    Kind::Hold => sweep.holds += u64::from(self.end_due_hold(id).await?),
                     _ => sweep.guests += u64::from(self.erase_guest(id).await?),
                 }
             }

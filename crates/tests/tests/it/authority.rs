@@ -383,8 +383,7 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
         let (status, report) = deployment.call(Some(&of_ada), "POST", "/erasures", run).await;
         assert_eq!(status, 202, "{report}");
         assert_eq!(deployment.finished(plan["plan"].as_str().unwrap()).await["status"], "completed");
-        let (status, approved) =
-            deployment.call(Some(&of_second), "POST", &approve, approval().await).await;
+        let (status, approved) = deployment.call(Some(&of_second), "POST", &approve, approval().await).await;
         assert_eq!(status, 200, "{approved}");
         crate::requests::in_state(&deployment, &request, "completed").await;
     }
