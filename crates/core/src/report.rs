@@ -209,6 +209,14 @@ pub struct RectificationReport {
     pub address_change: Option<RequestStatusReport>,
 }
 
+/// A restriction that was lifted and goes on until the person has had notice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestrictionReport {
+    /// When it ends, unless the person's data is restricted anew before.
+    pub restricted_until: String,
+}
+
 /// What deleting a resource takes with it, or took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

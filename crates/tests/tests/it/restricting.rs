@@ -284,3 +284,74 @@ async fn what_a_restricted_person_holds_stays_past_its_time_until_the_restrictio
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_written_to_before_a_restriction_that_others_lift_ends() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let officer = deployment.officer("officer").await;
+        let path = format!("/persons/{}/restriction", someone.id);
+        let set = async |token: &str, restricted: bool| {
+            deployment.call(Some(token), "PUT", &path, json!({ "restricted": restricted })).await
+        };
+        let is_restricted = async || {
+            let path = format!("/persons/{}/holdings", someone.id);
+            deployment.operator("GET", &path, json!(null)).await.1["restricted"] == true
+        };
+        // One letter says that it ends then.
+        let announced = async |end: &str| {
+            crate::owners::all_sent(&deployment).await;
+            let letters = crate::owners::lying(&deployment, &someone);
+            let said = letters.iter().filter(|letter| letter.contains(&format!("on {end} (UTC)")));
+            assert_eq!(said.clone().count(), 1, "{letters:?}");
+            assert!(said.clone().all(|letter| letter.contains("To: a@example.org")), "{letters:?}");
+        };
+
+        // An officer's lifting waits for a day, and is called off by another restriction.
+        assert_eq!(set(&officer, true).await.0, 204);
+        let (status, answer) = set(&officer, false).await;
+        let until = Timestamp::parse(answer["restrictedUntil"].as_str().unwrap()).unwrap();
+        assert_eq!((status.as_u16(), until), (202, Timestamp::parse("2026-11-26T12:00:00Z").unwrap()));
+        // Who was told already is not told again.
+        assert_eq!(set(&officer, false).await, (status, answer));
+        announced("2026-11-26 at 12:00").await;
+        assert_eq!(set(&officer, true).await.0, 204);
+        clock.advance(2 * time::DAY);
+        deployment.server().app().rights.run_all_due().await.unwrap();
+        assert!(is_restricted().await);
+
+        assert_eq!(set(&officer, false).await.0, 202);
+        announced("2026-11-28 at 12:00").await;
+        assert!(is_restricted().await);
+        while is_restricted().await {
+            clock.advance(time::HOUR);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let ended = deployment.server().app().store().ambient().now();
+        assert!(ended >= Timestamp::parse("2026-11-28T12:00:00Z").unwrap(), "{}", ended.rfc3339());
+
+        // The operator's is at once, with a letter; nobody is told of their own.
+        let (_, written) = deployment.operator("PUT", &path, json!({ "restricted": true })).await;
+        assert_eq!(written, json!(null));
+        let lifted = deployment.operator("PUT", &path, json!({ "restricted": false })).await;
+        assert_eq!((lifted.0.as_u16(), is_restricted().await), (204, false));
+        let now = deployment.server().app().store().ambient().now().rfc3339();
+        announced(&format!("{} at {}", &now[..10], &now[11..16])).await;
+        let token = deployment.token(&someone).await;
+        for restricted in [true, false] {
+            assert_eq!(set(&token, restricted).await.0, 204);
+            assert_eq!(is_restricted().await, restricted);
+        }
+        assert_eq!(crate::owners::lying(&deployment, &someone).len(), 3);
+
+        let (_, activity) = deployment.call(Some(&token), "GET", "/persons/me/activity", json!(null)).await;
+        for operation in ["RestrictPerson", "LiftRestriction"] {
+            let by_staff = |entry: &Value| entry["operation"] == operation && entry["by"] == "staff";
+            assert!(activity.as_array().unwrap().iter().any(by_staff), "{operation}: {activity}");
+        }
+    }
+}

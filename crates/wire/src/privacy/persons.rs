@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, KeyName, KeyUse, NewPerson, TokenLifetime};
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::AccountType;
 use habeas_core::report::{
     ActivityReport, HoldingsReport, IssuedReport, ItemPage, KeysReport, PersonCreatedReport, PersonReport,
-    ReceiptSummary, RectificationReport,
+    ReceiptSummary, RectificationReport, RestrictionReport,
 };
 use habeas_core::{Error, Id, Kind};
 use habeas_rights::{Correction, Rectify, kind_name};
@@ -199,19 +200,26 @@ pub(super) struct SetRestriction {
 }
 
 /// Restricts the processing of a person's data, or lifts the restriction (GDPR Article 18): what is held can be seen, exported and erased,
-/// but nobody changes it, learns from it or asks its models.
+/// but nobody changes it, learns from it or asks its models. When the staff lift it the person is written to first, and it ends after the time of
+/// notice: answered with 202, and called off by restricting anew.
 #[utoipa::path(put, path = "/persons/{person}/restriction", request_body = SetRestriction, tag = "restrict",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    responses((status = 204), (status = 202, body = RestrictionReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn restrict(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
     JsonBody(body): JsonBody<SetRestriction>,
-) -> Result<StatusCode, Problem> {
-    let id = person(&app, &caller, &text, "RestrictPerson").await?;
-    app.rights.restrict(&caller, id, body.restricted).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    let operation = if body.restricted { "RestrictPerson" } else { "LiftRestriction" };
+    let id = person(&app, &caller, &text, operation).await?;
+    Ok(match app.rights.restrict(&caller, id, body.restricted).await? {
+        Some(end) => {
+            let report = RestrictionReport { restricted_until: end.rfc3339() };
+            (StatusCode::ACCEPTED, Json(report)).into_response()
+        }
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Everything held on a person: by kind, with counts, bytes, why and until when.
