@@ -209,6 +209,14 @@ pub struct RectificationReport {
     pub address_change: Option<RequestStatusReport>,
 }
 
+/// A restriction that was lifted and goes on until the person has had notice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestrictionReport {
+    /// When it ends, unless the person's data is restricted anew before.
+    pub restricted_until: String,
+}
+
 /// What deleting a resource takes with it, or took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -256,7 +264,7 @@ pub struct RetentionReport {
     pub at: String,
     /// One rule for each kind.
     pub rules: Vec<RetentionRule>,
-    /// How many are due that legal holds or a running erasure keep from being deleted.
+    /// How many are due that legal holds, a restriction or a running erasure keep from being deleted.
     pub kept: u64,
     /// The receipt of the run; absent for a plan, and when nothing was due.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -273,7 +273,10 @@ impl Rights {
                     Some((HolderKind::Person, _)) => {
                         requests::record_direct_erasure(&rights, tx, plan, task.clone(), &actor, request)
                     }
-                    _ => tx.start_planned(plan).map(|_| ()),
+                    _ => {
+                        rights.require_fresh(&actor)?;
+                        tx.start_planned(plan).map(|_| ())
+                    }
                 }
             })
             .await?;

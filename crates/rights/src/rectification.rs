@@ -54,6 +54,10 @@ impl Rights {
         person: Id,
         mut change: Rectify,
     ) -> Result<RectificationReport> {
+        if change.email.is_some() {
+            // Whoever has the mail that goes there signs in, or proves who asks, with it.
+            self.require_in_person(actor)?;
+        }
         let wanted = match actor {
             Actor::Person { id, .. } if *id == person => {
                 self.wanted_address(person, change.email.as_deref()).await?

@@ -126,6 +126,7 @@ impl Rights {
             TaskKind::Mail => self.run_mail(task).await,
             TaskKind::Retention => retention::run(self, task).await,
             TaskKind::Deletion => deletion::run(self, task).await,
+            TaskKind::LiftRestriction => self.run_lifting(task).await,
             TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

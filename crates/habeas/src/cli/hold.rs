@@ -39,6 +39,18 @@ pub(crate) enum Verb {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Move the day on which a hold ends by itself, also of what it keeps of erased persons
+    Extend {
+        /// The hold's id
+        hold: String,
+        /// When it ends by itself, such as 2027-01-31T00:00:00Z; without it somebody has to release it
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// End a hold; erasures that waited for it complete themselves
     Release {
         /// The hold's id
@@ -66,6 +78,13 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     None => None,
                 };
                 format.print(&client.holds(holder.as_deref()).await?, |holds| rows(holds))
+            })
+            .await?;
+        }
+        Verb::Extend { hold, until, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let hold = client.extend_hold(&hold, until.as_deref()).await?;
+                format.print(&hold, |hold| rows(std::slice::from_ref(hold)))
             })
             .await?;
         }

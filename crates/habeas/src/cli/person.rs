@@ -203,7 +203,13 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Verb::Restrict { person, lift, reach } => {
             connect::with(reach, file, async |client| {
                 let id = client.find_person(&person).await?.object_id;
-                Ok(client.restrict(&id, !lift).await?)
+                if let Some(report) = client.restrict(&id, !lift).await? {
+                    eprintln!(
+                        "the person is written to, and the restriction ends {}",
+                        report.restricted_until
+                    );
+                }
+                Ok(())
             })
             .await?;
         }

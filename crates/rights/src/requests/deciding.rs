@@ -16,9 +16,11 @@ use crate::{Rectify, Rights, plan, recipients};
 
 impl Rights {
     /// Approves the erasure that a request asks for, as a second person, and runs it. `digest` is that of the plan as it would be
-    /// made now ([`Rights::request_plan`]): refused when what is held has changed since the approver looked.
+    /// made now ([`Rights::request_plan`]): refused when what is held has changed since the approver looked, who has signed in a moment ago
+    /// ([`Rights::require_fresh`]).
     pub async fn approve_request(&self, actor: &Actor, request: Id, digest: &str) -> Result<RequestReport> {
         self.authorise_decision(actor, request, "ApproveRequest").await?;
+        self.require_fresh(actor)?;
         let (by, digest, salt) = (actor.reference(), digest.to_owned(), self.salt());
         let rights = self.clone();
         let report = self

@@ -277,6 +277,19 @@ impl Rights {
         require_fresh(actor, self.store.ambient().now())
     }
 
+    /// Succeeds unless a program acts by what it was granted: what it made for itself would outlast the grant, and what cannot be undone is
+    /// decided by the person. The command line is as good as the person as long as [`require_fresh`](Self::require_fresh) says so.
+    pub fn require_in_person(&self, actor: &Actor) -> Result<()> {
+        match actor {
+            Actor::Person { granted: true, .. } if self.require_fresh(actor).is_err() => {
+                Err(Error::forbidden("a program that was let in may not do this in a person's name").hint(
+                    "sign in yourself: in the portal, by `habeas login` within the last 15 minutes, or with a token of your own",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn salt(&self) -> [u8; 16] {
         self.store.ambient().bytes()
     }

@@ -13,6 +13,7 @@ use habeas_store::{TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 
 use super::Case;
+use super::lifting::LiftingLetter;
 use super::mailer::{Mail, Mailer, letter_path};
 use super::owners::OwnersLetter;
 use crate::Rights;
@@ -55,6 +56,7 @@ struct MailTask {
 enum Post {
     Request(MailTask),
     Owner(OwnersLetter),
+    Lifting(LiftingLetter),
 }
 
 /// How long a letter is tried before it is given up, in days: about as long as mail servers do (RFC 5321, section 4.5.4.1).
@@ -74,6 +76,7 @@ impl Rights {
         let task = match Post::deserialize(&row.payload)? {
             Post::Request(task) => task,
             Post::Owner(letter) => return self.write_to_owner(row, letter).await,
+            Post::Lifting(letter) => return self.write_of_lifting(row, letter).await,
         };
         let ending = Ending::of(row);
         let MailTask { request, letter } = task;

@@ -12,6 +12,7 @@ mod deciding;
 mod fetching;
 mod finding;
 mod intake;
+mod lifting;
 mod mail;
 mod mailer;
 mod new_address;
@@ -41,12 +42,15 @@ pub(crate) use carrying::{
 };
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::{ByStaff, NewRequest};
+pub(crate) use lifting::{announce_lifting, lifting};
 pub use mailer::Mailer;
 pub use queue::RequestFilter;
 pub(crate) use queue::of_person;
 
 /// The longest time in which a person may change their mind, in days: it must end well within the month.
 pub const UNDO_DAYS: u32 = 14;
+/// The longest notice of the end of a restriction, in days.
+pub const RESTRICTION_NOTICE_DAYS: u32 = 30;
 /// How old a sign-in may be for what cannot be undone, in minutes.
 pub const FRESH_MINUTES: i64 = 15;
 /// How long whoever asks has to show who they are, in days.
@@ -73,6 +77,9 @@ pub struct RequestOptions {
     pub deadlines: Deadlines,
     /// How many days a person has to call off an erasure that they asked for themselves, at most [`UNDO_DAYS`].
     pub undo_days: u32,
+    /// How many days before it ends a person is written to whose restriction the staff lift, at most [`RESTRICTION_NOTICE_DAYS`]; with 0 it ends
+    /// at once.
+    pub restriction_notice_days: u32,
     /// How persons are written to; nobody is when there is none.
     pub mailer: Option<Mailer>,
     /// Where the portal is reached, for links in letters.

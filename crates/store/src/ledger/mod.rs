@@ -65,7 +65,7 @@ pub enum Record {
         /// SHA-256 of the model files, in hexadecimal.
         digests: Vec<String>,
     },
-    /// A legal hold was placed.
+    /// A legal hold was placed, or its day was moved: the last record of it counts.
     HoldPlaced {
         /// The hold.
         hold: Id,
@@ -277,6 +277,24 @@ impl Ledger {
     /// Holds that were ever placed, each with what is known of it; none of those that have ended.
     pub fn holds(&self) -> BTreeMap<Id, Option<PlacedHold>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).known.holds.clone()
+    }
+
+    /// Moves the day on which a hold ends by itself. False, and nothing is appended, when there is no such hold any more.
+    pub fn extend_hold(&self, hold: Id, until: Option<Timestamp>) -> Result<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Some(placed)) = state.known.holds.get(&hold) else { return Ok(false) };
+        let record = Record::HoldPlaced { hold, target: placed.target, until, sealed: placed.sealed.clone() };
+        self.append_to(&mut state, &[record]).map(|_| true)
+    }
+
+    /// Notes that a hold has ended, once; with `now` only if its day has come. False when that has not.
+    pub fn end_hold(&self, hold: Id, now: Option<Timestamp>) -> Result<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (state.known.holds.get(&hold), now) {
+            (Some(None), _) => Ok(true),
+            (Some(Some(placed)), Some(now)) if placed.until.is_none_or(|until| until > now) => Ok(false),
+            _ => self.append_to(&mut state, &[Record::HoldReleased { hold }]).map(|_| true),
+        }
     }
 
     /// The last resealed profile of each holder: the number of its key, and the sealed document in Base64.

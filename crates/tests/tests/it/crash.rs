@@ -113,6 +113,12 @@ async fn child() {
             let path = format!("/persons/{}/restriction", someone.id);
             deployment.operator("PUT", &path, json!({ "restricted": true })).await;
         }
+        "lift" => {
+            let path = format!("/persons/{}/restriction", someone.id);
+            for restricted in [true, false] {
+                deployment.operator("PUT", &path, json!({ "restricted": restricted })).await;
+            }
+        }
         "rectify" => {
             let path = format!("/persons/{}", someone.id);
             deployment.operator("PATCH", &path, json!({ "email": "corrected@example.org" })).await;
@@ -442,6 +448,22 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
         let mut deployment = killed(database(), "restrict", "restriction.recorded").await;
         assert_eq!(holdings(&deployment, "canary@example.org").await.1["restricted"], true);
         deployment.stop().await;
+        // What was announced happens, and the person is told of what happens.
+        for fault in ["restriction.announced", "restriction.recorded:2"] {
+            let mut deployment = killed(database(), "lift", fault).await;
+            while holdings(&deployment, "canary@example.org").await.1["restricted"] == true {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            crate::owners::all_sent(&deployment).await;
+            let id = holdings(&deployment, "canary@example.org").await.1["person"]["objectId"].clone();
+            let someone = crate::deployment::Someone {
+                id: id.as_str().unwrap().to_owned(),
+                email: "canary@example.org".to_owned(),
+                key: String::new(),
+            };
+            assert_eq!(crate::owners::lying(&deployment, &someone).len(), 1, "{fault}");
+            deployment.stop().await;
+        }
         for (fault, email) in [
             ("rectify.alias_put", "canary@example.org"),
             ("rectify.committed", "corrected@example.org"),

@@ -113,7 +113,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
         .routes(routes!(holds::list, holds::create))
-        .routes(routes!(holds::release))
+        .routes(routes!(holds::change, holds::release))
         .routes(routes!(transfers::create))
         .routes(routes!(retention::plan, retention::run))
         .routes(routes!(log::checkpoint))

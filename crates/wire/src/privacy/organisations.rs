@@ -43,6 +43,8 @@ pub(super) async fn create(
             .person()
             .ok_or_else(|| Error::invalid("name the owner: the operator of the machine is not a person"))?,
     };
+    // The answer has the keys.
+    app.rights.require_in_person(&caller)?;
     let created = app.access().create_organisation(&body.name, owner).await?;
     let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
     let report = PersonCreatedReport {
@@ -104,6 +106,7 @@ pub(super) async fn keys(
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let organisation = guid(&organisation)?;
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().organisation(organisation).await?;
     Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
 }
@@ -120,6 +123,7 @@ pub(super) async fn renew_keys(
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let organisation = guid(&organisation)?;
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().organisation(organisation).await?;
     app.access().renew_keys(organisation).await?;
     Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
@@ -146,6 +150,7 @@ pub(super) async fn set_member(
 ) -> Result<StatusCode, Problem> {
     let (organisation, person) = (guid(&organisation)?, guid(&person)?);
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     let (_, role) =
         MentionRole::MEMBERS.into_iter().find(|(name, _)| *name == body.role).ok_or_else(|| {
             let names: Vec<_> = MentionRole::MEMBERS.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -168,6 +173,7 @@ pub(super) async fn remove_member(
     let (organisation, person) = (guid(&organisation)?, guid(&person)?);
     let needed = if caller.person() == Some(person) { Permission::Read } else { Permission::Own };
     permitted(&app, caller, organisation, needed).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().remove_member(organisation, person).await?;
     Ok(StatusCode::NO_CONTENT)
 }
