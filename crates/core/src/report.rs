@@ -56,9 +56,9 @@ pub struct PersonCreatedReport {
     pub email: String,
     /// Name.
     pub name: String,
-    /// Keys of the training API: primary, secondary.
+    /// Keys of the training API: primary, secondary; none for a program that was let in.
     pub training_keys: Vec<String>,
-    /// Keys of the prediction API: primary, secondary.
+    /// Keys of the prediction API: primary, secondary; none for a program that was let in.
     pub prediction_keys: Vec<String>,
 }
 

@@ -326,7 +326,6 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
         let (keys, member) = (format!("{team}/keys"), format!("{team}/members/{}", eve.id));
         for (token, method, path, body) in [
             (&by_boss, "PUT", role.as_str(), json!({ "role": "privacyOfficer", "granted": true })),
-            (&by_boss, "POST", "/persons", json!({ "email": "new@example.org" })),
             (&by_boss, "POST", "/holds", hold),
             (&by_boss, "DELETE", &held, json!(null)),
             (&by_second, "POST", &approve, approval().await),
@@ -342,6 +341,14 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
                 "{path}: {refused}"
             );
         }
+
+        // It makes persons, and gets none of their keys.
+        let new = json!({ "email": "new@example.org" });
+        let (status, made) = deployment.call(Some(&by_boss), "POST", "/persons", new).await;
+        assert_eq!(
+            (status.as_u16(), &made["trainingKeys"], &made["predictionKeys"]),
+            (201, &json!([]), &json!([]))
+        );
 
         // Neither is an old sign-in enough for what cannot be undone; nor, of the command line, for what would outlast it.
         let (of_second, of_ada) = (deployment.token(&second).await, deployment.token(&ada).await);

@@ -403,7 +403,6 @@ async fn no_application_is_somebody_who_has_signed_in_and_the_command_line_is_wh
                 ("PUT", "/persons/me/password", json!({ "password": "0123456789ab" })),
                 ("GET", "/persons/me/keys", json!(null)),
                 ("POST", rotate.as_str(), json!({})),
-                ("POST", "/organisations", json!({ "name": "Team" })),
                 ("PATCH", "/persons/me", json!({ "email": "another@example.org" })),
                 ("POST", path, body.clone()),
             ] {

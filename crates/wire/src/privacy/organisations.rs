@@ -10,7 +10,7 @@ use habeas_core::{Error, Id};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::persons::keys_report;
+use super::persons::{keys_report, keys_shown};
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
 use crate::App;
 use crate::caller::Caller;
@@ -43,10 +43,8 @@ pub(super) async fn create(
             .person()
             .ok_or_else(|| Error::invalid("name the owner: the operator of the machine is not a person"))?,
     };
-    // The answer has the keys.
-    app.rights.require_in_person(&caller)?;
     let created = app.access().create_organisation(&body.name, owner).await?;
-    let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
+    let pair = |keys| keys_shown(&app, &caller, keys);
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
         email: String::new(),
