@@ -17,6 +17,7 @@ mod mailer;
 mod new_address;
 mod owners;
 mod queue;
+mod restored;
 mod waking;
 
 use habeas_access::Actor;
@@ -65,6 +66,8 @@ const CORRECTED: &str = "corrected";
 const ADDRESS_CORRECTED: &str = "addressCorrected";
 /// What stands in the history of a request with which processing was restricted.
 const RESTRICTED: &str = "restricted";
+/// What stands in the history of a request that ended since its person was found to be erased.
+const PERSON_ERASED: &str = "personErased";
 
 /// How requests are answered in this deployment.
 #[derive(Debug, Default)]
