@@ -298,7 +298,7 @@ pub struct ItemPage {
 }
 
 /// What an erasure would do, made by the code that does it. Making it changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
     /// The plan's id.

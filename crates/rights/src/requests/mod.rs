@@ -18,6 +18,7 @@ mod mailer;
 mod new_address;
 mod owners;
 mod queue;
+mod restored;
 mod waking;
 
 use habeas_access::Actor;
@@ -55,7 +56,7 @@ pub const RESTRICTION_NOTICE_DAYS: u32 = 30;
 pub const FRESH_MINUTES: i64 = 15;
 /// How long whoever asks has to show who they are, in days.
 const VERIFY_DAYS: i64 = 7;
-/// The record of a request that nobody verified is kept for so many days.
+/// The record of a request that ended before it was sure who asks, and without a decision, is kept for so many days.
 const UNVERIFIED_DAYS: i64 = 30;
 /// The staff is reminded so many days before a request is due.
 const REMINDER_DAYS: i64 = 7;
@@ -69,6 +70,8 @@ const CORRECTED: &str = "corrected";
 const ADDRESS_CORRECTED: &str = "addressCorrected";
 /// What stands in the history of a request with which processing was restricted.
 const RESTRICTED: &str = "restricted";
+/// What stands in the history of a request that ended since its person was found to be erased.
+const PERSON_ERASED: &str = "personErased";
 
 /// How requests are answered in this deployment.
 #[derive(Debug, Default)]
@@ -135,8 +138,12 @@ impl<'a, 't> Case<'a, 't> {
                 // No letter follows.
                 self.node.doc.address = None;
             }
-            let unverified = self.node.doc.verified_by.is_none();
-            let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
+            let days = match self.node.doc.state {
+                RequestState::Expired => UNVERIFIED_DAYS,
+                RequestState::Cancelled if self.node.doc.verified_by.is_none() => UNVERIFIED_DAYS,
+                // Whoever is refused may ask later why, also where who they are could not be made sure.
+                _ => i64::from(REQUEST_DAYS),
+            };
             self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
         }
         self.tell_others()

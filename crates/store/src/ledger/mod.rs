@@ -45,6 +45,12 @@ pub enum Record {
         person: Id,
         /// Their containers.
         containers: Vec<Id>,
+        /// The request that the erasure carries out: a backup from before may bring it back open. None for an organisation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Id>,
+        /// The erasure, whose receipt has its id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        erasure: Option<Id>,
     },
     /// Items were erased from a container that stays.
     ItemErased {
@@ -331,7 +337,7 @@ impl Known {
             Record::ContainerErased { container } => {
                 self.erased.insert(*container);
             }
-            Record::PersonErased { person, containers } => {
+            Record::PersonErased { person, containers, .. } => {
                 self.erased.insert(*person);
                 self.erased.extend(containers);
                 self.restricted.remove(person);
@@ -423,7 +429,12 @@ mod tests {
         let ledger = Ledger::open(folder.path(), &mirrors).unwrap();
         ledger.append(&[Record::ContainerErased { container: id(1) }]).unwrap();
         let records = vec![
-            Record::PersonErased { person: id(2), containers: vec![id(3)] },
+            Record::PersonErased {
+                person: id(2),
+                containers: vec![id(3)],
+                request: Some(id(6)),
+                erasure: Some(id(7)),
+            },
             Record::ItemErased { items: vec![id(4)], container: id(5) },
         ];
         assert_eq!(ledger.append(&records).unwrap(), 3);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use habeas_core::{Id, Kind};
+use habeas_core::{Ambient, Id, Kind, Timestamp, time};
 use habeas_store::ledger::Record;
 use habeas_store::{TaskKind, TaskState};
 use serde_json::json;
@@ -582,7 +582,8 @@ async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated
             let mut deployment = Deployment::open(database.clone()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
             // Late enough that the staff is reminded at once.
-            let mut body = json!({ "type": "restriction", "received": "2020-01-01T00:00:00Z" });
+            let received = Timestamp(Ambient::system().now().0 - 60 * time::DAY).rfc3339();
+            let mut body = json!({ "type": "restriction", "received": received });
             if work != "confirm-identity" {
                 body["identity"] = json!("known");
             }
