@@ -31,7 +31,7 @@ pub struct PersonReport {
     pub created: String,
 }
 
-/// Images of one holder whose metadata names somebody.
+/// Images of one holder whose metadata names somebody, and whether the holder's programs called somebody so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DepictionReport {
@@ -44,6 +44,10 @@ pub struct DepictionReport {
     /// Object id of the person who is found by that name there: of an account, or of an unclaimed person who was taken up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
+    /// Id of the login name that is exactly this, where this person's programs sent it: runs, models and datasets that they logged show it.
+    /// Whose it is may be somebody else; it is corrected, and taken out of all of them, by the field `name` of this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_name: Option<String>,
 }
 
 /// A person that was made, with the keys of their Custom Vision account.
