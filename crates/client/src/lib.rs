@@ -199,7 +199,7 @@ impl Client {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
     }
 
-    /// Images whose metadata names somebody exactly so, by whose they are.
+    /// Images whose metadata names somebody exactly so, by whose they are, and persons whose programs sent exactly this login name.
     pub async fn find_depicted(&self, name: &str) -> Result<Vec<DepictionReport>> {
         self.get(&format!("/unclaimed?name={}", encode(name))).await
     }

@@ -275,10 +275,10 @@ pub(crate) fn take_in(
     mut model: TrainedModel,
     set: &TrainingSet,
 ) -> Result<()> {
-    if let Some(imported) = node.doc.imported.take() {
-        if let ImportedWeights::Awaited { unlearned, .. } = imported.weights {
-            model.unlearned = unlearned + imported.tainted;
-        }
+    if let Some(imported) = node.doc.imported.take()
+        && let ImportedWeights::Awaited { unlearned, .. } = imported.weights
+    {
+        model.unlearned = unlearned + imported.tainted;
     }
     // One that has unlearned something has no digest: another training would give something else.
     if model.unlearned == 0 {

@@ -2,14 +2,15 @@
 //!
 //! Nothing is made of a name until the staff ask for it. It is looked for in an index of what images say, one look for each project, and only
 //! images that say it are opened. Whoever is taken up is a person like any other from then on: seen, exported and erased by the same requests.
+//! A login name that somebody's programs sent, which may be another one's, is found by the same look, and corrected where it is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use habeas_access::Actor;
 use habeas_access::depicted::{self, Name};
-use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc, metadata_name};
+use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::kinds::{AccountType, ClientName, ImageDoc, PersonDoc, metadata_name};
 use habeas_core::report::{DepictionReport, PersonReport};
 use habeas_core::{AttrKey, Error, Id, Kind, Result, fault};
 use habeas_store::Tx;
@@ -23,11 +24,16 @@ const PAGE: u32 = 500;
 const SHOWN: usize = 100;
 
 impl Rights {
-    /// Images whose metadata names somebody exactly so, by whose they are, for `actor`, who is of the staff: recorded with those and the person.
+    /// Images whose metadata names somebody exactly so, by whose they are, and persons whose programs sent exactly this login name, for `actor`,
+    /// who is of the staff: recorded with those and the person.
     pub async fn find_depicted(&self, actor: &Actor, text: &str) -> Result<Vec<DepictionReport>> {
         let name = Name::read(text)?;
         let (mut reports, mut concerned) = (Vec::new(), Vec::new());
-        for (holder, images) in self.named(&name).await? {
+        let (mut named, senders) = (self.named(&name).await?, self.senders_of(text.trim()).await?);
+        for &sender in senders.keys() {
+            named.entry(sender).or_default();
+        }
+        for (holder, images) in named {
             let person = name.person(&self.store, holder)?;
             concerned.push(holder);
             concerned.extend(person);
@@ -36,6 +42,7 @@ impl Rights {
                 count: images.len() as u64,
                 images: images.iter().take(SHOWN).map(Id::to_string).collect(),
                 person: person.map(|person| person.to_string()),
+                login_name: senders.get(&holder).map(Id::to_string),
             });
         }
         self.record_read(actor, &concerned, "FindDepicted").await?;
@@ -124,6 +131,34 @@ impl Rights {
             .await?;
         self.wake();
         self.person_report(person).await
+    }
+
+    /// Persons whose programs sent exactly this login name, with the resource that keeps it: one look for each person.
+    async fn senders_of(&self, login: &str) -> Result<BTreeMap<Id, Id>> {
+        let (mut senders, mut after) = (BTreeMap::new(), Id::NIL);
+        loop {
+            let login = login.to_owned();
+            let (found, last) = self
+                .store
+                .read(move |tx| {
+                    let mut found = Vec::new();
+                    let persons = tx.holders(HolderKind::Person, after, PAGE)?;
+                    for &(person, _) in &persons {
+                        if tx.is_active(person)?
+                            && let Some(node) = tx.child_by_name::<ClientName>(person, &login)?
+                        {
+                            found.push((person, node.id));
+                        }
+                    }
+                    Ok((found, persons.last().map(|(person, _)| *person)))
+                })
+                .await?;
+            senders.extend(found);
+            match last {
+                Some(last) => after = last,
+                None => return Ok(senders),
+            }
+        }
     }
 
     /// Images that name somebody so, by their holders.

@@ -225,8 +225,9 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         ));
     }
     text.push_str(&format!(
-        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable, {} of them as who made something\nbackups  {}\n",
-        plan.others_affected, plan.unlinked, plan.made, plan.backups
+        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable, {} of them as who made something, {} as who \
+         changed it\nbackups  {}\n",
+        plan.others_affected, plan.unlinked, plan.made, plan.changed, plan.backups
     ));
     for told in &plan.recipients {
         text.push_str(&format!("told     {}\n", line(&told.name)));

@@ -349,5 +349,11 @@ fn holdings(report: &HoldingsReport) -> String {
     for made in &report.made {
         text.push_str(&format!("also made, and held by others: {} {}\n", made.count, made.title));
     }
+    for changed in &report.changed {
+        text.push_str(&format!(
+            "also changed, and made and held by others: {} {}\n",
+            changed.count, changed.title
+        ));
+    }
     text
 }

@@ -11,9 +11,9 @@ use super::{Reach, connect};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Look in all images for somebody's name
+    /// Look for somebody's name in all images, and among the login names that programs sent
     Find {
-        /// An e-mail address, or exactly what images call somebody
+        /// An e-mail address, or exactly what images or programs call somebody
         name: String,
         #[command(flatten)]
         format: Format,
@@ -82,8 +82,9 @@ fn rows(found: &[DepictionReport]) -> String {
                 one.holder.clone(),
                 one.count.to_string(),
                 one.person.clone().unwrap_or_else(|| "nobody yet".into()),
+                one.login_name.clone().unwrap_or_default(),
             ]
         })
         .collect();
-    table(&["IMAGES OF", ">COUNT", "TIED TO"], &rows)
+    table(&["HELD BY", ">IMAGES", "TIED TO", "LOGIN NAME"], &rows)
 }

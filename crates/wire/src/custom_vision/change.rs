@@ -187,7 +187,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
                     results.push(json!({ "imageId": image, "status": "ErrorLimitExceed", "metadata": null }));
                     continue;
                 }
-                let node = tx.update::<Image>(&node)?;
+                let node = tx.update_by::<Image>(&node, actor.person())?;
                 depicted::link(tx, *image, node.holder, &before, &node.doc.metadata, &depicts_key)?;
                 results.push(json!({ "imageId": image, "status": "OK", "metadata": node.doc.metadata }));
             }

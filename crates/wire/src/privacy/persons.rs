@@ -244,6 +244,9 @@ pub(super) struct ItemsQuery {
     /// With `true`, what of this kind the person made and others hold: ids, times and where, in place of what is held on the person.
     #[serde(rename = "heldByOthers", default)]
     held_by_others: bool,
+    /// With `heldByOthers`, what of this kind others made and hold and the person changed, in place of what they made.
+    #[serde(default)]
+    changed: bool,
 }
 
 /// What is held of one kind.
@@ -263,7 +266,8 @@ pub(super) async fn items(
         )?;
     let after = query.after.as_deref().map(guid).transpose()?;
     Ok(Json(if query.held_by_others {
-        app.rights.made_for_others(id, kind, after, query.limit).await?
+        let role = if query.changed { MentionRole::Editor } else { MentionRole::Maker };
+        app.rights.work_for_others(id, role, kind, after, query.limit).await?
     } else {
         app.rights.items(id, kind, after, query.limit).await?
     }))
