@@ -31,25 +31,41 @@ def signed(key, message, signature):
     h = int.from_bytes(hashlib.sha512(half + key + message).digest(), "little") % Q
     return s < Q and times(s, point((4 * pow(5, -1, P) % P).to_bytes(32, "little"))) == add(point(half), times(h, point(key)))
 
+# JSON with every member once and every number in one spelling: what another reader takes from it is the same.
+def once(pairs):
+    need(len(dict(pairs)) == len(pairs), "a member is there twice")
+    return dict(pairs)
+def integer(text):
+    need(str(int(text)) == text, "not the usual way to write a number")
+    return int(text)
+def read(text): return json.loads(text, object_pairs_hook=once, parse_int=integer)
+def canonical(value): return json.dumps(value, sort_keys=True)
+
 # A JSON Web Signature (RFC 7515) by one of the keys: its payload.
-def unpack(text): return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def unpack(text):
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    need(base64.urlsafe_b64encode(data).decode().rstrip("=") == text, "not base64url")
+    return data
 def jws(text, keys):
     header, payload, signature = text.split(".")
     ids = {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
-    key = ids.get(json.loads(unpack(header))["kid"])
+    key = ids.get(read(unpack(header))["kid"])
     need(key and signed(key, f"{header}.{payload}".encode(), unpack(signature)), "not signed with a trusted key")
-    return json.loads(unpack(payload))
+    return read(unpack(payload))
 
-receipt, keys = json.load(open(sys.argv[1])), [bytes.fromhex(sys.argv[2])]
+keys = [bytes.fromhex(sys.argv[2])]
 try:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        receipt = read(file.read())
     need(set(receipt) <= {"statement", "signature", "salt", "log"}, "not a receipt")
     log = receipt.get("log")
+    need(log is None or set(log) == {"checkpoint", "index", "hashes", "keys"}, "not a proof")
     for announcement in log["keys"] if log else []:  # each key is announced by the one before it
-        if json.loads(unpack(announcement.split(".")[0]))["kid"] in [hashlib.sha256(key).hexdigest()[:16] for key in keys]:
+        if read(unpack(announcement.split(".")[0]))["kid"] in [hashlib.sha256(key).hexdigest()[:16] for key in keys]:
             statement = jws(announcement, keys)
             need(statement["type"] == "key-rotation/1", "not the announcement of a key")
             keys.append(bytes.fromhex(statement["publicKey"]))
-    need(jws(receipt["signature"], keys) == receipt["statement"], "the statement is not the signed one")
+    need(canonical(jws(receipt["signature"], keys)) == canonical(receipt["statement"]), "the statement is not the signed one")
     if len(sys.argv) > 3:
         about = hmac.new(bytes.fromhex(receipt["salt"]), sys.argv[3].encode(), "sha256").hexdigest()
         need(about == receipt["statement"]["subject"], "about somebody else")
@@ -60,7 +76,7 @@ try:
         need(note[:4] in ids and signed(ids[note[:4]], f"{text}\n".encode(), note[4:]), "the checkpoint is not signed")
         leaf = hashlib.sha256(receipt["signature"].encode()).digest()
         path, at, last = hashlib.sha256(b"\0" + leaf).digest(), log["index"], int(size) - 1
-        need(0 <= at <= last, "not in the log")
+        need(type(at) is int and 0 <= at <= last, "not in the log")
         for sibling in map(bytes.fromhex, log["hashes"]):
             is_right = at % 2 == 1 or at == last
             path = hashlib.sha256(b"\1" + (sibling + path if is_right else path + sibling)).digest()

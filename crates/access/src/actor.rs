@@ -22,6 +22,8 @@ pub enum Actor {
         id: Id,
         /// When they last signed in, for what needs a fresh sign-in.
         signed_in_at: Timestamp,
+        /// Whether a program acts by what it was granted: an application, or the command line after `habeas login`.
+        granted: bool,
     },
     /// A program with a key of an account.
     Key {

@@ -44,7 +44,8 @@ impl Permission {
             | MentionRole::Subject
             | MentionRole::Disclosed
             | MentionRole::Depicted
-            | MentionRole::Maker => false,
+            | MentionRole::Maker
+            | MentionRole::Editor => false,
         }
     }
 

@@ -5,24 +5,19 @@
 
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Account, AccountDoc, Organisation, OrganisationDoc, Service};
-use habeas_core::{Ambient, Error, Id, Kind, Node, Result};
+use habeas_core::{Ambient, Error, Id, Kind, Node, Result, text};
 use habeas_store::{Mention, New, Page, Tx};
 
 use crate::persons::{is_anybody_left, require_able};
 use crate::{Access, Permission, PersonCreated, keys};
 
-/// The longest name, in bytes.
-const NAME_LENGTH: usize = 200;
 /// Services read at a time.
 const SERVICES: u32 = 500;
 
 impl Access {
     /// Makes an organisation with a Custom Vision account; `founder`, a person who has an account, is its first owner.
     pub async fn create_organisation(&self, name: &str, founder: Id) -> Result<PersonCreated> {
-        let name = name.trim().to_owned();
-        if name.is_empty() || name.len() > NAME_LENGTH {
-            return Err(Error::invalid(format!("an organisation has a name of 1 to {NAME_LENGTH} bytes")));
-        }
+        let name = text::holder_name(name)?;
         let created = PersonCreated {
             id: self.ambient().new_id(),
             account: self.ambient().new_id(),

@@ -2,7 +2,7 @@
 
 use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::kinds::{Account, AccountDoc, AccountType, GUEST_HOURS, KeyPair, Person, PersonDoc};
-use habeas_core::{Error, Id, Node, Result, Timestamp, time};
+use habeas_core::{Error, Id, Node, Result, Timestamp, text, time};
 use habeas_store::{HolderState, New, Tx};
 
 use crate::{Access, keys};
@@ -33,8 +33,6 @@ pub struct PersonCreated {
 
 /// The longest e-mail address (RFC 5321: 64 + 1 + 255, less the angle brackets' room).
 const EMAIL_LENGTH: usize = 254;
-/// The longest name, in bytes.
-const NAME_LENGTH: usize = 200;
 
 /// An e-mail address in the form under which a person is found: without spaces around it, in lower case. Refuses what cannot be
 /// an address.
@@ -57,13 +55,11 @@ impl Access {
     pub async fn create_person(&self, new: NewPerson) -> Result<PersonCreated> {
         let email = new.email.trim().to_owned();
         let alias = self.store.alias("email", &normalise_email(&email)?)?;
-        let mut name = new.name.trim().to_owned();
-        if name.is_empty() {
-            name = email.split('@').next().unwrap_or_default().to_owned();
-        }
-        if name.len() > NAME_LENGTH {
-            return Err(Error::invalid(format!("the name is longer than {NAME_LENGTH} bytes")));
-        }
+        let name = match new.name.trim() {
+            "" => email.split('@').next().unwrap_or_default(),
+            name => name,
+        };
+        let name = text::holder_name(name)?;
         if new.account_type == AccountType::Unclaimed {
             return Err(Error::invalid("an unclaimed person is taken up where images name them")
                 .hint("POST /api/privacy/v1/unclaimed, or habeas unclaimed take-up"));

@@ -120,6 +120,7 @@ impl Access {
                 // An application that was let in is nobody who has signed in: what needs a fresh sign-in is not for it.
                 let never = Timestamp(0);
                 // The token dies with its resource: revoked, expired, or erased with the person.
+                let granted = source.is_some_and(|(kind, _, _)| kind != Kind::Token);
                 let counts_as = match source.map(|(kind, _, _)| kind) {
                     Some(Kind::Token) => tx
                         .get::<Token>(claims.jti)?
@@ -138,7 +139,7 @@ impl Access {
                     (
                         Some((HolderKind::Person, HolderState::Active | HolderState::Restricted)),
                         Some(signed_in_at),
-                    ) => Ok(Actor::Person { id: claims.oid, signed_in_at }),
+                    ) => Ok(Actor::Person { id: claims.oid, signed_in_at, granted }),
                     _ => Err(Error::unauthenticated("the bearer token was revoked")),
                 }
             })
@@ -150,7 +151,7 @@ impl Access {
         let hash = hash(secret);
         let node = self.store.read(move |tx| by_secret(tx, &hash, TokenPurpose::Session)).await?;
         let signed_in_at = node.doc.signed_in_at.unwrap_or(node.created_at);
-        Ok((Actor::Person { id: node.holder, signed_in_at }, node.id))
+        Ok((Actor::Person { id: node.holder, signed_in_at, granted: false }, node.id))
     }
 
     /// Uses up a one-time link; the person it signs in. Of two who use it at once one does.

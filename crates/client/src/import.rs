@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use habeas_core::Id;
 use habeas_core::import::{
-    AccountEntry, Contents, FinishedImport, Ids, ImageUpload, IterationUpload, Origin, Point,
+    AccountEntry, Contents, ExportUpload, FinishedImport, Ids, ImageUpload, IterationUpload, Origin, Point,
     PredictionUpload, Project, Record, Suggestion, Tag,
 };
 use reqwest::{Method, StatusCode};
@@ -141,15 +141,22 @@ impl Client {
         project: Id,
         iteration: Id,
         platform: &str,
-        flavor: Option<&str>,
-        sha256: &str,
+        export: &ExportUpload,
         archive: Bytes,
     ) -> Result<Brought> {
-        let platform = encode(platform);
+        let (platform, sha256) = (encode(platform), &export.sha256);
         let mut path =
             format!("/projects/{project}/iterations/{iteration}/exports/{platform}?sha256={sha256}");
-        if let Some(flavor) = flavor {
-            path.push_str(&format!("&flavor={}", encode(flavor)));
+        let id = export.id.map(|id| id.to_string());
+        for (name, value) in [
+            ("id", &id),
+            ("flavor", &export.flavor),
+            ("digest", &export.digest),
+            ("created", &export.created),
+        ] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encode(value)));
+            }
         }
         self.bring(self.import(Method::PUT, &path).body(archive)).await
     }

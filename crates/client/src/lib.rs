@@ -16,7 +16,7 @@ use habeas_core::report::{
     ConsistencyReport, DepictionReport, EntriesReport, ErasureReport, ExportReport, HoldReport,
     HoldingsReport, IssuedReport, KeyReport, KeysReport, MemberReport, PersonCreatedReport, PersonReport,
     PlanReport, RectificationReport, RequestPage, RequestPlanReport, RequestReport, RequestStatusReport,
-    RetentionReport, TransferReport,
+    RestrictionReport, RetentionReport, TransferReport,
 };
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -199,7 +199,7 @@ impl Client {
         self.post("/persons", &json!({ "email": email, "name": name, "accountType": account_type })).await
     }
 
-    /// Images whose metadata names somebody exactly so, by whose they are.
+    /// Images whose metadata names somebody exactly so, by whose they are, and persons whose programs sent exactly this login name.
     pub async fn find_depicted(&self, name: &str) -> Result<Vec<DepictionReport>> {
         self.get(&format!("/unclaimed?name={}", encode(name))).await
     }
@@ -289,10 +289,14 @@ impl Client {
             .map_err(|_| Error::Unreadable)
     }
 
-    /// Restricts the processing of a person's data, or lifts the restriction.
-    pub async fn restrict(&self, person: &str, restricted: bool) -> Result<()> {
+    /// Restricts the processing of a person's data, or lifts the restriction; when it ends, if it goes on until the person has had notice.
+    pub async fn restrict(&self, person: &str, restricted: bool) -> Result<Option<RestrictionReport>> {
         let request = self.request(Method::PUT, &format!("/persons/{}/restriction", encode(person)));
-        self.send(request.json(&json!({ "restricted": restricted }))).await.map(|_| ())
+        let response = self.send(request.json(&json!({ "restricted": restricted }))).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Ok(None);
+        }
+        response.json().await.map(Some).map_err(|_| Error::Unreadable)
     }
 
     /// The retention rules, and what they would delete now.
@@ -323,6 +327,13 @@ impl Client {
             Some(holder) => self.get(&format!("/holds?holder={}", encode(holder))).await,
             None => self.get("/holds").await,
         }
+    }
+
+    /// Moves the day on which a legal hold ends by itself; without one it lasts until it is released.
+    pub async fn extend_hold(&self, hold: &str, until: Option<&str>) -> Result<HoldReport> {
+        let request = self.request(Method::PATCH, &format!("/holds/{}", encode(hold)));
+        let response = self.send(request.json(&json!({ "until": until }))).await?;
+        response.json().await.map_err(|_| Error::Unreadable)
     }
 
     /// Releases a legal hold.

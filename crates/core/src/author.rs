@@ -14,8 +14,9 @@ const HOMES: [&str; 4] = ["/home/", "/Users/", "\\Users\\", "\\\\Users\\\\"];
 
 /// Fields of documents by which things are found: what is called after its author is still called so.
 const ADDRESSES: [&str; 4] = ["name", "key", "path", "publish_name"];
-/// The same of members within fields.
-const ADDRESSES_WITHIN: [(&str, &[&str]); 2] = [("azure", &["group", "key"]), ("details", &["run_id"])];
+/// The same of members within fields, or within what fields list.
+const ADDRESSES_WITHIN: [(&str, &[&str]); 3] =
+    [("azure", &["group", "key"]), ("details", &["run_id"]), ("values", &["id"])];
 
 /// Somebody who wrote something.
 #[derive(Clone, Debug, Default)]
@@ -24,13 +25,21 @@ pub struct Author {
     email: String,
     /// Their name, and the login names that their programs sent.
     names: Vec<String>,
+    /// Whether every home directory is taken for theirs, whatever it is called: their login names need not all be known.
+    any_home: bool,
 }
 
 impl Author {
     /// Somebody with this address, of which nothing is looked for when it is empty, and these names.
     pub fn new(email: &str, names: impl IntoIterator<Item = String>) -> Author {
         let names = names.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-        Author { email: email.trim().to_owned(), names: names.collect() }
+        Author { email: email.trim().to_owned(), names: names.collect(), any_home: true }
+    }
+
+    /// The same person in what others made: a home directory there is theirs only when it is called after them.
+    #[must_use]
+    pub fn among_others(self) -> Author {
+        Author { any_home: false, ..self }
     }
 
     /// The text without its author; none when it does not name them. A text that is nothing but a name, an address or both goes; otherwise
@@ -47,18 +56,16 @@ impl Author {
     /// Takes the author out of every text of a document's field but those by which it is found; whether there was any.
     pub fn forget_in_field(&self, field: &str, value: &mut Value) -> bool {
         let kept = ADDRESSES_WITHIN.iter().find(|(of, _)| *of == field).map_or(&[][..], |(_, names)| *names);
-        match value {
-            _ if ADDRESSES.contains(&field) => false,
-            Value::Object(members) => members
-                .iter_mut()
-                .filter(|(name, _)| !kept.contains(&name.as_str()))
-                .fold(false, |found, (_, value)| self.forget_in(value) | found),
-            other => self.forget_in(other),
-        }
+        !ADDRESSES.contains(&field) && self.forget_but(kept, value)
     }
 
     /// Takes the author out of every text in a value; whether there was any.
     pub fn forget_in(&self, value: &mut Value) -> bool {
+        self.forget_but(&[], value)
+    }
+
+    /// The same without the members of these names of the value, or of what it lists.
+    fn forget_but(&self, kept: &[&str], value: &mut Value) -> bool {
         match value {
             Value::String(text) => match self.forgotten_in(text) {
                 Some(without) => {
@@ -68,11 +75,12 @@ impl Author {
                 None => false,
             },
             Value::Array(values) => {
-                values.iter_mut().fold(false, |found, value| self.forget_in(value) | found)
+                values.iter_mut().fold(false, |found, value| self.forget_but(kept, value) | found)
             }
-            Value::Object(members) => {
-                members.values_mut().fold(false, |found, value| self.forget_in(value) | found)
-            }
+            Value::Object(members) => members
+                .iter_mut()
+                .filter(|(name, _)| !kept.contains(&name.as_str()))
+                .fold(false, |found, (_, value)| self.forget_in(value) | found),
             _ => false,
         }
     }
@@ -95,6 +103,7 @@ impl Author {
                     || (!is_windows && character.is_whitespace())
             };
             let end = user.find(is_end).unwrap_or(user.len());
+            let is_called_after = self.is_home_of(&user[..end]);
             // After other letters it is a folder, or the page of a site, that is called so: unless the author is.
             let begins = is_windows
                 || before.ends_with("file://")
@@ -102,8 +111,8 @@ impl Author {
                     .chars()
                     .next_back()
                     .is_none_or(|last| !last.is_alphanumeric() && !"/\\._-~".contains(last))
-                || self.is_name(&user[..end]);
-            if begins && end > 0 {
+                || is_called_after;
+            if begins && (self.any_home || is_called_after) && end > 0 {
                 out.push_str(&text[from..at + home.len()]);
                 out.push_str(ERASED);
                 from = at + home.len() + end;
@@ -116,6 +125,12 @@ impl Author {
 
     fn is_name(&self, text: &str) -> bool {
         self.names.iter().any(|name| name.to_lowercase() == text.to_lowercase())
+    }
+
+    /// Whether a home directory is called after them: by a name, or as machines that people share call it, by the address before its `@`.
+    fn is_home_of(&self, user: &str) -> bool {
+        let local = self.email.split('@').next().unwrap_or_default();
+        self.is_name(user) || (!local.is_empty() && local.eq_ignore_ascii_case(user))
     }
 
     /// `Ada`, `ada@example.org`, and `Ada <ada@example.org>` as git has it.
@@ -225,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn in_what_others_made_only_home_directories_called_after_the_author_are_theirs() {
+        let ada = ada().among_others();
+        for (text, without) in [
+            ("ask ada@example.org", "ask (erased)"),
+            ("/home/adal/train.py /home/bea/x", "/home/(erased)/train.py /home/bea/x"),
+            ("/mnt/code/Users/ADA/train.py", "/mnt/code/Users/(erased)/train.py"),
+            (r"C:\Users\Ada Lovelace\x", r"C:\Users\(erased)\x"),
+        ] {
+            assert_eq!(ada.forgotten_in(text).as_deref(), Some(without), "{text}");
+        }
+        for text in ["/home/bea/train.py", r"C:\Users\bea\x", "/home/adalbert/x", "/home/"] {
+            assert_eq!(ada.forgotten_in(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn every_text_of_a_field_is_looked_at_but_that_by_which_a_thing_is_found() {
         let mut value =
             json!({ "a": ["adal", { "adal": "/home/adal/x" }], "group": "adal", "run_id": "adal", "n": 1 });
@@ -235,6 +266,9 @@ mod tests {
         assert!(ada().forget_in_field("tags", &mut value));
         assert_eq!(value["group"], "(erased)");
         assert!(!ada().forget_in_field("tags", &mut value));
+        let mut values = json!([{ "id": "adal", "data": { "id": "adal" } }]);
+        assert!(ada().forget_in_field("values", &mut values));
+        assert_eq!(values, json!([{ "id": "adal", "data": { "id": "(erased)" } }]));
         let mut text = json!("adal");
         assert!(ada().forget_in_field("description", &mut text));
         assert_eq!(text, "(erased)");

@@ -238,7 +238,9 @@ pub fn markdown() -> String {
          keeps, every field of it, what the field is, why it is kept, how long, and who receives it.\n\n\
          Classes: **personal** says something about a person by itself; **content** was made or brought by the holder and may\n\
          say anything about anybody; **secret** grants access; **technical** is needed to run the service.\n\n\
-         The legal basis is the one an operator will usually rely on. It is the operator's to confirm.\n",
+         The legal basis is the one an operator will usually rely on. It is the operator's to confirm.\n\n\
+         What a legal hold keeps, and what somebody holds whose data is restricted, stays past its time until that ends; but not tokens,\n\
+         sessions, codes and export archives.\n",
     );
     for &kind in Kind::ALL {
         let ops = registry::ops(kind);

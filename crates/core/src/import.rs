@@ -317,6 +317,22 @@ pub struct Export {
     pub download_uri: Option<String>,
 }
 
+/// An exported model to be brought: the query of the request whose body is its archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportUpload {
+    /// Its id, kept; a new one when absent.
+    pub id: Option<Id>,
+    /// Which variant of its platform it is for.
+    pub flavor: Option<String>,
+    /// SHA-256 of the archive, in hexadecimal.
+    pub sha256: String,
+    /// The digest by which it is known, and would be revoked: that of a Habeas is of the model in the archive, and `sha256` when absent.
+    pub digest: Option<String>,
+    /// When it was written.
+    pub created: Option<String>,
+}
+
 /// What a model said of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -593,7 +609,7 @@ pub struct HeldExport {
     pub platform: String,
     /// Which variant of it.
     pub flavor: Option<String>,
-    /// SHA-256 of its archive, in hexadecimal.
+    /// The digest by which it is known, in hexadecimal.
     pub sha256: String,
 }
 

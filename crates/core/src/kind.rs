@@ -179,9 +179,11 @@ numbered! {
         Depicted = 10,
         /// Their data was given to this recipient. On recipients only.
         Disclosed = 20,
-        /// Made it. There can be as many of these as a person makes things for others, so its number is above all others: whoever asks how
+        /// Made it. There can be as many of these as a person makes things for others, so its number is above those before: whoever asks how
         /// else somebody is tied to something does not read them.
         Maker = 1000,
+        /// Changed it, where another one made it: may have written in it. As many as of makers.
+        Editor = 1001,
     }
 }
 

@@ -32,6 +32,7 @@ pub mod registry;
 pub mod report;
 pub mod requests;
 pub mod rights;
+pub mod text;
 pub mod time;
 
 pub use ambient::{Ambient, Clock, ManualClock, Random, SeededRandom, SystemClock, SystemRandom};

@@ -96,8 +96,9 @@ numbered! {
         /// From a resource to itself: something that it was made from is gone, since the time of the connection.
         SourceErased = 6,
         /// From a project or workspace to itself: all that it holds has every searchable attribute that its kind declares. Missing from one that
-        /// was made before images declared parts of their metadata, and runs their snapshots, until somebody looks for one.
-        Indexed = 10,
+        /// was made before parts of an image's metadata were read as they are now, or runs declared their snapshots, until that is done once
+        /// more. 10 said so of how they were read before.
+        Indexed = 11,
     }
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::canonical::canonical;
+use crate::canonical::{Unambiguous, canonical};
 use crate::checkpoint::Checkpoint;
 use crate::crypto::{self, SecretKey, SigningKey};
 use crate::merkle::{self, Hash};
@@ -55,7 +55,7 @@ pub struct Verified {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Receipt {
-    statement: Value,
+    statement: Unambiguous,
     signature: String,
     #[serde(rename = "salt")]
     _salt: Option<String>,
@@ -132,7 +132,7 @@ pub fn verify(receipt: &[u8], pinned: &[[u8; 32]]) -> Result<Verified> {
         return Err(Error::invalid("the signature does not belong to this receipt"));
     }
     let statement = jws.statement()?;
-    if statement != receipt.statement {
+    if statement != receipt.statement.0 {
         return Err(Error::invalid("the readable statement is not the one that was signed"));
     }
     let logged = receipt.log.map(|log| prove(&receipt.signature, &log, &trusted)).transpose()?;
@@ -250,6 +250,8 @@ mod tests {
         let verified = verify(receipt.as_bytes(), &[key.public()]).unwrap();
         assert_eq!((&verified.statement["a"]["c"], &verified.logged), (&json!("x"), &None));
         assert!(verify(receipt.as_bytes(), &[self::key(6).public()]).is_err());
+        let doubled = receipt.replace(r#""c":"x""#, r#""c":"y","c":"x""#);
+        assert!(doubled != receipt && verify(doubled.as_bytes(), &[key.public()]).is_err());
         let (logged, first) = logged();
         assert_eq!(verify(logged.as_bytes(), &[first]).unwrap().logged.unwrap().size, 4);
         for (receipt, pinned) in [(receipt, key.public()), (logged, first)] {

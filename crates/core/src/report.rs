@@ -31,7 +31,7 @@ pub struct PersonReport {
     pub created: String,
 }
 
-/// Images of one holder whose metadata names somebody.
+/// Images of one holder whose metadata names somebody, and whether the holder's programs called somebody so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DepictionReport {
@@ -44,6 +44,10 @@ pub struct DepictionReport {
     /// Object id of the person who is found by that name there: of an account, or of an unclaimed person who was taken up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
+    /// Id of the login name that is exactly this, where this person's programs sent it: runs, models and datasets that they logged show it.
+    /// Whose it is may be somebody else; it is corrected, and taken out of all of them, by the field `name` of this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_name: Option<String>,
 }
 
 /// A person that was made, with the keys of their Custom Vision account.
@@ -56,9 +60,9 @@ pub struct PersonCreatedReport {
     pub email: String,
     /// Name.
     pub name: String,
-    /// Keys of the training API: primary, secondary.
+    /// Keys of the training API: primary, secondary; none for a program that was let in.
     pub training_keys: Vec<String>,
-    /// Keys of the prediction API: primary, secondary.
+    /// Keys of the prediction API: primary, secondary; none for a program that was let in.
     pub prediction_keys: Vec<String>,
 }
 
@@ -99,11 +103,14 @@ pub struct HoldingsReport {
     pub counted: String,
     /// What is held, by kind; every kind is named, also those of which there is nothing.
     pub items: Vec<HoldingReport>,
-    /// Where the person appears in what others hold, otherwise than as who made it.
+    /// Where the person appears in what others hold, otherwise than as who made or changed it.
     pub mentions: Vec<MentionReport>,
     /// What the person made and others hold, by kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<MadeReport>,
+    /// What the person changed that others made and hold, by kind: tags, parameters, descriptions that they may have written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<MadeReport>,
     /// Sum of the counts.
     pub total_count: u64,
     /// Sum of the bytes.
@@ -149,8 +156,9 @@ pub struct MentionReport {
     pub on_erasure: String,
 }
 
-/// How much of one kind a person made that others hold. What is in it is its holder's: that it is there, since when and in what can be listed
-/// (`/persons/ID/items/KIND?heldByOthers=true`), and every archive has the list.
+/// How much of one kind that others hold a person made, or changed where others made it. What is in it is its holder's: that it is there, since
+/// when and in what can be listed (`/persons/ID/items/KIND?heldByOthers=true`, with `&changed=true` what they changed), and every archive has
+/// the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MadeReport {
@@ -209,6 +217,14 @@ pub struct RectificationReport {
     pub address_change: Option<RequestStatusReport>,
 }
 
+/// A restriction that was lifted and goes on until the person has had notice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestrictionReport {
+    /// When it ends, unless the person's data is restricted anew before.
+    pub restricted_until: String,
+}
+
 /// What deleting a resource takes with it, or took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -256,7 +272,7 @@ pub struct RetentionReport {
     pub at: String,
     /// One rule for each kind.
     pub rules: Vec<RetentionRule>,
-    /// How many are due that legal holds or a running erasure keep from being deleted.
+    /// How many are due that legal holds, a restriction or a running erasure keep from being deleted.
     pub kept: u64,
     /// The receipt of the run; absent for a plan, and when nothing was due.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,7 +306,7 @@ pub struct ItemPage {
 }
 
 /// What an erasure would do, made by the code that does it. Making it changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
     /// The plan's id.
@@ -330,6 +346,9 @@ pub struct PlanReport {
     /// How many of them are things of others that name the person as who made them.
     #[serde(default)]
     pub made: u64,
+    /// How many of them are things that others made and hold and the person changed.
+    #[serde(default)]
+    pub changed: u64,
     /// Models of others that learned from this person's images, or copies of them, and what becomes of them.
     pub models: Vec<ModelPlanReport>,
     /// Models, images and services of others that were made from this person's runs and models. What they learned cannot be taken out of

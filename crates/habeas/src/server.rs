@@ -106,6 +106,12 @@ impl Server {
                 "partial archives may be left in the export folder"
             );
         }
+        if let Err(error) = rights.settle_requests().await {
+            tracing::warn!(
+                error = format_args!("{error:#}"),
+                "requests of persons who are erased may be open"
+            );
+        }
         let worker = Arc::new(Worker::new(rights.clone()));
         let stop = CancellationToken::new();
         let mut work = JoinSet::new();

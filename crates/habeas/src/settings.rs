@@ -10,7 +10,7 @@ use habeas_access::oidc::{IssuerSettings, Issuers};
 use habeas_core::age;
 use habeas_core::requests::deadline::Deadlines;
 use habeas_fetch::{Outgoing, Policy};
-use habeas_rights::{Mailer, RequestOptions, UNDO_DAYS};
+use habeas_rights::{Mailer, RESTRICTION_NOTICE_DAYS, RequestOptions, UNDO_DAYS};
 use habeas_store::{Database, Options, RootKeySource};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -162,6 +162,10 @@ settings! {
         /// Days that a person has to call off the erasure they asked for, at most 14 (0 if not given)
         #[arg(long, env = "HABEAS_UNDO_DAYS", value_name = "DAYS")]
         undo_days: u32,
+        /// Days before a restriction of somebody's data ends that the staff lift, in which the person is told, at most 30 (1 if not given; with 0 it ends
+        /// at once)
+        #[arg(long, env = "HABEAS_RESTRICTION_NOTICE_DAYS", value_name = "DAYS")]
+        restriction_notice_days: u32,
         /// Mail server for letters to persons: smtps://user:password@host, smtp://host:587 (with STARTTLS), or smtp://localhost:25?tls=none
         #[arg(long, env = "HABEAS_SMTP", value_name = "URL", hide_env_values = true)]
         smtp: String,
@@ -312,6 +316,11 @@ impl Settings {
     pub fn request_options(&self) -> anyhow::Result<RequestOptions> {
         let undo_days = self.undo_days.unwrap_or(0);
         ensure!(undo_days <= UNDO_DAYS, "undo-days is at most {UNDO_DAYS}");
+        let restriction_notice_days = self.restriction_notice_days.unwrap_or(1);
+        ensure!(
+            restriction_notice_days <= RESTRICTION_NOTICE_DAYS,
+            "restriction-notice-days is at most {RESTRICTION_NOTICE_DAYS}"
+        );
         let passphrase_work = self.passphrase_work.unwrap_or(age::USUAL_WORK);
         ensure!(
             age::WORK.contains(&passphrase_work),
@@ -326,6 +335,7 @@ impl Settings {
         Ok(RequestOptions {
             deadlines,
             undo_days,
+            restriction_notice_days,
             mailer: Some(self.mailer()?),
             address: address.trim_end_matches('/').to_owned(),
             export_folder: self.export_folder.clone(),

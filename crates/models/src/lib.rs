@@ -47,7 +47,7 @@ pub use iterations::{
     delete, find_image, find_iteration, leave_workspace, make_default, no_iteration, publish, unpublish,
 };
 pub use predicting::Prediction;
-pub use rescued::{ImportedIteration, compute_all_again, is_being_recorded};
+pub use rescued::{ImportedExport, ImportedIteration, compute_all_again, is_being_recorded};
 pub use starting::{TrainingLimits, TrainingRequest, next_name};
 pub use training_set::{SnapshotImage, TrainingSet};
 pub use verifying::{ExportedFiles, Verdict, Verification, verify};

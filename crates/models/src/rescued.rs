@@ -41,6 +41,21 @@ pub struct ImportedIteration {
     pub set: TrainingSet,
 }
 
+/// A model that was exported elsewhere.
+#[derive(Clone, Debug)]
+pub struct ImportedExport {
+    /// Its id, kept; a new one when absent.
+    pub id: Option<Id>,
+    /// When it was written.
+    pub created_at: Option<Timestamp>,
+    /// Where it runs.
+    pub platform: String,
+    /// Which variant of it.
+    pub flavor: Option<String>,
+    /// The digest by which it is known, and would be revoked.
+    pub digest: String,
+}
+
 /// Whether this item was removed, though the ledger may not say so yet: the task that writes it there is committed with the removal. Ask
 /// the ledger first.
 pub fn is_being_recorded(tx: &mut Tx<'_>, item: Id) -> Result<bool> {
@@ -138,16 +153,9 @@ impl Models {
         Ok(brought)
     }
 
-    /// Keeps a model that the other service exported, whose archive is stored and announced under the iteration. Refused once the
+    /// Keeps a model that was exported elsewhere, whose archive is stored and announced under the iteration. Refused once the
     /// iteration is tainted, and when it was revoked before.
-    pub async fn import_export(
-        &self,
-        iteration: Id,
-        platform: String,
-        flavor: Option<String>,
-        file: BlobRef,
-        digest: String,
-    ) -> Result<()> {
+    pub async fn import_export(&self, iteration: Id, export: ImportedExport, file: BlobRef) -> Result<()> {
         let revoked = self.store().with_ledger(|ledger| Ok(ledger.revoked_models())).await?;
         self.store()
             .write(move |tx| {
@@ -159,20 +167,21 @@ impl Models {
                     .imported
                     .as_ref()
                     .is_some_and(|imported| imported.tainted == 0 && imported.images == learned);
-                if !is_clean || revoked.contains(&digest) {
+                if !is_clean || revoked.contains(&export.digest) {
                     return Err(Error::conflict("the model learned from images that were erased here")
                         .hint("train the project again: the new model does not know them"));
                 }
-                let id = tx.new_id();
+                let id = export.id.unwrap_or_else(|| tx.new_id());
                 let doc = ModelExportDoc {
-                    platform: platform.clone(),
-                    flavor: flavor.clone(),
+                    platform: export.platform.clone(),
+                    flavor: export.flavor.clone(),
                     state: ModelExportState::Done,
                     file: Some(file.clone()),
-                    digest: Some(digest.clone()),
+                    digest: Some(export.digest.clone()),
                     state_digest: None,
                 };
                 tx.create::<ModelExport>(New::under(iteration, id, doc))?;
+                export.created_at.map_or(Ok(()), |created_at| tx.backdate(id, created_at))?;
                 tx.attach_blobs(id, &[&file])
             })
             .await
@@ -266,10 +275,10 @@ pub(crate) fn take_in(
     mut model: TrainedModel,
     set: &TrainingSet,
 ) -> Result<()> {
-    if let Some(imported) = node.doc.imported.take() {
-        if let ImportedWeights::Awaited { unlearned, .. } = imported.weights {
-            model.unlearned = unlearned + imported.tainted;
-        }
+    if let Some(imported) = node.doc.imported.take()
+        && let ImportedWeights::Awaited { unlearned, .. } = imported.weights
+    {
+        model.unlearned = unlearned + imported.tainted;
     }
     // One that has unlearned something has no digest: another training would give something else.
     if model.unlearned == 0 {

@@ -6,7 +6,7 @@ use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{
     CaseFile, Decisions, DeliveryState, Project, ProjectDoc, Recipient, Telemetry, TelemetryDoc,
 };
-use habeas_core::report::HoldingsReport;
+use habeas_core::report::{HoldingsReport, MadeReport};
 use habeas_core::{Id, Kind, Result, Timestamp, registry};
 use habeas_store::{Order, Page, Tx};
 use serde_json::{Value, json};
@@ -57,12 +57,11 @@ impl Recipients {
                         let project = tx.get::<Project>(node.id)?;
                         recipients.note_addresses(node.id, project.as_ref().map(|project| &project.doc));
                     }
-                    // Whoever made it need not be somebody who can still read it.
-                    for mention in tx
-                        .mentioned_in(node.id)?
-                        .into_iter()
-                        .filter(|mention| mention.person != person && mention.role != MentionRole::Maker)
-                    {
+                    // Whoever made or changed it need not be somebody who can still read it.
+                    for mention in tx.mentioned_in(node.id)?.into_iter().filter(|mention| {
+                        mention.person != person
+                            && !matches!(mention.role, MentionRole::Maker | MentionRole::Editor)
+                    }) {
                         recipients.members.push((mention.person, role_title(mention.role), node.id));
                     }
                 }
@@ -215,7 +214,9 @@ pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> 
             .collect()
     };
     let held = |kind: Kind| holdings.items.iter().find(|item| item.kind == kind_name(kind));
-    let made = |kind: Kind| holdings.made.iter().find(|made| made.kind == kind_name(kind));
+    let of_others = |work: &[MadeReport], kind: Kind| {
+        work.iter().find(|report| report.kind == kind_name(kind)).map_or(0, |report| report.count)
+    };
     json!({
         "person": holdings.person.object_id,
         "counted": holdings.counted,
@@ -225,7 +226,8 @@ pub(crate) fn article_15(holdings: &HoldingsReport, recipients: &Recipients) -> 
         }) },
         "b": { "question": "the categories of data", "answer": about(&|kind| json!({
             "count": held(kind).map_or(0, |item| item.count),
-            "madeForOthers": made(kind).map_or(0, |made| made.count),
+            "madeForOthers": of_others(&holdings.made, kind),
+            "changedForOthers": of_others(&holdings.changed, kind),
             "fields": registry::ops(kind).fields().iter()
                 .map(|field| json!({ "name": field.name, "class": field.class.name(), "why": field.why }))
                 .collect::<Vec<_>>(),

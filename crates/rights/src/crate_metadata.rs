@@ -162,7 +162,7 @@ impl Preview<'_> {
                 )?;
             }
             out.write_all(b"</tbody></table>")?;
-            self.write_made(out)?;
+            self.write_work(out)?;
             self.write_answers(out)?;
             for (kind, items) in self.shown.iter().filter(|(_, items)| !items.is_empty()) {
                 let title = escape(registry::ops(*kind).about().title);
@@ -192,19 +192,26 @@ impl Preview<'_> {
 }
 
 impl Preview<'_> {
-    /// How much of what others hold the person made.
-    fn write_made(&self, out: &mut dyn Write) -> io::Result<()> {
-        if self.holdings.made.is_empty() {
-            return Ok(());
+    /// How much of what others hold the person made or changed.
+    fn write_work(&self, out: &mut dyn Write) -> io::Result<()> {
+        let HoldingsReport { made, changed, .. } = self.holdings;
+        for (title, work) in
+            [("What you made and others hold", made), ("What you changed that others made and hold", changed)]
+        {
+            if work.is_empty() {
+                continue;
+            }
+            write!(
+                out,
+                "<section><h2>{title}</h2><p>shared/mentions.csv names each of them, since when it is there and in what. What is in it is \
+                 its holder's.</p><dl>"
+            )?;
+            for report in work {
+                write!(out, "<dt>{}</dt><dd>{}</dd>", escape(&report.title), report.count)?;
+            }
+            out.write_all(b"</dl></section>")?;
         }
-        out.write_all(
-            b"<section><h2>What you made and others hold</h2><p>shared/mentions.csv names each of them, since when it is there and \
-            in what. What is in it is its holder's.</p><dl>",
-        )?;
-        for made in &self.holdings.made {
-            write!(out, "<dt>{}</dt><dd>{}</dd>", escape(&made.title), made.count)?;
-        }
-        out.write_all(b"</dl></section>")
+        Ok(())
     }
 
     /// What Article 15(1)(c) and (e) to (h) ask; (a), (b) and (d) are columns of the table.

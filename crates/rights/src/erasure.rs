@@ -49,7 +49,8 @@ pub(crate) struct ErasureTask {
     /// The person, or the organisation.
     pub(crate) person: Id,
     pub(crate) plan: PlanReport,
-    /// Salt of the receipt's commitment to the person; forgotten with the task.
+    /// Salt of the receipt's commitment to the person; forgotten with the task. Empty where the receipt was issued by a run of which a restore
+    /// brought back nothing.
     pub(crate) salt: String,
     /// The request that it carries out; none for an organisation's.
     #[serde(default)]
@@ -133,6 +134,27 @@ impl ErasureTask {
         }
     }
 
+    /// What is left of an erasure of which the ledger says that its keys were destroyed, and the data nothing, since it was restored from an
+    /// older backup. `issued` is its receipt, with the salt if that is there, where it had come so far.
+    pub(crate) fn found_erased(
+        person: Id,
+        plan: &PlanReport,
+        salt: [u8; 16],
+        containers: Vec<Id>,
+        issued: Option<(Id, String)>,
+        now: Timestamp,
+    ) -> ErasureTask {
+        let mut task = ErasureTask::planned(person, plan, salt, Decisions::default());
+        task.step = SHRED;
+        task.containers = containers;
+        task.frozen_at = Some(now);
+        if let Some((receipt, salt)) = issued {
+            task.receipt = Some(receipt);
+            task.salt = salt;
+        }
+        task
+    }
+
     /// The last receipt that was issued.
     pub(crate) fn issued_receipt(&self) -> Option<Id> {
         self.last_receipt.filter(|_| self.step > RELEASE).or(self.receipt)
@@ -202,14 +224,16 @@ impl Rights {
         Ok(task.report(row.id, row.state))
     }
 
-    /// The receipt of a completed erasure, with the salt that ties it to the person. Can be fetched until the task is
-    /// forgotten.
+    /// The receipt of a completed erasure, with the salt that ties it to the person, unless that was lost with the data before a restore. Can
+    /// be fetched until the task is forgotten.
     pub async fn erasure_receipt(&self, plan: Id) -> Result<Value> {
         let (_, task) = self.erasure_task(plan).await?;
         let receipt =
             task.issued_receipt().ok_or_else(|| Error::not_found("the erasure is not completed yet"))?;
         let mut receipt = self.receipt(receipt).await?;
-        receipt["salt"] = Value::String(task.salt);
+        if !task.salt.is_empty() {
+            receipt["salt"] = Value::String(task.salt);
+        }
         Ok(receipt)
     }
 
@@ -273,7 +297,10 @@ impl Rights {
                     Some((HolderKind::Person, _)) => {
                         requests::record_direct_erasure(&rights, tx, plan, task.clone(), &actor, request)
                     }
-                    _ => tx.start_planned(plan).map(|_| ()),
+                    _ => {
+                        rights.require_fresh(&actor)?;
+                        tx.start_planned(plan).map(|_| ())
+                    }
                 }
             })
             .await?;
@@ -304,7 +331,7 @@ impl Rights {
             let result = match STEPS[task.step].0 {
                 "freeze" => self.freeze(&mut task).await,
                 "subtract" => self.subtract(id, &mut task).await,
-                "shred" => self.shred(&mut task).await,
+                "shred" => self.shred(id, &mut task).await,
                 "delete" => self.delete(&mut task).await,
                 "resolve" => self.resolve(&mut task).await,
                 "purge" => self.purge(&mut task).await,
@@ -450,9 +477,9 @@ impl Rights {
 
     /// The commit point. The tombstone comes first: after a crash in between, the keys of a person who has one are destroyed
     /// when the server starts, before it answers anybody.
-    async fn shred(&self, task: &mut ErasureTask) -> Result<()> {
+    async fn shred(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         self.keep_address(task.person, task.request).await?;
-        let person = task.person;
+        let (person, request) = (task.person, task.request);
         let containers = task.containers.clone();
         let erased = self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await?;
         if !erased {
@@ -472,7 +499,10 @@ impl Rights {
             let containers = containers.clone();
             self.store
                 .with_ledger(move |ledger| {
-                    ledger.append(&[Record::PersonErased { person, containers }]).map(|_| ())
+                    let erasure = request.map(|_| id);
+                    ledger
+                        .append(&[Record::PersonErased { person, containers, request, erasure }])
+                        .map(|_| ())
                 })
                 .await?;
         }

@@ -34,7 +34,7 @@ pub(crate) const FOLDER: &str = "formats/";
 /// Resources read at a time.
 const PAGE: u32 = 50;
 /// Things that a person made for others, of which only ids and times are read, at a time.
-const MADE_PAGE: u32 = 1000;
+const WORK_PAGE: u32 = 1000;
 /// Progress of a stored archive is noted after so many resources.
 const PROGRESS: u64 = 200;
 
@@ -381,7 +381,7 @@ impl Rights {
             }
             write_mention(&mut archive, mention)?;
         }
-        self.write_made(&mut archive, person, &holdings, runtime)?;
+        self.write_work(&mut archive, person, &holdings, runtime)?;
         found.extend(about);
         let organisations =
             mentions.iter().filter(|mention| mention.kind == Kind::Organisation).count() as u64;
@@ -417,27 +417,29 @@ impl Rights {
         Ok((archive.finish()?, ArchiveSize { resources, files }))
     }
 
-    /// Notes everything that the person made and others hold, a page at a time.
-    fn write_made<W: Write>(
+    /// Notes everything that others hold and the person made or changed, a page at a time.
+    fn write_work<W: Write>(
         &self,
         archive: &mut Archive<W>,
         person: Id,
         holdings: &HoldingsReport,
         runtime: &tokio::runtime::Handle,
     ) -> Result<()> {
-        for kind in Kind::ALL.iter().copied() {
-            if !holdings.made.iter().any(|made| made.kind == kind_name(kind)) {
-                continue;
-            }
-            let mut after = Id::NIL;
-            loop {
-                let page = runtime.block_on(
-                    self.store.read(move |tx| tx.made_for_others(person, kind, after, MADE_PAGE)),
-                )?;
-                page.iter().try_for_each(|mention| write_mention(archive, mention))?;
-                match page.last() {
-                    Some(last) if page.len() as u32 == MADE_PAGE => after = last.resource,
-                    _ => break,
+        for (role, work) in [(MentionRole::Maker, &holdings.made), (MentionRole::Editor, &holdings.changed)] {
+            let is_there = |kind: &Kind| work.iter().any(|report| report.kind == kind_name(*kind));
+            for kind in Kind::ALL.iter().copied().filter(is_there) {
+                let mut after = Id::NIL;
+                loop {
+                    let page =
+                        runtime
+                            .block_on(self.store.read(move |tx| {
+                                tx.work_for_others((person, role), kind, after, WORK_PAGE)
+                            }))?;
+                    page.iter().try_for_each(|mention| write_mention(archive, mention))?;
+                    match page.last() {
+                        Some(last) if page.len() as u32 == WORK_PAGE => after = last.resource,
+                        _ => break,
+                    }
                 }
             }
         }

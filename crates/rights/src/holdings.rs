@@ -73,11 +73,12 @@ impl Rights {
             .await
     }
 
-    /// What a person made of one kind and others hold, in the order of ids: that it is there, since when and in what, and nothing of what is
-    /// in it, which is its holder's.
-    pub async fn made_for_others(
+    /// What others hold of one kind that a person made, or changed where others made it, as `role` says, in the order of ids: that it is there,
+    /// since when and in what, and nothing of what is in it, which is its holder's.
+    pub async fn work_for_others(
         &self,
         person: Id,
+        role: MentionRole,
         kind: Kind,
         after: Option<Id>,
         limit: Option<u32>,
@@ -85,7 +86,7 @@ impl Rights {
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let made = self
             .store
-            .read(move |tx| tx.made_for_others(person, kind, after.unwrap_or(Id::NIL), limit))
+            .read(move |tx| tx.work_for_others((person, role), kind, after.unwrap_or(Id::NIL), limit))
             .await?;
         let next = (made.len() as u32 == limit)
             .then(|| made.last().map(|mention| mention.resource.to_string()))
@@ -174,26 +175,29 @@ pub(crate) fn holdings(tx: &mut Tx<'_>, person: Id) -> Result<HoldingsReport> {
             .to_owned(),
         })
         .collect();
-    let made = tx
-        .count_made_for_others(person)?
-        .into_iter()
-        .map(|(kind, count)| {
-            let about = registry::ops(kind).about();
-            MadeReport {
-                service: about.service.to_owned(),
-                kind: kind_name(kind),
-                title: about.title.to_owned(),
-                count,
-                on_erasure: STAYS.to_owned(),
-            }
-        })
-        .collect();
+    let mut work = |role: MentionRole| -> Result<Vec<MadeReport>> {
+        let counts = tx.count_work_for_others(person, role)?.into_iter();
+        Ok(counts
+            .map(|(kind, count)| {
+                let about = registry::ops(kind).about();
+                MadeReport {
+                    service: about.service.to_owned(),
+                    kind: kind_name(kind),
+                    title: about.title.to_owned(),
+                    count,
+                    on_erasure: STAYS.to_owned(),
+                }
+            })
+            .collect())
+    };
+    let (made, changed) = (work(MentionRole::Maker)?, work(MentionRole::Editor)?);
     Ok(HoldingsReport {
         person: person_report(&profile),
         restricted: matches!(tx.holder(person)?, Some((_, HolderState::Restricted))),
         counted: tx.now().rfc3339(),
         mentions,
         made,
+        changed,
         total_count: items.iter().map(|item| item.count).sum(),
         total_bytes: items.iter().map(|item| item.bytes).sum(),
         items,
@@ -223,5 +227,6 @@ pub(crate) fn role_title(role: MentionRole) -> &'static str {
         MentionRole::Disclosed => "data given to this recipient",
         MentionRole::Depicted => "depicted",
         MentionRole::Maker => "who made it",
+        MentionRole::Editor => "who changed it",
     }
 }

@@ -31,6 +31,7 @@ pub struct PlaceHold {
 impl Rights {
     /// Places a hold. The caller has checked that the actor is of the staff.
     pub async fn place_hold(&self, actor: &Actor, new: PlaceHold) -> Result<HoldReport> {
+        self.require_in_person(actor)?;
         let text = |name: &str, text: &str| {
             let text = text.trim().to_owned();
             if text.is_empty() || text.len() > TEXT {
@@ -38,11 +39,7 @@ impl Rights {
             }
             Ok(text)
         };
-        if new.until.is_some_and(|until| until <= self.store.ambient().now()) {
-            return Err(
-                Error::invalid("a hold ends in the future").hint("leave `until` out to release it by hand")
-            );
-        }
+        self.require_to_come(new.until)?;
         let new = NewHold {
             target: new.target,
             matter: text("matter", &new.matter)?,
@@ -52,6 +49,31 @@ impl Rights {
         };
         let node = self.store.place_hold(new).await?;
         self.store.read(move |tx| report(tx, &node)).await
+    }
+
+    /// Moves the day on which a hold ends by itself; without one it lasts until it is released. The caller has checked that the actor is of the
+    /// staff. Recorded with whose data is held.
+    pub async fn extend_hold(&self, actor: &Actor, hold: Id, until: Option<Timestamp>) -> Result<HoldReport> {
+        self.require_in_person(actor)?;
+        self.require_to_come(until)?;
+        let holder = self
+            .store
+            .read(move |tx| {
+                let node = tx.get::<Hold>(hold)?.ok_or_else(|| Error::not_found("there is no such hold"))?;
+                Ok(tx.position(node.doc.target)?.map(|(_, _, holder)| holder))
+            })
+            .await?;
+        self.record_read(actor, holder.as_slice(), "ExtendHold").await?;
+        let node = self.store.extend_hold(hold, until).await?;
+        self.store.read(move |tx| report(tx, &node)).await
+    }
+
+    fn require_to_come(&self, until: Option<Timestamp>) -> Result<()> {
+        if until.is_some_and(|until| until <= self.store.ambient().now()) {
+            return Err(Error::invalid("a hold ends in the future")
+                .hint("without `until` it lasts until somebody releases it"));
+        }
+        Ok(())
     }
 
     /// All holds, or those on what `holder` holds, oldest first, for `actor`, who is of the staff: recorded with whose data is held.
@@ -74,6 +96,17 @@ impl Rights {
             .await?;
         self.record_read(actor, &holders, "GetHolds").await?;
         Ok(reports)
+    }
+
+    /// Ends a hold whose day has come; erasures that waited for it go on by themselves. False when it does not end now: somebody has ended it,
+    /// or moved its day.
+    pub(crate) async fn end_due_hold(&self, hold: Id) -> Result<bool> {
+        if self.store.read(move |tx| tx.get::<Hold>(hold)).await?.is_none() {
+            return Ok(false);
+        }
+        let ended = self.store.end_due_hold(hold).await?;
+        self.wake();
+        Ok(ended)
     }
 
     /// Ends a hold; erasures that waited for it go on by themselves.

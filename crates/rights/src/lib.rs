@@ -50,7 +50,8 @@ pub use holds::PlaceHold;
 pub use recipients::{NewRecipient, RecipientChange};
 pub use rectification::{Correction, Rectify};
 pub use requests::{
-    ByStaff, FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RequestFilter, RequestOptions, UNDO_DAYS,
+    ByStaff, FRESH_MINUTES, Mailer, NewRequest, REQUEST_DAYS, RESTRICTION_NOTICE_DAYS, RequestFilter,
+    RequestOptions, UNDO_DAYS,
 };
 pub use worker::Worker;
 

@@ -7,14 +7,14 @@ use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Account, Decisions, Organisation, Successor};
 use habeas_core::report::{ChoiceReport, TransferReport};
 use habeas_core::{Error, Id, Kind, Result, fault};
-use habeas_store::{Mention, Page, Tx, UNIQUE_VIOLATION};
+use habeas_store::{HolderState, Mention, Page, Tx, UNIQUE_VIOLATION};
 
 use crate::holdings::{kind_name, role_title};
 use crate::{Rights, plan};
 
 impl Rights {
     /// Hands a project, an account or a workspace over to another holder: `to` is a person, an organisation, or, for a project, an account.
-    /// Allowed to whoever owns it and may make projects there, and to the operator. An account of Custom Vision and services get new keys, and a workspace that had no name
+    /// Allowed to whoever owns it and may make projects there, and to the operator, as long as neither holder is restricted. An account of Custom Vision and services get new keys, and a workspace that had no name
     /// of its own a group and a name.
     pub async fn transfer(&self, actor: &Actor, resource: Id, to: Id) -> Result<TransferReport> {
         let actor = *actor;
@@ -23,7 +23,11 @@ impl Rights {
             .store
             .write(move |tx| {
                 authorise(tx, &actor, resource, Permission::Own)?;
-                let kind = tx.position(resource)?.map(|(kind, _, _)| kind);
+                let position = tx.position(resource)?;
+                let kind = position.map(|(kind, _, _)| kind);
+                if let Some((_, _, holder)) = position {
+                    require_unrestricted(tx, holder)?;
+                }
                 let parent = match (kind, tx.position(to)?) {
                     (Some(Kind::Project), Some((Kind::Person | Kind::Organisation, _, _))) => tx
                         .children::<Account>(to, Page::ALL)?
@@ -71,6 +75,18 @@ impl Rights {
                 Error::forbidden("only the person themself, or an administrator, names a successor")
             })
         })
+    }
+}
+
+/// Fails for somebody whose data is restricted: another holder could go on with it (GDPR Article 18).
+fn require_unrestricted(tx: &mut Tx<'_>, holder: Id) -> Result<()> {
+    match tx.holder(holder)? {
+        Some((_, HolderState::Restricted)) => Err(Error::forbidden(
+            "whose data this is has it restricted (GDPR Article 18): it is not handed over",
+        )
+        .hint("lift the restriction first")
+        .code("Restricted")),
+        _ => Ok(()),
     }
 }
 

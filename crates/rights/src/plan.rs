@@ -12,6 +12,7 @@ use habeas_core::report::{
 use habeas_core::{Erasure, Error, Fate, Id, Kind, Result, Timestamp, registry, time};
 use habeas_store::{Going, HolderState, Page, TaskKind, Tx};
 
+use crate::authored::written_under;
 use crate::erasure::ErasureTask;
 use crate::holdings::{kind_name, personal_kinds};
 use crate::ownership;
@@ -79,8 +80,8 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
         })
         .collect();
     let mentions = tx.mentions_of(holder)?.len() as u64;
-    let made_for_others = tx.count_made_for_others(holder)?;
-    let made: u64 = made_for_others.iter().map(|(_, count)| count).sum();
+    let (made, written_in_made) = written_for_others(tx, holder, MentionRole::Maker)?;
+    let (changed, written_in_changed) = written_for_others(tx, holder, MentionRole::Editor)?;
     let choices = ownership::choices(tx, holder, decisions)?;
     let models = models(tx, holder, decisions)?;
     let mut revoked = exported_digests(tx, holder)?.len() as u64;
@@ -105,15 +106,17 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
             why: "proof that requests were answered in time".into(),
         }]
         .into_iter()
-        .chain(made_for_others.into_iter().map(written_for_others))
+        .chain(written_in_made)
+        .chain(written_in_changed)
         .collect(),
         held: holds::held(tx, holder, decisions)?,
         recipients: if sort == HolderKind::Person { recipients::told(tx, holder)? } else { Vec::new() },
         others_affected: tx.count_others_mentioned(holder)?,
         depicted: depicted::images(tx, holder)?.len() as u64,
         erase_depicted: decisions.erase_depicted,
-        unlinked: mentions + made,
+        unlinked: mentions + made + changed,
         made,
+        changed,
         models,
         tainted: tainted(tx, Going::Of(holder))?,
         revoked,
@@ -125,17 +128,31 @@ pub(crate) fn make(tx: &mut Tx<'_>, holder: Id, decisions: &Decisions) -> Result
     })
 }
 
-/// What a person wrote in what others hold (descriptions, tags, paths) is those others' documentation of their own work, and stays with them,
-/// without the names of its author; that the person wrote it is known no more.
-fn written_for_others((kind, count): (Kind, u64)) -> KeptReport {
-    KeptReport {
-        what: format!(
-            "what was written in {count} of {} that others hold: it stays theirs, without the person's address, names and home directories, and \
-             says no more who wrote it",
-            registry::ops(kind).about().title
-        ),
-        why: "documentation of the holder's own work (legitimate interest, Article 6(1)(f)); single texts can be corrected first".into(),
+/// How much of what others hold the person made, or changed where others made it, and what stays there. What they wrote in it (descriptions,
+/// tags, paths, values) is those others' documentation of their own work, and stays with them, without the names of its author; that the person
+/// wrote it is known no more.
+fn written_for_others(tx: &mut Tx<'_>, person: Id, role: MentionRole) -> Result<(u64, Vec<KeptReport>)> {
+    let (of_whom, homes) = match role {
+        MentionRole::Editor => ("others made and hold", "home directories called after them"),
+        _ => ("others hold", "home directories"),
+    };
+    let work = tx.count_work_for_others(person, role)?;
+    let mut kept = Vec::new();
+    for &(kind, count) in &work {
+        let mut counts = vec![(kind, count)];
+        for &below in written_under(kind) {
+            counts.push((below, tx.count_below_work_for_others((person, role), kind, below)?));
+        }
+        kept.extend(counts.into_iter().filter(|(_, count)| *count > 0).map(|(kind, count)| KeptReport {
+            what: format!(
+                "what was written in {count} of {} that {of_whom}: it stays theirs, without the person's address, names and {homes}, and says \
+                 no more who wrote it",
+                registry::ops(kind).about().title
+            ),
+            why: "documentation of the holder's own work (legitimate interest, Article 6(1)(f)); single texts can be corrected first".into(),
+        }));
     }
+    Ok((work.iter().map(|(_, count)| count).sum(), kept))
 }
 
 /// Digests of the models that were exported from a holder's projects: they are revoked with the erasure.

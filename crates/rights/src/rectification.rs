@@ -1,19 +1,19 @@
 //! Rectification (GDPR Article 16): one way to correct whatever is held on a person.
 
+use std::collections::BTreeMap;
+
 use habeas_access::{Actor, Permission, authorise, depicted, normalise_email, record_staff, staff_role};
 use habeas_core::kind::HolderKind;
 use habeas_core::kinds::{AccountType, Person};
 use habeas_core::report::RectificationReport;
 use habeas_core::requests::RequestType;
-use habeas_core::{Error, Id, Kind, Result, Timestamp, fault};
+use habeas_core::{Error, Id, Kind, Result, Timestamp, fault, text};
 use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
 use crate::Rights;
 use crate::requests::{Direct, record_direct_change};
 
-/// The longest name, in bytes.
-const NAME: usize = 200;
 /// The most that may be corrected at a time.
 const CORRECTIONS: usize = 100;
 /// The largest corrected value, in bytes of JSON.
@@ -54,6 +54,10 @@ impl Rights {
         person: Id,
         mut change: Rectify,
     ) -> Result<RectificationReport> {
+        if change.email.is_some() {
+            // Whoever has the mail that goes there signs in, or proves who asks, with it.
+            self.require_in_person(actor)?;
+        }
         let wanted = match actor {
             Actor::Person { id, .. } if *id == person => {
                 self.wanted_address(person, change.email.as_deref()).await?
@@ -85,10 +89,7 @@ impl Rights {
         if change.corrections.iter().any(|correction| correction.value.to_string().len() > VALUE) {
             return Err(Error::limit(format!("a corrected value is at most {VALUE} bytes long")));
         }
-        let name = change.name.as_deref().map(|name| name.trim().to_owned());
-        if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > NAME) {
-            return Err(Error::invalid(format!("a name is 1 to {NAME} bytes long")));
-        }
+        let name = change.name.as_deref().map(text::holder_name).transpose()?;
         let email = change.email.as_deref().map(|email| email.trim().to_owned());
         let current = self.access.person(person).await?;
         if current.doc.account_type == AccountType::Unclaimed {
@@ -142,7 +143,8 @@ impl Rights {
                 let mut due = None;
                 for correction in &corrections {
                     let resource = correction.resource;
-                    require_correctable(tx, &actor, person, resource)?;
+                    let kind = require_correctable(tx, &actor, person, resource)?;
+                    require_acceptable(kind, correction, &depicts_key)?;
                     let before = habeas_models::find_image(tx, resource)?.map(|image| image.doc.metadata);
                     if let Some(until) = tx.correct(resource, &correction.field, &correction.value)? {
                         changed += 1;
@@ -189,24 +191,41 @@ impl Rights {
     }
 }
 
-/// Succeeds when `resource` is the person's, or the actor may change it, or is of the staff. Whatever is neither does not exist for the
+/// The kind of `resource`, when it is the person's, or the actor may change it, or is of the staff. Whatever is neither does not exist for the
 /// actor.
-fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id) -> Result<()> {
-    let position = tx.position(resource)?;
-    match position {
-        Some((_, _, holder)) if holder == person => Ok(()),
+fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id) -> Result<Kind> {
+    let missing = || Error::not_found("there is no such resource to correct");
+    let (kind, _, holder) = tx.position(resource)?.ok_or_else(missing)?;
+    match holder {
+        _ if holder == person => Ok(()),
         // Receipts, requests and the like say what was.
-        Some((_, _, Id::NIL)) | None => Err(Error::not_found("there is no such resource to correct")),
-        Some((_, _, holder)) if staff_role(tx, actor)?.is_some() => match tx.holder(holder)? {
+        Id::NIL => Err(missing()),
+        _ if staff_role(tx, actor)?.is_some() => match tx.holder(holder)? {
             Some((HolderKind::Person, _)) => record_staff(tx, holder, actor.reference(), "RectifyPerson"),
             _ => Ok(()),
         },
-        Some(_) => authorise(tx, actor, resource, Permission::Write),
+        _ => authorise(tx, actor, resource, Permission::Write),
     }?;
     // An address that was not the one to which the code went, or a place that was not allowed, could be put there.
-    if matches!(position, Some((Kind::CaseFile, _, _))) {
+    if kind == Kind::CaseFile {
         return Err(Error::invalid("what was said in a request is not corrected")
             .hint("add a note: POST /api/privacy/v1/requests/ID/comments"));
     }
-    Ok(())
+    Ok(kind)
+}
+
+/// Refuses what would be refused where it is written for the first time.
+fn require_acceptable(kind: Kind, correction: &Correction, depicts_key: &str) -> Result<()> {
+    match (kind, correction.field.as_str()) {
+        (Kind::Organisation, "name") => {
+            correction.value.as_str().map_or(Ok(()), |name| text::holder_name(name).map(drop))
+        }
+        (Kind::Image | Kind::KeptImage, "metadata") => {
+            let metadata: Option<BTreeMap<String, String>> =
+                serde_json::from_value(correction.value.clone()).ok();
+            metadata.map_or(Ok(()), |metadata| depicted::require_readable(&metadata, depicts_key))
+        }
+        // What is not of the form in which it is kept is refused with the rest.
+        _ => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! What has a period carries its end as `expires_at`. A sweep is a task: it goes through what is due in the order of ends, deletes it as
 //! anybody would who may, notes in the same transaction how much of each kind went, and ends with a receipt. Guests are erased by a plan of
-//! their own, as if they had asked; legal holds whose date has come are released.
+//! their own, as if they had asked; legal holds whose date has come are released. What a restricted person holds waits until that is lifted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use habeas_core::kind::HolderKind;
 use habeas_core::report::{RetentionReport, RetentionRule};
 use habeas_core::{Error, ErrorKind, Id, Kind, Result, Timestamp, fault, receipt, registry};
-use habeas_store::{Removed, TaskKind, TaskRow, TaskState, Tx};
+use habeas_store::{HolderState, Removed, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ struct Sweep {
     /// Legal holds that have ended.
     #[serde(default)]
     holds: u64,
-    /// Passed over: held, or of somebody who is being erased.
+    /// Passed over: held, or of somebody who is restricted or being erased.
     kept: u64,
     /// Where it goes on; none at the beginning.
     after: Option<(Timestamp, Id)>,
@@ -114,14 +114,7 @@ impl Rights {
             sweep = next;
             for (id, kind) in others {
                 match kind {
-                    // Somebody, or another sweep, may have ended it meanwhile.
-                    Kind::Hold => match self.release_hold(id).await {
-                        Err(error) if error.kind == ErrorKind::NotFound => {}
-                        ended => {
-                            ended?;
-                            sweep.holds += 1;
-                        }
-                    },
+                    Kind::Hold => sweep.holds += u64::from(self.end_due_hold(id).await?),
                     _ => sweep.guests += u64::from(self.erase_guest(id).await?),
                 }
             }
@@ -189,12 +182,12 @@ fn remove_batch(tx: &mut Tx<'_>, task: Id, mut sweep: Sweep) -> Result<Batch> {
     let mut others = Vec::new();
     for (id, kind, end) in &page {
         sweep.after = Some((*end, *id));
-        if matches!(kind, Kind::Hold | Kind::Person) {
-            others.push((*id, *kind));
-            continue;
-        }
         if is_kept(tx, *id, *kind)? {
             sweep.kept += 1;
+            continue;
+        }
+        if matches!(kind, Kind::Hold | Kind::Person) {
+            others.push((*id, *kind));
             continue;
         }
         let removal = tx.remove(*id)?;
@@ -208,8 +201,12 @@ fn remove_batch(tx: &mut Tx<'_>, task: Id, mut sweep: Sweep) -> Result<Batch> {
     Ok((sweep, removed, others, (page.len() as u32) < BATCH))
 }
 
-/// Whether something that is due stays: under a legal hold, or going with an erasure that runs.
+/// Whether something that is due stays: under a legal hold, restricted, or going with an erasure that runs.
 fn is_kept(tx: &mut Tx<'_>, id: Id, kind: Kind) -> Result<bool> {
+    // What is restricted is stored and nothing else (GDPR Article 18(2)): the person may need it. What grants access ends all the same.
+    if kind.is_kept_by_holds() && is_restricted(tx, id)? {
+        return Ok(true);
+    }
     if matches!(kind, Kind::Hold | Kind::Person) {
         return Ok(false);
     }
@@ -218,6 +215,12 @@ fn is_kept(tx: &mut Tx<'_>, id: Id, kind: Kind) -> Result<bool> {
         Err(error) if error.kind == ErrorKind::Frozen || error.code == Some("Held") => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether something is held by somebody whose data is restricted.
+fn is_restricted(tx: &mut Tx<'_>, id: Id) -> Result<bool> {
+    let Some((_, _, holder)) = tx.position(id)? else { return Ok(false) };
+    Ok(matches!(tx.holder(holder)?, Some((_, HolderState::Restricted))))
 }
 
 fn rules(due: &BTreeMap<Kind, u64>) -> Vec<RetentionRule> {

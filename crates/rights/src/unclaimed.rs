@@ -2,14 +2,15 @@
 //!
 //! Nothing is made of a name until the staff ask for it. It is looked for in an index of what images say, one look for each project, and only
 //! images that say it are opened. Whoever is taken up is a person like any other from then on: seen, exported and erased by the same requests.
+//! A login name that somebody's programs sent, which may be another one's, is found by the same look, and corrected where it is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use habeas_access::Actor;
 use habeas_access::depicted::{self, Name};
-use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{AccountType, ImageDoc, PersonDoc};
+use habeas_core::kind::{HolderKind, MentionRole};
+use habeas_core::kinds::{AccountType, ClientName, ImageDoc, PersonDoc, metadata_name};
 use habeas_core::report::{DepictionReport, PersonReport};
 use habeas_core::{AttrKey, Error, Id, Kind, Result, fault};
 use habeas_store::Tx;
@@ -23,12 +24,17 @@ const PAGE: u32 = 500;
 const SHOWN: usize = 100;
 
 impl Rights {
-    /// Images whose metadata names somebody exactly so, by whose they are, for `actor`, who is of the staff: recorded with those and the person.
+    /// Images whose metadata names somebody exactly so, by whose they are, and persons whose programs sent exactly this login name, for `actor`,
+    /// who is of the staff: recorded with those and the person.
     pub async fn find_depicted(&self, actor: &Actor, text: &str) -> Result<Vec<DepictionReport>> {
         let name = Name::read(text)?;
         let (mut reports, mut concerned) = (Vec::new(), Vec::new());
-        for (holder, images) in self.named(&name).await? {
-            let person = self.store.find_alias(&name.alias(&self.store, holder)?);
+        let (mut named, senders) = (self.named(&name).await?, self.senders_of(text.trim()).await?);
+        for &sender in senders.keys() {
+            named.entry(sender).or_default();
+        }
+        for (holder, images) in named {
+            let person = name.person(&self.store, holder)?;
             concerned.push(holder);
             concerned.extend(person);
             reports.push(DepictionReport {
@@ -36,6 +42,7 @@ impl Rights {
                 count: images.len() as u64,
                 images: images.iter().take(SHOWN).map(Id::to_string).collect(),
                 person: person.map(|person| person.to_string()),
+                login_name: senders.get(&holder).map(Id::to_string),
             });
         }
         self.record_read(actor, &concerned, "FindDepicted").await?;
@@ -65,16 +72,17 @@ impl Rights {
         if named.is_empty() {
             return Err(Error::not_found("no image names anybody so"));
         }
-        let alias = name.alias(&self.store, owner)?;
-        let person = match self.store.find_alias(&alias) {
+        let person = match name.person(&self.store, owner)? {
             Some(person) => person,
             None => {
+                let called = metadata_name(text.trim());
                 let email = match &name {
-                    Name::Email(_) => text.trim().to_owned(),
+                    Name::Email(_) => called.clone(),
                     Name::Exact(_) => String::new(),
                 };
+                let alias = name.alias(&self.store, owner)?;
                 let profile = PersonDoc {
-                    name: text.trim().to_owned(),
+                    name: called,
                     email,
                     account_type: AccountType::Unclaimed,
                     named_by: holder,
@@ -84,14 +92,14 @@ impl Rights {
             }
         };
         fault::point("unclaimed.made");
-        self.tie(named).await?;
+        self.tie(named.into_values().flatten()).await?;
         self.person_report(person).await
     }
 
     /// Ties a person to the images that name them by their address: of before they had the account, or the address.
     pub async fn tie_depicted(&self, email: &str) -> Result<()> {
         let named = self.named(&Name::read(email)?).await?;
-        self.tie(named).await
+        self.tie(named.into_values().flatten()).await
     }
 
     /// Says that an unclaimed person is the one with this account: what was tied to them is tied to the account, and they are erased, with a
@@ -101,7 +109,8 @@ impl Rights {
         if self.access.person(person).await?.doc.account_type == AccountType::Unclaimed {
             return Err(Error::invalid("an unclaimed person is linked to somebody with an account"));
         }
-        let alias = Name::read(&profile.name)?.alias(&self.store, profile.named_by.unwrap_or(Id::NIL))?;
+        let called = Name::of_unclaimed(&profile);
+        let alias = called.alias(&self.store, profile.named_by.unwrap_or(Id::NIL))?;
         if self.store.find_alias(&alias) == Some(unclaimed) {
             self.store.drop_aliases(vec![alias]).await?;
         }
@@ -124,6 +133,34 @@ impl Rights {
         self.person_report(person).await
     }
 
+    /// Persons whose programs sent exactly this login name, with the resource that keeps it: one look for each person.
+    async fn senders_of(&self, login: &str) -> Result<BTreeMap<Id, Id>> {
+        let (mut senders, mut after) = (BTreeMap::new(), Id::NIL);
+        loop {
+            let login = login.to_owned();
+            let (found, last) = self
+                .store
+                .read(move |tx| {
+                    let mut found = Vec::new();
+                    let persons = tx.holders(HolderKind::Person, after, PAGE)?;
+                    for &(person, _) in &persons {
+                        if tx.is_active(person)?
+                            && let Some(node) = tx.child_by_name::<ClientName>(person, &login)?
+                        {
+                            found.push((person, node.id));
+                        }
+                    }
+                    Ok((found, persons.last().map(|(person, _)| *person)))
+                })
+                .await?;
+            senders.extend(found);
+            match last {
+                Some(last) => after = last,
+                None => return Ok(senders),
+            }
+        }
+    }
+
     /// Images that name somebody so, by their holders.
     async fn named(&self, name: &Name) -> Result<BTreeMap<Id, Vec<Id>>> {
         let key = self.models.depicts_key().to_owned();
@@ -141,9 +178,8 @@ impl Rights {
             if looked.unindexed.is_empty() {
                 break (looked.found, kept);
             }
-            // Written by a version that looked for names in every image: that is done here once more, and for the last time.
             for project in looked.unindexed {
-                self.store.index(project).await?;
+                self.read_names_anew(project).await?;
             }
         };
         for some in alike.chunks(PAGE as usize) {
@@ -168,8 +204,38 @@ impl Rights {
         Ok(named)
     }
 
-    async fn tie(&self, named: BTreeMap<Id, Vec<Id>>) -> Result<()> {
-        let images: Vec<Id> = named.into_values().flatten().collect();
+    /// Looks once more, and for the last time, for names in the images of every project that an earlier version wrote, which read them
+    /// otherwise: until `stopping`.
+    pub(crate) async fn read_all_names_anew(&self, stopping: impl Fn() -> bool) -> Result<()> {
+        for project in self.store.read(|tx| tx.unindexed()).await? {
+            if stopping() {
+                break;
+            }
+            if let Err(error) = self.read_names_anew(project).await {
+                tracing::warn!(
+                    %project,
+                    error = format_args!("{error:#}"),
+                    "images were not read anew for whom they show: whoever looks for somebody, or the next start, does it"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Ties whom the images of a project name to them, and lets them be found by it.
+    async fn read_names_anew(&self, project: Id) -> Result<()> {
+        let images = self.store.read(move |tx| {
+            let mut images = tx.children_ids(project, Kind::Image)?;
+            images.extend(tx.children_ids(project, Kind::KeptImage)?);
+            Ok(images)
+        });
+        self.tie(images.await?.into_iter().map(|(_, image)| image)).await?;
+        // Last: a project that is indexed is read no more.
+        self.store.index(project).await
+    }
+
+    async fn tie(&self, images: impl Iterator<Item = Id>) -> Result<()> {
+        let images: Vec<Id> = images.collect();
         for some in images.chunks(PAGE as usize) {
             let (some, key) = (some.to_vec(), self.models.depicts_key().to_owned());
             self.store

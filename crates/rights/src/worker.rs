@@ -31,9 +31,17 @@ impl Worker {
         Worker { rights, stopping: AtomicBool::new(false) }
     }
 
-    /// Works until [`Worker::stop`]: on what persons wait for, and beside it on letters, which a slow mail server may hold up.
+    /// Works until [`Worker::stop`]: on what persons wait for, and beside it on letters, which a slow mail server may hold up, and on what an
+    /// earlier version left to be read anew.
     pub async fn run(&self) {
-        tokio::join!(self.run_prompt(), self.run_letters());
+        tokio::join!(self.run_prompt(), self.run_letters(), self.read_names_anew());
+    }
+
+    async fn read_names_anew(&self) {
+        let stopping = || self.stopping.load(Ordering::SeqCst);
+        if let Err(error) = self.rights.read_all_names_anew(stopping).await {
+            tracing::warn!(error = format_args!("{error:#}"), "images were not read anew for whom they show");
+        }
     }
 
     async fn run_letters(&self) {
@@ -118,6 +126,7 @@ impl Rights {
             TaskKind::Mail => self.run_mail(task).await,
             TaskKind::Retention => retention::run(self, task).await,
             TaskKind::Deletion => deletion::run(self, task).await,
+            TaskKind::LiftRestriction => self.run_lifting(task).await,
             TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

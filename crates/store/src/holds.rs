@@ -69,11 +69,31 @@ impl Store {
     /// Ends a hold: what only it keeps of persons who were erased is deleted with its key, what another hold keeps, too, moves there, and
     /// the erasures that wait for it go on. What it keeps of holders who are there stays with them.
     pub async fn end_hold(&self, hold: Id) -> Result<Removed> {
-        self.with_ledger(move |ledger| match ledger.holds().get(&hold) {
-            Some(None) => Ok(()),
-            _ => ledger.append(&[Record::HoldReleased { hold }]).map(|_| ()),
-        })
-        .await?;
+        self.with_ledger(move |ledger| ledger.end_hold(hold, None)).await?;
+        self.remove_ended_hold(hold).await
+    }
+
+    /// The same when its day has come; false when that was moved meanwhile.
+    pub async fn end_due_hold(&self, hold: Id) -> Result<bool> {
+        let now = self.ambient().now();
+        let is_due = self.with_ledger(move |ledger| ledger.end_hold(hold, Some(now))).await?;
+        if is_due {
+            self.remove_ended_hold(hold).await?;
+        }
+        Ok(is_due)
+    }
+
+    /// Moves the day on which a hold ends by itself; without one it lasts until it is released. Durable, also against a restore of an older
+    /// backup, when this returns.
+    pub async fn extend_hold(&self, hold: Id, until: Option<Timestamp>) -> Result<Node<HoldDoc>> {
+        let no_hold = || Error::not_found("there is no such hold");
+        if !self.with_ledger(move |ledger| ledger.extend_hold(hold, until)).await? {
+            return Err(no_hold());
+        }
+        self.write(move |tx| tx.move_end_of_hold(hold, until)).await?.ok_or_else(no_hold)
+    }
+
+    async fn remove_ended_hold(&self, hold: Id) -> Result<Removed> {
         fault::point("hold.released");
         let removed = self.write(move |tx| tx.release(hold)).await?;
         fault::point("hold.removed");
@@ -101,6 +121,11 @@ impl Store {
         let known: BTreeSet<Id> = rows.keys().copied().collect();
         for (hold, (target, until, sealed)) in rows {
             match placed.get(&hold) {
+                // Its day was moved since, or the process died before the row had it.
+                Some(Some(known)) if known.until != until => {
+                    let until = known.until;
+                    self.write(move |tx| tx.move_end_of_hold(hold, until)).await?;
+                }
                 Some(Some(_)) => {}
                 Some(None) => {
                     self.end_hold(hold).await?;
@@ -128,7 +153,7 @@ impl Tx<'_> {
             .filter(|place| place.kind != Kind::Hold && place.holder != Id::NIL)
             .ok_or_else(|| {
                 Error::not_found("there is no such resource to hold")
-                    .hint("name a person, an organisation, or something they hold; what another hold keeps after an erasure stays under that one")
+                    .hint("name a person, an organisation, or something they hold; what another hold keeps after an erasure stays under that one, whose day can be moved: habeas hold extend")
             })?;
         if !place.kind.is_kept_by_holds() {
             return Err(Error::invalid(format!("a {:?} cannot be held", place.kind)).hint(
@@ -146,6 +171,13 @@ impl Tx<'_> {
         self.connect(id, new.target, Relation::Keeps)?;
         self.mention(id, place.holder, MentionRole::Subject)?;
         Ok(node)
+    }
+
+    /// Writes down until when a hold lasts; none when it is gone.
+    fn move_end_of_hold(&mut self, hold: Id, until: Option<Timestamp>) -> Result<Option<Node<HoldDoc>>> {
+        let Some(mut node) = self.get::<Hold>(hold)? else { return Ok(None) };
+        node.expires_at = until;
+        self.update::<Hold>(&node).map(Some)
     }
 
     /// A hold that was placed after the backup that was restored.

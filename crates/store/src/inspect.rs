@@ -2,17 +2,19 @@
 
 use futures::StreamExt as _;
 use habeas_core::kind::HolderKind;
+use habeas_core::kinds::Request;
 use habeas_core::operations::{Check, DoctorReport};
-use habeas_core::{BlobRef, Id, Kind, Result};
+use habeas_core::requests::RequestState;
+use habeas_core::{AttrKey, BlobRef, Id, Kind, Result};
 use serde_json::Value;
 
-use crate::{Store, TaskState};
+use crate::{Between, Store, TaskState};
 
 /// Resources looked at in one transaction.
 const PAGE: u32 = 200;
 
 impl Store {
-    /// Checks database, storage, keyring, ledger and tasks; with `scan` opens every document and every file that can be opened.
+    /// Checks database, storage, keyring, ledger, tasks and open requests; with `scan` opens every document and every file that can be opened.
     pub async fn doctor(&self, scan: bool) -> Result<DoctorReport> {
         let mut checks = vec![
             check("database", self.describe_database().await),
@@ -36,6 +38,7 @@ impl Store {
             ),
         ];
         checks.push(self.check_tasks().await);
+        checks.push(self.check_requests().await);
         checks.push(self.check_orphans().await);
         if scan {
             checks.push(self.check_contents().await);
@@ -60,6 +63,44 @@ impl Store {
                 of(TaskState::Waiting),
                 of(TaskState::Running)
             ),
+        }
+    }
+
+    /// Open requests about persons who are gone: nobody could ever carry them out.
+    async fn check_requests(&self) -> Check {
+        let lost = self.read(|tx| {
+            // Where keys are destroyed already, the person is gone as they should be.
+            let (first, last) = (RequestState::Received, RequestState::FailedIrrevocably);
+            let (from, to) = (f64::from(first.number()), f64::from(last.number()));
+            let is_open = [Between { key: AttrKey::RequestState, from, to }];
+            let (mut lost, mut after) = (0_u64, None);
+            loop {
+                let page = tx.children_between::<Request>(Id::NIL, &is_open, after, PAGE)?;
+                for node in &page {
+                    let irrevocable = matches!(
+                        node.doc.state,
+                        RequestState::RunningIrrevocably | RequestState::FailedIrrevocably
+                    );
+                    if let (false, Some(person)) = (irrevocable, node.doc.subject)
+                        && tx.holder(person)?.is_none()
+                    {
+                        lost += 1;
+                    }
+                }
+                after = page.last().map(|node| node.id);
+                if page.len() < PAGE as usize {
+                    return Ok(lost);
+                }
+            }
+        });
+        match lost.await {
+            Ok(0) => check("requests", Ok("every open one is about somebody who is here".into())),
+            Ok(lost) => Check {
+                name: "requests".into(),
+                status: "fail".into(),
+                detail: format!("{lost} open ones are about persons who are erased; start the server again"),
+            },
+            Err(error) => check("requests", Err(error)),
         }
     }
 

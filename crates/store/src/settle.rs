@@ -124,6 +124,7 @@ impl Store {
             | TaskKind::Mail
             | TaskKind::Retention
             | TaskKind::Deletion
+            | TaskKind::LiftRestriction
             | TaskKind::Train
             | TaskKind::Forget
             | TaskKind::ExportModel

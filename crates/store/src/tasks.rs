@@ -22,7 +22,8 @@ pub enum TaskKind {
     Erasure = 5,
     /// Write an archive.
     Export = 6,
-    /// Write a letter: to a person about a request of theirs, to the staff, or to an owner of what was made from something erased.
+    /// Write a letter: to a person about a request of theirs or the end of a restriction, to the staff, or to an owner of what was made from something
+    /// erased.
     Mail = 7,
     /// Say in the ledger that something was handed over.
     RecordTransfer = 8,
@@ -30,6 +31,8 @@ pub enum TaskKind {
     Retention = 20,
     /// Issue the receipt of what somebody deleted.
     Deletion = 21,
+    /// Lift the restriction of a person's data.
+    LiftRestriction = 22,
     /// Train an iteration.
     Train = 100,
     /// Solve an iteration again without the images that it lost.
@@ -70,6 +73,7 @@ impl TaskKind {
         TaskKind::RecordTransfer,
         TaskKind::Retention,
         TaskKind::Deletion,
+        TaskKind::LiftRestriction,
         TaskKind::Train,
         TaskKind::Forget,
         TaskKind::ExportModel,

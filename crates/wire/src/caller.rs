@@ -10,7 +10,7 @@ use axum::routing::MethodRouter;
 use habeas_access::Actor;
 use habeas_core::{Error, Id, Result};
 
-use crate::App;
+use crate::{App, percent};
 
 /// Registers `route` as the operation `name`, which stands in the caller's telemetry. The handlers find the caller ([`Actor`]) with the
 /// request; who is not recognised is told so in the protocol's envelope `F`.
@@ -38,6 +38,22 @@ async fn observe<F: From<Error> + IntoResponse + 'static>(
         app.access().telemetry().note(person, name, response.status().as_u16());
     }
     response
+}
+
+/// Refuses a path that is no text once it is decoded, in the protocol's envelope `F`: what reads parts of paths would do so in words of its own.
+pub(crate) async fn require_text<F: From<Error> + IntoResponse>(request: Request, next: Next) -> Response {
+    if percent::is_text(request.uri().path()) {
+        return next.run(request).await;
+    }
+    F::from(Error::invalid("a part of the path is not UTF-8 once it is decoded")).into_response()
+}
+
+/// The code of an address that does not take the method of the request.
+pub(crate) const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+
+/// The answer to a method that an address does not take, in the protocol's envelope `F`. The router adds the methods that it does take.
+pub(crate) async fn refuse_method<F: From<Error>>() -> F {
+    Error::invalid("this address does not take this method").code(METHOD_NOT_ALLOWED).into()
 }
 
 /// The id that the server gave a request, which it finds among its extensions.

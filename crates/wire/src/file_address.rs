@@ -154,7 +154,7 @@ pub(crate) fn check(
 impl Grant {
     /// Who acts when the address is used; without a sign-in of their own.
     pub(crate) fn actor(&self) -> Actor {
-        Actor::Person { id: self.person, signed_in_at: Timestamp(0) }
+        Actor::Person { id: self.person, signed_in_at: Timestamp(0), granted: true }
     }
 
     /// An error when the address is not good for this.

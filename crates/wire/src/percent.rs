@@ -4,6 +4,15 @@ use std::fmt::Write as _;
 
 /// Percent-decodes, with `+` as a space. What is not valid stays as it is.
 pub(crate) fn decode(text: &str) -> String {
+    String::from_utf8_lossy(&bytes(text)).into_owned()
+}
+
+/// Whether it is UTF-8 once it is decoded.
+pub(crate) fn is_text(text: &str) -> bool {
+    std::str::from_utf8(&bytes(text)).is_ok()
+}
+
+fn bytes(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -20,7 +29,7 @@ pub(crate) fn decode(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded
 }
 
 /// Percent-decodes a path, in which a plus is no space.
@@ -55,5 +64,6 @@ mod tests {
             assert_eq!(decode_path(&encode_path(path)), path);
         }
         assert_eq!(decode_path("1+1%201"), "1+1 1");
+        assert!(is_text("/%C3%BC/%f/100%") && !is_text("/%ff") && !is_text("/a%C3"));
     }
 }

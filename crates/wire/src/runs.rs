@@ -141,13 +141,18 @@ pub(crate) fn create_run(tx: &mut Tx<'_>, mut new: New<RunDoc>) -> Result<Node<R
     Ok(node)
 }
 
-/// Stores a changed run whose state was `before`. What follows from its end follows here, whichever protocol reports it.
-pub(crate) fn update_run(tx: &mut Tx<'_>, mut node: Node<RunDoc>, before: RunStatus) -> Result<Node<RunDoc>> {
+/// Stores a run that `person` changed, whose state was `before`. What follows from its end follows here, whichever protocol reports it.
+pub(crate) fn update_run(
+    tx: &mut Tx<'_>,
+    mut node: Node<RunDoc>,
+    before: RunStatus,
+    person: Id,
+) -> Result<Node<RunDoc>> {
     let ends = node.doc.status.is_over() && !before.is_over();
     if ends {
         node.doc.end_time.get_or_insert(milliseconds(tx.now()));
     }
-    let node = tx.update::<Run>(&node)?;
+    let node = tx.update_by::<Run>(&node, person)?;
     if ends {
         notifications::run_ended(tx, &node)?;
     }

@@ -199,7 +199,7 @@ impl Access {
         let claims = issuer.verify(token, now).await?;
         check(&claims, &issuer.settings.issuer, audience, now)?;
         let person = self.person_of(&issuer.settings, &claims).await?;
-        Ok(Actor::Person { id: person, signed_in_at: signed_in_at(&claims).min(now) })
+        Ok(Actor::Person { id: person, signed_in_at: signed_in_at(&claims).min(now), granted: false })
     }
 }
 

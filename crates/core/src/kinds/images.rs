@@ -9,8 +9,11 @@ use super::custom_vision::{BASIS, SERVICE};
 use crate::node::{AttrKey, Relation};
 use crate::{
     About, AttrValue, Attrs, BlobRef, Bundle, DataKind, DataMap, Erasure, Fate, FieldClass, Id, Kind, Node,
-    Result, Retention, Timestamp, View,
+    Result, Retention, Timestamp, View, text,
 };
+
+/// What an address begins with where it is a link.
+const MAILTO: &str = "mailto:";
 
 /// A box on an image, in fractions of its width and height.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -337,16 +340,47 @@ impl DataKind for KeptImage {
     }
 }
 
-/// What a metadata value says, which is one thing or several with commas between.
+/// What a metadata value says, which is one thing or several with commas or semicolons between.
 pub fn metadata_parts(value: &str) -> impl Iterator<Item = &str> {
-    value.split(',').map(str::trim).filter(|part| !part.is_empty())
+    value.split([',', ';']).map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Whom or what one of the [`metadata_parts`] names: the address of `Ada <ada@example.org>` and of `mailto:ada@example.org`, otherwise what
+/// stands there, however its accents were typed.
+pub fn metadata_name(part: &str) -> String {
+    let within = part.strip_suffix('>').and_then(|part| part.rsplit_once('<'));
+    let name = within.map_or(part, |(_, name)| name.trim());
+    let name = match name.split_at_checked(MAILTO.len()) {
+        Some((scheme, address)) if scheme.eq_ignore_ascii_case(MAILTO) => {
+            address.split_once('?').map_or(address, |(address, _)| address).trim()
+        }
+        _ => name,
+    };
+    // Brackets without an address in them belong to a name like any other sign.
+    text::composed(if name.contains('@') { name } else { part })
 }
 
 /// One of the [`metadata_parts`] of the value under `key`, as it is looked for. What is found so is alike, not the same: in any case of letters.
 pub fn metadata_part(key: &str, part: &str) -> String {
-    format!("{key}={}", part.to_lowercase())
+    format!("{key}={}", metadata_name(part).to_lowercase())
 }
 
 fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     pairs.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_every_usual_way_to_write_it() {
+        let value = "Dora D <dora@example.org>; mailto:Eve@example.org,, <mailto:fay@example.org?subject=x> ;Jose\u{301}";
+        let names: Vec<String> = metadata_parts(value).map(metadata_name).collect();
+        assert_eq!(names, ["dora@example.org", "Eve@example.org", "fay@example.org", "José"]);
+        for part in ["a <b>", "mailto:nobody", "<>", "ä", "José D <nobody>"] {
+            assert_eq!(metadata_name(part), part);
+        }
+        assert_eq!(metadata_part("depicts", "Dora <Dora@example.org>"), "depicts=dora@example.org");
+    }
 }

@@ -44,7 +44,7 @@ pub use identity::{
     AccountType, ClientName, ClientNameDoc, Credential, CredentialDoc, GUEST_HOURS, Organisation,
     OrganisationDoc, Person, PersonDoc, Token, TokenDoc, TokenPurpose,
 };
-pub use images::{Image, ImageDoc, KeptImage, Region, metadata_part, metadata_parts};
+pub use images::{Image, ImageDoc, KeptImage, Region, metadata_name, metadata_part, metadata_parts};
 pub use imported::{ImportedModel, ImportedPerformance, ImportedTagPerformance, ImportedWeights};
 pub use installation::{Installation, InstallationDoc, Task, TaskDoc};
 pub use learning::{

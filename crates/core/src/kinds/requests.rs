@@ -19,6 +19,9 @@ use crate::{
 const SERVICE: &str = "Your rights";
 /// How long the record of a request is kept after its end, in days: longer than the 24 months of 11 CCR 7101.
 pub const REQUEST_DAYS: u32 = 1_095;
+/// From when that counts, and what of it is kept for less: nothing was decided, and nothing there shows who asked.
+const ENDED: &str =
+    "the end of the request; 30 days where it expired, or was called off before it was sure who asks";
 
 /// What an erasure would have deleted when its plan was made: counts only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +92,7 @@ pub struct RequestHistory {
     /// When.
     pub at: Timestamp,
     /// What: the name of a [`crate::requests::RequestEvent`], or `extended`, `commented`, `reminded`, `decided`, `restricted`,
-    /// `corrected`, `addressCorrected`.
+    /// `corrected`, `addressCorrected`, `personErased`.
     pub event: String,
     /// Who did it; [`Id::NIL`] for the operator of the machine, nobody for the server itself and for whoever is not signed in.
     pub by: Option<Id>,
@@ -179,7 +182,7 @@ impl DataKind for Request {
         title: "Requests",
         purpose: "to answer requests in time and to show that they were answered (GDPR Articles 5(2) and 12)",
         legal_basis: "legal obligation (GDPR Article 6(1)(c))",
-        retention: Retention::Days(REQUEST_DAYS, "the end of the request"),
+        retention: Retention::Days(REQUEST_DAYS, ENDED),
         recipients: "nobody",
     };
     type Doc = RequestDoc;
@@ -459,7 +462,7 @@ impl DataKind for CaseFile {
         title: "Case files",
         purpose: "to make sure who asks, and to note what was answered (GDPR Article 12)",
         legal_basis: "legal obligation (GDPR Article 6(1)(c))",
-        retention: Retention::Days(REQUEST_DAYS, "the end of the request"),
+        retention: Retention::Days(REQUEST_DAYS, ENDED),
         recipients: "the person, and the staff who answer requests",
     };
     type Doc = CaseFileDoc;

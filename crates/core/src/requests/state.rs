@@ -137,6 +137,9 @@ pub enum RequestEvent {
     Started,
     /// Keys are destroyed.
     KeysDestroyed,
+    /// The ledger says that the keys were destroyed by a run of which this record knows nothing: it was restored from an older backup. What
+    /// is left of the run, its verification above all, is done.
+    FoundErased,
     /// The run came to its end and was verified.
     Finished(Outcome),
     /// An attempt failed.
@@ -165,6 +168,7 @@ impl RequestEvent {
         RequestEvent::WorldChanged,
         RequestEvent::Started,
         RequestEvent::KeysDestroyed,
+        RequestEvent::FoundErased,
         RequestEvent::Finished(Outcome::Clean),
         RequestEvent::Finished(Outcome::CleanWithHolds),
         RequestEvent::Finished(Outcome::Unclean),
@@ -185,6 +189,7 @@ impl RequestEvent {
             RequestEvent::WorldChanged => "worldChanged",
             RequestEvent::Started => "started",
             RequestEvent::KeysDestroyed => "keysDestroyed",
+            RequestEvent::FoundErased => "foundErased",
             RequestEvent::Finished(Outcome::Clean) => "completed",
             RequestEvent::Finished(Outcome::CleanWithHolds) => "completedWithHolds",
             RequestEvent::Finished(Outcome::Unclean) | RequestEvent::AttemptFailed => "failed",
@@ -217,6 +222,11 @@ pub fn next(asked: RequestType, state: RequestState, event: RequestEvent) -> Res
         (S::Planned | S::Running | S::Failed, E::Started) => Ok(S::Running),
         (S::RunningIrrevocably | S::FailedIrrevocably, E::Started) => Ok(S::RunningIrrevocably),
         (S::Running, E::KeysDestroyed) if asked == RequestType::Erasure => Ok(S::RunningIrrevocably),
+        (S::UndoWindow | S::AwaitingApproval | S::Planned | S::Running | S::Failed, E::FoundErased)
+            if asked == RequestType::Erasure =>
+        {
+            Ok(S::RunningIrrevocably)
+        }
         // An erasure that has destroyed nothing is not done.
         (S::Running, E::Finished(Outcome::Clean)) if asked != RequestType::Erasure => Ok(S::Completed),
         (S::RunningIrrevocably, E::Finished(Outcome::Clean)) => Ok(S::Completed),
@@ -266,18 +276,22 @@ mod tests {
         verifying -> expired -> expired
         undoWindow -> undoWindowEnded approval -> awaitingApproval
         undoWindow -> undoWindowEnded -> planned
+        undoWindow -> foundErased -> running!     erasure only
         undoWindow -> denied -> denied
         undoWindow -> cancelled -> cancelled
         awaitingApproval -> approved -> planned
         awaitingApproval -> worldChanged -> awaitingApproval
+        awaitingApproval -> foundErased -> running!  erasure only
         awaitingApproval -> denied -> denied
         awaitingApproval -> cancelled -> cancelled
         planned -> worldChanged -> awaitingApproval
         planned -> started -> running
+        planned -> foundErased -> running!        erasure only
         planned -> denied -> denied
         planned -> cancelled -> cancelled
         running -> started -> running
         running -> keysDestroyed -> running!      erasure only
+        running -> foundErased -> running!        erasure only
         running -> completed -> completed         not erasure
         running -> failed -> failed
         running -> failed attempt -> failed
@@ -288,6 +302,7 @@ mod tests {
         running! -> failed -> failed!
         running! -> failed attempt -> failed!
         failed -> started -> running
+        failed -> foundErased -> running!         erasure only
         failed -> cancelled -> cancelled
         failed! -> started -> running!
         completedWithHolds -> holdEnded -> running!
@@ -364,7 +379,8 @@ mod tests {
                         happened.contains("completed") || happened.contains("completedWithHolds"),
                         "{asked:?} {happened:?}"
                     );
-                    assert_eq!(happened.contains("keysDestroyed"), asked == RequestType::Erasure);
+                    let destroyed = happened.contains("keysDestroyed") || happened.contains("foundErased");
+                    assert_eq!(destroyed, asked == RequestType::Erasure);
                 }
                 for &event in RequestEvent::ALL {
                     if let Ok(after) = next(asked, state, event) {

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use habeas_client::{Brought, Error as TargetError};
 use habeas_core::import::{
-    self, FinishedImport, ImageTag, ImageUpload, IterationUpload, MeasuredPerformance, Performance,
-    Prediction, PredictionUpload, Project, Record, Suggestion, Tag, TagPerformance,
+    self, ExportUpload, FinishedImport, ImageTag, ImageUpload, IterationUpload, MeasuredPerformance,
+    Performance, Prediction, PredictionUpload, Project, Record, Suggestion, Tag, TagPerformance,
 };
 use habeas_core::kinds::{ImportedPerformance, ImportedTagPerformance};
 use habeas_core::{Id, Kind, Timestamp, crypto, receipt, registry};
@@ -43,6 +43,8 @@ pub(super) struct ImageFile {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ModelExport {
+    id: Id,
+    created: Option<String>,
     iteration_id: Id,
     platform: String,
     flavor: Option<String>,
@@ -426,32 +428,28 @@ impl Import<'_> {
             let export: ModelExport = self.checked.document(&path)?;
             let iteration = self.here(export.iteration_id);
             let archive = path.replace(".json", ".zip");
-            let (Some(project), Some(sha256), true) = (
-                self.iterations.get(&iteration),
-                &export.sha256,
-                self.checked.digests.contains_key(&archive),
-            ) else {
+            let (Some(&project), Some(digest), Some(sha256)) =
+                (self.iterations.get(&iteration), export.sha256, self.checked.digests.get(&archive).cloned())
+            else {
                 continue;
             };
-            let bytes = self.checked.archive.content(&archive, LARGEST)?;
+            let bytes = Bytes::from(self.checked.archive.content(&archive, LARGEST)?);
+            let (flavor, created) = (export.flavor, export.created);
+            let mut upload = ExportUpload { id: None, flavor, sha256, digest: Some(digest), created };
+            let client = self.target.client;
             let brought = self
-                .target
-                .client
-                .bring_export(
-                    *project,
-                    iteration,
-                    &export.platform,
-                    export.flavor.as_deref(),
-                    sha256,
-                    Bytes::from(bytes),
-                )
+                .put(export.id, async |id| {
+                    upload.id = Some(id);
+                    client.bring_export(project, iteration, &export.platform, &upload, bytes.clone()).await
+                })
                 .await;
-            match brought {
-                Ok(brought) => self.count(brought),
-                Err(TargetError::Refused { title, .. }) => {
-                    self.report.left_out.push(format!("{path}: {title}"));
+            if let Err(error) = brought {
+                match error.downcast::<TargetError>()? {
+                    TargetError::Refused { title, .. } => {
+                        self.report.left_out.push(format!("{path}: {title}"))
+                    }
+                    error => return Err(error.into()),
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

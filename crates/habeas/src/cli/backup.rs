@@ -10,7 +10,7 @@ use habeas_core::operations::{BackupReport, DoctorReport, RestoreReport};
 use habeas_models::Models;
 use habeas_store::Store;
 
-use super::output::{Format, bytes, table};
+use super::output::{Format, bytes, note, table};
 use super::{Reach, code, connect};
 use crate::settings::Settings;
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                 format.print(&client.create_backup(&destination).await?, describe)
             })
             .await?;
-            eprintln!("keep the keyring elsewhere: without it nothing in this folder can be read");
+            note("keep the keyring elsewhere: without it nothing in this folder can be read");
             Ok(ExitCode::SUCCESS)
         }
         Verb::Verify { backup, format } => match habeas_store::verify_backup(&backup) {
@@ -52,7 +52,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                 Ok(ExitCode::SUCCESS)
             }
             Err(error) => {
-                eprintln!("NOT VERIFIED: {error}");
+                note(format_args!("NOT VERIFIED: {error}"));
                 Ok(ExitCode::from(code::NOT_VERIFIED))
             }
         },
@@ -75,7 +75,7 @@ pub(crate) async fn restore(backup: &Path, settings: Settings, format: Format) -
     let store = Store::open(options, Ambient::system()).await?;
     let forgot = Models::new(store, settings.model_options()?)?.forget_waiting().await?;
     if forgot > 0 {
-        eprintln!("{forgot} models were solved again without what was erased since the backup");
+        note(format_args!("{forgot} models were solved again without what was erased since the backup"));
     }
     format.print(&report, |report: &RestoreReport| {
         format!(

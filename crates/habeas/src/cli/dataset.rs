@@ -11,6 +11,7 @@ use habeas_client::Client;
 use tokio_util::io::ReaderStream;
 
 use super::export::bar;
+use super::output::{note, say};
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -71,7 +72,7 @@ async fn export(client: &Client, project: &str, format: &str, output: &Path) -> 
     }
     result?;
     std::fs::rename(&partial, output).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}", output.display());
+    say(output.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,16 +116,16 @@ async fn import(client: &Client, project: &str, format: &str, input: &Path) -> a
     let report = client.import_dataset(project, format, size, pieces).await;
     bar.finish_and_clear();
     let report = report?;
-    println!(
+    say(format_args!(
         "{} images imported, {} there already, {} tags made",
         report.images_created, report.images_duplicate, report.tags_created
-    );
+    ));
     for problem in &report.problems {
-        eprintln!("{}: {} ({})", problem.file, problem.message, problem.status);
+        note(format_args!("{}: {} ({})", problem.file, problem.message, problem.status));
     }
     let untold = report.problem_count.saturating_sub(report.problems.len() as u64);
     if untold > 0 {
-        eprintln!("and {untold} more");
+        note(format_args!("and {untold} more"));
     }
     Ok(if report.is_batch_successful { ExitCode::SUCCESS } else { ExitCode::from(code::FAILED) })
 }

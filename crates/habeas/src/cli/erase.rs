@@ -11,7 +11,7 @@ use habeas_client::Client;
 use habeas_core::report::{ErasureReport, PlanReport};
 
 use super::decisions::Decisions;
-use super::output::{Format, bytes, table};
+use super::output::{Format, bytes, line, note, table};
 use super::{Reach, code, connect};
 
 /// How often the server is asked how far it has come.
@@ -50,6 +50,8 @@ pub(crate) enum Verb {
         /// Come back at once
         #[arg(long)]
         no_wait: bool,
+        #[command(flatten)]
+        format: Format,
         #[command(flatten)]
         reach: Reach,
     },
@@ -93,7 +95,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             .await?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Run { plan, confirm, digest, receipt, no_wait, reach } => {
+        Verb::Run { plan, confirm, digest, receipt, no_wait, format, reach } => {
             let confirm = match confirm {
                 Some(confirm) => confirm,
                 None if std::io::stdin().is_terminal() => {
@@ -115,6 +117,8 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                     report = client.erasure(&plan).await?;
                 }
                 show_steps(&report, &mut shown);
+                // Whoever reads along has been told already.
+                format.print(&report, |_| String::new())?;
                 finish(client, &report, receipt.as_deref()).await
             })
             .await
@@ -136,7 +140,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         }
         Verb::Cancel { plan, reach } => {
             connect::with(reach, file, async |client| Ok(client.cancel_erasure(&plan).await?)).await?;
-            eprintln!("called off; nothing was erased");
+            note("called off; nothing was erased");
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -144,27 +148,30 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
 
 fn show_steps(report: &ErasureReport, shown: &mut usize) {
     for step in report.steps.iter().skip(*shown).take_while(|step| step.status == "done") {
-        eprintln!("done: {}", step.title);
+        note(format_args!("done: {}", step.title));
         *shown += 1;
     }
 }
 
 async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     if let Some(error) = &report.error {
-        eprintln!("error: the last attempt failed: {error}");
-        eprintln!("hint: it is tried again by itself; follow it with `habeas erase status {}`", report.plan);
+        note(format_args!("error: the last attempt failed: {error}"));
+        note(format_args!(
+            "hint: it is tried again by itself; follow it with `habeas erase status {}`",
+            report.plan
+        ));
         return Ok(ExitCode::from(code::FAILED));
     }
     if report.status == "planned" {
-        eprintln!(
-            "not begun: it waits until nobody can change their mind any more, or for an approval; see the request: habeas request list"
+        note(
+            "not begun: it waits until nobody can change their mind any more, or for an approval; see the request: habeas request list",
         );
     }
     if report.status == "completed_with_holds" {
-        eprintln!(
+        note(format_args!(
             "legal holds keep a part of it: {}; it completes itself when they end",
             report.held.join(", ")
-        );
+        ));
     }
     if matches!(report.status.as_str(), "completed" | "completed_with_holds")
         && let Some(path) = file
@@ -172,12 +179,12 @@ async fn finish(client: &Client, report: &ErasureReport, file: Option<&Path>) ->
         let receipt = client.erasure_receipt(&report.plan).await?;
         std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&receipt)?))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("receipt: {}", path.display());
-        eprintln!(
+        note(format_args!("receipt: {}", path.display()));
+        note(format_args!(
             "verify it offline: habeas receipt verify {} --key {}",
             path.display(),
             client.public_key().await?
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -210,15 +217,20 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         let until = held.until.as_deref().unwrap_or("it is released");
         text.push_str(&format!(
             "\nheld     {} {} with {} resources until {until}: {}, {}",
-            held.kind, held.target, held.resources, held.matter, held.reason
+            held.kind,
+            held.target,
+            held.resources,
+            line(&held.matter),
+            line(&held.reason)
         ));
     }
     text.push_str(&format!(
-        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable, {} of them as who made something\nbackups  {}\n",
-        plan.others_affected, plan.unlinked, plan.made, plan.backups
+        "\nothers   {} other persons work in what is erased; {} places in others' data become unlinkable, {} of them as who made something, {} as who \
+         changed it\nbackups  {}\n",
+        plan.others_affected, plan.unlinked, plan.made, plan.changed, plan.backups
     ));
     for told in &plan.recipients {
-        text.push_str(&format!("told     {}\n", told.name));
+        text.push_str(&format!("told     {}\n", line(&told.name)));
     }
     if plan.depicted > 0 {
         let action = if plan.erase_depicted { "are deleted" } else { "lose the name" };
@@ -266,12 +278,13 @@ fn describe(plan: &PlanReport, confirmation: &str) -> String {
         ));
     }
     for reason in &plan.blocked {
-        text.push_str(&format!("blocked  {reason}\n"));
+        text.push_str(&format!("blocked  {}\n", line(reason)));
     }
     if plan.blocked.is_empty() {
         text.push_str(&format!(
-            "\nnext: habeas erase run {} --confirm {confirmation} --receipt receipt.json\n",
-            plan.plan
+            "\nnext: habeas erase run {} --confirm {} --receipt receipt.json\n",
+            plan.plan,
+            line(confirmation)
         ));
     }
     text

@@ -16,6 +16,7 @@ use habeas_core::report::ExportReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use zeroize::Zeroizing;
 
+use super::output::{note, say};
 use super::sealed::Sealing;
 use super::{Reach, connect};
 
@@ -125,8 +126,8 @@ async fn download(client: &Client, person: &str, wanted: &Wanted, output: &Path)
     std::fs::rename(&partial.data, output).with_context(|| format!("cannot write {}", output.display()))?;
     // The note that remembered the archive's id has served.
     let _ = std::fs::remove_file(&partial.note);
-    eprintln!("{} bytes, sha256 {}", size, archive.sha256.unwrap_or_default());
-    println!("{}", output.display());
+    note(format_args!("{} bytes, sha256 {}", size, archive.sha256.unwrap_or_default()));
+    say(output.display());
     Ok(())
 }
 
@@ -178,7 +179,7 @@ async fn stored(
         && archive.with_passphrase == with_passphrase
         && archive.status != "failed"
     {
-        eprintln!("going on with archive {}", archive.id);
+        note(format_args!("going on with archive {}", archive.id));
         return Ok(archive);
     }
     let archive = client.create_export(person, &wanted.formats, wanted.seal.as_ref()).await?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use habeas_core::report::HoldReport;
 
-use super::output::{Format, table};
+use super::output::{Format, note, table};
 use super::{Reach, connect};
 
 #[derive(Subcommand)]
@@ -34,6 +34,18 @@ pub(crate) enum Verb {
         /// Only those on what this person holds: e-mail address or object id
         #[arg(long)]
         person: Option<String>,
+        #[command(flatten)]
+        format: Format,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Move the day on which a hold ends by itself, also of what it keeps of erased persons
+    Extend {
+        /// The hold's id
+        hold: String,
+        /// When it ends by itself, such as 2027-01-31T00:00:00Z; without it somebody has to release it
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
         #[command(flatten)]
         format: Format,
         #[command(flatten)]
@@ -69,9 +81,16 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             })
             .await?;
         }
+        Verb::Extend { hold, until, format, reach } => {
+            connect::with(reach, file, async |client| {
+                let hold = client.extend_hold(&hold, until.as_deref()).await?;
+                format.print(&hold, |hold| rows(std::slice::from_ref(hold)))
+            })
+            .await?;
+        }
         Verb::Release { hold, reach } => {
             connect::with(reach, file, async |client| Ok(client.release_hold(&hold).await?)).await?;
-            eprintln!("released");
+            note("released");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use habeas_client::Client;
-use habeas_core::Id;
+use habeas_core::{Id, text};
 use zeroize::Zeroizing;
 
 use super::log::public_keys;
-use super::output::{Format, bytes, table};
+use super::output::{Format, bytes, line, note, table};
 use super::sealed::Unlock;
 use super::{Reach, code, connect, export};
 use crate::archive::{ArchiveReport, Checked, Refused, Target};
@@ -103,10 +103,14 @@ async fn run_archive(import: FromArchive, file: Option<&Path>) -> anyhow::Result
     let keys = public_keys(&import.key)?;
     let path = import.file.unwrap_or_default();
     let refused = |error: &anyhow::Error| {
-        eprintln!("NOT VERIFIED: {error}; nothing of it was brought");
+        note(format_args!("NOT VERIFIED: {error}; nothing of it was brought"));
         Ok(ExitCode::from(code::NOT_VERIFIED))
     };
-    let mut checked = match Checked::open(import.unlock.open(&path)?, &keys) {
+    let opened = match import.unlock.open(&path) {
+        Err(error) if error.is::<Refused>() => return refused(&error),
+        opened => opened?,
+    };
+    let mut checked = match Checked::open(opened, &keys) {
         Ok(checked) => checked,
         Err(error) if error.is::<Refused>() => return refused(&error),
         Err(error) => return Err(error.context(format!("cannot read {}", path.display()))),
@@ -141,7 +145,9 @@ async fn owner(client: &Client, checked: &Checked) -> anyhow::Result<String> {
     let person = &checked.person;
     match client.find_person(&person.email).await {
         Err(habeas_client::Error::Refused { status: 404, .. }) => {
-            Ok(client.create_person(&person.email, &person.name, &person.account_type).await?.object_id)
+            // An archive from before names were of one line is brought all the same.
+            let name = person.name.replace(text::is_control, " ");
+            Ok(client.create_person(&person.email, &name, &person.account_type).await?.object_id)
         }
         found => Ok(found?.object_id),
     }
@@ -171,7 +177,7 @@ fn archive_summary(report: &ArchiveReport) -> String {
         ));
     }
     for left_out in &report.left_out {
-        text.push_str(&format!("not brought: {left_out}\n"));
+        text.push_str(&format!("not brought: {}\n", line(left_out)));
     }
     text
 }
@@ -211,7 +217,7 @@ fn exit_code(report: &Report) -> u8 {
 fn summary(report: &Report) -> String {
     let mut text = String::new();
     for project in &report.projects {
-        text.push_str(&format!("{}  {}\n", project.id, project.name));
+        text.push_str(&format!("{}  {}\n", project.id, line(&project.name)));
         let row = |name: &str, tally: Tally| {
             let numbers = [tally.brought, tally.present, tally.removed_here, tally.gone, tally.failed];
             let mut row = vec![name.to_owned()];
@@ -233,7 +239,7 @@ fn summary(report: &Report) -> String {
                 "{} {}: {}\n",
                 problem.item.name(),
                 problem.id,
-                problem.why.replace('\n', "; ")
+                line(&problem.why.replace('\n', "; "))
             ));
         }
         if project.iterations.brought > 0 {

@@ -11,8 +11,10 @@ use habeas_store::RootKeySource;
 use habeas_store::keyring::Keyring;
 use habeas_store::ledger::Ledger;
 use habeas_store::root_key::RootKey;
+use serde::Serialize;
 
 use super::code;
+use super::output::{Format, note, say};
 use crate::settings::Settings;
 
 #[derive(Subcommand)]
@@ -21,6 +23,8 @@ pub(crate) enum Verb {
     Verify {
         #[command(flatten)]
         settings: Settings,
+        #[command(flatten)]
+        format: Format,
     },
     /// Write a complete copy into a folder, or write all copies anew from an intact one
     Mirror {
@@ -46,7 +50,7 @@ pub(crate) enum Verb {
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     // File work of a moment: nothing else runs in this process.
     match verb {
-        Verb::Verify { settings } => verify(&settings.with_file(file)?),
+        Verb::Verify { settings, format } => verify(&settings.with_file(file)?, format),
         Verb::Mirror { folder, restore, settings } => mirror(folder, restore, &settings.with_file(file)?),
         Verb::Rotate { new_root: _, settings } => rotate(&settings.with_file(file)?),
     }
@@ -90,34 +94,71 @@ fn open(settings: &Settings) -> anyhow::Result<Opened> {
     Ok(Opened { keyring, directory, mirrors: options.mirrors, root, _lock: lock })
 }
 
-fn verify(settings: &Settings) -> anyhow::Result<ExitCode> {
+/// What was found of the keyring.
+#[derive(Serialize)]
+struct Found {
+    /// None when it cannot be opened.
+    holds: Option<Holds>,
+    copies: Vec<FoundCopy>,
+}
+
+/// What a keyring that is whole holds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Holds {
+    keys: usize,
+    aliases: usize,
+    free_slots: usize,
+    ledger_records: u64,
+}
+
+#[derive(Serialize)]
+struct FoundCopy {
+    path: PathBuf,
+    /// What is wrong with it.
+    problem: Option<String>,
+}
+
+fn describe(found: &Found) -> String {
+    let mut text = String::new();
+    if let Some(Holds { keys, aliases, free_slots, ledger_records }) = &found.holds {
+        text.push_str(&format!(
+            "ok  {keys} keys, {aliases} aliases, {free_slots} free slots, {ledger_records} ledger records\n"
+        ));
+    }
+    for FoundCopy { path, problem } in &found.copies {
+        match problem {
+            None => text.push_str(&format!("ok  {}\n", path.display())),
+            Some(problem) => text.push_str(&format!("BAD {}: {problem}\n", path.display())),
+        }
+    }
+    text
+}
+
+fn verify(settings: &Settings, format: Format) -> anyhow::Result<ExitCode> {
     let checked = open(settings).and_then(|opened| {
         let report = opened.keyring.verify()?;
         let ledger = Ledger::open(&opened.directory, &opened.mirrors)?;
         Ok((report, ledger.position()))
     });
     match checked {
-        Ok((report, records)) => {
-            println!(
-                "ok  {} keys, {} aliases, {} free slots, {records} ledger records",
-                report.keys, report.aliases, report.free
-            );
-            for copy in report.copies {
-                println!("ok  {}", copy.display());
-            }
+        Ok((report, ledger_records)) => {
+            let holds =
+                Holds { keys: report.keys, aliases: report.aliases, free_slots: report.free, ledger_records };
+            let copies = report.copies.into_iter().map(|path| FoundCopy { path, problem: None });
+            format.print(&Found { holds: Some(holds), copies: copies.collect() }, describe)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            eprintln!("NOT VERIFIED: {}", whole_text(&error));
+            note(format_args!("NOT VERIFIED: {}", whole_text(&error)));
             let options = settings.store_options()?;
             let directory = options.keyring_directory();
             if let Ok(root) = root_key(&options.root_key_source(), &directory) {
-                for (copy, found) in Keyring::examine(&directory, &options.mirrors, &root) {
-                    match found {
-                        Ok(()) => println!("ok  {}", copy.display()),
-                        Err(error) => println!("BAD {}: {}", copy.display(), error.what),
-                    }
-                }
+                let examined = Keyring::examine(&directory, &options.mirrors, &root);
+                let copies = examined
+                    .into_iter()
+                    .map(|(path, found)| FoundCopy { path, problem: found.err().map(|error| error.what) });
+                format.print(&Found { holds: None, copies: copies.collect() }, describe)?;
             }
             Ok(ExitCode::from(code::NOT_VERIFIED))
         }
@@ -143,7 +184,7 @@ fn mirror(
         let directory = options.keyring_directory();
         let root = root_key(&options.root_key_source(), &directory)?;
         Keyring::restore_from(&intact, &directory, &options.mirrors, &root)?;
-        println!("all copies were written anew from {}", intact.display());
+        say(format_args!("all copies were written anew from {}", intact.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let folder = folder.context("name the folder that gets a copy")?;
@@ -152,9 +193,9 @@ fn mirror(
     let path = opened.keyring.mirror(&folder)?;
     // Opening the ledger with the folder as a mirror writes a copy of it there.
     Ledger::open(&opened.directory, &[folder])?;
-    println!("{}", path.display());
-    eprintln!(
-        "name the folder in keyring-mirrors to keep it up to date; otherwise it still holds keys that are destroyed later"
+    say(path.display());
+    note(
+        "name the folder in keyring-mirrors to keep it up to date; otherwise it still holds keys that are destroyed later",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -170,7 +211,7 @@ fn rotate(settings: &Settings) -> anyhow::Result<ExitCode> {
             let old = std::fs::OpenOptions::new().write(true).open(path)?;
             std::fs::rename(&new, path)?;
             wipe(old)?;
-            println!("{} holds the new root key; the old one was overwritten", path.display());
+            say(format_args!("{} holds the new root key; the old one was overwritten", path.display()));
         }
         RootKeySource::Passphrase(_) => {
             let passphrase = std::env::var("HABEAS_NEW_PASSPHRASE")
@@ -178,7 +219,7 @@ fn rotate(settings: &Settings) -> anyhow::Result<ExitCode> {
                 .context("no new passphrase was given")?;
             let key = RootKey::from_passphrase(&opened.directory, &passphrase, &random)?;
             opened.keyring.rotate(&key)?;
-            println!("the new passphrase is in force; forget the old one");
+            say("the new passphrase is in force; forget the old one");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -10,8 +10,9 @@ use habeas_core::checkpoint::Checkpoint;
 use habeas_core::merkle::{self, Tree};
 use habeas_core::receipt;
 use habeas_core::report::{ConsistencyReport, KeyReport};
+use serde::Serialize;
 
-use super::output::{Format, table};
+use super::output::{Format, line, note, table};
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -49,6 +50,8 @@ pub(crate) enum Verb {
         since: Vec<PathBuf>,
         #[command(flatten)]
         reach: Reach,
+        #[command(flatten)]
+        format: Format,
     },
     /// List the keys that have signed receipts and checkpoints, oldest first
     Keys {
@@ -89,9 +92,9 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             })
             .await
         }
-        Verb::Verify { key, since, reach } => {
+        Verb::Verify { key, since, reach, format } => {
             let keys = public_keys(&key)?;
-            connect::with(reach, file, async |client| verify(client, &keys, &since).await).await
+            connect::with(reach, file, async |client| verify(client, &keys, &since, format).await).await
         }
         Verb::Keys { reach, format } => {
             connect::with(reach, file, async |client| {
@@ -132,9 +135,14 @@ pub(crate) fn public_keys(texts: &[String]) -> anyhow::Result<Vec<[u8; 32]>> {
 }
 
 /// Rebuilds the tree from its entries.
-async fn verify(client: &Client, pinned: &[[u8; 32]], since: &[PathBuf]) -> anyhow::Result<ExitCode> {
+async fn verify(
+    client: &Client,
+    pinned: &[[u8; 32]],
+    since: &[PathBuf],
+    format: Format,
+) -> anyhow::Result<ExitCode> {
     let not_verified = |why: &str| {
-        eprintln!("NOT VERIFIED: {why}");
+        note(format_args!("NOT VERIFIED: {why}"));
         Ok(ExitCode::from(code::NOT_VERIFIED))
     };
     let announced: Vec<String> =
@@ -173,13 +181,20 @@ async fn verify(client: &Client, pinned: &[[u8; 32]], since: &[PathBuf]) -> anyh
             ));
         }
     }
-    println!(
-        "OK  {}  {} receipts  root {}",
-        checkpoint.origin,
-        checkpoint.size,
-        hex::encode(checkpoint.root)
-    );
+    let found =
+        Found { origin: checkpoint.origin, size: checkpoint.size, root: hex::encode(checkpoint.root) };
+    format.print(&found, |found| {
+        format!("OK  {}  {} receipts  root {}\n", line(&found.origin), found.size, found.root)
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the log is whose entries are those that its checkpoint was signed for.
+#[derive(Serialize)]
+struct Found {
+    origin: String,
+    size: u64,
+    root: String,
 }
 
 /// A checkpoint from a file: an error inside when it is not signed with a trusted key.

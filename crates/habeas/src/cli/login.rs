@@ -14,6 +14,8 @@ use habeas_core::Ambient;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use super::output::note;
+
 /// How long before its end a token is renewed, in seconds.
 const EARLY: i64 = 60;
 
@@ -123,7 +125,7 @@ pub(crate) async fn login(server: Server) -> anyhow::Result<ExitCode> {
     let url = spelled(&server.url);
     let client = Client::new(&url, None)?;
     let begun = client.begin_login().await?;
-    eprintln!("open {} and type the code {}", begun.verification_uri, begun.user_code);
+    note(format_args!("open {} and type the code {}", begun.verification_uri, begun.user_code));
     let tokens = loop {
         tokio::time::sleep(Duration::from_secs(begun.interval)).await;
         if let Some(tokens) = client.poll_login(&begun).await? {
@@ -131,7 +133,7 @@ pub(crate) async fn login(server: Server) -> anyhow::Result<ExitCode> {
         }
     };
     Logins::open()?.put(&url, tokens)?;
-    eprintln!("signed in; commands with --url {url} use it");
+    note(format_args!("signed in; commands with --url {url} use it"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,7 +147,7 @@ pub(crate) async fn logout(server: Server) -> anyhow::Result<ExitCode> {
     // This machine forgets it whatever the server says.
     logins.write()?;
     revoked?;
-    eprintln!("signed out");
+    note("signed out");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,7 +29,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::rescue::SourceError;
 use crate::settings::Settings;
-use output::Format;
+use output::{Format, note};
 
 /// Exit codes: the same for every command.
 pub(crate) mod code {
@@ -232,23 +232,23 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// Prints an error as `error:` and `hint:` lines and chooses the exit code.
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(error) = error.downcast_ref::<habeas_core::Error>() {
-        eprintln!("error: {}", error.what);
+        note(format_args!("error: {}", error.what));
         if let Some(place) = &error.place {
-            eprintln!("where: {place}");
+            note(format_args!("where: {place}"));
         }
         if let Some(hint) = &error.hint {
-            eprintln!("hint: {hint}");
+            note(format_args!("hint: {hint}"));
         }
         return ExitCode::from(code_of(crate::cli::output::status_of(error.kind)));
     }
     if let Some(error) = error.downcast_ref::<habeas_client::Error>() {
-        eprintln!("error: {error}");
+        note(format_args!("error: {error}"));
         return ExitCode::from(match error {
             habeas_client::Error::Refused { status, .. } => code_of(*status),
             _ => code::FAILED,
         });
     }
-    eprintln!("error: {error:#}");
+    note(format_args!("error: {error:#}"));
     ExitCode::from(match error.downcast_ref::<SourceError>() {
         Some(SourceError::Denied) => code::DENIED,
         Some(SourceError::NotFound) => code::NOT_FOUND,

@@ -9,7 +9,7 @@ use habeas_core::{Error, Id, crypto};
 use habeas_models::{Verdict, Verification};
 
 use super::exported::Exported;
-use super::output::Format;
+use super::output::{Format, line, say};
 use super::sealed::Unlock;
 use super::{Reach, code, connect};
 
@@ -68,9 +68,9 @@ async fn revoked(
         let digest = hex::encode(crypto::sha256(&bytes));
         if revoked.contains(&digest) {
             result = ExitCode::from(code::NOT_VERIFIED);
-            println!("{}: REVOKED, delete every copy of it", path.display());
+            say(format_args!("{}: REVOKED, delete every copy of it", path.display()));
         } else {
-            println!("{}: not revoked", path.display());
+            say(format_args!("{}: not revoked", path.display()));
         }
     }
     Ok(result)
@@ -92,7 +92,7 @@ fn verify(archive: &Path, unlock: &Unlock, iteration: Option<Id>) -> anyhow::Res
 }
 
 fn report(found: &[Verification], format: Format) -> anyhow::Result<ExitCode> {
-    format.print(&found, |found| found.iter().map(line).collect())?;
+    format.print(&found, |found| found.iter().map(described).collect())?;
     let proved = |verdict| matches!(verdict, Verdict::Verified | Verdict::NoModel);
     Ok(if found.iter().all(|verification| proved(verification.verdict)) {
         ExitCode::SUCCESS
@@ -101,7 +101,7 @@ fn report(found: &[Verification], format: Format) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn line(verification: &Verification) -> String {
+fn described(verification: &Verification) -> String {
     let verdict = match verification.verdict {
         Verdict::Verified => "OK",
         Verdict::Different => "NOT VERIFIED",
@@ -109,7 +109,7 @@ fn line(verification: &Verification) -> String {
         Verdict::NoModel => "no model trained here",
     };
     let Verification { iteration, name, images, .. } = verification;
-    let mut text = format!("{verdict}  {iteration}  {name}  {images} images");
+    let mut text = format!("{verdict}  {iteration}  {}  {images} images", line(name));
     if let Some(digest) = &verification.state_digest {
         text.push_str("  state ");
         text.push_str(digest);
@@ -117,7 +117,7 @@ fn line(verification: &Verification) -> String {
     text.push('\n');
     for finding in &verification.findings {
         text.push_str("  ");
-        text.push_str(finding);
+        text.push_str(&line(finding));
         text.push('\n');
     }
     text

@@ -1,9 +1,13 @@
 //! How results are printed: JSON, or a table for people.
+//!
+//! **Invariant:** nothing that a person or a server wrote reaches a terminal as anything but letters and signs: a name or a note could else
+//! repaint the line from which an officer copies.
 
+use std::fmt::Display;
 use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
-use habeas_core::ErrorKind;
+use habeas_core::{ErrorKind, text};
 use serde::Serialize;
 
 /// `-o`.
@@ -35,14 +39,47 @@ impl Format {
                 serde_json::to_writer_pretty(&mut out, value)?;
                 writeln!(out)?;
             }
-            Kind::Table => write!(out, "{}", table(value))?,
+            Kind::Table => write!(out, "{}", lines(&table(value)))?,
         }
         Ok(())
     }
 }
 
+/// Prints what a command answers to standard output.
+pub(crate) fn say(answer: impl Display) {
+    println!("{}", lines(&answer.to_string()));
+}
+
+/// Prints what there is to say besides to standard error.
+pub(crate) fn note(remark: impl Display) {
+    eprintln!("{}", lines(&remark.to_string()));
+}
+
+/// Text of one line that somebody else wrote, as it is shown within a line: control characters written out, such as `\u{1b}`.
+pub(crate) fn line(text: &str) -> String {
+    written_out(text, text::is_control)
+}
+
+/// The same of several lines.
+fn lines(text: &str) -> String {
+    written_out(text, |character| character != '\n' && text::is_control(character))
+}
+
+fn written_out(text: &str, is_written_out: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_written_out(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// A table with a head, columns padded to their widest cell. Columns whose head begins with `>` are right-aligned.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| line(cell)).collect()).collect();
     let right: Vec<bool> = head.iter().map(|name| name.starts_with('>')).collect();
     let head: Vec<String> = head.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
     let widths: Vec<usize> = (0..head.len())
@@ -51,7 +88,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         })
         .collect();
     let mut text = String::new();
-    for row in [&head].into_iter().chain(rows) {
+    for row in [&head].into_iter().chain(&rows) {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
@@ -97,5 +134,14 @@ mod tests {
         let rows = vec![vec!["Images".to_owned(), "62".to_owned()], vec!["Tags".to_owned(), "4".to_owned()]];
         assert_eq!(super::table(&["KIND", ">COUNT"], &rows), "KIND    COUNT\nImages     62\nTags        4\n");
         assert_eq!(super::bytes(1_500_000), "1.5 MB");
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_written_out() {
+        let name = "Ev\u{1b}[31m\r\nil\0\u{9b}\u{202e}";
+        assert_eq!(super::line(name), r"Ev\u{1b}[31m\u{d}\u{a}il\u{0}\u{9b}\u{202e}");
+        assert_eq!(super::lines("José\nÑ\u{7}"), "José\nÑ\\u{7}");
+        let rows = vec![vec![name.to_owned(), "x".to_owned()]];
+        assert_eq!(super::table(&["A", "B"], &rows).lines().count(), 2);
     }
 }

@@ -9,7 +9,7 @@ use habeas_core::report::{HoldingsReport, PersonCreatedReport};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::output::{Format, bytes, table};
+use super::output::{Format, bytes, line, note, say, table};
 use super::{Reach, connect};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -182,7 +182,9 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                 format.print(&client.rectify(&id, &change).await?, |report| {
                     let mut text = format!(
                         "{} <{}>: {} corrected\n",
-                        report.person.name, report.person.email, report.changed
+                        line(&report.person.name),
+                        line(&report.person.email),
+                        report.changed
                     );
                     if let Some(moment) = &report.old_values_unreadable {
                         text.push_str(&format!("old values unreadable everywhere by {moment}\n"));
@@ -201,7 +203,13 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         Verb::Restrict { person, lift, reach } => {
             connect::with(reach, file, async |client| {
                 let id = client.find_person(&person).await?.object_id;
-                Ok(client.restrict(&id, !lift).await?)
+                if let Some(report) = client.restrict(&id, !lift).await? {
+                    eprintln!(
+                        "the person is written to, and the restriction ends {}",
+                        report.restricted_until
+                    );
+                }
+                Ok(())
             })
             .await?;
         }
@@ -209,8 +217,9 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
             connect::with(reach, file, async |client| {
                 let id = client.find_person(&person).await?.object_id;
                 let link = client.create_sign_in_link(&id).await?;
-                eprintln!("open it once, on the server's address, until {}", link.expires);
-                println!("{}", link.secret);
+                let place = if link.secret.starts_with('/') { ", on the server's address," } else { "" };
+                note(format_args!("open it once{place} until {}", link.expires));
+                say(link.secret);
                 Ok(())
             })
             .await?;
@@ -225,7 +234,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
                 Ok(client.set_password(&id, &password).await?)
             })
             .await?;
-            eprintln!("the password is set");
+            note("the password is set");
         }
         Verb::Role { person, role, revoke, reach } => {
             let name = match role {
@@ -247,8 +256,8 @@ pub(crate) async fn run_token(verb: TokenVerb, file: Option<&Path>) -> anyhow::R
     connect::with(reach, file, async |client| {
         let id = client.find_person(&person).await?.object_id;
         let issued = client.create_token(&id, &label, Some(days)).await?;
-        eprintln!("valid until {}; shown this once", issued.expires);
-        println!("{}", issued.secret);
+        note(format_args!("valid until {}; shown this once", issued.expires));
+        say(issued.secret);
         Ok(())
     })
     .await?;
@@ -323,8 +332,12 @@ fn holdings(report: &HoldingsReport) -> String {
             ]
         })
         .collect();
-    let mut text =
-        format!("{} <{}>  {}\n\n", report.person.name, report.person.email, report.person.object_id);
+    let mut text = format!(
+        "{} <{}>  {}\n\n",
+        line(&report.person.name),
+        line(&report.person.email),
+        report.person.object_id
+    );
     if report.restricted {
         text.push_str("processing is restricted: kept and shown, but not changed, learned from or asked\n\n");
     }
@@ -335,6 +348,12 @@ fn holdings(report: &HoldingsReport) -> String {
     }
     for made in &report.made {
         text.push_str(&format!("also made, and held by others: {} {}\n", made.count, made.title));
+    }
+    for changed in &report.changed {
+        text.push_str(&format!(
+            "also changed, and made and held by others: {} {}\n",
+            changed.count, changed.title
+        ));
     }
     text
 }

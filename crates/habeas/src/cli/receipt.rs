@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use habeas_core::receipt;
+use serde::Serialize;
 
 use super::log::{self, public_keys};
+use super::output::{Format, line, note, say};
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -28,6 +30,8 @@ pub(crate) enum Verb {
         /// The proof that the two logs are one, when they have different sizes: what `habeas log consistency` printed
         #[arg(long, value_name = "FILE", requires = "checkpoint")]
         consistency: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
     },
     /// Print the public key against which this server's receipts verify
     PublicKey {
@@ -38,13 +42,13 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Verify { receipt, key, person, checkpoint, consistency } => {
+        Verb::Verify { receipt, key, person, checkpoint, consistency, format } => {
             let elsewhere = checkpoint.map(|checkpoint| (checkpoint, consistency));
-            verify(&receipt, &public_keys(&key)?, person.as_deref(), elsewhere)
+            verify(&receipt, &public_keys(&key)?, person.as_deref(), elsewhere, format)
         }
         Verb::PublicKey { reach } => {
             connect::with(reach, file, async |client| {
-                println!("{}", client.public_key().await?);
+                say(client.public_key().await?);
                 Ok(ExitCode::SUCCESS)
             })
             .await
@@ -57,10 +61,11 @@ fn verify(
     keys: &[[u8; 32]],
     person: Option<&str>,
     elsewhere: Option<(PathBuf, Option<PathBuf>)>,
+    format: Format,
 ) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let not_verified = |why: &str| {
-        eprintln!("NOT VERIFIED: {why}");
+        note(format_args!("NOT VERIFIED: {why}"));
         Ok(ExitCode::from(code::NOT_VERIFIED))
     };
     let verified = match receipt::verify(&bytes, keys) {
@@ -99,17 +104,44 @@ fn verify(
             return not_verified("the log of the receipt and that of the checkpoint contradict each other");
         }
     }
-    println!(
-        "OK  {}  signed by ed25519 key {}  completed {}  {}",
-        statement["type"].as_str().unwrap_or("receipt"),
-        verified.key_id,
-        statement["completed"].as_str().unwrap_or("?"),
-        verified.logged.map_or_else(
-            || "without a proof that it is in the log".to_owned(),
-            |log| format!("in the log {} of {} receipts", log.origin, log.size)
-        )
-    );
+    let found = Found {
+        r#type: statement["type"].as_str().unwrap_or("receipt").to_owned(),
+        key_id: verified.key_id,
+        completed: statement["completed"].as_str().map(str::to_owned),
+        log: verified.logged.map(|log| FoundLog { origin: log.origin, size: log.size }),
+    };
+    format.print(&found, describe)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a receipt that holds says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    r#type: String,
+    key_id: String,
+    completed: Option<String>,
+    /// The log in which it is proved to be.
+    log: Option<FoundLog>,
+}
+
+#[derive(Serialize)]
+struct FoundLog {
+    origin: String,
+    size: u64,
+}
+
+fn describe(found: &Found) -> String {
+    format!(
+        "OK  {}  signed by ed25519 key {}  completed {}  {}\n",
+        line(&found.r#type),
+        found.key_id,
+        line(found.completed.as_deref().unwrap_or("?")),
+        found.log.as_ref().map_or_else(
+            || "without a proof that it is in the log".to_owned(),
+            |log| format!("in the log {} of {} receipts", line(&log.origin), log.size)
+        )
+    )
 }
 
 fn strings(list: &serde_json::Value) -> Vec<String> {

@@ -10,7 +10,7 @@ use habeas_core::requests::{Channel, DenialReason, ExtensionReason, IdentityChec
 use serde_json::{Value, json};
 
 use super::decisions::Decisions;
-use super::output::{Format, table};
+use super::output::{Format, line, table};
 use super::person::Change;
 use super::{Reach, connect};
 
@@ -353,10 +353,15 @@ fn describe(request: &RequestReport) -> String {
     ] {
         rows.extend(value.map(|value| vec![label.to_owned(), value]));
     }
-    rows.extend(request.comments.iter().map(|comment| {
+    for comment in &request.comments {
         let sort = if comment.answer { "answer" } else { "note" };
-        vec![sort.to_owned(), format!("{}  {}", comment.at, comment.text)]
-    }));
+        // Whatever a person writes on a line of its own stands under what they said, where no event and no next step begins.
+        let indent = " ".repeat(comment.at.chars().count());
+        let mut lines = comment.text.lines();
+        let first = format!("{}  {}", comment.at, lines.next().unwrap_or_default());
+        rows.push(vec![sort.to_owned(), first]);
+        rows.extend(lines.map(|line| vec![String::new(), format!("{indent}  {line}")]));
+    }
     rows.extend(
         request.history.iter().map(|entry| vec![String::new(), format!("{}  {}", entry.at, entry.event)]),
     );
@@ -400,7 +405,7 @@ fn describe_plan(plan: &RequestPlanReport) -> String {
         .collect();
     let mut text = format!("\nwhat an erasure would do now\n{}", table(&["KIND", "ACTION", ">COUNT"], &rows));
     for blocked in &plan.plan.blocked {
-        text.push_str(&format!("to be settled first: {blocked}\n"));
+        text.push_str(&format!("to be settled first: {}\n", line(blocked)));
     }
     if plan.changed {
         text.push_str("changed since the plan was made or approved last:\n");

@@ -60,7 +60,8 @@ fn describe(report: &RetentionReport, count: &str) -> String {
         .collect();
     let mut text = table(&["KIND", "CLASS", "FROM", count], &rows);
     if report.kept > 0 {
-        text.push_str(&format!("\n{} are due and stay: held, or going with an erasure\n", report.kept));
+        let kept = report.kept;
+        text.push_str(&format!("\n{kept} are due and stay: held, restricted, or going with an erasure\n"));
     }
     if let Some(receipt) = &report.receipt {
         text.push_str(&format!("\nreceipt {receipt}\n"));

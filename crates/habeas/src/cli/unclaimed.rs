@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use habeas_core::report::{DepictionReport, PersonReport};
 
-use super::output::{Format, table};
+use super::output::{Format, line, table};
 use super::{Reach, connect};
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Look in all images for somebody's name
+    /// Look for somebody's name in all images, and among the login names that programs sent
     Find {
-        /// An e-mail address, or exactly what images call somebody
+        /// An e-mail address, or exactly what images or programs call somebody
         name: String,
         #[command(flatten)]
         format: Format,
@@ -71,7 +71,7 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
 }
 
 fn profile(person: &PersonReport) -> String {
-    format!("{}  {}  {}\n", person.object_id, person.name, person.account_type)
+    format!("{}  {}  {}\n", person.object_id, line(&person.name), person.account_type)
 }
 
 fn rows(found: &[DepictionReport]) -> String {
@@ -82,8 +82,9 @@ fn rows(found: &[DepictionReport]) -> String {
                 one.holder.clone(),
                 one.count.to_string(),
                 one.person.clone().unwrap_or_else(|| "nobody yet".into()),
+                one.login_name.clone().unwrap_or_default(),
             ]
         })
         .collect();
-    table(&["IMAGES OF", ">COUNT", "TIED TO"], &rows)
+    table(&["HELD BY", ">IMAGES", "TIED TO", "LOGIN NAME"], &rows)
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use habeas_client::{Brought, Error as TargetError};
 use habeas_core::import::{
-    Contents, Image, ImageUpload, Iteration, IterationUpload, Prediction, PredictionUpload, Project,
+    Contents, ExportUpload, Image, ImageUpload, Iteration, IterationUpload, Prediction, PredictionUpload,
+    Project,
 };
 use habeas_core::{Id, crypto};
 
@@ -257,11 +258,14 @@ impl Journey<'_> {
                 continue;
             };
             let (sha256, bytes) = (digest(&archive), archive.len() as u64);
-            let flavor = export.flavor.as_deref();
-            let sent = rescue
-                .target
-                .bring_export(self.project, id, &export.platform, flavor, &sha256, archive)
-                .await;
+            let upload = ExportUpload {
+                id: None,
+                flavor: export.flavor.clone(),
+                sha256: sha256.clone(),
+                digest: None,
+                created: None,
+            };
+            let sent = rescue.target.bring_export(self.project, id, &export.platform, &upload, archive).await;
             match put(sent, bytes, sha256.clone())? {
                 Outcome::Failed(why) => self.report.fail(Item::Export, id, why),
                 outcome => {

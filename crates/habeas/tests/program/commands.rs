@@ -417,3 +417,64 @@ fn a_token_says_who_and_until_when_and_guessing_is_slowed_down() {
     assert_eq!(sign_in("ada", right), 429, "whoever guesses waits, right or wrong");
     assert_eq!(sign_in("bob", right), 303, "others do not");
 }
+
+#[test]
+fn programs_read_what_was_erased_and_what_was_verified() {
+    let program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    let plan = json(&program.succeed(&["erase", "plan", "--person", "ada@example.org", "-o", "json"]));
+    let plan = plan["plan"].as_str().unwrap();
+    let run = ["erase", "run", plan, "--confirm", "ada@example.org", "--receipt", "r.json", "-o", "json"];
+    let ran = json(&program.succeed(&run));
+    assert_eq!((&ran["plan"], &ran["status"]), (&plan.into(), &"completed".into()), "{ran}");
+    let key = program.succeed(&["receipt", "public-key"]);
+    let verified =
+        json(&program.succeed(&["receipt", "verify", "r.json", "--key", key.trim(), "-o", "json"]));
+    assert_eq!(verified["type"], "erasure-receipt/1", "{verified}");
+    assert!(verified["keyId"].is_string() && verified["completed"].is_string(), "{verified}");
+    let log = json(&program.succeed(&["log", "verify", "--key", key.trim(), "-o", "json"]));
+    assert_eq!((&log["origin"], log["root"].as_str().map(str::len)), (&verified["log"]["origin"], Some(64)));
+    assert!(log["size"].as_u64() >= verified["log"]["size"].as_u64() && log["size"].is_u64(), "{log}");
+    server.stop();
+
+    let whole = json(&program.succeed(&["keyring", "verify", "-o", "json"]));
+    assert!(whole["holds"]["keys"].is_u64() && whole["holds"]["ledgerRecords"].is_u64(), "{whole}");
+    let copies = whole["copies"].as_array().unwrap();
+    assert!(copies.len() == 2 && copies.iter().all(|copy| copy["problem"].is_null()), "{whole}");
+    let copy = program.data().join("keyring/keyring-b");
+    let mut bytes = std::fs::read(&copy).unwrap();
+    bytes[4096 + 40] ^= 1;
+    std::fs::write(&copy, bytes).unwrap();
+    let damaged = program.run(&["keyring", "verify", "-o", "json"]);
+    let found = json(&damaged.out);
+    assert_eq!((damaged.code, &found["holds"]), (6, &serde_json::Value::Null), "{found}");
+    let bad = found["copies"].as_array().unwrap().iter().filter(|copy| copy["problem"].is_string());
+    assert_eq!(bad.map(|copy| copy["path"].as_str().unwrap()).collect::<Vec<_>>(), [copy.to_str().unwrap()]);
+}
+
+#[test]
+fn a_sealed_archive_that_was_cut_off_is_not_verified() {
+    let mut program = Program::new();
+    program.set("HABEAS_PASSPHRASE_WORK", "10");
+    let _server = program.serve(&[]);
+    program.person("ada@example.org");
+    std::fs::write(program.path("passphrase"), "four words, and a number 7\n").unwrap();
+    let passphrase = ["--archive-passphrase-file", "passphrase"];
+    let export = ["export", "--person", "ada@example.org", "--output", "ada.zip.age"];
+    program.succeed(&[&export[..], &passphrase].concat());
+    let whole = std::fs::read(program.path("ada.zip.age")).unwrap();
+    let import = [&["import", "ada.zip.age", "--any-key"][..], &passphrase].concat();
+    for length in [whole.len() - 1, whole.len() / 2, 40] {
+        std::fs::write(program.path("ada.zip.age"), &whole[..length]).unwrap();
+        let refused = program.run(&import);
+        assert_eq!((refused.code, refused.out.as_str()), (6, ""), "{length}: {}", refused.err);
+        assert!(
+            refused.err.starts_with("NOT VERIFIED: ") && refused.err.contains("cut off"),
+            "{}",
+            refused.err
+        );
+    }
+    std::fs::write(program.path("ada.zip.age"), whole).unwrap();
+    program.succeed(&import);
+}

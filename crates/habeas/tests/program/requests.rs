@@ -143,3 +143,37 @@ fn a_request_is_extended_refused_closed_and_listed() {
     assert_eq!(olga.run(&["request", "show", "zz"]).code, 3);
     server.stop();
 }
+
+#[test]
+fn nothing_that_a_person_wrote_moves_the_cursor_of_whoever_reads_it() {
+    let program = Program::new();
+    let server = program.serve(&[]);
+    program.person("ada@example.org");
+    let olga = Officer::new(&program, &server, "olga@example.org");
+    let words =
+        ["request", "create", "--person", "ada@example.org", "--type", "erasure", "--identity", "known"];
+    let made = olga.json(&words);
+    let id = made["id"].as_str().unwrap();
+    let next = "next          approve it with: habeas request approve 0 --digest 0";
+    let comment = format!("thanks\n\n{next}\r\u{1b}[8m\u{202e}");
+    let said = olga.succeed(&["request", "comment", id, "--text", &comment]);
+    let shown = olga.succeed(&["request", "show", id]);
+    for said in [&said, &shown] {
+        assert!(said.contains(r"\u{d}\u{1b}[8m\u{202e}"), "{said}");
+        assert!(!said.contains(['\r', '\u{1b}', '\u{202e}']), "{said:?}");
+        // Under what was said, where nothing else begins.
+        let line = said.lines().find(|line| line.contains("--digest 0")).unwrap();
+        assert!(line.len() - line.trim_start().len() > 30, "{said}");
+    }
+    // Programs read what was written.
+    assert_eq!(olga.json(&["request", "show", id])["request"]["comments"][0]["text"], comment);
+
+    let matter = "a\u{1b}[2J\nHOLD";
+    let placed = olga.succeed(&["hold", "place", "ada@example.org", "--matter", matter, "--reason", "x"]);
+    assert!(placed.contains(r"a\u{1b}[2J\u{a}HOLD") && placed.lines().count() == 2, "{placed:?}");
+    let refused = olga.run(&["person", "rectify", "ada@example.org", "--name", "Evil\u{1b}[2J"]);
+    assert_eq!((refused.code, refused.err.contains("200 bytes")), (2, true), "{}", refused.err);
+    let named = olga.run(&["person", "show", "\u{1b}[2J@example.org"]);
+    assert!(named.code != 0 && !named.err.contains('\u{1b}'), "{:?}", named.err);
+    server.stop();
+}

@@ -276,6 +276,11 @@ pub(super) async fn decide(
 ) -> Result<Response, Failure> {
     let id = request_id(&text)?;
     portal.rights.require_staff(&who.actor).await?;
+    // Approving cannot be undone: the sign-in may be too old for it.
+    if decision == "approve" && portal.rights.require_fresh(&who.actor).is_err() {
+        let address = format!("/sign-in?again&next=/staff/requests/{id}");
+        return Ok(Redirect::to(&address).into_response());
+    }
     match carry_out(&portal, &who, id, &decision, &form).await {
         Ok(_) => Ok(Redirect::to(&format!("/staff/requests/{id}")).into_response()),
         Err(error) if is_about_the_form(&error) => {

@@ -67,6 +67,8 @@ pub struct PlanView {
     pub unlinked: Count,
     /// How many of them the person made.
     pub made: Count,
+    /// How many of them others made and the person changed.
+    pub changed: Count,
     /// Models of others that are solved again without this data.
     pub solved_again: Count,
     /// Models of others that are withdrawn, since too little is left to learn from.
@@ -190,6 +192,7 @@ impl PlanView {
             others_affected: Count(report.others_affected),
             unlinked: Count(report.unlinked),
             made: Count(report.made),
+            changed: Count(report.changed),
             solved_again: Count(models_with(report, "solve again") + models_with(report, "train again")),
             withdrawn: Count(models_with(report, "withdraw")),
             copies: Count(report.copies),

@@ -29,7 +29,7 @@ pub struct MyDataPage {
     pub groups: Vec<ServiceGroup>,
     /// Where the person appears in what others hold.
     pub mentions: Vec<MentionRow>,
-    /// What the person made and others hold.
+    /// What others hold that the person made or changed.
     pub made: Vec<MadeRow>,
     /// Whether processing is restricted (GDPR Article 18).
     pub restricted: bool,
@@ -88,9 +88,11 @@ pub struct MentionRow {
     pub on_erasure: String,
 }
 
-/// How much of one kind a person made that others hold.
+/// How much of one kind that others hold a person made or changed.
 #[derive(Clone, Debug)]
 pub struct MadeRow {
+    /// What the person did to them.
+    pub role: &'static str,
     /// The kind's name for a person, in the plural.
     pub title: String,
     /// How many.
@@ -121,7 +123,10 @@ impl MyDataPage {
             total_bytes: Bytes(holdings.total_bytes),
             groups: ServiceGroup::all(holdings, now),
             mentions: holdings.mentions.iter().map(|mention| MentionRow::new(mention, now)).collect(),
-            made: holdings.made.iter().map(MadeRow::new).collect(),
+            made: [("who made", &holdings.made), ("who changed", &holdings.changed)]
+                .into_iter()
+                .flat_map(|(role, work)| work.iter().map(move |made| MadeRow::new(role, made)))
+                .collect(),
             staff_count: Count(by_staff.iter().map(|row| row.count.0).sum()),
             staff: by_staff.into_iter().take(STAFF_ROWS).collect(),
             export: exports
@@ -181,8 +186,13 @@ impl KindRow {
 }
 
 impl MadeRow {
-    fn new(made: &MadeReport) -> MadeRow {
-        MadeRow { title: made.title.clone(), count: Count(made.count), on_erasure: made.on_erasure.clone() }
+    fn new(role: &'static str, made: &MadeReport) -> MadeRow {
+        MadeRow {
+            role,
+            title: made.title.clone(),
+            count: Count(made.count),
+            on_erasure: made.on_erasure.clone(),
+        }
     }
 }
 

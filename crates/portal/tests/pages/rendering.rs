@@ -119,6 +119,10 @@ fn my_data_tells_what_is_held_why_and_until_when() {
     );
     assert!(rows.iter().any(|row| row.contains("contributor")), "mentions");
     assert!(rows.iter().any(|row| row.starts_with("Runs who made 500 of them")), "what was made for others");
+    assert!(
+        rows.iter().any(|row| row.starts_with("Runs who changed 1 of them")),
+        "what was changed of others"
+    );
     assert!(rows.iter().any(|row| row.ends_with("GetHoldings 2")), "the staff's access");
     let links: Vec<&str> =
         select(&page, "tbody th a").into_iter().map(|link| link.attr("href").unwrap()).collect();

@@ -141,6 +141,17 @@ pub(crate) fn holdings(full: bool) -> HoldingsReport {
         } else {
             Vec::new()
         },
+        changed: if full {
+            vec![MadeReport {
+                service: "Experiment tracking".into(),
+                kind: "Run".into(),
+                title: "Runs".into(),
+                count: 1,
+                on_erasure: "the connection is deleted; the resource is its holder's and stays".into(),
+            }]
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -209,8 +220,9 @@ pub(crate) fn plan_report(blocked: bool) -> PlanReport {
         depicted: 0,
         erase_depicted: false,
         others_affected: 2,
-        unlinked: 501,
+        unlinked: 502,
         made: 500,
+        changed: 1,
         held: Vec::new(),
         models: vec![ModelPlanReport {
             iteration: ID.into(),

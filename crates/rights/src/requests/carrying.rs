@@ -6,10 +6,10 @@ use habeas_access::Actor;
 use habeas_core::kinds::{ExportArchive, PlannedErasure, PlannedKind, Request};
 use habeas_core::report::PlanReport;
 use habeas_core::requests::{Channel, Gate, IdentityCheck, Outcome, RequestEvent, RequestState, RequestType};
-use habeas_core::{Error, Id, Result, Timestamp, time};
+use habeas_core::{Error, Id, Result, Timestamp};
 use habeas_store::{HolderState, Removed, TaskKind, Tx};
 
-use super::intake::{Origin, create, destination, erased_already, open_erasure, require_fresh};
+use super::intake::{Origin, create, destination, erased_already, open_erasure, require_fresh, undo_end};
 use super::mail::{Letter, enqueue};
 use super::{CORRECTED, Case, RESTRICTED, RequestOptions};
 use crate::delivering::Delivery;
@@ -202,10 +202,8 @@ pub(crate) fn record_direct_erasure(
     case.node.doc.plan = Some(planned(&task.plan, now));
     case.node.doc.verified_by = Some(if own { IdentityCheck::SignIn } else { IdentityCheck::Known });
     case.node.doc.needs_approval = own && case.had_address_corrected();
-    let undo = own && rights.requests.undo_days > 0;
-    if undo {
-        let end = Timestamp(now.0 + i64::from(rights.requests.undo_days) * time::DAY);
-        case.node.doc.undo_until = Some(end);
+    case.node.doc.undo_until = undo_end(&rights.requests, &case.node.doc, now).filter(|_| own);
+    if case.node.doc.undo_until.is_some() {
         case.happen(RequestEvent::Verified(Gate::Undo), by)?;
         case.plan_waking();
     } else if case.node.doc.needs_approval {

@@ -24,6 +24,7 @@ impl Rights {
         decisions: Decisions,
     ) -> Result<RequestPlanReport> {
         let node = self.authorise_request(actor, request, "DecideRequest").await?;
+        self.require_in_person(actor)?;
         if let Some(subject) = node.doc.subject
             && (decisions.names_others() || node.doc.decisions.names_others())
         {

@@ -6,19 +6,21 @@ use habeas_core::requests::{
     DenialReason, ExtensionReason, Gate, Outcome, RequestEvent, RequestState, RequestType, next,
 };
 use habeas_core::{Error, Id, Result, fault};
-use habeas_store::{HolderState, Removed};
+use habeas_store::{HolderState, Removed, Store};
 
 use super::choosing::DECIDED;
 use super::intake::email_corrected_by;
-use super::mail::{Letter, enqueue};
+use super::mail::{Letter, enqueue, enqueue_with_answer};
 use super::{ADDRESS_CORRECTED, CORRECTED, Case, RESTRICTED, carrying, checked};
 use crate::{Rectify, Rights, plan, recipients};
 
 impl Rights {
     /// Approves the erasure that a request asks for, as a second person, and runs it. `digest` is that of the plan as it would be
-    /// made now ([`Rights::request_plan`]): refused when what is held has changed since the approver looked.
+    /// made now ([`Rights::request_plan`]): refused when what is held has changed since the approver looked, who has signed in a moment ago
+    /// ([`Rights::require_fresh`]).
     pub async fn approve_request(&self, actor: &Actor, request: Id, digest: &str) -> Result<RequestReport> {
         self.authorise_decision(actor, request, "ApproveRequest").await?;
+        self.require_fresh(actor)?;
         let (by, digest, salt) = (actor.reference(), digest.to_owned(), self.salt());
         let rights = self.clone();
         let report = self
@@ -63,15 +65,15 @@ impl Rights {
         text: &str,
     ) -> Result<RequestReport> {
         self.authorise_decision(actor, request, "DenyRequest").await?;
-        let (by, text) = (actor.reference(), text.to_owned());
+        let (by, text, store) = (actor.reference(), text.to_owned(), self.store.clone());
         let report = self
             .store
             .write(move |tx| {
                 let mut case = Case::open(tx, request)?;
                 case.happen(RequestEvent::Denied, Some(by))?;
                 case.node.doc.denial = Some(reason);
-                case.answer(by, &text)?;
-                enqueue(case.tx, request, Letter::Denied)?;
+                let answer = case.answer(&store, by, &text)?;
+                enqueue_with_answer(case.tx, request, Letter::Denied, answer)?;
                 case.save()?;
                 case.report()
             })
@@ -115,8 +117,8 @@ impl Rights {
                 doc.extension = Some(reason);
                 doc.reminded = false;
                 case.note("extended", Some(by));
-                case.answer(by, &text)?;
-                enqueue(case.tx, request, Letter::Extended)?;
+                let answer = case.answer(&rights.store, by, &text)?;
+                enqueue_with_answer(case.tx, request, Letter::Extended, answer)?;
                 // What failed or is blocked goes on when it would have.
                 let again = case.node.doc.wake_at;
                 case.plan_waking();
@@ -267,11 +269,24 @@ impl Case<'_, '_> {
         })
     }
 
-    /// Writes an answer, if there is one and somebody to answer.
-    fn answer(&mut self, by: Id, text: &str) -> Result<()> {
-        if text.trim().is_empty() || self.node.doc.subject.is_none() {
-            return Ok(());
+    /// Writes an answer, if there is one. Where nobody is known who could have a case file, it is returned for the letter, sealed as the
+    /// address is to which that goes, and is forgotten with it.
+    fn answer(&mut self, store: &Store, by: Id, text: &str) -> Result<Option<String>> {
+        if text.trim().is_empty() {
+            return Ok(None);
         }
-        self.write(by, text, true)
+        if self.node.doc.subject.is_some() {
+            return self.write(by, text, true).map(|()| None);
+        }
+        let request = self.node.id;
+        let address = match &self.node.doc.address {
+            Some(address) => store.open_once(request, &address.sealed)?,
+            None => None,
+        };
+        if address.is_none() {
+            return Err(Error::conflict("there is no address to which the text could be sent")
+                .hint("leave `text` out, and tell whoever asked in another way"));
+        }
+        store.seal_once(request, checked(text)?.as_bytes()).map(Some)
     }
 }

@@ -15,9 +15,12 @@ use habeas_store::{New, Tx};
 
 use super::mail::{Letter, enqueue};
 use super::waking::next_waking;
-use super::{ADDRESS_CORRECTED, Case, FRESH_MINUTES, VERIFY_DAYS, status};
+use super::{ADDRESS_CORRECTED, Case, FRESH_MINUTES, RequestOptions, VERIFY_DAYS, status};
 use crate::erasure::{CONFIRMATION_HINT, called};
 use crate::{Rights, ownership};
+
+/// The longest time for which a request may have lain before it is taken in, in days: about five years, and more is a slip of the pen.
+const RECEIVED_DAYS: i64 = 1_826;
 
 /// A request to be taken in.
 #[derive(Clone, Debug)]
@@ -257,11 +260,11 @@ impl Rights {
         let doc = &mut case.node.doc;
         doc.needs_approval = erasure && !decided;
         let themselves = matches!(doc.channel, Channel::SelfService | Channel::Form);
+        let undo = undo_end(&self.requests, doc, now).filter(|_| erasure && themselves);
         let gate = if doc.duplicate_of.is_some() {
             Gate::Duplicate
-        } else if erasure && themselves && self.requests.undo_days > 0 {
-            let end = Timestamp(now.0 + i64::from(self.requests.undo_days) * time::DAY);
-            doc.undo_until = Some(end);
+        } else if undo.is_some() {
+            doc.undo_until = undo;
             Gate::Undo
         } else if doc.needs_approval {
             Gate::Approval
@@ -275,6 +278,19 @@ impl Rights {
     /// Succeeds when a person has signed in within the last [`FRESH_MINUTES`]; for the operator always. Forbidden otherwise.
     pub fn require_fresh(&self, actor: &Actor) -> Result<()> {
         require_fresh(actor, self.store.ambient().now())
+    }
+
+    /// Succeeds unless a program acts by what it was granted: what it made for itself would outlast the grant, and what cannot be undone is
+    /// decided by the person. The command line is as good as the person as long as [`require_fresh`](Self::require_fresh) says so.
+    pub fn require_in_person(&self, actor: &Actor) -> Result<()> {
+        match actor {
+            Actor::Person { granted: true, .. } if self.require_fresh(actor).is_err() => {
+                Err(Error::forbidden("a program that was let in may not do this in a person's name").hint(
+                    "sign in yourself: in the portal, by `habeas login` within the last 15 minutes, or with a token of your own",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn salt(&self) -> [u8; 16] {
@@ -435,6 +451,13 @@ fn open_others(tx: &mut Tx<'_>, person: Id, asked: RequestType, but: Id) -> Resu
     Ok(others)
 }
 
+/// Until when a person may change their mind about an erasure: no longer than it may take to answer. None where they are given no time, or none
+/// is left.
+pub(super) fn undo_end(options: &RequestOptions, doc: &RequestDoc, now: Timestamp) -> Option<Timestamp> {
+    let end = Timestamp(now.0 + i64::from(options.undo_days) * time::DAY).min(doc.due_at);
+    (end > now).then_some(end)
+}
+
 /// What is answered to a second erasure of a person.
 pub(super) fn erased_already(request: Id) -> Error {
     Error::conflict(format!("this person's erasure is asked for already: request {request}")).hint(format!(
@@ -452,7 +475,12 @@ pub(super) fn destination(tx: &mut Tx<'_>, doc: &RequestDoc) -> Result<Option<Ar
 /// When a request was received, of which the staff may say that it was earlier.
 fn received(said: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
     match said {
-        Some(at) if at > now => Err(Error::invalid("a request cannot have been received in the future")),
+        Some(at) if at > now => Err(Error::invalid("a request cannot have been received in the future")
+            .hint("`received` is when it came to you; leave it out if that is now")),
+        Some(at) if at.0 < now.0 - RECEIVED_DAYS * time::DAY => Err(Error::invalid(format!(
+            "a request cannot have been received more than {RECEIVED_DAYS} days ago"
+        ))
+        .hint("check the year of `received`: the time to answer counts from there")),
         at => Ok(at.unwrap_or(now)),
     }
 }

@@ -7,15 +7,17 @@
 use std::sync::Arc;
 
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::{Person, Request, RequestAddress, RequestDoc};
+use habeas_core::kinds::{AccountType, Person, Request, RequestAddress, RequestDoc};
 use habeas_core::{Error, Id, Result, Timestamp, fault, time};
 use habeas_store::{TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 
-use super::Case;
+use super::lifting::LiftingLetter;
 use super::mailer::{Mail, Mailer, letter_path};
 use super::owners::OwnersLetter;
+use super::{Case, case_file};
 use crate::Rights;
+use crate::erasure::ErasureTask;
 
 /// A sort of letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,20 @@ pub(super) enum Letter {
 struct MailTask {
     request: Id,
     letter: Letter,
+    /// The answer to somebody who has no case file that could keep it, sealed as their address is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+}
+
+/// What a letter says besides what stands in the request.
+#[derive(Debug, Default)]
+struct Particulars {
+    /// Whether the archive is fetched with a code, since there is no account to sign in to.
+    by_code: bool,
+    /// What was answered, to somebody who cannot sign in to read it.
+    answer: Option<String>,
+    /// Whether a legal hold keeps a part of what is erased.
+    keeps_part: bool,
 }
 
 /// What a task of letters is about.
@@ -55,6 +71,7 @@ struct MailTask {
 enum Post {
     Request(MailTask),
     Owner(OwnersLetter),
+    Lifting(LiftingLetter),
 }
 
 /// How long a letter is tried before it is given up, in days: about as long as mail servers do (RFC 5321, section 4.5.4.1).
@@ -62,9 +79,19 @@ const GIVEN_UP_AFTER: i64 = 5;
 
 /// Has a letter written and sent when this transaction is committed.
 pub(super) fn enqueue(tx: &mut Tx<'_>, request: Id, letter: Letter) -> Result<()> {
+    enqueue_with_answer(tx, request, letter, None)
+}
+
+/// The same for a letter that has to carry an answer, sealed as the address is to which it goes.
+pub(super) fn enqueue_with_answer(
+    tx: &mut Tx<'_>,
+    request: Id,
+    letter: Letter,
+    answer: Option<String>,
+) -> Result<()> {
     // Before what else this transaction enqueues: an erasure takes the address.
     let now = Timestamp(tx.now().0 - 1);
-    let payload = serde_json::to_value(MailTask { request, letter })?;
+    let payload = serde_json::to_value(MailTask { request, letter, answer })?;
     tx.enqueue(TaskKind::Mail, Some(request), &payload, now).map(|_| ())
 }
 
@@ -74,9 +101,10 @@ impl Rights {
         let task = match Post::deserialize(&row.payload)? {
             Post::Request(task) => task,
             Post::Owner(letter) => return self.write_to_owner(row, letter).await,
+            Post::Lifting(letter) => return self.write_of_lifting(row, letter).await,
         };
         let ending = Ending::of(row);
-        let MailTask { request, letter } = task;
+        let MailTask { request, letter, .. } = task;
         let sent = self.send_letter(&task).await;
         fault::point("letter.sent");
         let is_sent = sent.is_ok();
@@ -144,11 +172,11 @@ impl Rights {
                     _ => address_of(tx, node.doc.subject)?.into_iter().collect(),
                 };
                 let mut case = Case { tx, node };
-                let by_code = letter == Letter::Ready && case.archive_by_code()?.is_some();
-                Ok(Some((case.node.doc, to, by_code)))
+                let particulars = case.particulars(letter)?;
+                Ok(Some((case.node.doc, to, particulars)))
             })
             .await?;
-        let Some((doc, mut to, by_code)) = found else { return Ok(()) };
+        let Some((doc, mut to, mut particulars)) = found else { return Ok(()) };
         to.extend(wanted.map(|wanted| wanted.email));
         if let (Some(address), true) = (&doc.address, to.is_empty()) {
             let address = self.store.open_once(request, &address.sealed)?;
@@ -158,7 +186,12 @@ impl Rights {
         if to.is_empty() {
             return Ok(());
         }
-        let (subject, body) = words(letter, request, &doc, &code, by_code, &self.requests.address);
+        if let Some(sealed) = &task.answer
+            && let Some(answer) = self.store.open_once(request, sealed)?
+        {
+            particulars.answer = Some(String::from_utf8_lossy(&answer).into_owned());
+        }
+        let (subject, body) = words(letter, request, &doc, &code, &particulars, &self.requests.address);
         let ambient = self.store.ambient();
         let name = outbox_name(letter, request);
         self.post(Mail { name, to, subject, body, at: ambient.now(), message: ambient.new_id() }).await
@@ -243,6 +276,44 @@ impl Rights {
     }
 }
 
+impl Case<'_, '_> {
+    fn particulars(&mut self, letter: Letter) -> Result<Particulars> {
+        let mut particulars = Particulars::default();
+        match letter {
+            Letter::Ready => particulars.by_code = self.archive_by_code()?.is_some(),
+            Letter::Erasing => {
+                let row = self.node.doc.erasure.map_or(Ok(None), |erasure| self.tx.task(erasure))?;
+                if let Some(row) = row {
+                    let task: ErasureTask = serde_json::from_value(row.payload)?;
+                    particulars.keeps_part = !(task.plan.held.is_empty() && task.held.is_empty());
+                }
+            }
+            Letter::Answered | Letter::Denied | Letter::Extended if !self.has_account()? => {
+                let file = case_file(self.tx, &self.node.doc)?;
+                let answers = file.into_iter().flat_map(|file| file.doc.comments);
+                let answers: Vec<String> =
+                    answers.filter(|comment| comment.answer).map(|comment| comment.text).collect();
+                // All of them: this is the only place where they are read.
+                particulars.answer = Some(answers.join("\n\n"));
+            }
+            _ => {}
+        }
+        Ok(particulars)
+    }
+
+    /// Whether whoever it is about can sign in, and read there what was answered.
+    fn has_account(&mut self) -> Result<bool> {
+        match self.node.doc.subject {
+            Some(person) if self.tx.is_active(person)? => {
+                let node = self.tx.get::<Person>(person)?;
+                Ok(node.is_none_or(|node| node.doc.account_type != AccountType::Unclaimed))
+            }
+            Some(_) => Ok(true),
+            None => Ok(false),
+        }
+    }
+}
+
 /// What a letter is called in the outbox: the latest one of a request by its id, but for those that may come while the person's code lies there
 /// and must not take its place.
 fn outbox_name(letter: Letter, request: Id) -> String {
@@ -308,17 +379,20 @@ fn staff(tx: &mut Tx<'_>) -> Result<Vec<String>> {
     Ok(addresses)
 }
 
-/// Subject and text of a letter. No name and no content: a mailbox is read by more than one.
-/// `by_code` says whether the person has no account to sign in with.
+/// Subject and text of a letter. No name and no content, since a mailbox is read by more than one; but for the answer to somebody who has no
+/// account, who could read it nowhere else: whoever reads that mailbox would get a code for it, too.
 fn words(
     letter: Letter,
     id: Id,
     doc: &RequestDoc,
     code: &str,
-    by_code: bool,
+    particulars: &Particulars,
     address: &str,
 ) -> (String, String) {
     let asked = doc.asked.title().to_lowercase();
+    // In a paragraph of its own, if there is one.
+    let answer = particulars.answer.as_deref().filter(|answer| !answer.is_empty());
+    let answer = answer.map(|answer| format!("\n\n{answer}")).unwrap_or_default();
     let place = format!("{address}/requests/{id}");
     let (subject, text) = match letter {
         Letter::Code => (
@@ -338,7 +412,7 @@ fn words(
                 "Somebody, we hope you, wants to be reached under this address from now on.\n\nThe code is {code}. It is good for an hour. Type it where you asked for the change, signed in as before, and give it to nobody.\n\nIf it was not you, do nothing: without the code nothing happens."
             ),
         ),
-        Letter::Ready if by_code => (
+        Letter::Ready if particulars.by_code => (
             "Your copy is ready",
             format!(
                 "Your request for {asked} is answered. There is no account under this address: on this page, have a code sent here, and fetch the archive with it within 7 days:\n{place}"
@@ -356,11 +430,21 @@ fn words(
                 "Your request for {asked} is answered. Sign in and fetch the archive within 7 days:\n{address}/me/exports"
             ),
         ),
+        Letter::Erasing if particulars.keeps_part => (
+            "Your data is being erased",
+            format!(
+                "Your request is being carried out: what is held under this address is erased now, but for a part that is kept for a legal claim (GDPR Article 17(3)). That part is used for nothing else, and is erased by itself when the claim no longer needs it. This is the last letter, since the address goes too. How far it is, and when it is done the receipts that prove it, each for 30 days:\n{place}\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy."
+            ),
+        ),
         Letter::Erasing => (
             "Your data is being erased",
             format!(
                 "Your request is being carried out: everything held under this address is erased now. This is the last letter, since the address goes too. How far it is, and when it is done the receipt that proves it, for 30 days:\n{place}"
             ),
+        ),
+        Letter::Answered if particulars.answer.is_some() => (
+            "Your request is answered",
+            format!("Your request for {asked} was carried out:{answer}\n\n{place}"),
         ),
         Letter::Answered => (
             "Your request is answered",
@@ -374,6 +458,13 @@ fn words(
                 "Your request for {asked} is answered: nothing is held under this address. Nothing of you is kept from now on but the fact that a request was answered; this address is forgotten with this letter.\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy."
             ),
         ),
+        Letter::Denied if particulars.answer.is_some() => (
+            "Your request was refused",
+            format!(
+                "Your request for {asked} was refused: {}.{answer}\n\nYou may lodge a complaint with a supervisory authority, and seek a judicial remedy.",
+                doc.denial.map_or("", |reason| reason.title())
+            ),
+        ),
         Letter::Denied => (
             "Your request was refused",
             format!(
@@ -384,7 +475,7 @@ fn words(
         Letter::Extended => (
             "Your request takes longer",
             format!(
-                "Your request for {asked} takes longer: {}. It will be answered by {}.\n{place}\n\nYou may lodge a complaint with a supervisory authority.",
+                "Your request for {asked} takes longer: {}. It will be answered by {}.\n{place}{answer}\n\nYou may lodge a complaint with a supervisory authority.",
                 doc.extension.map_or("", |reason| reason.title()),
                 &doc.due_at.rfc3339()[..10]
             ),

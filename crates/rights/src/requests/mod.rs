@@ -12,11 +12,13 @@ mod deciding;
 mod fetching;
 mod finding;
 mod intake;
+mod lifting;
 mod mail;
 mod mailer;
 mod new_address;
 mod owners;
 mod queue;
+mod restored;
 mod waking;
 
 use habeas_access::Actor;
@@ -41,17 +43,20 @@ pub(crate) use carrying::{
 };
 pub use habeas_core::kinds::REQUEST_DAYS;
 pub use intake::{ByStaff, NewRequest};
+pub(crate) use lifting::{announce_lifting, lifting};
 pub use mailer::Mailer;
 pub use queue::RequestFilter;
 pub(crate) use queue::of_person;
 
 /// The longest time in which a person may change their mind, in days: it must end well within the month.
 pub const UNDO_DAYS: u32 = 14;
+/// The longest notice of the end of a restriction, in days.
+pub const RESTRICTION_NOTICE_DAYS: u32 = 30;
 /// How old a sign-in may be for what cannot be undone, in minutes.
 pub const FRESH_MINUTES: i64 = 15;
 /// How long whoever asks has to show who they are, in days.
 const VERIFY_DAYS: i64 = 7;
-/// The record of a request that nobody verified is kept for so many days.
+/// The record of a request that ended before it was sure who asks, and without a decision, is kept for so many days.
 const UNVERIFIED_DAYS: i64 = 30;
 /// The staff is reminded so many days before a request is due.
 const REMINDER_DAYS: i64 = 7;
@@ -65,6 +70,8 @@ const CORRECTED: &str = "corrected";
 const ADDRESS_CORRECTED: &str = "addressCorrected";
 /// What stands in the history of a request with which processing was restricted.
 const RESTRICTED: &str = "restricted";
+/// What stands in the history of a request that ended since its person was found to be erased.
+const PERSON_ERASED: &str = "personErased";
 
 /// How requests are answered in this deployment.
 #[derive(Debug, Default)]
@@ -73,6 +80,9 @@ pub struct RequestOptions {
     pub deadlines: Deadlines,
     /// How many days a person has to call off an erasure that they asked for themselves, at most [`UNDO_DAYS`].
     pub undo_days: u32,
+    /// How many days before it ends a person is written to whose restriction the staff lift, at most [`RESTRICTION_NOTICE_DAYS`]; with 0 it ends
+    /// at once.
+    pub restriction_notice_days: u32,
     /// How persons are written to; nobody is when there is none.
     pub mailer: Option<Mailer>,
     /// Where the portal is reached, for links in letters.
@@ -128,8 +138,12 @@ impl<'a, 't> Case<'a, 't> {
                 // No letter follows.
                 self.node.doc.address = None;
             }
-            let unverified = self.node.doc.verified_by.is_none();
-            let days = if unverified { UNVERIFIED_DAYS } else { i64::from(REQUEST_DAYS) };
+            let days = match self.node.doc.state {
+                RequestState::Expired => UNVERIFIED_DAYS,
+                RequestState::Cancelled if self.node.doc.verified_by.is_none() => UNVERIFIED_DAYS,
+                // Whoever is refused may ask later why, also where who they are could not be made sure.
+                _ => i64::from(REQUEST_DAYS),
+            };
             self.node.expires_at = Some(Timestamp(now.0 + days * time::DAY));
         }
         self.tell_others()

@@ -103,7 +103,7 @@ impl Rights {
             })
             .await?;
         let Some((person, email)) = found else { return Ok(()) };
-        let actor = Actor::Person { id: person, signed_in_at: self.store.ambient().now() };
+        let actor = Actor::Person { id: person, signed_in_at: self.store.ambient().now(), granted: false };
         let change = Rectify { email: Some(email), ..Rectify::default() };
         let changed = self.correct(&actor, person, change, None).await;
         let is_taken = match &changed {

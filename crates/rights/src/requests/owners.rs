@@ -78,7 +78,7 @@ impl Rights {
         let Some((to, made)) = found.filter(|(_, made)| !made.is_empty()) else { return Ok(()) };
         let ambient = self.store.ambient();
         self.post(Mail {
-            name: format!("{}{task}", prefix(person)),
+            name: letter_name(person, task),
             to: vec![to],
             subject: "What you hold learned from data that is erased".to_owned(),
             body: words(&made, &self.requests.address),
@@ -88,7 +88,7 @@ impl Rights {
         .await
     }
 
-    /// Deletes a person's letters of this sort from the outbox: the person is erased.
+    /// Deletes a person's letters that are about no request from the outbox: the person is erased.
     pub(crate) async fn forget_letters_to(&self, person: Id) {
         let Some(folder) = self.requests.mailer.as_ref().and_then(Mailer::outbox_folder) else { return };
         // Without a letter there is no folder.
@@ -101,6 +101,11 @@ impl Rights {
             }
         }
     }
+}
+
+/// What the letter of a task to a person is called in the outbox that is about no request of theirs.
+pub(super) fn letter_name(person: Id, task: Id) -> String {
+    format!("{}{task}", prefix(person))
 }
 
 /// How the names of a person's letters begin in the outbox.

@@ -59,7 +59,7 @@ impl Rights {
                 }
                 if filter.overdue {
                     let to = (tx.now().0 - 1) as f64;
-                    conditions.push(Between { key: AttrKey::Due, from: 0.0, to });
+                    conditions.push(Between { key: AttrKey::Due, from: f64::MIN, to });
                 }
                 let nodes = tx.children_between::<Request>(Id::NIL, &conditions, filter.after, limit)?;
                 let next = (nodes.len() as u32 == limit)

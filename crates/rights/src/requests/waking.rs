@@ -20,7 +20,7 @@ impl Rights {
             let due: Vec<Id> = self
                 .store
                 .read(|tx| {
-                    let condition = Between { key: AttrKey::Wake, from: 0.0, to: tx.now().0 as f64 };
+                    let condition = Between { key: AttrKey::Wake, from: f64::MIN, to: tx.now().0 as f64 };
                     let nodes = tx.children_between::<Request>(Id::NIL, &[condition], None, MOST)?;
                     Ok(nodes.into_iter().map(|node| node.id).collect())
                 })

@@ -45,6 +45,12 @@ pub enum Record {
         person: Id,
         /// Their containers.
         containers: Vec<Id>,
+        /// The request that the erasure carries out: a backup from before may bring it back open. None for an organisation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Id>,
+        /// The erasure, whose receipt has its id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        erasure: Option<Id>,
     },
     /// Items were erased from a container that stays.
     ItemErased {
@@ -65,7 +71,7 @@ pub enum Record {
         /// SHA-256 of the model files, in hexadecimal.
         digests: Vec<String>,
     },
-    /// A legal hold was placed.
+    /// A legal hold was placed, or its day was moved: the last record of it counts.
     HoldPlaced {
         /// The hold.
         hold: Id,
@@ -279,6 +285,24 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).known.holds.clone()
     }
 
+    /// Moves the day on which a hold ends by itself. False, and nothing is appended, when there is no such hold any more.
+    pub fn extend_hold(&self, hold: Id, until: Option<Timestamp>) -> Result<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Some(placed)) = state.known.holds.get(&hold) else { return Ok(false) };
+        let record = Record::HoldPlaced { hold, target: placed.target, until, sealed: placed.sealed.clone() };
+        self.append_to(&mut state, &[record]).map(|_| true)
+    }
+
+    /// Notes that a hold has ended, once; with `now` only if its day has come. False when that has not.
+    pub fn end_hold(&self, hold: Id, now: Option<Timestamp>) -> Result<bool> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (state.known.holds.get(&hold), now) {
+            (Some(None), _) => Ok(true),
+            (Some(Some(placed)), Some(now)) if placed.until.is_none_or(|until| until > now) => Ok(false),
+            _ => self.append_to(&mut state, &[Record::HoldReleased { hold }]).map(|_| true),
+        }
+    }
+
     /// The last resealed profile of each holder: the number of its key, and the sealed document in Base64.
     pub fn profiles(&self) -> BTreeMap<Id, (u32, String)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).known.profiles.clone()
@@ -313,7 +337,7 @@ impl Known {
             Record::ContainerErased { container } => {
                 self.erased.insert(*container);
             }
-            Record::PersonErased { person, containers } => {
+            Record::PersonErased { person, containers, .. } => {
                 self.erased.insert(*person);
                 self.erased.extend(containers);
                 self.restricted.remove(person);
@@ -405,7 +429,12 @@ mod tests {
         let ledger = Ledger::open(folder.path(), &mirrors).unwrap();
         ledger.append(&[Record::ContainerErased { container: id(1) }]).unwrap();
         let records = vec![
-            Record::PersonErased { person: id(2), containers: vec![id(3)] },
+            Record::PersonErased {
+                person: id(2),
+                containers: vec![id(3)],
+                request: Some(id(6)),
+                erasure: Some(id(7)),
+            },
             Record::ItemErased { items: vec![id(4)], container: id(5) },
         ];
         assert_eq!(ledger.append(&records).unwrap(), 3);

@@ -13,8 +13,14 @@ fn record() -> impl Strategy<Value = Record> {
     let id = || any::<[u8; 16]>().prop_map(Id::from_bytes);
     prop_oneof![
         id().prop_map(|container| Record::ContainerErased { container }),
-        (id(), prop::collection::vec(id(), 0..3))
-            .prop_map(|(person, containers)| Record::PersonErased { person, containers }),
+        (id(), prop::collection::vec(id(), 0..3), prop::option::of(id())).prop_map(
+            |(person, containers, request)| Record::PersonErased {
+                person,
+                containers,
+                request,
+                erasure: request,
+            }
+        ),
         (prop::collection::vec(id(), 0..3), id())
             .prop_map(|(items, container)| Record::ItemErased { items, container }),
         (id(), any::<u32>())

@@ -288,10 +288,28 @@ impl Tx<'_> {
         if let Some(before) = before {
             self.unmention(resource, before, MentionRole::Maker)?;
         }
+        if let Some(maker) = maker {
+            self.unmention(resource, maker, MentionRole::Editor)?;
+        }
         self.mention_maker(resource, holder, maker)
     }
 
-    /// In what a person is mentioned otherwise than as who made it, oldest first.
+    /// Ties whoever changed a resource, or what stands under it, to it, where another one made it and somebody else holds it. Refused to
+    /// those who are being erased, who would not be found in it any more.
+    pub fn mention_editor<K: DataKind>(
+        &mut self,
+        node: &Node<K::Doc>,
+        editor: impl Into<Option<Id>>,
+    ) -> Result<()> {
+        match editor.into() {
+            Some(editor) if K::maker(&node.doc) != Some(editor) && node.holder != editor => {
+                self.mention(node.id, editor, MentionRole::Editor)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// In what a person is mentioned otherwise than as who made or changed it, oldest first.
     pub fn mentions_of(&mut self, person: Id) -> Result<Vec<Mention>> {
         self.query(
             select_mentions!("m.person = ?1 AND m.role < ?2 ORDER BY m.created_at, m.resource, m.role"),
@@ -302,8 +320,14 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// What of a kind a person made and others hold, in the order of ids, after `after`.
-    pub fn made_for_others(&mut self, person: Id, kind: Kind, after: Id, limit: u32) -> Result<Vec<Mention>> {
+    /// What of a kind others hold that a person made or changed, as `role` says, in the order of ids, after `after`.
+    pub fn work_for_others(
+        &mut self,
+        (person, role): (Id, MentionRole),
+        kind: Kind,
+        after: Id,
+        limit: u32,
+    ) -> Result<Vec<Mention>> {
         self.query(
             select_mentions!(
                 "m.person = ?1 AND m.role = ?2 AND m.resource > ?3 AND r.kind = ?4 AND r.holder <> ?1
@@ -311,7 +335,7 @@ impl Tx<'_> {
             ),
             &[
                 (&person).into(),
-                MentionRole::Maker.number().into(),
+                role.number().into(),
                 (&after).into(),
                 kind.number().into(),
                 i64::from(limit).into(),
@@ -322,16 +346,32 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// How much of each kind a person made and others hold; kinds of which there is nothing are left out.
-    pub fn count_made_for_others(&mut self, person: Id) -> Result<Vec<(Kind, u64)>> {
+    /// How much of each kind others hold that a person made or changed, as `role` says; kinds of which there is nothing are left out.
+    pub fn count_work_for_others(&mut self, person: Id, role: MentionRole) -> Result<Vec<(Kind, u64)>> {
         self.query(
             "SELECT r.kind, COUNT(*) FROM mention m CROSS JOIN resource r
              WHERE r.id = m.resource AND m.person = ?1 AND m.role = ?2 AND r.holder <> ?1 GROUP BY r.kind ORDER BY r.kind",
-            &[(&person).into(), MentionRole::Maker.number().into()],
+            &[(&person).into(), role.number().into()],
         )?
         .iter()
         .map(|row| Ok((Kind::from_number(row.int(0)?)?, row.int(1)? as u64)))
         .collect()
+    }
+
+    /// How many of kind `below` stand directly under those of a kind.
+    pub fn count_below_work_for_others(
+        &mut self,
+        (person, role): (Id, MentionRole),
+        kind: Kind,
+        below: Kind,
+    ) -> Result<u64> {
+        let count = self.number(
+            "SELECT COUNT(*) FROM mention m CROSS JOIN resource r CROSS JOIN resource c
+             WHERE r.id = m.resource AND c.parent = r.id AND c.kind = ?4
+             AND m.person = ?1 AND m.role = ?2 AND r.holder <> ?1 AND r.kind = ?3",
+            &[(&person).into(), role.number().into(), kind.number().into(), below.number().into()],
+        )?;
+        Ok(count as u64)
     }
 
     /// Who is mentioned in a resource, oldest first.
@@ -345,8 +385,8 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// Persons other than `holder` who are mentioned in something that `holder` holds, as more than shown by it or having made it: who made
-    /// something and may still do anything there has a role besides.
+    /// Persons other than `holder` who are mentioned in something that `holder` holds, as more than shown by it, or having made or changed it: who did
+    /// and may still do anything there has a role besides.
     pub fn count_others_mentioned(&mut self, holder: Id) -> Result<u64> {
         let count = self.number(
             "SELECT COUNT(DISTINCT m.person) FROM mention m JOIN resource r ON r.id = m.resource

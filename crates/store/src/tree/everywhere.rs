@@ -58,6 +58,18 @@ impl Tx<'_> {
         Ok(everywhere)
     }
 
+    /// Projects in which something may not be found by its attributes: see [`Store::index`].
+    pub fn unindexed(&mut self) -> Result<Vec<Id>> {
+        let args = [Kind::Project.number().into(), Relation::Indexed.number().into()];
+        let mut unindexed = Vec::new();
+        for row in &self.query(PROJECTS, &args)? {
+            if row.int(2)? == 0 {
+                unindexed.push(row.id(0)?);
+            }
+        }
+        Ok(unindexed)
+    }
+
     /// Writes the attributes of a page of a project's images, or of a workspace's runs, which a version before had not declared yet, after
     /// `after`; the last of them, none when nothing is left to do.
     fn index(&mut self, project: Id, after: Id) -> Result<Option<Id>> {

@@ -289,7 +289,21 @@ impl Tx<'_> {
         Ok(updated.with_doc(node.doc.clone()))
     }
 
-    /// The same, also where the holder is being erased: for what has to be taken out because of somebody else's erasure, which must not wait
+    /// The same by somebody, who is [mentioned](Self::mention_editor) in it where others made and hold it.
+    pub fn update_by<K: DataKind>(
+        &mut self,
+        node: &Node<K::Doc>,
+        editor: impl Into<Option<Id>>,
+    ) -> Result<Node<K::Doc>>
+    where
+        K::Doc: Clone,
+    {
+        let node = self.update::<K>(node)?;
+        self.mention_editor::<K>(&node, editor)?;
+        Ok(node)
+    }
+
+    /// [`update`](Self::update), also where the holder is being erased: for what has to be taken out because of somebody else's erasure, which must not wait
     /// for this one or depend on its end. Refused only once the keys are gone.
     pub fn update_also_frozen<K: DataKind>(&mut self, node: &Node<K::Doc>) -> Result<()> {
         let json = serde_json::to_vec(&node.doc)?;

@@ -286,3 +286,112 @@ async fn a_browser_that_was_left_open_sets_no_password() {
         crate::canary::sign_in(&deployment, &ada.email, "another+four+words+8").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let boss = member_of_staff(&deployment, "boss", "administrator").await;
+        let second = member_of_staff(&deployment, "second", "privacyOfficer").await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let eve = deployment.person("eve@example.org", "Eve").await;
+        let (_, team) =
+            deployment.operator("POST", "/organisations", json!({ "name": "Team", "owner": ada.id })).await;
+        let team = format!("/organisations/{}", team["objectId"].as_str().unwrap());
+        let hold = json!({ "target": ada.id, "matter": "m", "reason": "r" });
+        let (_, held) = deployment.operator("POST", "/holds", hold.clone()).await;
+        let held = format!("/holds/{}", held["id"].as_str().unwrap());
+
+        let by_boss = crate::sign_in::acting_for(&deployment, &boss).await;
+        let by_second = crate::sign_in::acting_for(&deployment, &second).await;
+        let by_ada = crate::sign_in::acting_for(&deployment, &ada).await;
+        // What is planned and asked for changes nothing yet.
+        let (status, plan) =
+            deployment.call(Some(&by_ada), "POST", &format!("{team}/erasure-plans"), json!({})).await;
+        assert_eq!(status, 201, "{plan}");
+        let run = json!({ "plan": plan["plan"], "confirm": "Team" });
+        let asked = json!({ "type": "erasure", "channel": "letter", "identity": "document" });
+        let requests = format!("/persons/{}/requests", eve.id);
+        let (status, request) = deployment.call(Some(&by_boss), "POST", &requests, asked).await;
+        assert_eq!(status, 201, "{request}");
+        let path = format!("/requests/{}", request["id"].as_str().unwrap());
+        let approval = async || {
+            let (_, plan) = deployment.operator("GET", &format!("{path}/plan"), json!(null)).await;
+            json!({ "digest": plan["plan"]["digest"] })
+        };
+        let (approve, role) = (format!("{path}/approve"), format!("/persons/{}/role", eve.id));
+        let (keys, member) = (format!("{team}/keys"), format!("{team}/members/{}", eve.id));
+        for (token, method, path, body) in [
+            (&by_boss, "PUT", role.as_str(), json!({ "role": "privacyOfficer", "granted": true })),
+            (&by_boss, "POST", "/holds", hold),
+            (&by_boss, "DELETE", &held, json!(null)),
+            (&by_second, "POST", &approve, approval().await),
+            (&by_ada, "GET", &keys, json!(null)),
+            (&by_ada, "POST", &keys, json!({})),
+            (&by_ada, "PUT", &member, json!({ "role": "owner" })),
+            (&by_ada, "POST", "/erasures", run.clone()),
+        ] {
+            let (status, refused) = deployment.call(Some(token), method, path, body).await;
+            assert_eq!(
+                (status.as_u16(), refused["code"].as_str()),
+                (403, Some("forbidden")),
+                "{path}: {refused}"
+            );
+        }
+
+        // It makes persons, and gets none of their keys.
+        let new = json!({ "email": "new@example.org" });
+        let (status, made) = deployment.call(Some(&by_boss), "POST", "/persons", new).await;
+        assert_eq!(
+            (status.as_u16(), &made["trainingKeys"], &made["predictionKeys"]),
+            (201, &json!([]), &json!([]))
+        );
+
+        // Neither is an old sign-in enough for what cannot be undone; nor, of the command line, for what would outlast it.
+        let (of_second, of_ada) = (deployment.token(&second).await, deployment.token(&ada).await);
+        let browser = crate::portal::session(&deployment, &second).await;
+        let command_line = crate::sign_in::command_line(&deployment, &browser).await;
+        let mint = async || {
+            deployment.call(Some(&command_line), "POST", "/persons/me/tokens", json!({})).await.0.as_u16()
+        };
+        assert_eq!(mint().await, 201);
+        clock.advance(16 * 60_000_000);
+        assert_eq!(mint().await, 403);
+        assert_eq!(deployment.call(Some(&command_line), "GET", &path, json!(null)).await.0, 200);
+        for (token, path, body) in [
+            (&of_second, approve.as_str(), approval().await),
+            (&command_line, &approve, approval().await),
+            (&of_ada, "/erasures", run.clone()),
+        ] {
+            let (status, refused) = deployment.call(Some(token), "POST", path, body).await;
+            assert_eq!(
+                (status.as_u16(), refused["code"].as_str()),
+                (403, Some("forbidden")),
+                "{path}: {refused}"
+            );
+        }
+        // In the browser they are led to sign in, and back.
+        let digest = approval().await["digest"].as_str().unwrap().to_owned();
+        let form = Request::post(format!("/staff{approve}"))
+            .header("host", "localhost")
+            .header("origin", "http://localhost")
+            .header("cookie", &browser)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(format!("digest={digest}")))
+            .unwrap();
+        let response = deployment.server().router().oneshot(form).await.unwrap();
+        assert_eq!(response.status(), 303);
+        assert_eq!(response.headers()["location"], format!("/sign-in?again&next=/staff{path}"));
+
+        let (of_second, of_ada) = (deployment.token(&second).await, deployment.token(&ada).await);
+        let (status, report) = deployment.call(Some(&of_ada), "POST", "/erasures", run).await;
+        assert_eq!(status, 202, "{report}");
+        assert_eq!(deployment.finished(plan["plan"].as_str().unwrap()).await["status"], "completed");
+        let (status, approved) = deployment.call(Some(&of_second), "POST", &approve, approval().await).await;
+        assert_eq!(status, 200, "{approved}");
+        crate::requests::in_state(&deployment, &request, "completed").await;
+    }
+}

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::deployment::{Deployment, TRAINING, image};
 
@@ -107,6 +108,33 @@ async fn bad_requests_are_refused_with_code_and_message() {
         let (status, answer) = deployment.operator(method, path, body).await;
         assert_eq!(status, 400, "{path}: {answer}");
         assert!(answer["title"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_and_paths_that_are_none_are_refused_in_the_protocols_envelope() {
+    let _lock = crate::canary::protected().await;
+    let deployment = Deployment::open(None).await;
+    for (method, path, status, member, code) in [
+        ("DELETE", "/api/privacy/v1/persons", 405, "/code", "method_not_allowed"),
+        ("PUT", "/api/privacy/v1/openapi.json", 405, "/code", "method_not_allowed"),
+        ("PUT", "/opendsr/v2/discovery", 405, "/error/errors/0/reason", "method_not_allowed"),
+        ("GET", "/opendsr/v1/opengdpr_requests", 405, "/error/errors/0/reason", "method_not_allowed"),
+        ("DELETE", "/v1.0/me", 405, "/error/code", "Request_BadRequest"),
+        ("GET", "/oauth2/token", 405, "/error", "invalid_request"),
+        ("GET", "/api/privacy/v1/persons/%ff", 400, "/code", "invalid"),
+        ("GET", "/api/privacy/v1/persons/%C3/holdings", 400, "/code", "invalid"),
+        ("GET", "/opendsr/v2/requests/%ff", 400, "/error/errors/0/reason", "invalid"),
+        ("GET", "/v1.0/users/%ff", 400, "/error/code", "Request_BadRequest"),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = deployment.server().router().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
+        let allowed = response.headers().get("allow").map(|allowed| allowed.to_str().unwrap().to_owned());
+        assert_eq!(allowed.is_some_and(|allowed| !allowed.is_empty()), status == 405, "{method} {path}");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body.pointer(member), Some(&json!(code)), "{method} {path}: {body}");
     }
 }
 

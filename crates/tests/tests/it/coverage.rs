@@ -69,6 +69,7 @@ async fn every_privacy_operation_refuses_strangers() {
                     "/persons" => json!({ "email": "new@example.org" }),
                     "/organisations" => json!({ "name": "x", "owner": owner.id }),
                     "/holds" => json!({ "target": owner.id, "matter": "m", "reason": "r" }),
+                    "/holds/{hold}" => json!({ "until": null }),
                     "/unclaimed" => json!({ "name": "x" }),
                     "/unclaimed/{person}/link" => json!({ "person": other.id }),
                     "/transfers" => json!({ "resource": owner.id, "to": other.id }),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use habeas_core::{Id, Kind};
+use habeas_core::{Ambient, Id, Kind, Timestamp, time};
 use habeas_store::ledger::Record;
 use habeas_store::{TaskKind, TaskState};
 use serde_json::json;
@@ -112,6 +112,12 @@ async fn child() {
         "restrict" => {
             let path = format!("/persons/{}/restriction", someone.id);
             deployment.operator("PUT", &path, json!({ "restricted": true })).await;
+        }
+        "lift" => {
+            let path = format!("/persons/{}/restriction", someone.id);
+            for restricted in [true, false] {
+                deployment.operator("PUT", &path, json!({ "restricted": restricted })).await;
+            }
         }
         "rectify" => {
             let path = format!("/persons/{}", someone.id);
@@ -442,6 +448,22 @@ async fn a_restriction_a_correction_and_a_sweep_killed_at_any_step_are_whole_aft
         let mut deployment = killed(database(), "restrict", "restriction.recorded").await;
         assert_eq!(holdings(&deployment, "canary@example.org").await.1["restricted"], true);
         deployment.stop().await;
+        // What was announced happens, and the person is told of what happens.
+        for fault in ["restriction.announced", "restriction.recorded:2"] {
+            let mut deployment = killed(database(), "lift", fault).await;
+            while holdings(&deployment, "canary@example.org").await.1["restricted"] == true {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            crate::owners::all_sent(&deployment).await;
+            let id = holdings(&deployment, "canary@example.org").await.1["person"]["objectId"].clone();
+            let someone = crate::deployment::Someone {
+                id: id.as_str().unwrap().to_owned(),
+                email: "canary@example.org".to_owned(),
+                key: String::new(),
+            };
+            assert_eq!(crate::owners::lying(&deployment, &someone).len(), 1, "{fault}");
+            deployment.stop().await;
+        }
         for (fault, email) in [
             ("rectify.alias_put", "canary@example.org"),
             ("rectify.committed", "corrected@example.org"),
@@ -560,7 +582,8 @@ async fn a_decision_on_a_request_killed_at_any_step_is_whole_and_can_be_repeated
             let mut deployment = Deployment::open(database.clone()).await;
             let someone = deployment.person("canary@example.org", "Canary").await;
             // Late enough that the staff is reminded at once.
-            let mut body = json!({ "type": "restriction", "received": "2020-01-01T00:00:00Z" });
+            let received = Timestamp(Ambient::system().now().0 - 60 * time::DAY).rfc3339();
+            let mut body = json!({ "type": "restriction", "received": received });
             if work != "confirm-identity" {
                 body["identity"] = json!("known");
             }

@@ -143,7 +143,8 @@ async fn what_the_staff_decide_on_somebodys_own_erasure_waits_for_a_colleague() 
     for database in engines() {
         let clock = clock();
         let deployment = with_undo(database, &clock).await;
-        let (officer, second) = (deployment.officer("officer").await, deployment.officer("second").await);
+        let officer = deployment.officer("officer").await;
+        deployment.officer("second").await;
         let (ada, eve) = (
             deployment.person("ada@example.org", "Ada").await,
             deployment.person("eve@example.org", "Eve").await,
@@ -157,6 +158,8 @@ async fn what_the_staff_decide_on_somebodys_own_erasure_waits_for_a_colleague() 
         clock.advance(3 * time::DAY + 1);
         // What a person decides on their own needs nobody.
         in_state(&deployment, &own, "completed").await;
+        let (officer, second) =
+            (deployment.signed_in_anew("officer").await, deployment.signed_in_anew("second").await);
 
         in_state(&deployment, &widened, "awaitingApproval").await;
         let path = format!("/requests/{}", id(&widened));

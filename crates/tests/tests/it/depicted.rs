@@ -568,3 +568,93 @@ async fn a_name_goes_from_images_that_come_during_an_erasure_and_from_what_is_be
         }
     }
 }
+
+/// Writes into an image what an earlier version took and tied nobody to.
+async fn said_before(deployment: &Deployment, project: &str, image: &str, names: &'static str) {
+    let store = deployment.server().app().store().clone();
+    let (project, image): (Id, Id) = (project.parse().unwrap(), image.parse().unwrap());
+    let change = store.write(move |tx| {
+        let mut node = tx.get::<Image>(image)?.unwrap();
+        node.doc.metadata.insert("depicts".to_owned(), names.to_owned());
+        tx.update::<Image>(&node)?;
+        tx.disconnect(project, project, Relation::Indexed)
+    });
+    assert!(change.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_read_in_every_usual_way_to_write_it_and_a_name_however_its_accents_were_typed() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let mut deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Owner").await;
+        let dora = deployment.person("dora@example.org", "Dora").await;
+        let fay = deployment.person("fay@example.org", "Fay").await;
+        let project = deployment.project(&owner, "p").await;
+        let mut images = Vec::new();
+        for (number, names) in [
+            "Dora D <Dora@example.org>",
+            "mailto:dora@example.org",
+            "eve@example.org;dora@example.org",
+            "Jose\u{301} Di\u{301}az",
+            "a tree",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let id = deployment.image(&owner, &project, "x.jpg", &image(number as u64), &[]).await;
+            depict(&deployment, &owner, &project, &id, names).await;
+            images.push(id);
+        }
+        let mut of_dora = images[..3].to_vec();
+        of_dora.sort();
+        assert_eq!(shown(&deployment, &dora.id).await, of_dora);
+        let mut persons = Vec::new();
+        for (name, encoded) in
+            [("José Díaz", "Jos%C3%A9%20D%C3%ADaz"), ("Jose\u{301} Di\u{301}az", "Jose%CC%81%20Di%CC%81az")]
+        {
+            let path = format!("/unclaimed?name={encoded}");
+            let (status, found) = deployment.operator("GET", &path, json!(null)).await;
+            assert_eq!((status.as_u16(), &found[0]["images"]), (200, &json!([images[3]])), "{found}");
+            let body = json!({ "name": name, "holder": owner.id });
+            let (status, taken) = deployment.operator("POST", "/unclaimed", body).await;
+            assert_eq!((status.as_u16(), &taken["name"]), (201, &json!("José Díaz")), "{taken}");
+            persons.push(taken["objectId"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(persons[0], persons[1]);
+        assert_eq!(shown(&deployment, &persons[0]).await, [images[3].clone()]);
+
+        // What may be meant for an address and is none is not taken, here and where it is corrected.
+        let path = format!("/projects/{project}/images/metadata?imageIds={}", images[4]);
+        for wrong in
+            ["Dora dora@example.org", "dora@example.org eve@example.org", "a friend, @dora", "Dora <d@o@ra>"]
+        {
+            let body = json!({ "depicts": wrong });
+            let (status, refused) = deployment.train("POST", &owner.key, &path, Some(body.clone())).await;
+            let code = refused["code"].as_str();
+            assert_eq!((status.as_u16(), code), (400, Some("BadRequestImageMetadataValue")), "{refused}");
+            let correction =
+                json!({ "corrections": [{ "resource": images[4], "field": "metadata", "value": body }] });
+            let person = format!("/persons/{}", owner.id);
+            assert_eq!(deployment.operator("PATCH", &person, correction).await.0, 400, "{wrong}");
+        }
+        assert_eq!(said(&deployment, &owner, &project, &images[4]).await, "a tree");
+
+        // An earlier version took it all, and found nobody in it.
+        said_before(&deployment, &project, &images[4], "Fay <fay@example.org>").await;
+        assert_eq!(shown(&deployment, &fay.id).await, Vec::<String>::new());
+        deployment.stop().await;
+        deployment.start().await;
+        while shown(&deployment, &fay.id).await != [images[4].clone()] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        erase(&deployment, &persons[0], "José Díaz", false).await;
+        assert_eq!(said(&deployment, &owner, &project, &images[3]).await, json!(null));
+        erase(&deployment, &dora.id, &dora.email, true).await;
+        erase(&deployment, &fay.id, &fay.email, true).await;
+        let (_, left) =
+            deployment.train("GET", &owner.key, &format!("/projects/{project}/images"), None).await;
+        assert_eq!((left.as_array().map(Vec::len), &left[0]["id"]), (Some(1), &json!(images[3])), "{left}");
+    }
+}

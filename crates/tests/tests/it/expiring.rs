@@ -131,3 +131,88 @@ async fn a_hold_ends_on_its_day_and_the_erasure_that_waits_for_it_completes_itse
         assert_eq!(all.len(), 2, "{all:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_day_of_a_hold_is_moved_also_of_what_it_keeps_of_somebody_who_was_erased() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse(START).unwrap()));
+        let mut deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let someone = deployment.person("h@example.org", "H").await;
+        let project = deployment.project(&someone, "p").await;
+        deployment.image(&someone, &project, "h.jpg", &image(1), &[]).await;
+        let officer = deployment.officer("officer").await;
+        let body = json!({ "target": project, "matter": "case 7", "reason": "before the court",
+            "until": "2026-11-30T12:00:00Z" });
+        let (status, hold) = deployment.call(Some(&officer), "POST", "/holds", body).await;
+        assert_eq!(status, 201, "{hold}");
+        let path = format!("/holds/{}", hold["id"].as_str().unwrap());
+        let other = deployment.person("o@example.org", "O").await;
+        let body = json!({ "target": other.id, "matter": "case 8", "reason": "before the court",
+            "until": "2026-11-30T12:00:00Z" });
+        let (_, lasting) = deployment.operator("POST", "/holds", body).await;
+        let lasting = lasting["id"].as_str().unwrap();
+        let backup = deployment.path("backup");
+        let body = json!({ "destination": backup.to_str().unwrap() });
+        assert_eq!(deployment.operator("POST", "/backups", body).await.0, 201);
+
+        for (wrong, status) in [
+            (json!({}), 400),
+            (json!({ "until": "soon" }), 400),
+            (json!({ "until": "2026-11-24T12:00:00Z" }), 400),
+            (json!({ "until": null, "reason": "another" }), 400),
+        ] {
+            assert_eq!(
+                deployment.call(Some(&officer), "PATCH", &path, wrong.clone()).await.0,
+                status,
+                "{wrong}"
+            );
+        }
+        let nothing = format!("/holds/{}", someone.id);
+        let moved = json!({ "until": "2026-12-10T12:00:00Z" });
+        assert_eq!(deployment.call(Some(&officer), "PATCH", &nothing, moved.clone()).await.0, 404);
+        let own = deployment.token(&someone).await;
+        assert_eq!(deployment.call(Some(&own), "PATCH", &path, moved.clone()).await.0, 404);
+        let by_hand = json!({ "until": null });
+        let of_other = format!("/holds/{lasting}");
+        let (status, changed) = deployment.call(Some(&officer), "PATCH", &of_other, by_hand).await;
+        assert_eq!((status.as_u16(), changed.get("until")), (200, None), "{changed}");
+        let (status, changed) = deployment.call(Some(&officer), "PATCH", &path, moved).await;
+        assert_eq!(status, 200, "{changed}");
+        let until = Timestamp::parse(changed["until"].as_str().unwrap()).unwrap();
+        assert_eq!(until, Timestamp::parse("2026-12-10T12:00:00Z").unwrap());
+        for member in ["id", "target", "matter", "reason", "placedBy", "placed"] {
+            assert_eq!(changed[member], hold[member], "{changed}");
+        }
+        let (_, activity) = deployment.call(Some(&own), "GET", "/persons/me/activity", json!(null)).await;
+        let by_staff = |entry: &&Value| entry["operation"] == "ExtendHold" && entry["by"] == "staff";
+        assert!(activity.as_array().unwrap().iter().any(|entry| by_staff(&entry)), "{activity}");
+
+        // It is kept past the day that it was placed for, and past the next one when that is moved after the erasure.
+        let report = deployment.erase(&someone).await;
+        assert_eq!(report["status"], "completed_with_holds", "{report}");
+        let held = async |deployment: &Deployment| {
+            let (status, run) = deployment.operator("POST", "/retention", json!({})).await;
+            assert_eq!(status, 200, "{run}");
+            deployment.operator("GET", "/holds", json!(null)).await.1.as_array().unwrap().len()
+        };
+        clock.advance(10 * time::DAY);
+        assert_eq!(held(&deployment).await, 2);
+        let later = json!({ "until": "2026-12-31T12:00:00Z" });
+        assert_eq!(deployment.operator("PATCH", &path, later).await.0, 200);
+        clock.advance(10 * time::DAY);
+        assert_eq!(held(&deployment).await, 2);
+        clock.advance(20 * time::DAY);
+        assert_eq!(held(&deployment).await, 1);
+        crate::keeping::completed(&deployment, report["plan"].as_str().unwrap()).await;
+        assert_eq!(deployment.operator("PATCH", &path, json!({ "until": null })).await.0, 404);
+
+        // A backup from before has the first day of the other one; the ledger knows better.
+        deployment.stop().await;
+        let store = crate::keeping::restored(&deployment, &backup).await;
+        let holds = store.read(|tx| tx.holds()).await.unwrap();
+        let ends: Vec<_> = holds.iter().map(|node| (node.id.to_string(), node.expires_at)).collect();
+        assert_eq!(ends, [(lasting.to_owned(), None)]);
+    }
+}

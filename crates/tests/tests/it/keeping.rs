@@ -122,7 +122,7 @@ pub(crate) async fn completed(deployment: &Deployment, plan: &str) -> Value {
     }
 }
 
-async fn restored(deployment: &Deployment, backup: &std::path::Path) -> Store {
+pub(crate) async fn restored(deployment: &Deployment, backup: &std::path::Path) -> Store {
     let mut options = Options::embedded(deployment.path("restored"));
     options.keyring = Some(deployment.path("data/keyring"));
     options.root_key = Some(RootKeySource::File(deployment.path("data/root.key")));

@@ -14,7 +14,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, Someone, engines, image};
+use crate::keeping::hold;
 use crate::requests::once_keys;
 
 /// How a mail server speaks.
@@ -341,6 +342,41 @@ async fn an_erasure_waits_for_no_mail_server_and_its_letter_is_not_lost() {
     let given_up = |request: &Value| request["history"].to_string().contains("letterGivenUp");
     let requests = page["requests"].as_array().unwrap();
     assert_eq!(requests.iter().filter(|request| given_up(request)).count(), 1, "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_but_for_what_a_hold_keeps_is_told_so_and_not_why() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let relay = Relay::start(Speech::Plain);
+        let server = format!("smtp://localhost:{}?tls=none", relay.port);
+        let deployment = Deployment::open_with(|settings| {
+            settings.database = database;
+            writes_from(settings, server);
+        })
+        .await
+        .unwrap();
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let project = deployment.project(&ada, "p").await;
+        let image = deployment.image(&ada, &project, "a.jpg", &image(1), &[]).await;
+        hold(&deployment, &image).await;
+        let report = deployment.erase(&ada).await;
+        assert_eq!(report["status"], "completed_with_holds", "{report}");
+        let letter = relay.letter(0).await.text;
+        let (_, page) = deployment.operator("GET", "/requests", json!(null)).await;
+        let path = format!("/requests/{}", page["requests"][0]["id"].as_str().unwrap());
+        let request = axum::http::Request::get(&path).body(axum::body::Body::empty()).unwrap();
+        let (status, page) = deployment.send(request).await;
+        assert_eq!((status.as_u16(), letter.contains(&path)), (200, true), "{letter}");
+        for said in [letter, String::from_utf8(page).unwrap()] {
+            for expected in ["kept for a legal claim", "supervisory authority", "judicial remedy"] {
+                assert!(said.contains(expected), "{expected}: {said}");
+            }
+            for secret in ["everything held", "case 7", "before the court"] {
+                assert!(!said.contains(secret), "{secret}: {said}");
+            }
+        }
+    }
 }
 
 /// A process of its own that dies: erases Ada, or asks for somebody whom nobody knows.

@@ -37,8 +37,13 @@ fn hashes(value: &Value) -> Vec<merkle::Hash> {
 
 /// What `docs/verify_receipt.py` says: its exit code.
 fn python(receipt: &Value, key: &str, person: Option<&str>, folder: &Path) -> i32 {
+    python_of_text(&receipt.to_string(), key, person, folder)
+}
+
+/// The same of a file with this text.
+fn python_of_text(receipt: &str, key: &str, person: Option<&str>, folder: &Path) -> i32 {
     let path = folder.join("receipt.json");
-    std::fs::write(&path, receipt.to_string()).unwrap();
+    std::fs::write(&path, receipt).unwrap();
     let mut command = Command::new("python3");
     command
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verify_receipt.py"))
@@ -82,6 +87,31 @@ async fn a_receipt_proves_itself_and_its_place_in_the_log_whichever_key_signed_i
         changed = third.clone();
         changed["log"]["keys"] = json!([]);
         assert_eq!(python(&changed, &pinned, None, folder.path()), 6);
+
+        // What reads like the signed statement and does not say the same is refused by both, and so is what cannot be read.
+        let text = third.to_string();
+        let (left, index) = (r#""filesLeft":0"#, r#""index":3"#);
+        for (of, instead) in [
+            (left, r#""filesLeft":false"#),
+            (left, r#""filesLeft":0.0"#),
+            (left, r#""filesLeft":-0"#),
+            (left, r#""filesLeft":7,"filesLeft":0"#),
+            (left, r#""filesLeft":0,"filesLeft":0"#),
+            (index, r#""index":3.0"#),
+            (index, r#""index":0,"index":3"#),
+            (r#""salt":"#, r#""salt":null,"salt":"#),
+            (r#""statement":"#, r#""statement":{},"statement":"#),
+            (text.as_str(), "{"),
+            (text.as_str(), "[]"),
+            (text.as_str(), ""),
+        ] {
+            let changed = text.replace(of, instead);
+            assert_ne!(changed, text, "{instead}");
+            assert_eq!(python_of_text(&changed, &pinned, Some(&cyd), folder.path()), 6, "{instead}");
+            assert!(receipt::verify(changed.as_bytes(), &[key]).is_err(), "{instead}");
+        }
+        let pretty = serde_json::to_string_pretty(&third).unwrap();
+        assert_eq!(python_of_text(&pretty, &pinned, Some(&cyd), folder.path()), 0);
 
         // The log begins with what it was when the first checkpoint was kept, also after a restart.
         let today = checkpoint(&deployment).await;

@@ -88,6 +88,49 @@ fn without(login: &str, answer: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_name_of_somebody_else_is_found_and_taken_out_of_every_run_at_once() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let officer = deployment.officer("officer").await;
+        let machine = deployment.person("builds@example.org", "Builds").await;
+        let other = deployment.person("other@example.org", "Other").await;
+        let tracker = Tracker::new(&deployment, &machine).await;
+        let team = Team { tracker, api: "/api/2.0/mlflow".to_owned() };
+        let (first, model) = team.log("first", "dora.zq-login").await;
+        let (second, _) = team.log("second", "dora.zq-login").await;
+        let others =
+            Team { tracker: Tracker::new(&deployment, &other).await, api: "/api/2.0/mlflow".to_owned() };
+        others.log("third", "other").await;
+
+        let find = async |name: &str| {
+            let path = format!("/unclaimed?name={name}");
+            let (status, found) = deployment.call(Some(&officer), "GET", &path, json!(null)).await;
+            assert_eq!(status.as_u16(), 200, "{found}");
+            found
+        };
+        let found = find("dora.zq-login").await;
+        let sent = found[0]["loginName"].clone();
+        let expected = json!([{ "holder": machine.id, "count": 0, "images": [], "loginName": sent }]);
+        assert_eq!((&found, sent.is_string()), (&expected, true), "{found}");
+        assert_eq!(find("dora").await, json!([]));
+        let path = format!("/persons/{}/activity", machine.id);
+        let (_, activity) = deployment.operator("GET", &path, json!(null)).await;
+        assert!(activity.to_string().contains("FindDepicted"), "{activity}");
+
+        let body = json!({ "corrections": [{ "resource": sent, "field": "name", "value": "somebody" }] });
+        let path = format!("/persons/{}", machine.id);
+        let (status, report) = deployment.call(Some(&officer), "PATCH", &path, body).await;
+        assert_eq!((status.as_u16(), &report["changed"]), (200, &json!(1)), "{report}");
+        let answers = json!(team.answers(&[first, second], &[model]).await).to_string();
+        assert!(answers.contains("somebody") && !answers.contains("zq-login"), "{answers}");
+        let store = deployment.server().app().store().clone();
+        assert_eq!(scan::opened(&store, &["zq-login".to_owned()]).await, Vec::<String>::new());
+        assert_eq!(find("dora.zq-login").await, json!([]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_a_login_name_nothing_is_left_in_a_teams_workspace() {
     let _lock = crate::canary::protected().await;
     for database in engines() {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on fails")]
 
+mod answering;
 mod archive_life;
 mod archives;
 mod arm;
@@ -89,6 +90,7 @@ mod schema;
 mod scoring;
 mod sealed;
 mod seed;
+mod settling;
 mod sign_in;
 mod source_snapshots;
 mod standards;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use habeas_core::Id;
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, Someone, TRAINING, engines};
+use crate::history::scalar;
 use crate::mlflow::Tracker;
 use crate::scan;
 
@@ -74,11 +75,23 @@ async fn workspace(who: &Tracker<'_>, holder: &str) -> (String, String) {
 
 /// How much of each kind a person made and others hold.
 async fn made(deployment: &Deployment, person: &Someone) -> BTreeMap<String, u64> {
+    worked_on(deployment, person, "made").await
+}
+
+/// How much of each kind that others hold a person `made`, or `changed` where others made it.
+async fn worked_on(deployment: &Deployment, person: &Someone, how: &str) -> BTreeMap<String, u64> {
     let path = format!("/persons/{}/holdings", person.id);
     let (status, held) = deployment.operator("GET", &path, json!(null)).await;
     assert_eq!(status, 200, "{held}");
-    let made = held["made"].as_array().into_iter().flatten();
-    made.map(|one| (one["kind"].as_str().unwrap().to_owned(), one["count"].as_u64().unwrap())).collect()
+    let work = held[how].as_array().into_iter().flatten();
+    work.map(|one| (one["kind"].as_str().unwrap().to_owned(), one["count"].as_u64().unwrap())).collect()
+}
+
+/// The values of a metric that is no plain number.
+async fn metric(forest: &Forest<'_>, run: &str, name: &str) -> Vec<Value> {
+    let path = format!("/metric/v2.0@/runs/{run}/full");
+    let full = forest.ok(&forest.owner, "POST", &path, json!({ "metricName": name })).await;
+    full["value"].as_array().unwrap().iter().map(|value| value["data"][name].clone()).collect()
 }
 
 /// One page of what a person made of a kind and others hold.
@@ -262,6 +275,13 @@ async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_
         let body = json!({ "run_id": "r-1", "datasets": [{ "dataset": dataset }] });
         let inputs = format!("{api}/runs/log-inputs");
         forest.ok(&forest.maker, "POST", &inputs, body).await;
+        let values: Vec<Value> = ["leaf", "zq-maker@example.org", "see /home/zq-login/leaves.csv"]
+            .into_iter()
+            .enumerate()
+            .map(|(number, text)| scalar("note", &format!("n-{number}"), json!(text)))
+            .collect();
+        let batch = "/metric/v2.0@/runs/r-1/batch";
+        forest.ok(&forest.maker, "POST", batch, json!({ "reportErrors": true, "values": values })).await;
         let body = json!({ "name": "m", "url": "https://store.example/m.onnx", "mimeType": "application/x",
             "description": "zq-maker@example.org has the data" });
         let model = forest.ok(&forest.maker, "POST", "/modelmanagement/v1.0@/models", body).await;
@@ -271,7 +291,15 @@ async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_
 
         let plans = format!("/persons/{}/erasure-plans", maker.id);
         let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
-        assert!(plan["kept"].to_string().contains("without the person's address, names"), "{plan}");
+        let kept = plan["kept"].to_string();
+        for what in
+            ["Runs", "Datasets of runs", "Lists, tables and other metrics of runs", "Registered models"]
+        {
+            let line = format!(
+                "what was written in 1 of {what} that others hold: it stays theirs, without the person's address, names and home"
+            );
+            assert!(kept.contains(&line), "{line}: {kept}");
+        }
         let report = deployment.erase(&maker).await;
         assert_eq!(report["status"], "completed", "{report}");
 
@@ -286,6 +314,8 @@ async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_
         let seen = forest.ok(&forest.owner, "GET", &format!("{api}/runs/get?run_id=r-1"), json!(null)).await;
         let dataset = &seen["run"]["inputs"]["dataset_inputs"][0]["dataset"];
         assert_eq!(dataset["source"], json!(source.replace("zq-login", "(erased)")), "{dataset}");
+        let values = ["leaf", "(erased)", "see /home/(erased)/leaves.csv"];
+        assert_eq!(metric(&forest, "r-1", "note").await, values);
         let path = format!("/modelmanagement/v1.0@/models/{}", model["id"].as_str().unwrap());
         let model = forest.ok(&forest.owner, "GET", &path, json!(null)).await;
         assert_eq!(model["description"], "(erased) has the data", "{model}");
@@ -293,6 +323,131 @@ async fn what_somebody_wrote_for_an_organisation_does_not_name_them_after_their_
         assert_eq!(after["tags"], other["tags"], "{after}");
         let store = deployment.server().app().store().clone();
         let markers = ["zq-login", "zq-maker"].map(str::to_owned);
+        assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
+    }
+}
+
+/// What a member writes into what the owner of the workspace made, through every protocol over it.
+async fn write_into(forest: &Forest<'_>, member: &Tracker<'_>, experiment: &str, project: &str) {
+    let api = format!("/mlflow/v2.0{}/api/2.0/mlflow", forest.scope);
+    let tag = |of: Value, value: &str| {
+        let mut body = json!({ "key": "note", "value": value });
+        body.as_object_mut().unwrap().extend(of.as_object().unwrap().clone());
+        body
+    };
+    let run = json!({ "run_id": "r-1" });
+    for (path, body) in [
+        // Twice: it is noted once.
+        ("/runs/set-tag", tag(run.clone(), "zq-editor@example.org")),
+        ("/runs/set-tag", tag(run.clone(), "of zq-editor@example.org, in /home/zq-login/x")),
+        ("/runs/log-parameter", tag(run.clone(), "/home/zq-login/oaks.csv")),
+        (
+            "/experiments/set-experiment-tag",
+            tag(json!({ "experiment_id": experiment }), "ask zq-editor@example.org"),
+        ),
+        ("/registered-models/set-tag", tag(json!({ "name": "oaks" }), "Zoe Zq-Baum")),
+        ("/model-versions/set-tag", tag(json!({ "name": "oaks", "version": "1" }), "/home/zq-login/m")),
+    ] {
+        forest.ok(member, "POST", &format!("{api}{path}"), body).await;
+    }
+    let body = json!({ "runId": "r-1", "tags": { "home": "/home/zq-login and /home/olga" },
+        "properties": { "git": "zq-editor@example.org" } });
+    forest.ok(member, "PATCH", "/history/v1.0@/experiments/leaves/runs/r-1", body).await;
+    let body = json!({ "reportErrors": true,
+        "values": [scalar("note", "n", json!("/home/zq-login/x by zq-editor@example.org"))] });
+    forest.ok(member, "POST", "/metric/v2.0@/runs/r-1/batch", body).await;
+    let project = format!("{TRAINING}/projects/{project}");
+    forest.ok(member, "PATCH", &project, json!({ "description": "by zq-editor@example.org" })).await;
+    let tag = format!("{project}/tags?name=oak&description=ask%20zq-editor%40example.org");
+    forest.ok(member, "POST", &tag, json!(null)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_wrote_into_what_others_made_is_told_and_does_not_name_them_after_their_erasure() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let owner = deployment.person("owner@example.org", "Olga").await;
+        let editor = deployment.person("zq-editor@example.org", "Zoe Zq-Baum").await;
+        let forest = Forest::new(&deployment, &owner, &editor).await;
+        let (owners, member) = (&forest.owner, &forest.maker);
+        let api = format!("/mlflow/v2.0{}/api/2.0/mlflow", forest.scope);
+        let experiment = forest.ok(owners, "POST", "/history/v1.0@/experiments/leaves", json!(null)).await;
+        let experiment = experiment["experimentId"].as_str().unwrap().replace('-', "");
+        let path = "/history/v1.0@/experiments/leaves/runs/r-1";
+        let body = json!({ "runId": "r-1", "scriptName": "/home/olga/train.py" });
+        forest.ok(owners, "PATCH", path, body).await;
+        forest.run(owners, "r-2").await;
+        forest
+            .ok(owners, "POST", &format!("{api}/registered-models/create"), json!({ "name": "oaks" }))
+            .await;
+        let body = json!({ "name": "oaks", "source": "runs:/r-1/model" });
+        forest.ok(owners, "POST", &format!("{api}/model-versions/create"), body).await;
+        let path = format!("/organisations/{}/keys", forest.organisation);
+        let (_, accounts) = deployment.operator("GET", &path, json!(null)).await;
+        let key = accounts[0]["trainingKeys"][0].as_str().unwrap();
+        let (_, project) = deployment.train("POST", key, "/projects?name=oaks", None).await;
+        let project = project["id"].as_str().unwrap();
+        // Their programs' login name is known, and what they change of their own is theirs.
+        let body = json!({ "experiment_id": experiment, "user_id": "zq-login", "start_time": 1 });
+        let own = forest.ok(member, "POST", &format!("{api}/runs/create"), body).await;
+        let body = json!({ "run_id": own["run"]["info"]["run_id"], "key": "k", "value": "v" });
+        forest.ok(member, "POST", &format!("{api}/runs/set-tag"), body).await;
+        assert_eq!(worked_on(&deployment, &editor, "changed").await, BTreeMap::new());
+
+        write_into(&forest, member, &experiment, project).await;
+        let changed = worked_on(&deployment, &editor, "changed").await;
+        let expected = ["Experiment", "ModelVersion", "Project", "RegisteredModel", "Run"];
+        assert_eq!(changed, BTreeMap::from(expected.map(|kind| (kind.to_owned(), 1))));
+        assert_eq!(made(&deployment, &editor).await, BTreeMap::from([("Run".to_owned(), 1)]));
+        let run = forest.ok(owners, "GET", "/history/v1.0@/runs/r-1", json!(null)).await;
+        let page = listed(&deployment, &editor, "Run", "&changed=true").await;
+        let ids: Vec<&Value> = page["items"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+        assert_eq!(ids, [&run["runUuid"]]);
+        let page = listed(&deployment, &editor, "Run", "").await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+        let archive = deployment.export(&editor).await;
+        let mentions = file(&archive, "shared/mentions.csv");
+        let of_run = format!("{},Run,who changed it,", run["runUuid"].as_str().unwrap());
+        assert!(mentions.contains(&of_run), "{mentions}");
+        assert_eq!(mentions.matches(",who changed it,").count(), expected.len(), "{mentions}");
+        let article: Value = serde_json::from_str(file(&archive, "article-15.json")).unwrap();
+        let kinds = article["b"]["answer"].as_array().unwrap();
+        let runs = kinds.iter().find(|one| one["kind"] == "Run").unwrap();
+        assert_eq!((&runs["madeForOthers"], &runs["changedForOthers"]), (&json!(1), &json!(1)), "{runs}");
+
+        let plans = format!("/persons/{}/erasure-plans", editor.id);
+        let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
+        // They made a run, and are a member.
+        assert_eq!((&plan["changed"], &plan["unlinked"]), (&json!(5), &json!(7)), "{plan}");
+        let kept = plan["kept"].to_string();
+        for what in
+            ["Experiments", "Runs", "Lists, tables and other metrics of runs", "Registered models", "Tags"]
+        {
+            let line = format!("what was written in 1 of {what} that others made and hold: it stays theirs");
+            assert!(kept.contains(&line), "{line}: {kept}");
+        }
+        let report = deployment.erase(&editor).await;
+        assert_eq!(report["status"], "completed", "{report}");
+
+        let run = forest.ok(owners, "GET", "/history/v1.0@/runs/r-1", json!(null)).await;
+        let tags =
+            json!({ "home": "/home/(erased) and /home/olga", "note": "of (erased), in /home/(erased)/x" });
+        let properties = json!({ "git": "(erased)", "note": "/home/(erased)/oaks.csv" });
+        assert_eq!((&run["tags"], &run["properties"]), (&tags, &properties), "{run}");
+        // It is another one's home.
+        assert_eq!(run["scriptName"], "/home/olga/train.py", "{run}");
+        assert_eq!(metric(&forest, "r-1", "note").await, ["/home/(erased)/x by (erased)"]);
+        let note = |value: &str| json!([{ "key": "note", "value": value }]);
+        let get = async |path: &str| forest.ok(owners, "GET", &format!("{api}{path}"), json!(null)).await;
+        let seen = get(&format!("/experiments/get?experiment_id={experiment}")).await;
+        assert_eq!(seen["experiment"]["tags"], note("ask (erased)"), "{seen}");
+        let seen = get("/registered-models/get?name=oaks").await;
+        assert_eq!(seen["registered_model"]["tags"], note("(erased)"), "{seen}");
+        let seen = get("/model-versions/get?name=oaks&version=1").await;
+        assert_eq!(seen["model_version"]["tags"], note("/home/(erased)/m"), "{seen}");
+        let store = deployment.server().app().store().clone();
+        let markers = ["zq-login", "zq-editor"].map(str::to_owned);
         assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
     }
 }

@@ -10,7 +10,7 @@ use crate::mlflow::Tracker;
 use crate::model_management::Manager;
 
 /// The letters of this sort to a person that lie in the outbox.
-fn lying(deployment: &Deployment, person: &Someone) -> Vec<String> {
+pub(crate) fn lying(deployment: &Deployment, person: &Someone) -> Vec<String> {
     let Ok(files) = std::fs::read_dir(deployment.settings.data().join("outbox")) else { return Vec::new() };
     let prefix = format!("{}-", person.id);
     files
@@ -21,7 +21,7 @@ fn lying(deployment: &Deployment, person: &Someone) -> Vec<String> {
 }
 
 /// Waits until no letter is to be sent any more.
-async fn all_sent(deployment: &Deployment) {
+pub(crate) async fn all_sent(deployment: &Deployment) {
     let store = deployment.server().app().store();
     loop {
         let tasks = store.read(|tx| tx.count_tasks()).await.unwrap();

@@ -233,3 +233,43 @@ async fn nobody_learns_by_a_new_address_of_their_own_whose_it_is_already() {
         assert_eq!(report["email"], "eve@example.org", "{report}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_one_line_without_what_a_terminal_obeys_wherever_it_is_set() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let token = deployment.token(&ada).await;
+        let team = json!({ "name": "Team", "owner": ada.id });
+        let (status, team) = deployment.operator("POST", "/organisations", team).await;
+        assert_eq!(status, 201, "{team}");
+        let person = format!("/persons/{}", ada.id);
+        let renaming = |name: &str| json!({ "corrections": [{ "resource": team["objectId"], "field": "name", "value": name }] });
+        for wrong in
+            ["Evil\u{1b}[2J", "Ada\r\nadmin@localhost", "A\0da", "A\u{9b}31mda", "A\u{202e}ad", "A\u{2066}da"]
+        {
+            for (method, path, body) in [
+                ("POST", "/persons", json!({ "email": "bea@example.org", "name": wrong })),
+                ("POST", "/organisations", json!({ "name": wrong, "owner": ada.id })),
+                ("PATCH", person.as_str(), renaming(wrong)),
+            ] {
+                let (status, refused) = deployment.operator(method, path, body).await;
+                assert_eq!(status, 400, "{path} {wrong:?}: {refused}");
+                assert!(refused.to_string().contains("200 bytes without control characters"), "{refused}");
+            }
+            let own = json!({ "name": wrong });
+            assert_eq!(deployment.call(Some(&token), "PATCH", "/persons/me", own).await.0, 400, "{wrong:?}");
+        }
+        let (_, shown) = deployment.operator("GET", &person, json!(null)).await;
+        assert_eq!(shown["name"], "Ada", "{shown}");
+        let good = "Zoë O'Brien-李 עדה";
+        assert_eq!(
+            deployment.call(Some(&token), "PATCH", "/persons/me", json!({ "name": good })).await.0,
+            200
+        );
+        assert_eq!(deployment.operator("PATCH", &person, renaming(good)).await.0, 200);
+        let (_, shown) = deployment.operator("GET", &person, json!(null)).await;
+        assert_eq!(shown["name"], good, "{shown}");
+    }
+}

@@ -1,7 +1,10 @@
 //! Restriction of processing (GDPR Article 18), over every protocol: what is held can be seen and taken, and nothing else is done with it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Request;
+use habeas_core::{Id, ManualClock, Timestamp, time};
 use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, Someone, engines, image};
@@ -182,5 +185,173 @@ async fn a_project_of_a_restricted_person_is_neither_trained_nor_asked_nor_copie
         restrict(&deployment, &someone, false).await;
         let path = format!("/projects/{project}/tags?name=other");
         assert_eq!(deployment.train("POST", &someone.key, &path, None).await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_restricted_person_is_handed_over() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let founded = json!({ "name": "Team", "owner": someone.id });
+        let (_, team) = deployment.operator("POST", "/organisations", founded).await;
+        let (_, keys) =
+            deployment.operator("GET", &format!("/persons/{}/keys", someone.id), json!(null)).await;
+        let token = deployment.token(&someone).await;
+
+        restrict(&deployment, &someone, true).await;
+        for resource in [json!(project), keys[0]["account"].clone()] {
+            let body = json!({ "resource": resource, "to": team["objectId"] });
+            for by in [Some(token.as_str()), None] {
+                let (status, refused) = match by {
+                    Some(token) => deployment.call(Some(token), "POST", "/transfers", body.clone()).await,
+                    None => deployment.operator("POST", "/transfers", body.clone()).await,
+                };
+                assert_eq!(
+                    (status.as_u16(), refused["detail"].as_str()),
+                    (403, Some("lift the restriction first")),
+                    "{refused}"
+                );
+            }
+        }
+        let path = format!("/projects/{project}");
+        assert_eq!(deployment.train("GET", &someone.key, &path, None).await.0, 200);
+
+        restrict(&deployment, &someone, false).await;
+        let body = json!({ "resource": project, "to": team["objectId"] });
+        let (status, moved) = deployment.call(Some(&token), "POST", "/transfers", body).await;
+        assert_eq!((status.as_u16(), &moved["holder"]), (201, &team["objectId"]), "{moved}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restricted_person_holds_stays_past_its_time_until_the_restriction_ends() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let store = deployment.server().app().store().clone();
+        let someone = deployment.person("a@example.org", "A").await;
+        let project = deployment.project(&someone, "p").await;
+        let prediction = crate::predictions::stored(&store, &project, &image(1), |_| {}).await;
+        let body = json!({ "email": "guest@example.org", "name": "Guest", "accountType": "guest" });
+        let (status, made) = deployment.operator("POST", "/persons", body).await;
+        assert_eq!(status, 201, "{made}");
+        let guest = Someone {
+            id: made["objectId"].as_str().unwrap().to_owned(),
+            email: "guest@example.org".to_owned(),
+            key: made["trainingKeys"][0].as_str().unwrap().to_owned(),
+        };
+        deployment.token(&someone).await;
+        let (prediction, holder): (Id, Id) = (prediction.parse().unwrap(), guest.id.parse().unwrap());
+        let left = async || {
+            store
+                .read(move |tx| Ok((tx.position(prediction)?.is_some(), tx.holder(holder)?.is_some())))
+                .await
+                .unwrap()
+        };
+
+        for someone in [&someone, &guest] {
+            restrict(&deployment, someone, true).await;
+        }
+        // Predictions and tokens are kept for 30 days, guests for 8 hours.
+        clock.advance(31 * time::DAY);
+        for method in ["GET", "POST"] {
+            let (status, report) = deployment.operator(method, "/retention", json!({})).await;
+            assert_eq!((status.as_u16(), &report["kept"]), (200, &json!(2)), "{report}");
+            let rules = report["rules"].as_array().unwrap();
+            for kind in ["StoredPrediction", "Person"] {
+                let rule = rules.iter().find(|rule| rule["kind"] == kind).unwrap();
+                assert_eq!(rule["due"], 0, "{method}: {rule}");
+            }
+        }
+        assert_eq!(left().await, (true, true));
+        // The sweep that took what grants access may be the server's own, which is under way.
+        let tokens = format!("/persons/{}/tokens", someone.id);
+        while deployment.operator("GET", &tokens, json!(null)).await.1 != json!([]) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+
+        for someone in [&someone, &guest] {
+            restrict(&deployment, someone, false).await;
+        }
+        assert_eq!(deployment.operator("POST", "/retention", json!({})).await.0, 200);
+        while left().await != (false, false) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_written_to_before_a_restriction_that_others_lift_ends() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00Z").unwrap()));
+        let deployment =
+            Deployment::open_with_clock(clock.clone(), |settings| settings.database = database).await;
+        let someone = deployment.person("a@example.org", "A").await;
+        let officer = deployment.officer("officer").await;
+        let path = format!("/persons/{}/restriction", someone.id);
+        let set = async |token: &str, restricted: bool| {
+            deployment.call(Some(token), "PUT", &path, json!({ "restricted": restricted })).await
+        };
+        let is_restricted = async || {
+            let path = format!("/persons/{}/holdings", someone.id);
+            deployment.operator("GET", &path, json!(null)).await.1["restricted"] == true
+        };
+        // One letter says that it ends then.
+        let announced = async |end: &str| {
+            crate::owners::all_sent(&deployment).await;
+            let letters = crate::owners::lying(&deployment, &someone);
+            let said = letters.iter().filter(|letter| letter.contains(&format!("on {end} (UTC)")));
+            assert_eq!(said.clone().count(), 1, "{letters:?}");
+            assert!(said.clone().all(|letter| letter.contains("To: a@example.org")), "{letters:?}");
+        };
+
+        // An officer's lifting waits for a day, and is called off by another restriction.
+        assert_eq!(set(&officer, true).await.0, 204);
+        let (status, answer) = set(&officer, false).await;
+        let until = Timestamp::parse(answer["restrictedUntil"].as_str().unwrap()).unwrap();
+        assert_eq!((status.as_u16(), until), (202, Timestamp::parse("2026-11-26T12:00:00Z").unwrap()));
+        // Who was told already is not told again.
+        assert_eq!(set(&officer, false).await, (status, answer));
+        announced("2026-11-26 at 12:00").await;
+        assert_eq!(set(&officer, true).await.0, 204);
+        clock.advance(2 * time::DAY);
+        deployment.server().app().rights.run_all_due().await.unwrap();
+        assert!(is_restricted().await);
+
+        assert_eq!(set(&officer, false).await.0, 202);
+        announced("2026-11-28 at 12:00").await;
+        assert!(is_restricted().await);
+        while is_restricted().await {
+            clock.advance(time::HOUR);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let ended = deployment.server().app().store().ambient().now();
+        assert!(ended >= Timestamp::parse("2026-11-28T12:00:00Z").unwrap(), "{}", ended.rfc3339());
+
+        // The operator's is at once, with a letter; nobody is told of their own.
+        let (_, written) = deployment.operator("PUT", &path, json!({ "restricted": true })).await;
+        assert_eq!(written, json!(null));
+        let lifted = deployment.operator("PUT", &path, json!({ "restricted": false })).await;
+        assert_eq!((lifted.0.as_u16(), is_restricted().await), (204, false));
+        let now = deployment.server().app().store().ambient().now().rfc3339();
+        announced(&format!("{} at {}", &now[..10], &now[11..16])).await;
+        let token = deployment.token(&someone).await;
+        for restricted in [true, false] {
+            assert_eq!(set(&token, restricted).await.0, 204);
+            assert_eq!(is_restricted().await, restricted);
+        }
+        assert_eq!(crate::owners::lying(&deployment, &someone).len(), 3);
+
+        let (_, activity) = deployment.call(Some(&token), "GET", "/persons/me/activity", json!(null)).await;
+        for operation in ["RestrictPerson", "LiftRestriction"] {
+            let by_staff = |entry: &Value| entry["operation"] == operation && entry["by"] == "staff";
+            assert!(activity.as_array().unwrap().iter().any(by_staff), "{operation}: {activity}");
+        }
     }
 }

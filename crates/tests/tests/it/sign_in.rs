@@ -97,6 +97,31 @@ async fn application(deployment: &Deployment, owner: &Someone, confidential: boo
     (text("clientId"), text("clientSecret"))
 }
 
+/// The token with which an application of the owner's acts in their name.
+pub(crate) async fn acting_for(deployment: &Deployment, owner: &Someone) -> String {
+    let (id, secret) = application(deployment, owner, true).await;
+    let asked = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+    let (status, tokens) = program(deployment, "/oauth2/token", &asked).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens["access_token"].as_str().unwrap().to_owned()
+}
+
+/// The token of the command line after `habeas login`, whose code is typed in a signed-in browser.
+pub(crate) async fn command_line(deployment: &Deployment, cookie: &str) -> String {
+    let client = [("client_id", "habeas-cli")];
+    let (_, begun) = program(deployment, "/oauth2/device_authorization", &client).await;
+    let allow = [("user_code", begun["user_code"].as_str().unwrap()), ("decision", "allow")];
+    assert_eq!(submit(deployment, cookie, "/device", &allow).await.status, 200);
+    let pairs = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "habeas-cli"),
+        ("device_code", begun["device_code"].as_str().unwrap()),
+    ];
+    let (status, tokens) = program(deployment, "/oauth2/token", &pairs).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens["access_token"].as_str().unwrap().to_owned()
+}
+
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// The challenge that belongs to it: RFC 7636, appendix B.
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -341,11 +366,7 @@ async fn no_application_is_somebody_who_has_signed_in_and_the_command_line_is_wh
         let deployment = Deployment::open(database).await;
         let person = deployment.person("person@example.org", "Person").await;
         let cookie = browser(&deployment, &person).await;
-        let access = |tokens: &Value| tokens["access_token"].as_str().unwrap().to_owned();
-
-        let (id, secret) = application(&deployment, &person, true).await;
-        let asked = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let (_, own) = program(&deployment, "/oauth2/token", &asked).await;
+        let own = acting_for(&deployment, &person).await;
         let redirect = "http://127.0.0.1:4567/cb";
         let (client, _) = application(&deployment, &person, false).await;
         let pairs = [
@@ -369,30 +390,42 @@ async fn no_application_is_somebody_who_has_signed_in_and_the_command_line_is_wh
 
         let path = "/persons/me/requests";
         let body = json!({ "type": "erasure", "confirm": "person@example.org" });
-        for token in [access(&own), access(&let_in)] {
-            let (status, minted) =
-                deployment.call(Some(&token), "POST", "/persons/me/tokens", json!({})).await;
-            assert_eq!(status, 201, "{minted}");
-            for token in [token.as_str(), minted["secret"].as_str().unwrap()] {
-                let refused = deployment.call(Some(token), "POST", path, body.clone()).await;
-                assert_eq!(refused.0, 403, "{}", refused.1);
-                let password = json!({ "password": "0123456789ab" });
-                let refused = deployment.call(Some(token), "PUT", "/persons/me/password", password).await;
-                assert_eq!(refused.0, 403, "{}", refused.1);
+        let token = deployment.token(&person).await;
+        let (status, keys) = deployment.call(Some(&token), "GET", "/persons/me/keys", json!(null)).await;
+        assert_eq!(status, 200, "{keys}");
+        let rotate =
+            format!("/persons/me/keys/{}/training/primary/rotate", keys[0]["account"].as_str().unwrap());
+        for token in [own.as_str(), let_in["access_token"].as_str().unwrap()] {
+            // What would outlast it, or cannot be undone.
+            for (method, path, body) in [
+                ("POST", "/persons/me/tokens", json!({})),
+                ("POST", "/persons/me/applications", json!({ "name": "One more" })),
+                ("PUT", "/persons/me/password", json!({ "password": "0123456789ab" })),
+                ("GET", "/persons/me/keys", json!(null)),
+                ("POST", rotate.as_str(), json!({})),
+                ("PATCH", "/persons/me", json!({ "email": "another@example.org" })),
+                ("POST", path, body.clone()),
+            ] {
+                let (status, refused) = deployment.call(Some(token), method, path, body).await;
+                let (code, hint) = (refused["code"].as_str(), refused["detail"].as_str().unwrap_or_default());
+                assert_eq!((status.as_u16(), code), (403, Some("forbidden")), "{path}: {refused}");
+                assert!(hint.contains("sign in"), "{path}: {refused}");
+            }
+            // What is its work.
+            for (method, path, body, done) in [
+                ("GET", "/persons/me/holdings", json!(null), 200),
+                ("GET", "/persons/me/export", json!(null), 200),
+                ("PATCH", "/persons/me", json!({ "name": "Somebody" }), 200),
+                ("POST", path, json!({ "type": "access" }), 201),
+            ] {
+                let (status, answer) = deployment.call(Some(token), method, path, body).await;
+                assert_eq!(status, done, "{path}: {answer}");
             }
         }
+        assert_eq!(deployment.call(Some(&token), "GET", "/persons/me/keys", json!(null)).await.1, keys);
 
-        let begun =
-            program(&deployment, "/oauth2/device_authorization", &[("client_id", "habeas-cli")]).await.1;
-        let allow = [("user_code", begun["user_code"].as_str().unwrap()), ("decision", "allow")];
-        assert_eq!(submit(&deployment, &cookie, "/device", &allow).await.status, 200);
-        let pairs = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-            ("client_id", "habeas-cli"),
-            ("device_code", begun["device_code"].as_str().unwrap()),
-        ];
-        let (_, tokens) = program(&deployment, "/oauth2/token", &pairs).await;
-        let (status, request) = deployment.call(Some(&access(&tokens)), "POST", path, body).await;
+        let command_line = command_line(&deployment, &cookie).await;
+        let (status, request) = deployment.call(Some(&command_line), "POST", path, body).await;
         assert_eq!(status, 201, "{request}");
     }
 }
@@ -565,6 +598,25 @@ async fn a_sign_in_link_that_is_used_at_once_by_several_signs_one_in() {
             statuses.sort_unstable();
             assert_eq!(statuses, [303, 410, 410, 410, 410, 410, 410, 410]);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_link_has_the_public_address_where_the_server_is_told_it() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let public = "https://privacy.example.org/habeas";
+        let deployment = Deployment::open_with(|settings| {
+            settings.database = database;
+            settings.public_address = Some(format!("{public}/"));
+        });
+        let deployment = deployment.await.unwrap();
+        let person = deployment.person("person@example.org", "Person").await;
+        let path = format!("/persons/{}/sign-in-links", person.id);
+        let (status, link) = deployment.operator("POST", &path, json!({})).await;
+        let path = link["secret"].as_str().unwrap().strip_prefix(public).unwrap();
+        assert!(status == 201 && path.starts_with("/sign-in/"), "{link}");
+        assert_eq!(submit(&deployment, "", path, &[]).await.status, 303);
     }
 }
 

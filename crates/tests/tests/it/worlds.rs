@@ -256,13 +256,15 @@ async fn build(deployment: &Deployment, world: &World, run: usize) -> (Vec<Someo
     (someones, showing)
 }
 
-/// What a retention sweep deletes of stored predictions: those that nothing keeps.
+/// What a retention sweep deletes of stored predictions: those that neither a hold nor a restriction keeps.
 async fn sweep(deployment: &Deployment, world: &World) {
     let (status, report) = deployment.operator("POST", "/retention", json!({})).await;
     assert_eq!(status, 200, "{report}");
-    let expired = |held: bool| {
+    let expired = |kept: bool| {
         let due = world.people.iter().enumerate().filter(|(number, person)| {
-            person.expired && !person.projects.is_empty() && world.is_prediction_held(*number) == held
+            let is_kept =
+                world.is_prediction_held(*number) || world.people[world.owner(*number, 0)].restricted;
+            person.expired && !person.projects.is_empty() && is_kept == kept
         });
         due.count() as u64
     };
@@ -402,7 +404,11 @@ async fn erase_one(deployment: &Deployment, elsewhere: &Deployment, world: &Worl
                     .map(|(path, bytes)| (path, String::from_utf8_lossy(bytes))))
         );
     }
-    // What is left held would be kept by the next world's sweep.
+    // What is left held or restricted would be kept by the next world's sweep.
+    for (_, someone) in someones.iter().enumerate().filter(|(number, _)| *number != world.chosen) {
+        let path = format!("/persons/{}/restriction", someone.id);
+        assert_eq!(deployment.operator("PUT", &path, json!({ "restricted": false })).await.0, 204);
+    }
     for hold in deployment.operator("GET", "/holds", json!(null)).await.1.as_array().unwrap() {
         let path = format!("/holds/{}", hold["id"].as_str().unwrap());
         assert_eq!(deployment.operator("DELETE", &path, json!(null)).await.0, 204);

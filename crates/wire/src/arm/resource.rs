@@ -446,14 +446,15 @@ pub(super) async fn edit<R: Resource>(
     call: &Call,
     change: impl Fn(&mut R::Doc) -> CoreResult<()> + Send + 'static,
 ) -> CoreResult<(Above, Node<R::Doc>)> {
-    let (actor, address, precondition) = (call.actor, Address::of(call), call.precondition.clone());
+    let (actor, person) = (call.actor, call.person);
+    let (address, precondition) = (Address::of(call), call.precondition.clone());
     call.app
         .store()
         .write(move |tx| {
             let (above, mut node) = find::<R>(tx, &actor, &address, Permission::Manage)?;
             precondition.check(Some(node.version))?;
             change(&mut node.doc)?;
-            Ok((above, tx.update::<R>(&node)?))
+            Ok((above, tx.update_by::<R>(&node, person)?))
         })
         .await
 }

@@ -202,7 +202,7 @@ async fn put(call: &Call, known: bool) -> Result<Json<Value>> {
                 }
                 Some(mut node) => {
                     add(&mut node.doc, made.clone())?;
-                    tx.update::<Asset>(&node)?
+                    tx.update_by::<Asset>(&node, person)?
                 }
                 None => {
                     let mut doc =

@@ -183,14 +183,14 @@ pub(super) async fn create(call: Call) -> Result<StatusCode> {
 
 /// `update`.
 pub(super) async fn update(call: Call) -> Result<StatusCode> {
-    let described = Described::of(&call.body)?;
+    let (described, person) = (Described::of(&call.body)?, call.person);
     if call.part("name") != described.name {
         return Err(Error::invalid("the name in the address is not the one in the body").into());
     }
     call.write(Permission::Write, move |tx, scope| {
         let mut node = find(tx, scope, &described.name)?;
         node.doc = described.clone().doc(node.doc.is_default, node.doc.created_by);
-        tx.update::<Datastore>(&node).map(|_| ())
+        tx.update_by::<Datastore>(&node, person).map(|_| ())
     })
     .await?;
     Ok(StatusCode::OK)

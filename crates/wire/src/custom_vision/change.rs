@@ -147,7 +147,10 @@ pub(super) fn checked_metadata(
             .code("BadRequestImageMetadataValue"));
         }
     }
-    Ok(pairs.into_iter().collect())
+    let metadata = pairs.into_iter().collect();
+    depicted::require_readable(&metadata, &limits.depicts_key)
+        .map_err(|error| error.code("BadRequestImageMetadataValue"))?;
+    Ok(metadata)
 }
 
 /// `UpdateImageMetadata`: adds or replaces pairs on each image; 207 when not all could be updated.
@@ -184,7 +187,7 @@ pub(super) async fn metadata(call: Call, body: Body) -> Result<Response> {
                     results.push(json!({ "imageId": image, "status": "ErrorLimitExceed", "metadata": null }));
                     continue;
                 }
-                let node = tx.update::<Image>(&node)?;
+                let node = tx.update_by::<Image>(&node, actor.person())?;
                 depicted::link(tx, *image, node.holder, &before, &node.doc.metadata, &depicts_key)?;
                 results.push(json!({ "imageId": image, "status": "OK", "metadata": node.doc.metadata }));
             }

@@ -316,6 +316,8 @@ pub(super) async fn commit(
 /// A batch being committed.
 pub(super) struct Batch<'a> {
     project: Id,
+    /// Who commits it.
+    person: Option<Id>,
     detection: bool,
     tags: &'a [Id],
     metadata: &'a BTreeMap<String, String>,
@@ -346,6 +348,7 @@ impl<'a> Batch<'a> {
         };
         Ok(Batch {
             project,
+            person: actor.person(),
             detection: super::projects::is_detection(node.doc.domain),
             tags,
             metadata,
@@ -385,7 +388,7 @@ impl<'a> Batch<'a> {
             add_regions(tx, &mut node.doc.regions, &image.regions, now);
             node.doc.metadata.extend(self.metadata.clone());
             if (regions, &before) != (node.doc.regions.len(), &node.doc.metadata) {
-                tx.update::<Image>(&node)?;
+                tx.update_by::<Image>(&node, self.person)?;
                 let key = &self.limits.depicts_key;
                 depicted::link(tx, node.id, node.holder, &before, &node.doc.metadata, key)?;
             }

@@ -161,7 +161,7 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Json<Value>> {
         .write(move |tx| {
             let mut node = find_project(tx, &actor, id, Permission::Write)?;
             merge(&mut node.doc, &body, &limits)?;
-            let node = tx.update::<Project>(&node)?;
+            let node = tx.update_by::<Project>(&node, actor.person())?;
             shape(tx, &node, &signer)
         })
         .await?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use habeas_access::{Actor, Permission};
-use habeas_core::kinds::{Image, Tag, TagDoc, TagType};
+use habeas_core::kinds::{Image, Project, ProjectDoc, Tag, TagDoc, TagType};
 use habeas_core::node::Relation;
 use habeas_core::{Error, Id, Node};
 use habeas_store::{Connected, New, Page, Removed, Tx, UNIQUE_VIOLATION};
@@ -61,7 +61,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| match &snapshot {
             None => {
-                let node = find(tx, &actor, project, tag, Permission::Read)?;
+                let (_, node) = find(tx, &actor, project, tag, Permission::Read)?;
                 shape(tx, &node)
             }
             Some(snapshot) => {
@@ -88,7 +88,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            find_project(tx, &actor, project, Permission::Label)?;
+            let above = find_project(tx, &actor, project, Permission::Label)?;
             if let Some(quota) = quota
                 && tx.count_children(project, habeas_core::Kind::Tag)? >= quota
             {
@@ -97,6 +97,7 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
             }
             require_one_negative(tx, project, id, doc.tag_type)?;
             let node = tx.create::<Tag>(New::under(project, id, doc.clone())).map_err(name_taken)?;
+            tx.mention_editor::<Project>(&above, actor.person())?;
             shape(tx, &node)
         })
         .await?;
@@ -112,7 +113,7 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Json<Value>> {
         .app
         .store()
         .write(move |tx| {
-            let mut node = find(tx, &actor, project, tag, Permission::Label)?;
+            let (above, mut node) = find(tx, &actor, project, tag, Permission::Label)?;
             if let Some(name) = body["name"].as_str() {
                 node.doc.name = checked_name(name, &limits)?;
             }
@@ -127,6 +128,7 @@ pub(super) async fn update(call: Call, body: Body) -> Result<Json<Value>> {
                 require_one_negative(tx, project, node.id, node.doc.tag_type)?;
             }
             let node = tx.update::<Tag>(&node).map_err(name_taken)?;
+            tx.mention_editor::<Project>(&above, actor.person())?;
             shape(tx, &node)
         })
         .await?;
@@ -160,15 +162,17 @@ fn tag_id(call: &Call) -> habeas_core::Result<Id> {
     call.item.as_deref().and_then(|text| text.parse().ok()).ok_or_else(no_tag)
 }
 
+/// The tag, with its project, if the actor may do this with it.
 fn find(
     tx: &mut Tx<'_>,
     actor: &Actor,
     project: Id,
     tag: Id,
     permission: Permission,
-) -> habeas_core::Result<Node<TagDoc>> {
-    find_project(tx, actor, project, permission)?;
-    tx.get::<Tag>(tag)?.filter(|node| node.parent == Some(project)).ok_or_else(no_tag)
+) -> habeas_core::Result<(Node<ProjectDoc>, Node<TagDoc>)> {
+    let above = find_project(tx, actor, project, permission)?;
+    let node = tx.get::<Tag>(tag)?.filter(|node| node.parent == Some(project)).ok_or_else(no_tag)?;
+    Ok((above, node))
 }
 
 fn shape(tx: &mut Tx<'_>, node: &Node<TagDoc>) -> habeas_core::Result<Value> {

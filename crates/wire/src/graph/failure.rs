@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use habeas_core::{Error, ErrorKind};
 use serde_json::json;
 
+use crate::caller::METHOD_NOT_ALLOWED;
+
 /// An error on its way to the client.
 #[derive(Debug)]
 pub struct Failure(pub Error);
@@ -35,6 +37,11 @@ impl IntoResponse for Failure {
             ErrorKind::Damaged | ErrorKind::Internal => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError")
             }
+        };
+        // Graph has no code of its own for it.
+        let status = match error.code {
+            Some(METHOD_NOT_ALLOWED) => StatusCode::METHOD_NOT_ALLOWED,
+            _ => status,
         };
         if status.is_server_error() {
             tracing::error!(error = format_args!("{error:#}"), "a request failed");

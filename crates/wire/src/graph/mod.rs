@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{LOCATION, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::caller::{base_address, recognise};
+use crate::caller::{base_address, recognise, refuse_method, require_text};
 
 pub use failure::Failure;
 
@@ -38,6 +39,8 @@ pub fn router() -> Router<App> {
         .route("/v1.0/users/{user}/exportPersonalData", post(export))
         .route("/v1.0/dataPolicyOperations/{operation}", get(operation))
         .route("/v1.0/{*rest}", axum::routing::any(unknown))
+        .method_not_allowed_fallback(refuse_method::<Failure>)
+        .layer(from_fn(require_text::<Failure>))
 }
 
 /// Who calls, recognised, in this protocol's envelope.

@@ -5,18 +5,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use futures::StreamExt as _;
 use habeas_core::crypto::Sha256;
-use habeas_core::import::{self, IterationUpload};
+use habeas_core::import::{self, ExportUpload, IterationUpload};
 use habeas_core::kinds::{
     BaseModel, ImportedModel, ImportedPerformance, ImportedTagPerformance, Iteration, IterationDoc,
     IterationStatus, IterationTag, ModelExport, TrainingType,
 };
 use habeas_core::{BlobRef, Error, Id, Kind, Result as CoreResult, Timestamp};
-use habeas_models::{ImportedIteration, SnapshotImage, TrainingSet};
+use habeas_models::{ImportedExport, ImportedIteration, SnapshotImage, TrainingSet};
 use habeas_store::Page;
-use serde::Deserialize;
 
 use super::images::Labels;
-use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type};
+use super::{Document, Ids, is_there, made, owned, refuse_recorded, refuse_removed, same, tag_type, taken};
 use crate::App;
 use crate::caller::Caller;
 use crate::privacy::{Problem, QueryString};
@@ -145,23 +144,26 @@ fn measured(at: import::MeasuredPerformance) -> ImportedPerformance {
     }
 }
 
-/// Which archive.
-#[derive(Debug, Deserialize)]
-pub(super) struct ExportQuery {
-    flavor: Option<String>,
-    sha256: String,
-}
-
 /// Keeps the archive of an exported model, or finds it. The body is the archive, streamed.
 pub(super) async fn put_export(
     State(app): State<App>,
     Caller(actor): Caller,
     Ids((project, iteration, platform)): Ids<(Id, Id, String)>,
-    QueryString(query): QueryString<ExportQuery>,
+    QueryString(query): QueryString<ExportUpload>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (digest, flavor) = (query.sha256.to_lowercase(), query.flavor.filter(|flavor| !flavor.is_empty()));
-    let wanted = digest.clone();
+    let sha256 = query.sha256.to_lowercase();
+    let digest = query.digest.map_or_else(|| sha256.clone(), |digest| digest.to_lowercase());
+    if digest.len() != 64 || !digest.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(Error::invalid("a digest is 64 hexadecimal digits").into());
+    }
+    let export = ImportedExport {
+        id: query.id,
+        created_at: query.created.as_deref().map(import::time).transpose()?,
+        platform,
+        flavor: query.flavor.filter(|flavor| !flavor.is_empty()),
+        digest: digest.clone(),
+    };
     let there = app
         .store()
         .read(move |tx| {
@@ -171,14 +173,23 @@ pub(super) async fn put_export(
                 return Err(Error::not_found("there is no such iteration"));
             }
             let exports = tx.children::<ModelExport>(iteration, Page::ALL)?;
-            Ok(exports.iter().any(|export| export.doc.digest.as_ref() == Some(&wanted)))
+            if exports.iter().any(|export| export.doc.digest.as_ref() == Some(&digest)) {
+                return Ok(true);
+            }
+            match query.id {
+                Some(id) if tx.position(id)?.is_some() => Err(taken(id)),
+                _ => Ok(false),
+            }
         })
         .await?;
     if there {
         return Ok(made(false));
     }
-    let file = receive(&app, iteration, body, &digest).await?;
-    app.models().import_export(iteration, platform, flavor, file, digest).await?;
+    if let Some(id) = query.id {
+        refuse_removed(&app, project, id).await?;
+    }
+    let file = receive(&app, iteration, body, &sha256).await?;
+    app.models().import_export(iteration, export, file).await?;
     Ok(made(true))
 }
 

@@ -20,7 +20,7 @@
 //! | `PUT /projects/{project}/tags/{tag}` | a tag |
 //! | `PUT /projects/{project}/images/{image}` | an image with tags, regions and metadata |
 //! | `PUT /projects/{project}/iterations/{iteration}` | an iteration with snapshot and measured performance |
-//! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?flavor=&sha256=` | the archive of an exported model, raw |
+//! | `PUT /projects/{project}/iterations/{iteration}/exports/{platform}?id=&flavor=&sha256=&digest=&created=` | the archive of an exported model, raw |
 //! | `PUT /projects/{project}/predictions/{prediction}` | a stored prediction with its image |
 //! | `PUT /projects/{project}/suggestions/{suggestion}` | what a model suggested for an image |
 //!

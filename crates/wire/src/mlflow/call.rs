@@ -94,7 +94,7 @@ async fn recognise(app: &App, headers: &HeaderMap) -> habeas_core::Result<Actor>
         return Ok(actor);
     }
     let person = app.access().sign_in(user, Zeroizing::new(password.to_owned())).await?;
-    Ok(Actor::Person { id: person, signed_in_at: app.store().ambient().now() })
+    Ok(Actor::Person { id: person, signed_in_at: app.store().ambient().now(), granted: false })
 }
 
 impl Call {

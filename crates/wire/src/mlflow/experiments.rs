@@ -200,11 +200,11 @@ async fn change(
     + 'static,
 ) -> Result<Json<Value>> {
     let text = call.arguments.required("experiment_id")?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     call.write(move |tx| {
         let mut node = find_experiment(tx, &actor, workspace, &text, Permission::Write)?;
         change(tx, &mut node, &text)?;
-        tx.update::<Experiment>(&node)
+        tx.update_by::<Experiment>(&node, person)
     })
     .await?;
     Ok(Json(json!({})))

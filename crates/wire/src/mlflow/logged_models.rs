@@ -230,12 +230,12 @@ async fn change(
     change: impl Fn(&mut Tx<'_>, &mut Node<LoggedModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let text = call.arguments.required("model_id")?.to_owned();
-    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
+    let (actor, workspace, person, files) = (call.actor, call.workspace, call.person, call.files.clone());
     let answer = call
         .write(move |tx| {
             let (mut node, experiment) = find(tx, &actor, workspace, &text, Permission::Write)?;
             change(tx, &mut node)?;
-            let node = tx.update::<LoggedModel>(&node)?;
+            let node = tx.update_by::<LoggedModel>(&node, person)?;
             let parts = ModelParts::of(tx, &node)?;
             Ok(answers::logged_model(workspace, &files, &experiment, &node, &parts))
         })

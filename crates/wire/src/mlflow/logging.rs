@@ -335,11 +335,11 @@ async fn change(
     change: impl Fn(&mut Tx<'_>, &mut Node<RunDoc>, &str) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Json<Value>> {
     let text = call.arguments.run_id()?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     call.write(move |tx| {
         let mut node = find_active_run(tx, &actor, workspace, &text)?;
         change(tx, &mut node, &text)?;
-        if document { tx.update::<Run>(&node).map(|_| ()) } else { Ok(()) }
+        if document { tx.update_by::<Run>(&node, person).map(|_| ()) } else { Ok(()) }
     })
     .await?;
     Ok(Json(json!({})))

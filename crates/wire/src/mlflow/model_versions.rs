@@ -383,13 +383,13 @@ async fn change(
 ) -> Result<Value> {
     let (name, version) =
         (call.arguments.required("name")?.to_owned(), call.arguments.required("version")?.to_owned());
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     Ok(call
         .write(move |tx| {
             let model = find(tx, &actor, workspace, &name, Permission::Write)?;
             let mut node = find_version(tx, &model, &version)?;
             change(tx, &model, &mut node)?;
-            let node = tx.update::<ModelVersion>(&node)?;
+            let node = tx.update_by::<ModelVersion>(&node, person)?;
             Ok(answers::model_version(&model, &node))
         })
         .await?)

@@ -251,12 +251,12 @@ async fn change(
     change: impl Fn(&mut Tx<'_>, &mut Node<RegisteredModelDoc>) -> CoreResult<()> + Clone + Send + 'static,
 ) -> Result<Value> {
     let name = call.arguments.required("name")?.to_owned();
-    let (actor, workspace) = (call.actor, call.workspace);
+    let (actor, workspace, person) = (call.actor, call.workspace, call.person);
     Ok(call
         .write(move |tx| {
             let mut node = find(tx, &actor, workspace, &name, Permission::Write)?;
             change(tx, &mut node)?;
-            let node = tx.update::<RegisteredModel>(&node)?;
+            let node = tx.update_by::<RegisteredModel>(&node, person)?;
             shape(tx, &node)
         })
         .await?)

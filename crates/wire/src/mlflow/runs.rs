@@ -123,7 +123,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
     let text = arguments.run_id()?.to_owned();
     let (status, end_time) = (status(arguments)?, arguments.integer("end_time")?);
     let name = arguments.text("run_name")?.filter(|name| !name.is_empty()).map(str::to_owned);
-    let (actor, workspace, files) = (call.actor, call.workspace, call.files.clone());
+    let (actor, workspace, person, files) = (call.actor, call.workspace, call.person, call.files.clone());
     let answer = call
         .write(move |tx| {
             let mut node = find_active_run(tx, &actor, workspace, &text)?;
@@ -134,7 +134,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                 node.doc.name.clone_from(name);
                 node.doc.tags.insert(NAME_TAG.to_owned(), name.clone());
             }
-            let node = update_run(tx, node, before)?;
+            let node = update_run(tx, node, before, person)?;
             let experiment = files.place(workspace, experiment_of(tx, &node)?);
             let user = answers::client_name(tx, node.doc.user)?;
             Ok(RunInfo::of(workspace, &experiment, &node, user.as_deref()))

@@ -154,7 +154,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// `PATCH assets/{id}`.
 pub(super) async fn update(call: Call) -> Result<Json<Value>> {
-    let (id, form, body) = (call.part("id").to_owned(), call.form, call.body.clone());
+    let (id, person, form, body) = (call.part("id").to_owned(), call.person, call.form, call.body.clone());
     let node = call
         .write(Permission::Write, move |tx, at| {
             let mut node = find(tx, at, &id)?;
@@ -175,7 +175,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             doc.properties = fields::take_map(&mut said, "properties");
             doc.meta = fields::take_map(&mut said, "meta");
             fields::change_tags(&mut doc.tags, &mut said);
-            tx.update::<ModelAsset>(&node)
+            tx.update_by::<ModelAsset>(&node, person)
         })
         .await?;
     Ok(Json(shape(form, &node)))

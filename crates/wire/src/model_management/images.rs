@@ -266,7 +266,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// `PATCH images/{id}`.
 pub(super) async fn update(call: Call) -> Result<Json<Value>> {
-    let (id, form, body) = (call.part("id").to_owned(), call.form, call.body.clone());
+    let (id, person, form, body) = (call.part("id").to_owned(), call.person, call.form, call.body.clone());
     let answer = call
         .write(Permission::Deploy, move |tx, at| {
             let mut node = find(tx, at, &id)?;
@@ -280,7 +280,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             doc.description = fields::take_text(&mut said, "description");
             doc.properties = fields::take_map(&mut said, "properties");
             fields::change_tags(&mut doc.tags, &mut said);
-            let node = tx.update::<ContainerImage>(&node)?;
+            let node = tx.update_by::<ContainerImage>(&node, person)?;
             shape(tx, form, at, &node, false)
         })
         .await?;

@@ -263,7 +263,7 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
 
 /// `PATCH models/{id}`.
 pub(super) async fn update(call: Call) -> Result<Json<Value>> {
-    let (id, form, body) = (call.part("id").to_owned(), call.form, call.body.clone());
+    let (id, person, form, body) = (call.part("id").to_owned(), call.person, call.form, call.body.clone());
     let answer = call
         .write(Permission::Write, move |tx, at| {
             let (model, mut version) = find(tx, at, &id)?;
@@ -284,7 +284,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
             fields::change_tags(&mut doc.tags, &mut said);
             doc.azure = kept;
             doc.azure.extend(said);
-            let version = tx.update::<ModelVersion>(&version)?;
+            let version = tx.update_by::<ModelVersion>(&version, person)?;
             shapes::model(tx, form, at, &model, &version)
         })
         .await?;

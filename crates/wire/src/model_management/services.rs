@@ -563,12 +563,12 @@ fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settin
 /// `PUT services/{id}`: what is said takes the place of what was, the rest stays.
 pub(super) async fn put(call: Call) -> Result<Response> {
     let said = fields::read(&call.body, CHANGEABLE)?;
-    let id = call.part("id").to_owned();
+    let (id, person) = (call.part("id").to_owned(), call.person);
     let id = call
         .write(Permission::Deploy, move |tx, at| {
             let mut node = find(tx, at, &id)?;
             change(tx, at, &mut node, said.clone())?;
-            tx.update::<Service>(&node).map(|node| node.id)
+            tx.update_by::<Service>(&node, person).map(|node| node.id)
         })
         .await?;
     operations::accepted(&call, Verb::UpdateService, id)
@@ -576,8 +576,8 @@ pub(super) async fn put(call: Call) -> Result<Response> {
 
 /// `PATCH services/{id}`.
 pub(super) async fn update(call: Call) -> Result<Json<Value>> {
-    let (id, form, base, body) =
-        (call.part("id").to_owned(), call.form, call.base.clone(), call.body.clone());
+    let (id, person, form, base, body) =
+        (call.part("id").to_owned(), call.person, call.form, call.base.clone(), call.body.clone());
     let answer = call
         .write(Permission::Deploy, move |tx, at| {
             let mut node = find(tx, at, &id)?;
@@ -609,7 +609,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                 }
             }
             change(tx, at, &mut node, said)?;
-            let node = tx.update::<Service>(&node)?;
+            let node = tx.update_by::<Service>(&node, person)?;
             shape(tx, form, &base, at, &node, true)
         })
         .await?;

@@ -28,6 +28,7 @@ pub fn router() -> Router<App> {
         .route("/oauth2/token", post(token))
         .route("/oauth2/revoke", post(revoke))
         .route("/oauth2/device_authorization", post(device_authorization))
+        .method_not_allowed_fallback(refused)
 }
 
 /// An error in the protocol's envelope (RFC 6749, 5.2).
@@ -70,6 +71,13 @@ fn private(status: StatusCode, body: Value) -> Response {
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The answer to a method that an address does not take. No code of RFC 6749 says more of it.
+async fn refused() -> Response {
+    let body =
+        json!({ "error": "invalid_request", "error_description": "this address does not take this method" });
+    private(StatusCode::METHOD_NOT_ALLOWED, body)
 }
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414).

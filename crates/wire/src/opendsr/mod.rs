@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use habeas_access::Actor;
@@ -23,7 +24,7 @@ use habeas_core::{Error, ErrorKind, Id, Node};
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::caller::{base_address, recognise};
+use crate::caller::{METHOD_NOT_ALLOWED, base_address, recognise, refuse_method, require_text};
 
 pub(crate) use callback::tell;
 pub use processor::{Processor, ProcessorSource};
@@ -40,7 +41,10 @@ pub fn router() -> Router<App> {
             .route(&format!("/opendsr/{version}/{requests}"), post(create))
             .route(&format!("/opendsr/{version}/{requests}/{{request}}"), get(show).delete(cancel));
     }
-    router.route("/opendsr/{*rest}", any(unknown))
+    router
+        .route("/opendsr/{*rest}", any(unknown))
+        .method_not_allowed_fallback(refuse_method::<Failure>)
+        .layer(from_fn(require_text::<Failure>))
 }
 
 async fn unknown() -> Failure {
@@ -135,7 +139,10 @@ fn detail(reason: &str, message: &str) -> Value {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Failure(error, mut errors) = self;
-        let (status, reason) = status(error.kind);
+        let (status, reason) = match error.code {
+            Some(METHOD_NOT_ALLOWED) => (StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED),
+            _ => status(error.kind),
+        };
         if status.is_server_error() {
             tracing::error!(error = format_args!("{error:#}"), "a request failed");
         }

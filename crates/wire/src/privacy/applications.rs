@@ -55,7 +55,7 @@ pub(super) async fn register(
     JsonBody(body): JsonBody<RegisterApplication>,
 ) -> Result<(StatusCode, Json<ApplicationReport>), Problem> {
     let owner = person(&app, &caller, &text, "RegisterApplication").await?;
-    require_self(&caller, owner, "an application is registered by its owner only")?;
+    require_self(&app, &caller, owner, "an application is registered by its owner only")?;
     let name = body.name.trim().to_owned();
     let new = NewClient {
         name: body.name,

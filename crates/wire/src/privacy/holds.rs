@@ -36,17 +36,41 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<CreateHold>,
 ) -> Result<(StatusCode, Json<HoldReport>), Problem> {
     app.rights.require_staff(&caller).await?;
-    let until = body
-        .until
-        .as_deref()
-        .map(|text| {
-            Timestamp::parse(text).map_err(|_| {
-                Error::invalid("`until` is not a time").hint("write it like 2027-01-31T00:00:00Z (RFC 3339)")
-            })
-        })
-        .transpose()?;
+    let until = end(body.until.as_deref())?;
     let hold = PlaceHold { target: guid(&body.target)?, matter: body.matter, reason: body.reason, until };
     Ok((StatusCode::CREATED, Json(app.rights.place_hold(&caller, hold).await?)))
+}
+
+/// When a hold is to end by itself.
+fn end(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let parsed = text.map(Timestamp::parse).transpose().map_err(|_| {
+        Error::invalid("`until` is not a time").hint("write it like 2027-01-31T00:00:00Z (RFC 3339)")
+    })?;
+    Ok(parsed)
+}
+
+/// What is to be changed of a hold.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangeHold {
+    /// When it ends by itself (RFC 3339); null when somebody has to release it.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required = true)]
+    until: Option<String>,
+}
+
+/// Moves the day on which a legal hold ends by itself, also of what it keeps of erased persons. For the staff; whose data is held sees it.
+#[utoipa::path(patch, path = "/holds/{hold}", request_body = ChangeHold, tag = "holds", params(("hold" = String, Path)),
+    responses((status = 200, body = HoldReport), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
+pub(super) async fn change(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Path(hold): Path<String>,
+    JsonBody(body): JsonBody<ChangeHold>,
+) -> Result<Json<HoldReport>, Problem> {
+    app.rights.require_staff(&caller).await?;
+    let until = end(body.until.as_deref())?;
+    Ok(Json(app.rights.extend_hold(&caller, guid(&hold)?, until).await?))
 }
 
 /// Which holds.
@@ -78,6 +102,7 @@ pub(super) async fn release(
     Path(hold): Path<String>,
 ) -> Result<StatusCode, Problem> {
     app.rights.require_staff(&caller).await?;
+    app.rights.require_in_person(&caller)?;
     app.rights.release_hold(guid(&hold)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

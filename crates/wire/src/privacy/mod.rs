@@ -19,12 +19,14 @@ mod transfers;
 mod unclaimed;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use habeas_core::Error;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
+use crate::caller::{refuse_method, require_text};
 
 pub(crate) use problem::QueryString;
 pub use problem::{Problem, ProblemBody};
@@ -111,7 +113,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(requests::complete))
         .routes(routes!(requests::cancel))
         .routes(routes!(holds::list, holds::create))
-        .routes(routes!(holds::release))
+        .routes(routes!(holds::change, holds::release))
         .routes(routes!(transfers::create))
         .routes(routes!(retention::plan, retention::run))
         .routes(routes!(log::checkpoint))
@@ -140,6 +142,8 @@ pub fn router() -> Router<App> {
         )
         .route(BASE, axum::routing::any(unknown))
         .route(&format!("{BASE}/{{*rest}}"), axum::routing::any(unknown))
+        .method_not_allowed_fallback(refuse_method::<Problem>)
+        .layer(from_fn(require_text::<Problem>))
 }
 
 /// What is not there, in this API's words.

@@ -10,7 +10,7 @@ use habeas_core::{Error, Id};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::persons::keys_report;
+use super::persons::{keys_report, keys_shown};
 use super::problem::{JsonBody, Problem, ProblemBody, guid};
 use crate::App;
 use crate::caller::Caller;
@@ -44,7 +44,7 @@ pub(super) async fn create(
             .ok_or_else(|| Error::invalid("name the owner: the operator of the machine is not a person"))?,
     };
     let created = app.access().create_organisation(&body.name, owner).await?;
-    let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
+    let pair = |keys| keys_shown(&app, &caller, keys);
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
         email: String::new(),
@@ -104,6 +104,7 @@ pub(super) async fn keys(
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let organisation = guid(&organisation)?;
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().organisation(organisation).await?;
     Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
 }
@@ -120,6 +121,7 @@ pub(super) async fn renew_keys(
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let organisation = guid(&organisation)?;
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().organisation(organisation).await?;
     app.access().renew_keys(organisation).await?;
     Ok(Json(app.access().accounts(organisation).await?.iter().map(keys_report).collect()))
@@ -146,6 +148,7 @@ pub(super) async fn set_member(
 ) -> Result<StatusCode, Problem> {
     let (organisation, person) = (guid(&organisation)?, guid(&person)?);
     permitted(&app, caller, organisation, Permission::Own).await?;
+    app.rights.require_in_person(&caller)?;
     let (_, role) =
         MentionRole::MEMBERS.into_iter().find(|(name, _)| *name == body.role).ok_or_else(|| {
             let names: Vec<_> = MentionRole::MEMBERS.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -168,6 +171,7 @@ pub(super) async fn remove_member(
     let (organisation, person) = (guid(&organisation)?, guid(&person)?);
     let needed = if caller.person() == Some(person) { Permission::Read } else { Permission::Own };
     permitted(&app, caller, organisation, needed).await?;
+    app.rights.require_in_person(&caller)?;
     app.access().remove_member(organisation, person).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use habeas_access::{Actor, KeyName, KeyUse, NewPerson, TokenLifetime};
 use habeas_core::kind::MentionRole;
-use habeas_core::kinds::AccountType;
+use habeas_core::kinds::{AccountType, KeyPair};
 use habeas_core::report::{
     ActivityReport, HoldingsReport, IssuedReport, ItemPage, KeysReport, PersonCreatedReport, PersonReport,
-    ReceiptSummary, RectificationReport,
+    ReceiptSummary, RectificationReport, RestrictionReport,
 };
 use habeas_core::{Error, Id, Kind};
 use habeas_rights::{Correction, Rectify, kind_name};
@@ -109,7 +110,7 @@ pub(super) async fn create(
             "images that name a new address were not tied to its person"
         );
     }
-    let pair = |keys: &habeas_core::kinds::KeyPair| vec![keys.primary.clone(), keys.secondary.clone()];
+    let pair = |keys| keys_shown(&app, &caller, keys);
     let report = PersonCreatedReport {
         object_id: created.id.to_string(),
         email: profile.email,
@@ -197,19 +198,26 @@ pub(super) struct SetRestriction {
 }
 
 /// Restricts the processing of a person's data, or lifts the restriction (GDPR Article 18): what is held can be seen, exported and erased,
-/// but nobody changes it, learns from it or asks its models.
+/// but nobody changes it, learns from it or asks its models. When the staff lift it the person is written to first, and it ends after the time of
+/// notice: answered with 202, and called off by restricting anew.
 #[utoipa::path(put, path = "/persons/{person}/restriction", request_body = SetRestriction, tag = "restrict",
     params(("person" = String, Path, description = "object id, or `me`")),
-    responses((status = 204), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
+    responses((status = 204), (status = 202, body = RestrictionReport), (status = 404, body = ProblemBody), (status = 409, body = ProblemBody)))]
 pub(super) async fn restrict(
     State(app): State<App>,
     Caller(caller): Caller,
     Path(text): Path<String>,
     JsonBody(body): JsonBody<SetRestriction>,
-) -> Result<StatusCode, Problem> {
-    let id = person(&app, &caller, &text, "RestrictPerson").await?;
-    app.rights.restrict(&caller, id, body.restricted).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    let operation = if body.restricted { "RestrictPerson" } else { "LiftRestriction" };
+    let id = person(&app, &caller, &text, operation).await?;
+    Ok(match app.rights.restrict(&caller, id, body.restricted).await? {
+        Some(end) => {
+            let report = RestrictionReport { restricted_until: end.rfc3339() };
+            (StatusCode::ACCEPTED, Json(report)).into_response()
+        }
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// Everything held on a person: by kind, with counts, bytes, why and until when.
@@ -236,6 +244,9 @@ pub(super) struct ItemsQuery {
     /// With `true`, what of this kind the person made and others hold: ids, times and where, in place of what is held on the person.
     #[serde(rename = "heldByOthers", default)]
     held_by_others: bool,
+    /// With `heldByOthers`, what of this kind others made and hold and the person changed, in place of what they made.
+    #[serde(default)]
+    changed: bool,
 }
 
 /// What is held of one kind.
@@ -255,7 +266,8 @@ pub(super) async fn items(
         )?;
     let after = query.after.as_deref().map(guid).transpose()?;
     Ok(Json(if query.held_by_others {
-        app.rights.made_for_others(id, kind, after, query.limit).await?
+        let role = if query.changed { MentionRole::Editor } else { MentionRole::Maker };
+        app.rights.work_for_others(id, role, kind, after, query.limit).await?
     } else {
         app.rights.items(id, kind, after, query.limit).await?
     }))
@@ -298,7 +310,8 @@ pub(super) struct CreateToken {
     days: Option<u32>,
 }
 
-/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, and the operator, whose token counts as one.
+/// Issues a bearer token. For the person themselves, whose sign-in becomes no newer by it, but no application of theirs, and the operator,
+/// whose token counts as one.
 #[utoipa::path(post, path = "/persons/{person}/tokens", request_body = CreateToken, tag = "access",
     params(("person" = String, Path, description = "object id, or `me`")),
     responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -309,7 +322,7 @@ pub(super) async fn create_token(
     JsonBody(body): JsonBody<CreateToken>,
 ) -> Result<(StatusCode, Json<IssuedReport>), Problem> {
     let id = person(&app, &caller, &text, "CreateToken").await?;
-    require_self(&caller, id, "a token is issued to its owner only")?;
+    require_self(&app, &caller, id, "a token is issued to its owner only")?;
     let lifetime = body.days.map_or_else(TokenLifetime::default, |days| TokenLifetime { days });
     let issued = app.access().issue_bearer(id, &body.label, lifetime, caller.signed_in_at()).await?;
     Ok((
@@ -377,7 +390,8 @@ pub(super) async fn revoke_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes a link that signs the person in once. The answer's `secret` is the path to open. For the operator, through the server's socket.
+/// Makes a link that signs the person in once. The answer's `secret` is the address to open, or its path when the
+/// server is not told its public address. For the operator, through the server's socket.
 #[utoipa::path(post, path = "/persons/{person}/sign-in-links", tag = "access",
     params(("person" = String, Path, description = "object id")),
     responses((status = 201, body = IssuedReport), (status = 403, body = ProblemBody), (status = 404, body = ProblemBody)))]
@@ -398,7 +412,11 @@ pub(super) async fn create_sign_in_link(
         StatusCode::CREATED,
         Json(IssuedReport {
             id: issued.id.to_string(),
-            secret: format!("/sign-in/{}", issued.secret),
+            secret: format!(
+                "{}/sign-in/{}",
+                app.public_address.as_deref().unwrap_or_default(),
+                issued.secret
+            ),
             expires: issued.expires_at.rfc3339(),
         }),
     ))
@@ -423,7 +441,7 @@ pub(super) async fn set_password(
     JsonBody(body): JsonBody<SetPassword>,
 ) -> Result<StatusCode, Problem> {
     let id = person(&app, &caller, &text, "SetPassword").await?;
-    require_self(&caller, id, "a password is set by its owner only")?;
+    require_self(&app, &caller, id, "a password is set by its owner only")?;
     // Who has it can sign in at any time.
     app.rights.require_fresh(&caller)?;
     app.access().set_password(id, Zeroizing::new(body.password)).await?;
@@ -452,6 +470,7 @@ pub(super) async fn set_role(
 ) -> Result<StatusCode, Problem> {
     app.rights.require_administrator(&caller).await?;
     let id = person(&app, &caller, &text, "SetRole").await?;
+    app.rights.require_in_person(&caller)?;
     let role = match body.role.as_str() {
         "administrator" => MentionRole::Administrator,
         "privacyOfficer" => MentionRole::PrivacyOfficer,
@@ -481,7 +500,7 @@ pub(super) async fn keys(
     Path(text): Path<String>,
 ) -> Result<Json<Vec<KeysReport>>, Problem> {
     let id = person(&app, &caller, &text, "GetKeys").await?;
-    require_self(&caller, id, "keys are shown to their owner only")?;
+    require_self(&app, &caller, id, "keys are shown to their owner only")?;
     Ok(Json(app.access().accounts(id).await?.iter().map(keys_report).collect()))
 }
 
@@ -496,7 +515,7 @@ pub(super) async fn rotate_key(
     Path((text, account, pair, which)): Path<(String, String, String, String)>,
 ) -> Result<Json<KeysReport>, Problem> {
     let id = person(&app, &caller, &text, "RotateKey").await?;
-    require_self(&caller, id, "keys are shown to their owner only")?;
+    require_self(&app, &caller, id, "keys are shown to their owner only")?;
     let account = guid(&account)?;
     let no_key = || Problem(Error::not_found("there is no such key"));
     let pair = match pair.as_str() {
@@ -515,12 +534,20 @@ pub(super) async fn rotate_key(
     Ok(Json(keys_report(&app.access().rotate_key(account, KeyName { pair, primary }).await?)))
 }
 
+/// The keys of an account that was just made. A program that its maker let in is shown none: with them it would stay in.
+pub(super) fn keys_shown(app: &App, caller: &Actor, keys: &KeyPair) -> Vec<String> {
+    match app.rights.require_in_person(caller) {
+        Ok(()) => vec![keys.primary.clone(), keys.secondary.clone()],
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Staff may see what is held, but get nothing with which to act in the person's name: it would pass for the person's own decision, which
-/// nobody has to approve.
-pub(super) fn require_self(caller: &Actor, person: Id, refusal: &str) -> Result<(), Problem> {
+/// nobody has to approve. Neither does a program that the person let in, which would stay in by it.
+pub(super) fn require_self(app: &App, caller: &Actor, person: Id, refusal: &str) -> Result<(), Problem> {
     match caller {
         Actor::Operator => Ok(()),
-        Actor::Person { id, .. } if *id == person => Ok(()),
+        Actor::Person { id, .. } if *id == person => app.rights.require_in_person(caller).map_err(Problem),
         _ => Err(Error::forbidden(refusal)
             .hint("ask the person, or the operator of the server's machine")
             .into()),

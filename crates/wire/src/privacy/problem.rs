@@ -8,6 +8,8 @@ use habeas_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::caller::METHOD_NOT_ALLOWED;
+
 /// What an error answer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemBody {
@@ -54,7 +56,10 @@ pub(crate) fn status(kind: ErrorKind) -> (StatusCode, &'static str) {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code) = status(self.0.kind);
+        let (status, code) = match self.0.code {
+            Some(METHOD_NOT_ALLOWED) => (StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED),
+            _ => status(self.0.kind),
+        };
         if status.is_server_error() {
             tracing::error!(error = format_args!("{:#}", self.0), "a request failed");
         }

@@ -17,12 +17,12 @@ use crate::caller::Caller;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct FindDepicted {
-    /// An e-mail address, or exactly what images call somebody.
+    /// An e-mail address, or exactly what images or programs call somebody.
     name: Option<String>,
 }
 
-/// Images whose metadata names somebody exactly so, by whose they are. For the staff; the person and those whose images they are see that they were looked
-/// for.
+/// Images whose metadata names somebody exactly so, by whose they are, and persons whose programs sent exactly this login name. For the staff; the person
+/// and those whose images or programs they are see that they were looked for.
 #[utoipa::path(get, path = "/unclaimed", params(FindDepicted), tag = "persons",
     responses((status = 200, body = Vec<DepictionReport>), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody)))]
 pub(super) async fn find(

@@ -115,7 +115,7 @@ fn report(tx: &mut Tx<'_>, place: &Place, mut run: Node<RunDoc>, event: &Reporte
     tx.create::<RunEvent>(New::under(run.id, id, doc))?;
     let (before, unchanged) = (run.doc.status, run.doc.clone());
     event.follow(&mut run.doc, now);
-    if run.doc == unchanged { Ok(()) } else { update_run(tx, run, before).map(|_| ()) }
+    if run.doc == unchanged { Ok(()) } else { update_run(tx, run, before, place.person).map(|_| ()) }
 }
 
 /// POST `runs/ID/events`.

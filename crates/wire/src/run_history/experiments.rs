@@ -171,7 +171,7 @@ async fn change(
             let scope = place.find(tx, Permission::Read)?;
             let mut node = which.find(tx, &place.actor, scope, Permission::Write)?;
             change(tx, &mut node)?;
-            tx.update::<Experiment>(&node)
+            tx.update_by::<Experiment>(&node, place.person)
         })
         .await?)
 }

@@ -56,7 +56,7 @@ pub(super) async fn log(call: &Call, logged: Vec<Logged>) -> Result<()> {
     Ok(call
         .write(move |tx| {
             let (_, run) = runs::find(tx, &place, &which, &id, Permission::Write)?;
-            values::store(tx, &run, &logged)
+            values::store(tx, place.person, &run, &logged)
         })
         .await?)
 }

@@ -255,7 +255,7 @@ fn put(
         let before = node.doc.status;
         let inputs = said.change(tx, place.person, &mut node.doc)?;
         datasets::connect(tx, place, scope, node.id, &inputs)?;
-        return update_run(tx, node, before);
+        return update_run(tx, node, before, place.person);
     }
     if absent == Absent::Refuse {
         return Err(Error::not_found(format!("there is no run `{}`", shortened(id))));

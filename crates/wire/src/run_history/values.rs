@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use habeas_core::kinds::{RunDoc, RunMetric, RunMetricDoc, RunMetricValue};
+use habeas_core::kinds::{Run, RunDoc, RunMetric, RunMetricDoc, RunMetricValue};
 use habeas_core::metric::MetricPoint;
-use habeas_core::{Ambient, Error, Node, Result, Timestamp};
+use habeas_core::{Ambient, Error, Id, Node, Result, Timestamp};
 use habeas_store::{New, Tx};
 use serde_json::{Map, Value};
 
@@ -149,8 +149,8 @@ fn id_of(body: &Value, ambient: &Ambient) -> Result<String> {
     Ok(id.unwrap_or_else(|| ambient.new_id().to_string()))
 }
 
-/// Stores what a run logs in one call. A call that is repeated adds nothing.
-pub(super) fn store(tx: &mut Tx<'_>, run: &Node<RunDoc>, logged: &[Logged]) -> Result<()> {
+/// Stores what a run logs in one call of `person`. A call that is repeated adds nothing.
+pub(super) fn store(tx: &mut Tx<'_>, person: Id, run: &Node<RunDoc>, logged: &[Logged]) -> Result<()> {
     let mut counted: Vec<(&str, MetricPoint)> = Vec::new();
     let mut uncounted: BTreeMap<&str, Vec<(i64, f64)>> = BTreeMap::new();
     let mut others: Vec<RunMetricDoc> = Vec::new();
@@ -171,6 +171,9 @@ pub(super) fn store(tx: &mut Tx<'_>, run: &Node<RunDoc>, logged: &[Logged]) -> R
     tx.log_metrics(run.id, &counted)?;
     for (name, values) in uncounted {
         tx.log_uncounted(run.id, name, &values)?;
+    }
+    if !others.is_empty() {
+        tx.mention_editor::<Run>(run, person)?;
     }
     for doc in others {
         let first = doc.values.first().map(|value| value.id.clone()).unwrap_or_default();

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use habeas_access::{Actor, Permission};
-use habeas_core::kinds::{Tag, TagDoc, TagType};
+use habeas_core::kinds::{Project, Tag, TagDoc, TagType};
 use habeas_core::{BlobRef, DataKind as _, Error, ErrorKind, Id, Result as CoreResult};
 use habeas_dataset::{Contents, Files as _, Format, Image, Problem, read};
 use habeas_store::{New, Tx};
@@ -166,8 +166,15 @@ impl Import {
         let (actor, project, limits) = (self.actor, self.project, self.app.limits.clone());
         let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
         let made = self.runtime.block_on(self.app.store().write(move |tx| {
-            find_project(tx, &actor, project, Permission::Label)?;
-            classes.iter().map(|class| tag(tx, project, class, &limits)).collect::<CoreResult<Vec<_>>>()
+            let above = find_project(tx, &actor, project, Permission::Label)?;
+            let tags = classes
+                .iter()
+                .map(|class| tag(tx, project, class, &limits))
+                .collect::<CoreResult<Vec<_>>>()?;
+            if tags.iter().any(|(_, new)| *new) {
+                tx.mention_editor::<Project>(&above, actor.person())?;
+            }
+            Ok(tags)
         }))?;
         for (name, (tag, new)) in names.into_iter().zip(&made) {
             self.summary.tags += u64::from(*new);
