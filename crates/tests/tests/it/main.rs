@@ -70,6 +70,7 @@ mod operations;
 mod owners;
 mod ownership;
 mod portal;
+mod passwords;
 mod portal_requests;
 mod postgres_tls;
 mod predictions;

@@ -5,7 +5,7 @@
 use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use habeas_core::{Error, ErrorKind};
 use serde_json::json;
@@ -64,5 +64,8 @@ impl IntoResponse for Failure {
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer, Basic realm=\"habeas\""));
         }
         response
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, self.0.retry_after.unwrap_or(1).into());
+        }
     }
 }
