@@ -15,6 +15,7 @@ mod history;
 mod logged_models;
 mod logging;
 mod model_versions;
+mod origins;
 mod registered_models;
 mod run_answers;
 mod run_search;
@@ -30,12 +31,12 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use habeas_core::Error;
 
 use crate::App;
-use crate::scope::SCOPES;
 use crate::caller::refuse_method;
+use crate::scope::SCOPES;
 use call::named;
 pub use errors::Failure;
-
 use errors::NO_OPERATION;
+
 /// The largest request with a JSON body: a run's datasets with schema and profile.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
 

@@ -66,9 +66,11 @@ pub(super) const MODEL_VERSIONS: Schema = Schema {
     order: &[("last_updated_timestamp", true), ("name", false), ("version_number", true)],
 };
 
+/// The tag of prompts, which are registered models.
+pub(super) const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
+
 /// A tag of the registry that can be searched by. Clients ask for models that are no prompts, which most have never been tagged as.
 pub(super) fn registry_tag(tags: &BTreeMap<String, String>, name: &str) -> Option<Fact> {
-    const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
     let absent = (name == IS_PROMPT).then(|| "false".to_owned());
     tags.get(name).cloned().or(absent).map(Fact::Text)
 }
