@@ -8,6 +8,7 @@
 
 mod actor;
 mod authorise;
+mod checks;
 pub mod depicted;
 mod jwt;
 mod keys;
@@ -26,6 +27,7 @@ use habeas_core::crypto::SecretKey;
 use habeas_core::{Ambient, Result};
 use habeas_store::Store;
 
+use checks::Checks;
 use oidc::Issuers;
 
 pub use actor::{Actor, KeyUse};
@@ -43,6 +45,7 @@ pub struct Access {
     store: Store,
     token_key: Arc<SecretKey>,
     passwords: Arc<Throttle>,
+    checks: Arc<Checks>,
     telemetry: Telemetry,
     issuers: Arc<Issuers>,
     /// How its tokens call the server.
@@ -55,10 +58,12 @@ impl Access {
         jwt::install();
         let token_key = Arc::new(store.installation_key(b"token-signing")?);
         let telemetry = Telemetry::new(store.clone());
+        let checks = Arc::new(Checks::new(&*store.ambient().random));
         Ok(Access {
             store,
             token_key,
             passwords: Arc::new(Throttle::default()),
+            checks,
             telemetry,
             issuers: Arc::new(issuers),
             name: public_address.unwrap_or("habeas").into(),

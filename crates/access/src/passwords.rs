@@ -8,6 +8,7 @@ use habeas_core::{Error, Id, Result};
 use habeas_store::{New, Page};
 use zeroize::Zeroizing;
 
+use crate::checks::Begun;
 use crate::{Access, normalise_email};
 
 /// The shortest password, in characters.
@@ -56,7 +57,8 @@ impl Access {
         let denied = || Error::unauthenticated("that address and password do not belong together");
         let Ok(email) = normalise_email(email) else { return Err(denied()) };
         let alias = self.store.alias("email", &email)?;
-        self.passwords.attempt(alias, self.ambient().now())?;
+        // Before anything is looked up, so that the time until a refusal says nothing of who has an account.
+        self.passwords.failures(&alias, self.ambient().now())?;
         let person = self.store.find_alias(&alias);
         let stored = match person {
             None => None,
@@ -66,30 +68,23 @@ impl Access {
                 credentials.into_iter().next().map(|credential| credential.doc.password_hash)
             }
         };
-        let matches = hashing(move || {
-            if password.len() > LONGEST {
-                return Ok(false);
+        let mac = self.checks.mac(&alias, stored.as_deref().unwrap_or_default(), &password);
+        let is_right = match self.checks.begin(&self.passwords, alias, mac, self.ambient().now())? {
+            Begun::Right => true,
+            Begun::Wait(check) => {
+                let checked = check.get_or_try_init(|| async {
+                    let is_right = verified(stored, password).await?;
+                    if is_right {
+                        self.checks.succeeded(&self.passwords, alias, mac, self.ambient().now());
+                    }
+                    Ok::<_, Error>(is_right)
+                });
+                let is_right = checked.await?;
+                *is_right
             }
-            match &stored {
-                Some(stored) => {
-                    let hash = PasswordHash::new(stored)
-                        .map_err(|_| Error::damaged("a stored password hash cannot be read"))?;
-                    Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-                }
-                None => {
-                    // Spend the same time for nothing.
-                    let _: Result<PasswordHash, _> =
-                        Argon2::default().hash_password_with_salt(password.as_bytes(), &[0; 16]);
-                    Ok(false)
-                }
-            }
-        })
-        .await?;
+        };
         match person {
-            Some(person) if matches => {
-                self.passwords.succeeded(&alias);
-                Ok(person)
-            }
+            Some(person) if is_right => Ok(person),
             _ => Err(denied()),
         }
     }
@@ -98,6 +93,29 @@ impl Access {
     pub async fn has_password(&self, person: Id) -> Result<bool> {
         self.store.read(move |tx| Ok(tx.count_children(person, habeas_core::Kind::Credential)? > 0)).await
     }
+}
+
+/// Whether this password is the one whose hash is stored; takes as long where none is.
+async fn verified(stored: Option<String>, password: Zeroizing<String>) -> Result<bool> {
+    hashing(move || {
+        if password.len() > LONGEST {
+            return Ok(false);
+        }
+        match &stored {
+            Some(stored) => {
+                let hash = PasswordHash::new(stored)
+                    .map_err(|_| Error::damaged("a stored password hash cannot be read"))?;
+                Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            }
+            None => {
+                // Spend the same time for nothing.
+                let _: Result<PasswordHash, _> =
+                    Argon2::default().hash_password_with_salt(password.as_bytes(), &[0; 16]);
+                Ok(false)
+            }
+        }
+    })
+    .await
 }
 
 /// Hashing takes tens of milliseconds: not on an async thread.

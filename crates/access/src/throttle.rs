@@ -24,6 +24,16 @@ struct Failures {
     next_at: Timestamp,
 }
 
+impl Failures {
+    /// Refuses when it is too early for another attempt.
+    fn wait(self, now: Timestamp) -> Result<()> {
+        if self.next_at > now {
+            return Err(busy((self.next_at.0 - now.0).div_euclid(1_000_000) + 1));
+        }
+        Ok(())
+    }
+}
+
 impl Throttle {
     /// Refuses when it is too early for another attempt at `what`; otherwise counts one, which [`Throttle::succeeded`]
     /// takes back. Counted before the attempt, so that many at once are not all free.
@@ -36,15 +46,22 @@ impl Throttle {
             }
         }
         let failures = all.entry(what).or_insert(Failures { count: 0, next_at: now });
-        if failures.next_at > now {
-            return Err(busy((failures.next_at.0 - now.0).div_euclid(1_000_000) + 1));
-        }
+        failures.wait(now)?;
         failures.count = failures.count.saturating_add(1);
         if failures.count >= FREE {
             let seconds = (1_i64 << (failures.count - FREE).min(20)).min(LONGEST);
             failures.next_at = Timestamp(now.0 + seconds * 1_000_000);
         }
         Ok(())
+    }
+
+    /// How many attempts at `what` have failed, or are under way; refuses when it is too early for another.
+    pub fn failures(&self, what: &[u8; 32], now: Timestamp) -> Result<u32> {
+        let all = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get(what) {
+            Some(failures) => failures.wait(now).map(|()| failures.count),
+            None => Ok(0),
+        }
     }
 
     /// Forgets the failures at `what`.
@@ -54,7 +71,8 @@ impl Throttle {
 }
 
 fn busy(seconds: i64) -> Error {
-    Error::busy("too many failed attempts").hint(format!("try again in {seconds} seconds"))
+    let error = Error::busy("too many failed attempts").hint(format!("try again in {seconds} seconds"));
+    Error { retry_after: u16::try_from(seconds).ok(), ..error }
 }
 
 #[cfg(test)]
@@ -68,8 +86,11 @@ mod tests {
         for _ in 0..FREE {
             throttle.attempt([1; 32], now).unwrap();
         }
-        assert!(throttle.attempt([1; 32], now).is_err());
+        let error = throttle.attempt([1; 32], now).unwrap_err();
+        assert_eq!(error.retry_after, Some(2));
+        assert!(throttle.failures(&[1; 32], now).is_err());
         throttle.attempt([2; 32], now).unwrap();
+        assert_eq!(throttle.failures(&[2; 32], now).unwrap(), 1);
         now.0 += 1_000_000;
         throttle.attempt([1; 32], now).unwrap();
         now.0 += 1_000_000;

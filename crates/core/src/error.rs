@@ -48,6 +48,8 @@ pub struct Error {
     pub hint: Option<String>,
     /// The file of the server's machine that it is about: for its log and its operator, not for clients. `{:#}` shows it.
     pub place: Option<String>,
+    /// After how many seconds it may be tried again, where that is known.
+    pub retry_after: Option<u16>,
 }
 
 /// The result of everything below the HTTP edge.
@@ -62,7 +64,7 @@ macro_rules! constructors {
 impl Error {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
-        Error { kind, code: None, what: what.into(), hint: None, place: None }
+        Error { kind, code: None, what: what.into(), hint: None, place: None, retry_after: None }
     }
 
     constructors! {

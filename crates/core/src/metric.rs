@@ -16,9 +16,10 @@ pub struct MetricPoint {
 }
 
 impl MetricPoint {
-    /// What decides which of two points is the later: MLflow's order by step, time and value, in which not-a-number is the greatest.
+    /// What decides which of two points is the later: MLflow's order by step, time and value, in which any number comes after not-a-number.
     pub fn recency(&self) -> (i64, i64, i64) {
-        (self.step, self.time, ordered(self.value))
+        let value = if self.value.is_nan() { i64::MIN } else { ordered(self.value) };
+        (self.step, self.time, value)
     }
 }
 
@@ -128,6 +129,16 @@ mod tests {
         let on = ModelMetric { dataset_name: Some("leaves".into()), ..metric };
         assert_eq!(on.series().unwrap(), r#"acc{"dataset_name":"leaves"}"#);
         assert_eq!(ModelMetric::of_series("acc{").name, "acc{");
+    }
+
+    #[test]
+    fn of_a_number_and_none_at_the_same_time_the_number_is_the_later() {
+        let point = |step: i64, time: i64, value: f64| MetricPoint { time, step, value }.recency();
+        for value in [f64::NEG_INFINITY, -2.0, 0.0, f64::INFINITY] {
+            assert!(point(1, 5, value) > point(1, 5, f64::NAN));
+            assert!(point(1, 6, f64::NAN) > point(1, 5, value));
+            assert!(point(2, 5, f64::NAN) > point(1, 5, value));
+        }
     }
 
     #[test]

@@ -212,7 +212,7 @@ pub(crate) fn source(url: &str, place: Option<&Place>) -> String {
 
 /// Where the files of a registered version lie, if they lie here: in the same workspace, or below what it was made from.
 pub(crate) fn of_version(tx: &mut Tx<'_>, at: Id, version: &Node<ModelVersionDoc>) -> Result<Option<Place>> {
-    let Some(address) = read(tx, at, &version.doc.source)? else { return Ok(None) };
+    let Some(address) = read(tx, at, version.doc.address())? else { return Ok(None) };
     if let Some(place) = locate(tx, at, address.clone())? {
         return Ok(Some(place));
     }
@@ -240,6 +240,12 @@ pub(crate) fn made_from(tx: &mut Tx<'_>, made: Id, from: impl IntoIterator<Item 
         }
     }
     Ok(())
+}
+
+/// Connects a version with the one that it is a copy of, and with what that was made from, so that this is known when that is gone.
+pub(crate) fn connect_copy(tx: &mut Tx<'_>, copy: Id, version: Id) -> Result<()> {
+    let origins = tx.targets(version, Relation::MadeFrom)?.into_iter().map(|(origin, _)| origin);
+    made_from(tx, copy, [version].into_iter().chain(origins))
 }
 
 /// Connects a version with what it was made from: its file and what holds its files, its run and its logged model.

@@ -302,8 +302,11 @@ pub struct ModelVersionDoc {
     pub number: u32,
     /// [`number`](Self::number) as text: what makes it unique under its model.
     pub name: String,
-    /// Where its files are.
+    /// Where it was registered from: an address of files, or another version, `models:/NAME/VERSION`.
     pub source: String,
+    /// The address of its files where `source` is another version: that one's own, which stays when it is renamed or deleted.
+    #[serde(default)]
+    pub storage: Option<String>,
     /// The run that made it, by its name on the wire.
     pub run: Option<String>,
     /// A page about that run.
@@ -321,6 +324,13 @@ pub struct ModelVersionDoc {
     /// What Azure's clients say of it beyond that, by the names of their wire.
     #[serde(default)]
     pub azure: Settings,
+}
+
+impl ModelVersionDoc {
+    /// The address of its files.
+    pub fn address(&self) -> &str {
+        self.storage.as_deref().unwrap_or(&self.source)
+    }
 }
 
 /// [`Kind::ModelVersion`].
@@ -345,7 +355,8 @@ impl DataKind for ModelVersion {
         ModelVersionDoc {
             number: 1,
             name: text("1"),
-            source: text("models:/m-00000000000000000000000000000000"),
+            source: text("models:/trees/1"),
+            storage: Some(text("models:/m-00000000000000000000000000000000")),
             run: Some("0".repeat(32)),
             run_link: Some(text("runs/1")),
             model_id: Some(text("m-00000000000000000000000000000000")),
@@ -372,6 +383,7 @@ impl DataKind for ModelVersion {
             number,
             name,
             source,
+            storage,
             run,
             run_link,
             model_id,
@@ -383,7 +395,18 @@ impl DataKind for ModelVersion {
         } = doc;
         map.field(number, "number", FieldClass::Technical, "to tell versions apart");
         map.field(name, "name", FieldClass::Technical, "the number as text, unique under the model");
-        map.field(source, "source", FieldClass::Personal, "where its files are; a path may name a person");
+        map.field(
+            source,
+            "source",
+            FieldClass::Personal,
+            "where it was registered from; a path may name a person",
+        );
+        map.field(
+            storage,
+            "storage",
+            FieldClass::Personal,
+            "where its files are, if its source is another version; a path may name a person",
+        );
         map.field(run, "run", FieldClass::Technical, "random id of the run that made it");
         map.field(run_link, "run_link", FieldClass::Personal, "a page about that run");
         map.field(model_id, "model_id", FieldClass::Technical, "random id of the logged model");

@@ -446,7 +446,7 @@ impl Import<'_> {
             if let Err(error) = brought {
                 match error.downcast::<TargetError>()? {
                     TargetError::Refused { title, .. } => {
-                        self.report.left_out.push(format!("{path}: {title}"))
+                        self.report.left_out.push(format!("{path}: {title}"));
                     }
                     error => return Err(error.into()),
                 }

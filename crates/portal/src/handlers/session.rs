@@ -2,7 +2,7 @@
 
 use axum::Form;
 use axum::extract::{FromRequestParts, Path, State};
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -180,6 +180,7 @@ pub(super) async fn sign_in(
             } else {
                 StatusCode::UNAUTHORIZED
             };
+            let retry_after = error.retry_after;
             let page = SignInPage {
                 email: form.email,
                 error: Some(error.to_string()),
@@ -187,7 +188,11 @@ pub(super) async fn sign_in(
                 next,
                 ..SignInPage::default()
             };
-            Ok((status, render(&page)).into_response())
+            let mut response = (status, render(&page)).into_response();
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            Ok(response)
         }
         Err(error) => Err(error.into()),
     }

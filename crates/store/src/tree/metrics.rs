@@ -26,7 +26,7 @@ pub struct LatestMetric {
     pub series: i64,
     /// Its name.
     pub name: String,
-    /// The point with the greatest step, time and value.
+    /// The point with the greatest step, time and value, in the order of [`MetricPoint::recency`].
     pub point: MetricPoint,
 }
 
@@ -39,8 +39,8 @@ struct Series {
 /// A metric that is there.
 struct KnownSeries {
     id: i64,
-    /// Step, time and value of the newest point.
-    last: (i64, i64, i64),
+    /// The newest point.
+    last: MetricPoint,
 }
 
 impl Tx<'_> {
@@ -75,7 +75,7 @@ impl Tx<'_> {
                 *there.entry((row.int(0)?, row.int(1)?)).or_default() += 1;
             }
         }
-        let mut step = series.known.as_ref().map_or(-1, |series| series.last.0);
+        let mut step = series.known.as_ref().map_or(-1, |series| series.last.step);
         let mut points = Vec::with_capacity(values.len());
         for &(time, value) in values {
             match there.get_mut(&(time, ordered(value))) {
@@ -102,7 +102,10 @@ impl Tx<'_> {
             &[(&run).into(), (&mac[..]).into()],
         )?;
         let known = match found {
-            Some(row) => Some(KnownSeries { id: row.int(0)?, last: (row.int(1)?, row.int(2)?, row.int(3)?) }),
+            Some(row) => {
+                let (step, time, value) = (row.int(1)?, row.int(2)?, from_ordered(row.int(3)?));
+                Some(KnownSeries { id: row.int(0)?, last: MetricPoint { time, step, value } })
+            }
             None => None,
         };
         Ok(Series { mac, known })
@@ -117,12 +120,11 @@ impl Tx<'_> {
         points: &[MetricPoint],
     ) -> Result<()> {
         let Some(newest) = points.iter().copied().max_by_key(MetricPoint::recency) else { return Ok(()) };
-        let (step, time, value) = newest.recency();
-        let last = [Arg::Int(step), Arg::Int(time), Arg::Int(value)];
+        let last = [Arg::Int(newest.step), Arg::Int(newest.time), Arg::Int(ordered(newest.value))];
         let mac = series.mac;
         let series = match series.known {
             Some(series) => {
-                if (step, time, value) > series.last {
+                if newest.recency() > series.last.recency() {
                     self.execute(
                         "UPDATE metric_series SET last_step = ?2, last_time = ?3, last_value = ?4 WHERE id = ?1",
                         &[Arg::Int(series.id), last[0], last[1], last[2]],

@@ -274,18 +274,24 @@ def registry(client, run):
     client.set_registered_model_tag("forest", "use", "test")
     client.delete_registered_model_tag("forest", "team")
     client.update_registered_model("forest", description="many trees")
+    copy = client.copy_model_version("models:/forest@champion", "copse")
+    check("a copy", (str(copy.version), copy.source, copy.run_id) == ("1", "models:/forest/2", run))
     client.rename_registered_model("forest", "wood")
     model = client.get_registered_model("wood")
     check("renamed", (model.description, model.tags) == ("many trees", {"use": "test"}))
     check("searched", [found.name for found in client.search_registered_models("name ILIKE 'WO%' and tags.use = 'test'")] == ["wood"])
     local = mlflow.artifacts.download_artifacts("models:/wood@champion")
     check("downloaded by alias", (Path(local) / "line.txt").read_text() == "a line")
+    local = mlflow.artifacts.download_artifacts("models:/copse/1")
+    check("downloaded from the copy", (Path(local) / "line.txt").read_text() == "a line")
     client.delete_registered_model_alias("wood", "champion")
     refused("no alias", "INVALID_PARAMETER_VALUE", lambda: client.get_model_version_by_alias("wood", "champion"), "Registered model alias champion not found")
     client.delete_model_version("wood", "1")
     refused("no version", "RESOURCE_DOES_NOT_EXIST", lambda: client.get_model_version("wood", "1"), "Model Version (name=wood, version=1) not found")
     client.delete_registered_model("wood")
     refused("no model", "RESOURCE_DOES_NOT_EXIST", lambda: client.get_registered_model("wood"), "Registered Model with name=wood not found")
+    check("the copy's place", client.get_model_version_download_uri("copse", "1") == source)
+    client.delete_registered_model("copse")
 
 
 def models(client, experiment):
@@ -301,6 +307,11 @@ def models(client, experiment):
     client.set_registered_model_alias("doubling", "best", "1")
     check("asked by alias", mlflow.pyfunc.load_model("models:/doubling@best").predict([1, 2]) == [2, 4])
     check("asked by address", mlflow.pyfunc.load_model(logged.model_uri).predict([3]) == [6])
+    found = client.search_model_versions(f"run_id = '{run.info.run_id}' and version_number = '1'")
+    check("the version's run", [(version.name, version.run_id) for version in found] == [("doubling", run.info.run_id)])
+    client.copy_model_version("models:/doubling@best", "doubling-copy")
+    client.rename_registered_model("doubling", "doubled")
+    check("asked by a copy", mlflow.pyfunc.load_model("models:/doubling-copy/1").predict([4]) == [8])
     model = mlflow.get_logged_model(logged.model_id)
     check("ready", (model.status.value, model.name, model.source_run_id) == ("READY", "doubling", run.info.run_id))
     check("the run knows it", [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [logged.model_id])
@@ -322,6 +333,19 @@ def models(client, experiment):
     check("its files", {found.path for found in client.list_logged_model_artifacts(logged.model_id)} >= {"MLmodel", "python_model.pkl"})
     client.delete_logged_model(external.model_id)
     refused("no model", "RESOURCE_DOES_NOT_EXIST", lambda: mlflow.get_logged_model(external.model_id), "not found")
+
+
+def prompts(client, experiment):
+    """Texts for language models, which are registered models with tags."""
+    mlflow.set_experiment(experiment_id=experiment)
+    for number, template in enumerate(["Hello {{name}}", "Good evening {{name}}"], 1):
+        made = mlflow.genai.register_prompt("greeting", template, commit_message=f"number {number}", tags={"tone": "friendly"})
+        check("a prompt", (made.version, made.template, made.tags.get("tone")) == (number, template, "friendly"))
+    check("a prompt by its version", mlflow.genai.load_prompt("prompts:/greeting/1").format(name="Ada") == "Hello Ada")
+    mlflow.genai.set_prompt_alias("greeting", "live", 2)
+    check("a prompt by its alias", mlflow.genai.load_prompt("prompts:/greeting@live").version == 2)
+    check("prompts", [prompt.name for prompt in mlflow.genai.search_prompts()] == ["greeting"])
+    check("no model", "greeting" not in {model.name for model in client.search_registered_models()})
 
 
 def measured(experiment, model):
@@ -438,6 +462,7 @@ def main():
         other = client.create_experiment("models")
         if VERSION >= (3, 0):
             models(client, other)
+            prompts(client, other)
             scikit_learn(client.create_experiment("scikit-learn"))
         else:
             old_models(client, other)

@@ -116,7 +116,7 @@ fn failed(what: &str, error: Error) -> Error {
     let hint = error.hint.unwrap_or_else(|| {
         "see what is at `containerUri` and what its signature allows, then send the command again".into()
     });
-    Error { kind, code: None, what: format!("{what}: {}", error.what), hint: Some(hint), place: None }
+    Error::new(kind, format!("{what}: {}", error.what)).hint(hint)
 }
 
 /// A page of a list.

@@ -5,10 +5,12 @@
 use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use habeas_core::{Error, ErrorKind};
 use serde_json::json;
+
+use crate::caller::METHOD_NOT_ALLOWED;
 
 /// An error on its way to an MLflow client.
 #[derive(Debug)]
@@ -26,8 +28,12 @@ impl From<Error> for Failure {
 /// The code of a name that is taken: clients match on it, and upstream sends it with 400.
 pub(super) const ALREADY_EXISTS: &str = "RESOURCE_ALREADY_EXISTS";
 
+/// The code of an operation that is not here: clients try another spelling of it.
+pub(super) const NO_OPERATION: &str = "ENDPOINT_NOT_FOUND";
+
 fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
     let (status, code) = match error.kind {
+        _ if error.code == Some(METHOD_NOT_ALLOWED) => (StatusCode::METHOD_NOT_ALLOWED, NO_OPERATION),
         ErrorKind::Invalid | ErrorKind::LimitExceeded => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE"),
         // The client shows the body of a 413 as it is.
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "INVALID_PARAMETER_VALUE"),
@@ -58,6 +64,9 @@ impl IntoResponse for Failure {
         }
         let body = Json(json!({ "error_code": code, "message": self.0.to_string() }));
         let mut response = (status, body).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, self.0.retry_after.unwrap_or(1).into());
+        }
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()

@@ -1,7 +1,7 @@
 //! MLflow's filters and orders (`mlflow/utils/search_utils.py`):
 //!
 //! ```text
-//! filter     = comparison *( "AND" comparison )
+//! filter     = [ "AND" ] comparison *( "AND" comparison ) [ "AND" ]
 //! comparison = identifier ( operator value | [ "NOT" ] "IN" "(" text *( "," text ) ")" | "IS" [ "NOT" ] "NULL" )
 //! identifier = [ entity "." ] key
 //! operator   = "=" | "!=" | ">" | ">=" | "<" | "<=" | "LIKE" | "ILIKE"
@@ -10,7 +10,8 @@
 //! order      = identifier [ "ASC" | "DESC" ]
 //! ```
 //!
-//! Words are matched in any case. A key may stand in double quotes or backticks. There is no OR.
+//! Words are matched in any case. A key may stand in double quotes or backticks. After a quote or a list, AND needs no space before it. There
+//! is no OR.
 
 use habeas_core::{Error, Result};
 use winnow::ascii::{Caseless, float, multispace0, multispace1};
@@ -69,6 +70,10 @@ pub(super) struct Schema {
     pub(super) texts: &'static [&'static str],
     /// Text attributes that are compared with lists.
     pub(super) lists: &'static [&'static str],
+    /// Entities other than attributes that are.
+    pub(super) listed: &'static [Entity],
+    /// Whether whole numbers may stand in quotes.
+    pub(super) quoted_numbers: bool,
     /// Other names of attributes.
     pub(super) aliases: &'static [(&'static str, &'static str)],
     /// Entities other than attributes.
@@ -176,6 +181,14 @@ impl Schema {
             operator,
             Operator::Greater | Operator::GreaterOrEqual | Operator::Less | Operator::LessOrEqual
         );
+        let is_number = numeric && (ordering || matches!(operator, Operator::Equal | Operator::NotEqual));
+        let operand = match operand {
+            Operand::Text(text) if is_number && self.quoted_numbers => match text.trim().parse() {
+                Ok(number) => whole(number),
+                Err(_) => Operand::Text(text),
+            },
+            operand => operand,
+        };
         match (&operand, operator) {
             (Operand::Number(_), _) if numeric => {}
             (_, Operator::IsNull | Operator::IsNotNull)
@@ -187,7 +200,7 @@ impl Schema {
                 )));
             }
             (Operand::Text(_), _) if !ordering => {}
-            (Operand::List(_), _) if key.entity == Entity::Dataset => {}
+            (Operand::List(_), _) if self.listed.contains(&key.entity) => {}
             (Operand::List(_), _)
                 if key.entity == Entity::Attribute && self.lists.contains(&key.name.as_str()) => {}
             (Operand::List(_), _) => {
@@ -207,6 +220,12 @@ impl Schema {
     }
 }
 
+/// A whole number, as [`Fact::integer`] has it.
+#[expect(clippy::cast_precision_loss, reason = "versions and times in milliseconds are exact")]
+fn whole(number: i64) -> Operand {
+    Operand::Number(number as f64)
+}
+
 /// A comparison as it was written.
 struct Raw {
     identifier: (Option<String>, String),
@@ -222,10 +241,12 @@ fn invalid_clause(rest: &str) -> Error {
 }
 
 fn filter(input: &mut &str) -> ModalResult<Vec<Raw>> {
+    let and = || Caseless("and");
     delimited(
-        multispace0,
-        separated(1.., comparison, delimited(multispace1, Caseless("and"), multispace1)),
-        multispace0,
+        (multispace0, opt((and(), multispace1))),
+        // Where no space is before it, a quote or a parenthesis is: a number or a word would go on.
+        separated(1.., comparison, (multispace0, and(), multispace1)),
+        (opt((multispace0, and(), peek(alt((eof.void(), multispace1.void()))))), multispace0),
     )
     .parse_next(input)
 }
@@ -373,6 +394,55 @@ mod tests {
     }
 
     #[test]
+    fn an_and_too_many_and_none_too_few_spaces() {
+        let two = read("tags.a = 'A' and metrics.b > 1");
+        for text in [
+            "tags.a = 'A' and metrics.b > 1 AND",
+            "AND tags.a = 'A' and metrics.b > 1",
+            " and\ttags.a = 'A'and metrics.b > 1 and ",
+            "tags.a = \"A\"AND\nmetrics.b > 1",
+        ] {
+            assert_eq!(read(text), two, "{text}");
+        }
+        assert_eq!(read("run_id IN ('a')and tags.b IS NULL").len(), 2);
+        for bad in [
+            "AND",
+            "tags.a = 'A'andmetrics.b > 1",
+            "ANDtags.a = 'A'",
+            "metrics.b > 1and tags.a = 'A'",
+            "metrics.b > 1AND",
+            "tags.a = 'A' ANDy",
+            "tags.a = 'A' AND or",
+            "tags.a = 'A' tags.b = 'B'",
+        ] {
+            assert!(RUNS.filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_quotes_and_lists_where_upstream_takes_them() {
+        let operand = |schema: &Schema, text: &str| schema.filter(text).map(|found| found[0].operand.clone());
+        assert_eq!(operand(&MODEL_VERSIONS, "version_number = '2'").unwrap(), Operand::Number(2.0));
+        assert_eq!(operand(&MODEL_VERSIONS, "version_number >= \"2\"").unwrap(), Operand::Number(2.0));
+        assert_eq!(operand(&MODEL_VERSIONS, "run_id = ''").unwrap(), Operand::Text(String::new()));
+        let list = Operand::List(vec!["1".into()]);
+        assert_eq!(operand(&LOGGED_MODELS, "params.p IN ('1')").unwrap(), list);
+        assert_eq!(operand(&LOGGED_MODELS, "tags.t not in ('1')").unwrap(), list);
+        assert_eq!(operand(&LOGGED_MODELS, "model_type IN ('1')").unwrap(), list);
+        for (schema, bad) in [
+            (&MODEL_VERSIONS, "version_number = 'x'"),
+            (&MODEL_VERSIONS, "version_number = '1.5'"),
+            (&MODEL_VERSIONS, "version_number LIKE '2'"),
+            (&MODEL_VERSIONS, "tags.t IN ('1')"),
+            (&LOGGED_MODELS, "metrics.m > '1'"),
+            (&RUNS, "start_time > '1'"),
+            (&RUNS, "params.p IN ('1')"),
+        ] {
+            assert!(schema.filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn refusals_in_upstreams_words() {
         let said = |text: &str| RUNS.filter(text).unwrap_err().what;
         insta::assert_snapshot!(said("metrics.a > 1 or metrics.b > 1"), @"Invalid clause(s) in filter string: 'or'");
@@ -402,6 +472,18 @@ mod tests {
                     let operands: Vec<Operand> = found.unwrap().into_iter().map(|one| one.operand).collect();
                     prop_assert_eq!(operands, [Operand::Text(value.clone()), Operand::Text(String::new())]);
                 }
+            }
+        }
+
+        #[test]
+        fn an_and_at_either_end_and_no_space_after_a_quote_change_nothing(value in "\\PC{0,40}") {
+            let value = value.replace('\'', "''");
+            let plain = RUNS.filter(&format!("tags.t = '{value}' and tags.u = '{value}'")).unwrap();
+            for text in [
+                format!("AND tags.t = '{value}'and tags.u = '{value}'"),
+                format!("tags.t = '{value}'AND tags.u = '{value}'and"),
+            ] {
+                prop_assert_eq!(&RUNS.filter(&text).unwrap(), &plain);
             }
         }
 

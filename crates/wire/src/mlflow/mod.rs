@@ -15,6 +15,7 @@ mod history;
 mod logged_models;
 mod logging;
 mod model_versions;
+mod origins;
 mod registered_models;
 mod run_answers;
 mod run_search;
@@ -30,9 +31,11 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use habeas_core::Error;
 
 use crate::App;
+use crate::caller::refuse_method;
 use crate::scope::SCOPES;
 use call::named;
 pub use errors::Failure;
+use errors::NO_OPERATION;
 
 /// The largest request with a JSON body: a run's datasets with schema and profile.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
@@ -66,7 +69,10 @@ pub fn router(app: App) -> Router {
             router = router.nest(&format!("{workspace}/2.0/mlflow-artifacts"), stored(&app));
         }
     }
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
+    router
+        .method_not_allowed_fallback(refuse_method::<Failure>)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(app)
 }
 
 /// What the server can do; asked without signing in.
@@ -81,7 +87,7 @@ async fn server_info() -> axum::Json<serde_json::Value> {
 }
 
 async fn unknown() -> axum::response::Response {
-    Failure(Error::not_found("there is no such operation").code("ENDPOINT_NOT_FOUND")).into_response()
+    Failure(Error::not_found("there is no such operation").code(NO_OPERATION)).into_response()
 }
 
 /// Where upstream's pages fetch files, below no prefix.

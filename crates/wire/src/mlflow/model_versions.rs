@@ -12,17 +12,16 @@ use habeas_store::{New, Order, Page, Tx};
 use serde_json::{Value, json};
 
 use super::answers::{self, Files};
-use super::arguments::Arguments;
 use super::artifacts;
 use super::call::Call;
 use super::errors::Result;
 use super::filter::{Entity, Fact};
 use super::logged_models;
+use super::origins::{self, Origin, Resolved};
 use super::registered_models::find;
 use super::search::{Listing, MODEL_VERSIONS, registry_tag};
 use super::validation::{self, REGISTRY_TAG_VALUE};
 use super::workspace::{parse, shortened};
-use crate::artifact_files::check_path;
 use crate::model_management::{files_at, require_no_dependents};
 use crate::provenance::{self, of_version};
 
@@ -59,52 +58,14 @@ pub(super) fn newest_by_stage(versions: Vec<Node<ModelVersionDoc>>) -> Vec<Node<
     newest
 }
 
-fn stage(text: &str) -> CoreResult<ModelStage> {
+/// A stage by its name, in any case.
+pub(super) fn stage(text: &str) -> CoreResult<ModelStage> {
     ModelStage::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
         Error::invalid(format!(
             "Invalid Model Version stage: {}. Value must be one of None, Staging, Production, Archived.",
             shortened(text)
         ))
     })
-}
-
-/// Where the files of a version are: below the artifacts of the run or model that is named, or of another service. Local paths are refused:
-/// they would be paths of the server.
-fn checked_source(arguments: &Arguments) -> CoreResult<String> {
-    let source = arguments.required("source")?;
-    let invalid = || {
-        Error::invalid(format!("Invalid model version source: '{}'.", shortened(source)))
-            .hint("name what is below the artifacts of the run or of the logged model")
-    };
-    let run = arguments.text("run_id")?.unwrap_or_default();
-    let model = arguments.text("model_id")?.unwrap_or_default();
-    let (scheme, rest) = match source.split_once(':') {
-        Some((scheme, rest)) if !scheme.contains('/') => (scheme, rest.trim_start_matches('/')),
-        _ => ("file", source),
-    };
-    let parts: Vec<&str> = rest.split('/').collect();
-    let allowed = match scheme {
-        "runs" => parts.first().is_some_and(|first| run.is_empty() || *first == run),
-        "models" => !rest.starts_with("m-") || model.is_empty() || rest == model,
-        "mlflow-artifacts" => match parts[..] {
-            [_, "models", id, "artifacts", ..] => model.is_empty() || id == model,
-            [_, id, "artifacts", ..] => run.is_empty() || id == run,
-            _ => false,
-        },
-        "file" => {
-            return Err(Error::invalid(format!(
-                "Invalid model version source: '{}'. To use a local path as a model version source, the run_id request parameter has \
-                 to be specified and the local path has to be contained within the artifact directory of the run specified by the \
-                 run_id.",
-                shortened(source)
-            )));
-        }
-        _ => true,
-    };
-    if !allowed || (scheme != "models" && check_path(rest.trim_end_matches('/')).is_err()) {
-        return Err(invalid());
-    }
-    Ok(source.to_owned())
 }
 
 /// `createModelVersion`.
@@ -121,13 +82,15 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let optional = |name: &str| -> CoreResult<Option<String>> {
         Ok(arguments.text(name)?.filter(|text| !text.is_empty()).map(str::to_owned))
     };
+    let (origin, is_prompt) = (Origin::read(arguments, &tags)?, origins::is_prompt(&tags));
     let doc = ModelVersionDoc {
         number: 0,
         name: String::new(),
-        source: checked_source(arguments)?,
-        run: optional("run_id")?,
+        source: String::new(),
+        storage: None,
+        run: None,
         run_link: optional("run_link")?,
-        model_id: optional("model_id")?,
+        model_id: None,
         stage: ModelStage::None,
         description: optional("description")?,
         tags,
@@ -139,15 +102,33 @@ pub(super) async fn create(call: Call) -> Result<Json<Value>> {
     let answer = call
         .write(move |tx| {
             let mut model = find(tx, &actor, workspace, &name, Permission::Write)?;
+            let Resolved { source, storage, run, model_id, copied } =
+                origin.resolve(tx, &actor, workspace)?;
             model.doc.newest += 1;
             let model = tx.update::<RegisteredModel>(&model)?;
             let number = model.doc.newest;
-            let doc = ModelVersionDoc { number, name: number.to_string(), ..doc.clone() };
+            let doc = ModelVersionDoc {
+                number,
+                name: number.to_string(),
+                source,
+                storage,
+                run,
+                model_id,
+                ..doc.clone()
+            };
             let node = tx.create::<ModelVersion>(New::under(model.id, id, doc))?;
-            if let Some(logged) = &node.doc.model_id {
+            if let Some(logged) = &node.doc.model_id
+                && !is_prompt
+            {
                 logged_models::note_version(tx, &actor, workspace, logged, &model.doc.name, number)?;
             }
-            let place = provenance::find(tx, &actor, workspace, &node.doc.source)?;
+            let place = match copied {
+                Some(version) => {
+                    provenance::connect_copy(tx, node.id, version)?;
+                    of_version(tx, workspace, &node)?
+                }
+                None => provenance::find(tx, &actor, workspace, &node.doc.source)?,
+            };
             provenance::connect_version(tx, workspace, &node, place.as_ref())?;
             Ok(answers::model_version(&model, &node))
         })
@@ -177,11 +158,12 @@ pub(super) async fn download_uri(call: Call) -> Result<Json<Value>> {
     let (workspace, files) = (call.workspace, call.files.clone());
     let uri = call.app.store().read(move |tx| {
         // MLflow's own client reads neither what `azureml-core` names by an asset nor what `azureml-mlflow` was told.
-        let is_azures = ["aml:", "azureml:"].iter().any(|scheme| node.doc.source.starts_with(scheme));
+        let address = node.doc.address();
+        let is_azures = ["aml:", "azureml:"].iter().any(|scheme| address.starts_with(scheme));
         if matches!(files, Files::Here) && is_azures && of_version(tx, workspace, &node)?.is_some() {
             return Ok(artifacts::uri_of_version(node.id));
         }
-        Ok(node.doc.source.clone())
+        Ok(address.to_owned())
     });
     Ok(Json(json!({ "artifact_uri": uri.await? })))
 }
@@ -256,7 +238,8 @@ pub(super) async fn search(call: Call) -> Result<Json<Value>> {
             listing.select(nodes, |(model, node), key| match (key.entity, key.name.as_str()) {
                 (Entity::Tag, name) => registry_tag(&node.doc.tags, name),
                 (_, "name") => Some(Fact::Text(model.doc.name.clone())),
-                (_, "run_id") => node.doc.run.clone().map(Fact::Text),
+                // Of what no run made it is empty, as it is shown.
+                (_, "run_id") => Some(Fact::Text(node.doc.run.clone().unwrap_or_default())),
                 (_, "source_path") => Some(Fact::Text(node.doc.source.clone())),
                 (_, "version_number") => Some(Fact::integer(i64::from(node.doc.number))),
                 (_, "creation_timestamp") => Some(Fact::integer(answers::milliseconds(node.created_at))),

@@ -222,22 +222,31 @@ pub(super) async fn by_alias(call: Call) -> Result<Json<Value>> {
         .store()
         .read(move |tx| {
             let node = find(tx, &actor, workspace, &name, Permission::Read)?;
-            let version: Node<ModelVersionDoc> = if alias.eq_ignore_ascii_case("latest") {
-                newest(tx, &node)?
-            } else {
-                let number = node.doc.aliases.get(&alias).ok_or_else(|| {
-                    Error::invalid(format!("Registered model alias {} not found.", shortened(&alias)))
-                })?;
-                find_version(tx, &node, &number.to_string())?
-            };
+            let version = aliased(tx, &node, &alias)?;
             Ok(answers::model_version(&node, &version))
         })
         .await?;
     Ok(Json(json!({ "model_version": answer })))
 }
 
+/// The version that an alias stands for.
+pub(super) fn aliased(
+    tx: &mut Tx<'_>,
+    model: &Node<RegisteredModelDoc>,
+    alias: &str,
+) -> CoreResult<Node<ModelVersionDoc>> {
+    if alias.eq_ignore_ascii_case("latest") {
+        return newest(tx, model);
+    }
+    let number =
+        model.doc.aliases.get(alias).ok_or_else(|| {
+            Error::invalid(format!("Registered model alias {} not found.", shortened(alias)))
+        })?;
+    find_version(tx, model, &number.to_string())
+}
+
 /// The version with the highest number of those that are left.
-fn newest(tx: &mut Tx<'_>, model: &Node<RegisteredModelDoc>) -> CoreResult<Node<ModelVersionDoc>> {
+pub(super) fn newest(tx: &mut Tx<'_>, model: &Node<RegisteredModelDoc>) -> CoreResult<Node<ModelVersionDoc>> {
     // They are made in the order of their numbers.
     let newest = Page { order: Order::Newest, skip: 0, take: 1 };
     tx.children::<ModelVersion>(model.id, newest)?.into_iter().next().ok_or_else(|| {

@@ -18,6 +18,8 @@ pub(super) const RUNS: Schema = Schema {
     numbers: &["start_time", "end_time", "created"],
     texts: &["run_id", "run_name", "status", "user_id", "artifact_uri"],
     lists: &["run_id"],
+    listed: &[Entity::Dataset],
+    quoted_numbers: false,
     aliases: &[
         ("Created", "created"),
         ("run name", "run_name"),
@@ -33,6 +35,8 @@ pub(super) const EXPERIMENTS: Schema = Schema {
     numbers: &["creation_time", "last_update_time"],
     texts: &["name", "experiment_id"],
     lists: &["experiment_id"],
+    listed: &[],
+    quoted_numbers: false,
     aliases: &[],
     entities: &[Entity::Tag],
     order: &[("creation_time", true), ("experiment_id", false)],
@@ -43,6 +47,8 @@ pub(super) const REGISTERED_MODELS: Schema = Schema {
     numbers: &["creation_timestamp", "last_updated_timestamp"],
     texts: &["name"],
     lists: &["name"],
+    listed: &[],
+    quoted_numbers: false,
     aliases: &[("timestamp", "last_updated_timestamp")],
     entities: &[Entity::Tag],
     order: &[("name", false)],
@@ -53,14 +59,18 @@ pub(super) const MODEL_VERSIONS: Schema = Schema {
     numbers: &["version_number", "creation_timestamp", "last_updated_timestamp"],
     texts: &["name", "run_id", "source_path"],
     lists: &["name", "run_id"],
+    listed: &[],
+    quoted_numbers: true,
     aliases: &[],
     entities: &[Entity::Tag],
     order: &[("last_updated_timestamp", true), ("name", false), ("version_number", true)],
 };
 
+/// The tag of prompts, which are registered models.
+pub(super) const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
+
 /// A tag of the registry that can be searched by. Clients ask for models that are no prompts, which most have never been tagged as.
 pub(super) fn registry_tag(tags: &BTreeMap<String, String>, name: &str) -> Option<Fact> {
-    const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
     let absent = (name == IS_PROMPT).then(|| "false".to_owned());
     tags.get(name).cloned().or(absent).map(Fact::Text)
 }
@@ -69,7 +79,9 @@ pub(super) fn registry_tag(tags: &BTreeMap<String, String>, name: &str) -> Optio
 pub(super) const LOGGED_MODELS: Schema = Schema {
     numbers: &["creation_timestamp", "last_updated_timestamp"],
     texts: &["name", "model_id", "model_type", "status", "source_run_id"],
-    lists: &["name", "model_id", "source_run_id"],
+    lists: &["name", "model_id", "model_type", "status", "source_run_id"],
+    listed: &[Entity::Param, Entity::Tag],
+    quoted_numbers: false,
     aliases: &[("creation_time", "creation_timestamp"), ("last_updated_time", "last_updated_timestamp")],
     entities: &[Entity::Metric, Entity::Param, Entity::Tag],
     order: &[("creation_timestamp", true), ("model_id", false)],

@@ -137,6 +137,7 @@ pub(super) async fn register(call: Call) -> Result<Json<Value>> {
         number: 0,
         name: String::new(),
         source: String::new(),
+        storage: None,
         run: fields::take_text(&mut said, "runId"),
         run_link: None,
         model_id: None,
@@ -297,7 +298,7 @@ pub(super) fn of_asset(tx: &mut Tx<'_>, at: Id, asset: Id) -> CoreResult<Vec<Id>
     for model in tx.children::<RegisteredModel>(at, Page::ALL)? {
         for version in tx.children::<ModelVersion>(model.id, Page::ALL)? {
             let url = version.doc.azure.get("url").and_then(Value::as_str);
-            let mut addresses = [Some(version.doc.source.as_str()), url].into_iter().flatten();
+            let mut addresses = [Some(version.doc.address()), url].into_iter().flatten();
             if addresses.any(|address| provenance::asset(address) == Some(asset)) {
                 found.push(version.id);
             }

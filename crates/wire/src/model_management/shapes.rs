@@ -82,7 +82,7 @@ pub(super) fn model(
     let url = match said("url") {
         Value::Null => match of_version(tx, at, version)?.and_then(|place| place.artifact()) {
             Some(_) => json!(format!("{ASSET}{}", version.id)),
-            None => json!(doc.source),
+            None => json!(doc.address()),
         },
         url => url,
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use habeas_access::Permission;
 use habeas_core::kinds::{LifecycleStage, Run, RunDoc, RunMetric, RunMetricDoc};
-use habeas_core::metric::{MetricPoint, from_ordered};
+use habeas_core::metric::{MetricPoint, from_ordered, ordered};
 use habeas_core::{AttrKey, Error, Id, Kind, Node, Result as CoreResult, Timestamp};
 use habeas_store::{LatestMetric, Order, Page, Tx};
 use serde_json::{Value, json};
@@ -101,13 +101,12 @@ fn place_of(id: &str) -> Option<(Id, i64, MetricPoint)> {
 }
 
 fn same(a: &MetricPoint, b: &MetricPoint) -> bool {
-    (a.time, a.recency()) == (b.time, b.recency())
+    a.recency() == b.recency()
 }
 
 /// A point that comes before this one and after all others.
 fn before(point: MetricPoint) -> MetricPoint {
-    let (step, time, value) = point.recency();
-    MetricPoint { time, step, value: from_ordered(value.saturating_sub(1)) }
+    MetricPoint { value: from_ordered(ordered(point.value).saturating_sub(1)), ..point }
 }
 
 /// What the runs are in the order of whose metrics are listed; those of a run are in the order in which they were logged.
@@ -437,9 +436,9 @@ impl<'a> Reader<'a> {
                 }
                 if !goes_on && self.is_full() {
                     let at = after.unwrap_or(MetricPoint { time: i64::MIN, step: i64::MIN, value: 0.0 });
-                    let (step, time, value) = at.recency();
                     return Ok(Some(json!({
-                        "run": run.id, "series": metric.series, "time": time, "step": step, "value": value,
+                        "run": run.id, "series": metric.series, "time": at.time, "step": at.step,
+                        "value": ordered(at.value),
                     })));
                 }
                 let id = answers::scalar_id(run.id, metric.series, point);
