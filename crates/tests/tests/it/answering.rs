@@ -16,11 +16,12 @@ fn clock(start: &str) -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::parse(start).unwrap()))
 }
 
-/// A letter once it says this.
+/// A letter once it says this, wherever its lines are broken.
 async fn said(path: PathBuf, expected: &str) -> String {
     let mut looked = 0;
     loop {
         let letter = std::fs::read_to_string(&path).unwrap_or_default();
+        let letter = letter.replace("=\r\n", "").replace("=\n", "");
         if letter.contains(expected) {
             return letter;
         }
