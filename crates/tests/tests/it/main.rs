@@ -58,6 +58,7 @@ mod makers;
 mod members;
 mod mlflow;
 mod mlflow_models;
+mod mlflow_search;
 mod model_management;
 mod model_management_coverage;
 mod notifying;
