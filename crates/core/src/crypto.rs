@@ -78,10 +78,36 @@ pub fn seal(key: &SecretKey, associated: &[u8], plain: &[u8], random: &dyn Rando
 
 /// Opens what [`seal`] made; [`crate::ErrorKind::Damaged`] when key, associated data or bytes are not the same.
 pub fn open(key: &SecretKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-    let Some((nonce, body)) = sealed.split_first_chunk::<NONCE_LEN>() else {
-        return Err(not_opened());
-    };
-    open_with_nonce(key, *nonce, associated, body)
+    Opener::new(key).open(associated, sealed.to_vec(), 0)
+}
+
+/// A key made ready to open with: for much that is under the same one.
+pub struct Opener(LessSafeKey);
+
+impl Opener {
+    /// Of this key.
+    pub fn new(key: &SecretKey) -> Opener {
+        Opener(key.aead())
+    }
+
+    /// Opens what [`seal`] made and what stands in `buffer` after its first `before` bytes. The plain text takes the place of all.
+    pub fn open(&self, associated: &[u8], mut buffer: Vec<u8>, before: usize) -> Result<Vec<u8>> {
+        let nonce = buffer.get(before..).and_then(|sealed| sealed.first_chunk::<NONCE_LEN>());
+        let nonce = Nonce::assume_unique_for_key(*nonce.ok_or_else(not_opened)?);
+        let length = self
+            .0
+            .open_within(nonce, Aad::from(associated), &mut buffer, before + NONCE_LEN..)
+            .map_err(|_| not_opened())?
+            .len();
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+}
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opener(..)")
+    }
 }
 
 /// Seals under a nonce that the caller never uses twice with this key: ciphertext, then tag.
@@ -299,7 +325,14 @@ mod tests {
         assert_eq!(open(&key, b"image 1", &sealed).unwrap(), b"plain");
         assert!(open(&key, b"image 2", &sealed).is_err());
         assert!(open(&key.derive(b"other"), b"image 1", &sealed).is_err());
-        assert!(open(&key, b"image 1", &sealed[..10]).is_err());
+        for length in 0..sealed.len() {
+            assert!(open(&key, b"image 1", &sealed[..length]).is_err());
+        }
+        let opener = Opener::new(&key);
+        let within = [b"before".as_slice(), &sealed].concat();
+        assert_eq!(opener.open(b"image 1", within.clone(), 6).unwrap(), b"plain");
+        assert!(opener.open(b"image 1", within.clone(), 7).is_err());
+        assert!(opener.open(b"image 1", within, 100).is_err());
     }
 
     #[test]

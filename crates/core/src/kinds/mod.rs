@@ -72,7 +72,7 @@ pub use requests::{
 pub use rights::{
     ARCHIVE_DAYS, ExportArchive, ExportArchiveDoc, ExportFormat, ExportState, Receipt, ReceiptDoc,
 };
-pub use run_head::{RunHead, Text};
+pub use run_head::{RunHead, Text, Texts};
 pub use run_history::{
     RunDetails, RunEvent, RunEventDoc, RunMetric, RunMetricDoc, RunMetricValue, RunStatus,
 };

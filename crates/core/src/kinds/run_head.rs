@@ -1,15 +1,16 @@
 //! What a search asks of a run. Thousands are looked at for a page of a hundred, so that nothing of a document is copied for it.
 
-use std::borrow::{Borrow, Cow};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{LifecycleStage, RunStatus};
 use crate::Id;
 
 /// A text within a document, copied only where the document has escapes in it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Text<'_> {
@@ -19,9 +20,38 @@ impl Text<'_> {
     }
 }
 
-impl Borrow<str> for Text<'_> {
-    fn borrow(&self) -> &str {
-        &self.0
+/// Texts by name, in the order of the document: of the few that there are, the ones that are asked for are found sooner than all are sorted.
+#[derive(Clone, Debug, Default)]
+pub struct Texts<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+impl<'a> Texts<'a> {
+    /// The text of this name.
+    pub fn get(&self, name: &str) -> Option<&Text<'a>> {
+        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, text)| text)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReadTexts)
+    }
+}
+
+struct ReadTexts;
+
+impl<'de> Visitor<'de> for ReadTexts {
+    type Value = Texts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<'de>, A::Error> {
+        let mut texts = Vec::with_capacity(16);
+        while let Some(text) = map.next_entry()? {
+            texts.push(text);
+        }
+        Ok(Texts(texts))
     }
 }
 
@@ -38,9 +68,9 @@ pub struct RunHead<'a> {
     pub user: Option<Id>,
     pub user_tag: Option<Id>,
     #[serde(borrow)]
-    pub tags: BTreeMap<Text<'a>, Text<'a>>,
+    pub tags: Texts<'a>,
     #[serde(borrow)]
-    pub params: BTreeMap<Text<'a>, Text<'a>>,
+    pub params: Texts<'a>,
     pub datasets: u32,
     #[serde(default, borrow)]
     details: Details<'a>,
@@ -69,6 +99,8 @@ impl<'a> RunHead<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::DataKind as _;
     use crate::kinds::{Run, RunDoc};
@@ -79,9 +111,13 @@ mod tests {
         doc.params.insert("quoted \"name\"".to_owned(), "line\nbreak".to_owned());
         let bytes = serde_json::to_vec(&doc).unwrap();
         let head = RunHead::read(&bytes).unwrap();
-        let owned = |texts: &BTreeMap<Text<'_>, Text<'_>>| -> BTreeMap<String, String> {
-            texts.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect()
+        let owned = |texts: &Texts<'_>| -> BTreeMap<String, String> {
+            texts.0.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect()
         };
+        for (name, text) in &doc.params {
+            assert_eq!(head.params.get(name).map(Text::as_str), Some(text.as_str()));
+        }
+        assert_eq!(head.params.get("nothing").map(Text::as_str), None);
         assert_eq!(head.client_id(), doc.details.run_id.as_deref());
         let found = RunDoc {
             name: head.name.as_str().to_owned(),

@@ -145,6 +145,7 @@ pub(super) fn arg(value: &Value) -> Arg<'_> {
     match value {
         Value::Int(number) => Arg::Int(*number),
         Value::Real(number) => Arg::Real(*number),
+        Value::Id(id) => Arg::from(id),
         Value::Bytes(bytes) => Arg::Bytes(bytes),
         // No table has a text column.
         Value::Null | Value::Text(_) => Arg::Null,
@@ -159,6 +160,7 @@ pub(super) fn to_json(row: &Row) -> Result<Json> {
                 Value::Null => Json::Null,
                 Value::Int(number) => Json::from(*number),
                 Value::Real(number) => Json::from(*number),
+                Value::Id(id) => Json::String(STANDARD.encode(id.as_bytes())),
                 Value::Bytes(bytes) => Json::String(STANDARD.encode(bytes)),
                 Value::Text(_) => {
                     return Err(Error::internal("a table has a text column that backups do not know"));

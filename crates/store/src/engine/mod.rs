@@ -77,7 +77,19 @@ pub(crate) enum Value {
     Int(i64),
     Real(f64),
     Text(String),
+    /// Bytes of an identifier's length, which most columns of bytes have: they lie in the row itself.
+    Id(Id),
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// The value of a column of bytes.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Value {
+        match bytes.try_into() {
+            Ok(bytes) => Value::Id(Id::from_bytes(bytes)),
+            Err(_) => Value::Bytes(bytes.to_vec()),
+        }
+    }
 }
 
 /// A row, read by position.
@@ -110,7 +122,16 @@ impl Row {
     pub(crate) fn bytes(&self, column: usize) -> Result<&[u8]> {
         match self.0.get(column) {
             Some(Value::Bytes(bytes)) => Ok(bytes),
+            Some(Value::Id(id)) => Ok(id.as_bytes()),
             _ => Err(self.wrong(column, "a byte string")),
+        }
+    }
+
+    /// The same, taken out of the row.
+    pub(crate) fn take_bytes(&mut self, column: usize) -> Result<Vec<u8>> {
+        match self.0.get_mut(column) {
+            Some(Value::Bytes(bytes)) => Ok(std::mem::take(bytes)),
+            _ => self.bytes(column).map(<[u8]>::to_vec),
         }
     }
 
@@ -143,7 +164,25 @@ pub(crate) enum Lock {
 
 /// A connection within a transaction.
 pub(crate) trait Engine {
-    fn query(&mut self, sql: &'static str, args: &[Arg<'_>], lock: Lock) -> Result<Vec<Row>>;
+    /// Gives every row that a statement finds to `take`, one after another.
+    fn each(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+        lock: Lock,
+        take: &mut dyn FnMut(Row) -> Result<()>,
+    ) -> Result<()>;
+
+    /// All rows that a statement finds.
+    fn query(&mut self, sql: &'static str, args: &[Arg<'_>], lock: Lock) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.each(sql, args, lock, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
     fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64>;
 }
 

@@ -252,12 +252,18 @@ impl ToSql for Arg<'_> {
 }
 
 impl Engine for InTransaction<'_> {
-    fn query(&mut self, sql: &'static str, args: &[Arg<'_>], lock: Lock) -> Result<Vec<Row>> {
+    fn each(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+        lock: Lock,
+        take: &mut dyn FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
         // A transaction that only reads may not lock, and has no need to: it sees one moment.
         let statement = self.statement(sql, if self.writes { lock } else { Lock::None })?;
         let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as &(dyn ToSql + Sync)).collect();
         let rows = self.transaction.query(&statement, &args).map_err(translate)?;
-        rows.iter().map(read_row).collect()
+        rows.iter().try_for_each(|row| take(read_row(row)?))
     }
 
     fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64> {
@@ -285,7 +291,7 @@ fn read_row(row: &postgres::Row) -> Result<Row> {
             } else if *ty == Type::FLOAT8 {
                 row.try_get::<_, Option<f64>>(number).map_err(translate)?.map(Value::Real)
             } else if *ty == Type::BYTEA {
-                row.try_get::<_, Option<Vec<u8>>>(number).map_err(translate)?.map(Value::Bytes)
+                row.try_get::<_, Option<&[u8]>>(number).map_err(translate)?.map(Value::of_bytes)
             } else {
                 row.try_get::<_, Option<String>>(number).map_err(translate)?.map(Value::Text)
             }

@@ -224,7 +224,7 @@ impl Tx<'_> {
             Order::Newest => statements.newest,
         };
         let rows = self.query(sql, &args)?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+        rows.into_iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
     /// How many children of kind `K` are connected as asked.

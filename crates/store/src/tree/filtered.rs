@@ -67,6 +67,6 @@ impl Tx<'_> {
             ),
             &args,
         )?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+        rows.into_iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 }

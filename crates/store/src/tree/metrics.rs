@@ -3,21 +3,24 @@
 //! A series' name is sealed like a document; its MAC is the same in all runs of a container, so that runs are compared by one index.
 //! Points are plain numbers: docs/THREATS.md says what that tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use habeas_core::metric::{MetricPoint, from_ordered, ordered};
 use habeas_core::node::RawNode;
-use habeas_core::{Error, Id, Kind, Result};
+use habeas_core::{Error, Id, Kind, Node, Result};
 
 use super::Tx;
 use super::holders::{HolderState, frozen};
 use super::nodes::Place;
-use super::rows::select_nodes;
-use crate::engine::{Arg, Lock};
+use super::rows::{FIRST_MORE, select_nodes};
+use super::sealing::Opener;
+use crate::engine::{Arg, Lock, Row};
 
 /// Series re-sealed at a time.
 const PAGE: i64 = 500;
+/// Runs whose newest points one statement reads.
+const TOGETHER: usize = 32;
 
 /// A metric's newest point.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,27 +167,46 @@ impl Tx<'_> {
 
     /// The newest point of each metric of a run, in the order of names.
     pub fn latest_metrics(&mut self, run: Id) -> Result<Vec<LatestMetric>> {
-        let rows = self.query(
+        let mut metrics = self.opened(
             "SELECT s.id, s.name, s.last_step, s.last_time, s.last_value, r.container
              FROM metric_series s JOIN resource r ON r.id = s.resource WHERE s.resource = ?1",
             &[(&run).into()],
+            |opener, row| opener.latest_metric(run, row.id(5)?, row).map(Some),
         )?;
-        let mut metrics = rows
-            .iter()
-            .map(|row| {
-                Ok(LatestMetric {
-                    series: row.int(0)?,
-                    name: self.shared.open_metric(run, row.id(5)?, row.int(0)?, row.bytes(1)?)?,
-                    point: MetricPoint {
-                        step: row.int(2)?,
-                        time: row.int(3)?,
-                        value: from_ordered(row.int(4)?),
-                    },
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
         metrics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(metrics)
+    }
+
+    /// The same of many runs, which this transaction has read: those of each, in the order of the runs.
+    pub fn latest_metrics_of<D>(&mut self, runs: &[Node<D>]) -> Result<Vec<Vec<LatestMetric>>> {
+        let mut found = Vec::with_capacity(runs.len());
+        for runs in runs.chunks(TOGETHER) {
+            let places: HashMap<Id, usize> =
+                runs.iter().enumerate().map(|(place, run)| (run.id, place)).collect();
+            // What is left of the statement's list says the last run again.
+            let ids = runs.iter().chain(runs.last().into_iter().cycle()).map(|run| (&run.id).into());
+            let metrics = self.opened(
+                "SELECT s.id, s.name, s.last_step, s.last_time, s.last_value, s.resource
+                 FROM metric_series s WHERE s.resource IN (
+                     ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)",
+                &ids.take(TOGETHER).collect::<Vec<_>>(),
+                |opener, row| {
+                    let Some(&place) = places.get(&row.id(5)?) else { return Ok(None) };
+                    let run = &runs[place];
+                    Ok(Some((place, opener.latest_metric(run.id, run.container, row)?)))
+                },
+            )?;
+            let mut of_each = vec![Vec::new(); runs.len()];
+            for (place, metric) in metrics {
+                of_each[place].push(metric);
+            }
+            for metrics in &mut of_each {
+                metrics.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+            found.append(&mut of_each);
+        }
+        Ok(found)
     }
 
     /// The random number of the series that a metric of a run is; none when the run has no such metric.
@@ -245,19 +267,22 @@ impl Tx<'_> {
         .collect()
     }
 
-    /// What [`Tx::metric_values`] finds of one kind directly under `parent`, as whole resources and in one go.
+    /// What [`Tx::metric_values`] finds of one kind directly under `parent`, with the whole resources and in one go: those whose
+    /// documents are wanted. The others are not kept in memory while the rest is read.
     pub fn raw_by_metric(
         &mut self,
         within: Id,
         name: &str,
         range: RangeInclusive<i64>,
         (parent, kind): (Id, Kind),
-    ) -> Result<Vec<RawNode>> {
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(f64, RawNode)>> {
         let Some(place) = self.place_seen(within)? else { return Ok(Vec::new()) };
         let mac = self.shared.metric_mac(place.container, place.generation, name)?;
-        let rows = self.query(
+        self.opened(
             // By the metric, and not by all that stands under the parent: for which an expression has no index.
             select_nodes!(
+                "s.last_value";
                 "JOIN metric_series s ON s.resource = r.id
                  WHERE s.name_mac = ?1 AND s.last_value >= ?2 AND s.last_value <= ?3
                  AND COALESCE(r.parent, r.id) = ?4 AND r.kind = ?5"
@@ -269,16 +294,21 @@ impl Tx<'_> {
                 (&parent).into(),
                 kind.number().into(),
             ],
-        )?;
-        rows.iter().map(|row| self.shared.node(row)).collect()
+            |opener, row| {
+                let value = from_ordered(row.int(FIRST_MORE)?);
+                let node = opener.node(row)?;
+                Ok(is_wanted(&node.doc).then_some((value, node)))
+            },
+        )
     }
 
     /// Seals the names of a run's metrics, which are under the key of `from`, under that of another container.
     pub(crate) fn move_metrics(&mut self, run: Id, from: Id, to: Id, generation: u32) -> Result<()> {
         let rows = self.query("SELECT id, name FROM metric_series WHERE resource = ?1", &[(&run).into()])?;
-        for row in &rows {
+        let mut opener = self.shared.opener();
+        for mut row in rows {
             let series = row.int(0)?;
-            let name = self.shared.open_metric(run, from, series, row.bytes(1)?)?;
+            let name = opener.open_metric(run, from, series, row.take_bytes(1)?)?;
             let sealed = self.shared.seal_metric(run, to, generation, series, &name)?;
             let mac = self.shared.metric_mac(to, generation, &name)?;
             self.execute(
@@ -298,9 +328,11 @@ impl Tx<'_> {
                  WHERE r.container = ?1 AND s.id > ?2 ORDER BY s.id LIMIT ?3",
                 &[(&container).into(), Arg::Int(after), Arg::Int(PAGE)],
             )?;
-            for row in &rows {
+            let is_last = (rows.len() as i64) < PAGE;
+            let mut opener = self.shared.opener();
+            for mut row in rows {
                 let (series, run) = (row.int(0)?, row.id(1)?);
-                let name = self.shared.open_metric(run, container, series, row.bytes(2)?)?;
+                let name = opener.open_metric(run, container, series, row.take_bytes(2)?)?;
                 let sealed = self.shared.seal_metric(run, container, next, series, &name)?;
                 let mac = self.shared.metric_mac(container, next, &name)?;
                 self.execute(
@@ -309,9 +341,21 @@ impl Tx<'_> {
                 )?;
                 after = series;
             }
-            if (rows.len() as i64) < PAGE {
+            if is_last {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Opener<'_> {
+    /// A metric's newest point, from a row of its series' number, name, step, time and value.
+    fn latest_metric(&mut self, run: Id, container: Id, mut row: Row) -> Result<LatestMetric> {
+        let series = row.int(0)?;
+        Ok(LatestMetric {
+            series,
+            name: self.open_metric(run, container, series, row.take_bytes(1)?)?,
+            point: MetricPoint { step: row.int(2)?, time: row.int(3)?, value: from_ordered(row.int(4)?) },
+        })
     }
 }

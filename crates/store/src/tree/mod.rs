@@ -32,6 +32,7 @@ use habeas_core::{Ambient, Error, Id, Result, Timestamp};
 
 use crate::engine::{Arg, Engine, Lock, Row};
 use crate::keyring::Keyring;
+use sealing::Opener;
 
 /// What every transaction needs besides its connection.
 #[derive(Debug)]
@@ -73,6 +74,22 @@ impl Tx<'_> {
 
     pub(crate) fn query_one(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<Option<Row>> {
         Ok(self.engine.query(sql, args, Lock::None)?.into_iter().next())
+    }
+
+    /// What `read` makes of the rows that a statement finds, of which only one is in memory at a time.
+    pub(crate) fn opened<T>(
+        &mut self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+        mut read: impl FnMut(&mut Opener<'_>, Row) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        let mut opener = self.shared.opener();
+        let mut found = Vec::new();
+        self.engine.each(sql, args, Lock::None, &mut |row| {
+            found.extend(read(&mut opener, row)?);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     pub(crate) fn execute(&mut self, sql: &'static str, args: &[Arg<'_>]) -> Result<u64> {

@@ -218,7 +218,7 @@ impl Tx<'_> {
     /// The resource with this id, whatever its kind.
     pub fn raw(&mut self, id: Id) -> Result<Option<RawNode>> {
         match self.query_one(select_nodes!("WHERE r.id = ?1"), &[(&id).into()])? {
-            Some(row) => self.shared.node(&row).map(Some),
+            Some(row) => self.shared.node(row).map(Some),
             None => Ok(None),
         }
     }
@@ -373,6 +373,17 @@ impl Tx<'_> {
 
     /// The same, with the documents as they are stored.
     pub fn raw_children(&mut self, parent: Id, kind: Kind, page: Page) -> Result<Vec<RawNode>> {
+        self.raw_children_where(parent, kind, page, |_| true)
+    }
+
+    /// Of these the ones whose documents are wanted. The others are not kept in memory while the rest is read.
+    pub fn raw_children_where(
+        &mut self,
+        parent: Id,
+        kind: Kind,
+        page: Page,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<RawNode>> {
         let sql = match page.order {
             Order::Oldest => {
                 select_nodes!(
@@ -385,11 +396,11 @@ impl Tx<'_> {
                 )
             }
         };
-        let rows = self.query(
+        self.opened(
             sql,
             &[(&parent).into(), kind.number().into(), (page.take as i64).into(), (page.skip as i64).into()],
-        )?;
-        rows.iter().map(|row| self.shared.node(row)).collect()
+            |opener, row| Ok(Some(opener.node(row)?).filter(|node| is_wanted(&node.doc))),
+        )
     }
 
     /// What stands under the children of `parent`, of kind `K`, in the order of ids.
@@ -400,7 +411,7 @@ impl Tx<'_> {
              FROM resource p CROSS JOIN resource r WHERE p.parent = ?1 AND r.parent = p.id AND r.kind = ?2 ORDER BY r.id",
             &[(&parent).into(), K::KIND.number().into()],
         )?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+        rows.into_iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
     /// How many of `kind` stand directly under `parent`.
@@ -431,7 +442,7 @@ impl Tx<'_> {
             select_nodes!("WHERE r.parent = ?1 AND r.kind = ?2 AND r.name_mac = ?3"),
             &[(&parent).into(), K::KIND.number().into(), (&mac[..]).into()],
         )?;
-        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+        row.map(|row| typed::<K>(self.shared.node(row)?)).transpose()
     }
 
     /// The oldest child of kind `K` that has this text as the attribute `key`.
@@ -450,7 +461,7 @@ impl Tx<'_> {
             ),
             &[(&parent).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
         )?;
-        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+        row.map(|row| typed::<K>(self.shared.node(row)?)).transpose()
     }
 
     /// The children of kind `K` that have this text as the attribute `key`, oldest first.
@@ -469,7 +480,7 @@ impl Tx<'_> {
             ),
             &[(&parent).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
         )?;
-        rows.iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
+        rows.into_iter().map(|row| typed::<K>(self.shared.node(row)?)).collect()
     }
 
     /// The oldest resource of kind `K` anywhere in a container that has this text as the attribute `key`.
@@ -488,7 +499,7 @@ impl Tx<'_> {
             ),
             &[(&container).into(), K::KIND.number().into(), key.number().into(), (&mac[..]).into()],
         )?;
-        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+        row.map(|row| typed::<K>(self.shared.node(row)?)).transpose()
     }
 
     /// Resources of a kind anywhere in a container that have this text as the attribute `key`, at most `most`. None is opened.
@@ -530,7 +541,7 @@ impl Tx<'_> {
             ),
             &[(&parent).into(), K::KIND.number().into(), key.number().into(), Arg::Real(number)],
         )?;
-        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+        row.map(|row| typed::<K>(self.shared.node(row)?)).transpose()
     }
 
     /// The resource of kind `K` that has this random secret.
@@ -540,7 +551,7 @@ impl Tx<'_> {
             select_nodes!("JOIN attr a ON a.resource = r.id WHERE a.mac = ?1 AND a.key = ?2 AND r.kind = ?3"),
             &[(&mac[..]).into(), AttrKey::Secret.number().into(), K::KIND.number().into()],
         )?;
-        row.map(|row| typed::<K>(self.shared.node(&row)?)).transpose()
+        row.map(|row| typed::<K>(self.shared.node(row)?)).transpose()
     }
 
     /// Removes a resource and all that stands under it. Commits with it the tasks that delete its blobs, destroy the keys of
@@ -582,7 +593,8 @@ impl Tx<'_> {
             ),
             &[(&root).into(), Kind::ModelExport.number().into()],
         )?;
-        let digests = rows.iter().map(|row| Ok(typed::<ModelExport>(self.shared.node(row)?)?.doc.digest));
+        let digests =
+            rows.into_iter().map(|row| Ok(typed::<ModelExport>(self.shared.node(row)?)?.doc.digest));
         digests.filter_map(Result::transpose).collect()
     }
 

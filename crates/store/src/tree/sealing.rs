@@ -14,6 +14,8 @@ use super::{KEY_GONE, Shared};
 
 /// The only format so far: the plain text is the JSON of the kind's document.
 const FORMAT: u8 = 1;
+/// Bytes of format and key generation, which stand before what is sealed.
+const HEADER: usize = 5;
 /// What a test writes that looks for deletions which sealing would hide; never written or read otherwise.
 const UNSEALED: u8 = 0;
 
@@ -52,7 +54,7 @@ impl Shared {
             return Ok([&[UNSEALED][..], &generation.to_be_bytes(), plain].concat());
         }
         let sealed = crypto::seal(&key, &associated(id, kind, container), plain, &*self.ambient.random);
-        let mut doc = Vec::with_capacity(5 + sealed.len());
+        let mut doc = Vec::with_capacity(HEADER + sealed.len());
         doc.push(FORMAT);
         doc.extend_from_slice(&generation.to_be_bytes());
         doc.extend_from_slice(&sealed);
@@ -60,12 +62,12 @@ impl Shared {
     }
 
     pub(crate) fn open(&self, id: Id, kind: Kind, container: Id, doc: &[u8]) -> Result<Vec<u8>> {
-        if doc.first() == Some(&UNSEALED) && habeas_core::fault::is_switched_off("sealing") {
-            return Ok(doc[5..].to_vec());
-        }
-        let generation = generation(doc)?;
-        crypto::open(&self.key(container, generation)?, &associated(id, kind, container), &doc[5..])
-            .map_err(|error| Error::damaged(format!("resource {id}: {}", error.what)))
+        self.opener().open(id, kind, container, doc.to_vec())
+    }
+
+    /// For many documents one after another.
+    pub(crate) fn opener(&self) -> Opener<'_> {
+        Opener { shared: self, last: None }
     }
 
     /// A container's document as the ledger keeps it, under a key derived from the container's, in Base64: unreadable when that is destroyed.
@@ -115,15 +117,6 @@ impl Shared {
         self.seal(run, Kind::Run, container, generation, &plain)
     }
 
-    /// Opens what [`seal_metric`](Self::seal_metric) sealed. The number inside binds the name to its row.
-    pub(crate) fn open_metric(&self, run: Id, container: Id, series: i64, sealed: &[u8]) -> Result<String> {
-        let plain = self.open(run, Kind::Run, container, sealed)?;
-        plain
-            .strip_prefix(&series.to_be_bytes())
-            .and_then(|name| String::from_utf8(name.to_vec()).ok())
-            .ok_or_else(|| Error::damaged(format!("a metric of run {run} is not what was written")))
-    }
-
     /// The MAC of the unique name that a document declares, if it does: under the key of the container that its parent belongs to, so
     /// that siblings which are containers themselves cannot share a name either.
     pub(crate) fn name_mac_of(
@@ -162,6 +155,48 @@ impl Shared {
     /// The MAC under which a random secret is found.
     pub(crate) fn secret_mac(&self, secret: &str) -> [u8; 32] {
         crypto::mac(&self.lookup, secret.as_bytes())
+    }
+}
+
+/// Opens documents one after another, and keeps the key of the last one ready: most that are read together are under the same.
+pub(crate) struct Opener<'a> {
+    shared: &'a Shared,
+    last: Option<(Id, u32, crypto::Opener)>,
+}
+
+impl Opener<'_> {
+    /// Opens what [`Shared::seal`] sealed, within its own buffer.
+    pub(crate) fn open(&mut self, id: Id, kind: Kind, container: Id, mut doc: Vec<u8>) -> Result<Vec<u8>> {
+        if doc.first() == Some(&UNSEALED) && habeas_core::fault::is_switched_off("sealing") {
+            return Ok(doc.split_off(HEADER));
+        }
+        let generation = generation(&doc)?;
+        let last = self.last.take().filter(|(of, under, _)| (*of, *under) == (container, generation));
+        let (_, _, opener) = match last {
+            Some(last) => self.last.insert(last),
+            None => {
+                let key = self.shared.key(container, generation)?;
+                self.last.insert((container, generation, crypto::Opener::new(&key)))
+            }
+        };
+        opener
+            .open(&associated(id, kind, container), doc, HEADER)
+            .map_err(|error| Error::damaged(format!("resource {id}: {}", error.what)))
+    }
+
+    /// Opens what [`Shared::seal_metric`] sealed. The number inside binds the name to its row.
+    pub(crate) fn open_metric(
+        &mut self,
+        run: Id,
+        container: Id,
+        series: i64,
+        sealed: Vec<u8>,
+    ) -> Result<String> {
+        let mut plain = self.open(run, Kind::Run, container, sealed)?;
+        let number = series.to_be_bytes();
+        let name = plain.starts_with(&number).then(|| plain.split_off(number.len()));
+        name.and_then(|name| String::from_utf8(name).ok())
+            .ok_or_else(|| Error::damaged(format!("a metric of run {run} is not what was written")))
     }
 }
 

@@ -92,7 +92,7 @@ impl Tx<'_> {
             select_nodes!("WHERE r.holder = ?1 AND r.kind = ?2 AND r.id > ?3 ORDER BY r.id LIMIT ?4"),
             &[(&holder).into(), kind.number().into(), (&after).into(), i64::from(limit).into()],
         )?;
-        rows.iter().map(|row| self.shared.node(row)).collect()
+        rows.into_iter().map(|row| self.shared.node(row)).collect()
     }
 
     /// Ids and versions of what `holder` has, in the order of ids, without opening anything: what a plan's digest covers.

@@ -63,6 +63,7 @@ mod members;
 mod mlflow;
 mod mlflow_models;
 mod mlflow_registry;
+mod mlflow_search;
 mod model_management;
 mod model_management_coverage;
 mod notifying;

@@ -121,10 +121,21 @@ pub(super) struct RunParts {
 
 impl RunParts {
     pub(super) fn of(tx: &mut Tx<'_>, run: &Node<RunDoc>, names: &mut ClientNames) -> Result<RunParts> {
+        let metrics = tx.latest_metrics(run.id)?;
+        RunParts::with(metrics, tx, run, names)
+    }
+
+    /// The same where its metrics were read already.
+    pub(super) fn with(
+        metrics: Vec<LatestMetric>,
+        tx: &mut Tx<'_>,
+        run: &Node<RunDoc>,
+        names: &mut ClientNames,
+    ) -> Result<RunParts> {
         Ok(RunParts {
             user: names.get(tx, run.doc.user)?,
             user_tag: names.get(tx, run.doc.user_tag)?,
-            metrics: tx.latest_metrics(run.id)?,
+            metrics,
             datasets: if run.doc.datasets > 0 { datasets(tx, run.id, names)? } else { Vec::new() },
         })
     }

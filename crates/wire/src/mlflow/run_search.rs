@@ -99,18 +99,22 @@ struct Seen<'a> {
 
 impl RunSearch<'_> {
     fn run(&mut self, tx: &mut Tx<'_>) -> CoreResult<RunPage> {
-        for key in self.keys.iter().filter(|key| is_metric(key)) {
+        let first = self.listing.order.first().filter(|(key, _)| is_metric(key));
+        // A metric by which alone runs are read is read with them.
+        let with_runs = if first.is_none() { self.only_required().cloned() } else { None };
+        for key in self.keys.iter().filter(|key| is_metric(key) && with_runs.as_ref() != Some(key)) {
             let values = tx.metric_values(self.workspace, &key.name, self.range(key))?;
             self.metrics.insert(key.name.clone(), values.into_iter().collect());
         }
         let mut names = ClientNames::default();
         let mut found: Vec<Found> = Vec::new();
-        if let Some((key, descending)) = self.listing.order.first().filter(|(key, _)| is_metric(key)) {
+        if let Some((key, descending)) = first {
             // Runs are opened in the order asked for, and no more of them than the page needs.
             for group in self.groups(tx, key, *descending)? {
                 let mut opened = Vec::new();
                 for id in group {
-                    if let Some(node) = tx.raw(id)?.filter(|node| node.kind == Kind::Run) {
+                    let node = tx.raw(id)?.filter(|node| node.kind == Kind::Run);
+                    if let Some(node) = node.filter(|node| self.may_be_found(&node.doc)) {
                         opened.extend(self.look_at(tx, node, &mut names)?);
                     }
                 }
@@ -120,13 +124,20 @@ impl RunSearch<'_> {
                 }
             }
         } else {
-            for experiment in self.experiments.keys() {
-                let nodes = match self.narrowest() {
+            let narrowest = self.narrowest().cloned();
+            let experiments: Vec<Id> = self.experiments.keys().copied().collect();
+            for experiment in experiments {
+                let may_be_found = |doc: &[u8]| self.may_be_found(doc);
+                let nodes = match &narrowest {
                     Some(key) => {
-                        let of = (*experiment, Kind::Run);
-                        tx.raw_by_metric(self.workspace, &key.name, self.range(key), of)?
+                        let of = (experiment, Kind::Run);
+                        let range = self.range(key);
+                        let found = tx.raw_by_metric(self.workspace, &key.name, range, of, may_be_found)?;
+                        let values = self.metrics.entry(key.name.clone()).or_default();
+                        values.extend(found.iter().map(|(value, node)| (node.id, *value)));
+                        found.into_iter().map(|(_, node)| node).collect()
                     }
-                    None => tx.raw_children(*experiment, Kind::Run, Page::ALL)?,
+                    None => tx.raw_children_where(experiment, Kind::Run, Page::ALL, may_be_found)?,
                 };
                 for node in nodes {
                     found.extend(self.look_at(tx, node, &mut names)?);
@@ -135,11 +146,13 @@ impl RunSearch<'_> {
             found = self.listing.sorted(found);
         }
         let (found, next_page_token) = self.listing.page(found);
+        let found: Vec<RawNode> = found.into_iter().map(|(_, node)| node).collect();
+        let metrics = tx.latest_metrics_of(&found)?;
         let mut runs = Vec::with_capacity(found.len());
-        for (_, node) in found {
+        for (node, metrics) in found.into_iter().zip(metrics) {
             let node = node.with_doc(serde_json::from_slice::<RunDoc>(&node.doc)?);
             let Some(experiment) = node.parent.and_then(|id| self.experiments.get(&id)) else { continue };
-            let parts = RunParts::of(tx, &node, &mut names)?;
+            let parts = RunParts::with(metrics, tx, &node, &mut names)?;
             runs.push(run_answers::run(self.workspace, experiment, &node, &parts)?);
         }
         Ok(RunPage { runs, next_page_token })
@@ -161,6 +174,13 @@ impl RunSearch<'_> {
             .filter
             .iter()
             .filter(|comparison| is_metric(&comparison.key) && comparison.range().is_some())
+    }
+
+    /// The metric that the filter asks for, when it is a single one.
+    fn only_required(&self) -> Option<&Key> {
+        let mut keys = self.required().map(|comparison| &comparison.key);
+        let first = keys.next()?;
+        keys.all(|key| key == first).then_some(first)
     }
 
     /// Of these the one that the fewest runs have.
@@ -214,14 +234,12 @@ impl RunSearch<'_> {
         })
     }
 
-    /// The run with its place in the order, if it is among those that are shown and the filter lets it through.
+    /// A run that [may be found](Self::may_be_found), with its place in the order, if it is among those that are shown and the filter lets it
+    /// through.
     fn look_at(&self, tx: &mut Tx<'_>, node: RawNode, names: &mut ClientNames) -> CoreResult<Option<Found>> {
         let Some(experiment) = node.parent.and_then(|parent| self.experiments.get(&parent)) else {
             return Ok(None);
         };
-        if !self.may_be_found(&node.doc) {
-            return Ok(None);
-        }
         let head = RunHead::read(&node.doc)?;
         if !self.view.shows(head.stage) {
             return Ok(None);
