@@ -1,9 +1,10 @@
 //! Iterations with their snapshots, and exported models.
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::StatusCode;
 use futures::StreamExt as _;
+use habeas_access::Actor;
 use habeas_core::crypto::Sha256;
 use habeas_core::import::{self, ExportUpload, IterationUpload};
 use habeas_core::kinds::{
@@ -152,10 +153,25 @@ pub(super) async fn put_export(
     QueryString(query): QueryString<ExportUpload>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
+    let mut pieces = body.into_data_stream();
+    let result = keep_export(&app, actor, (project, iteration, platform), query, &mut pieces).await;
+    // Who is still sending hears no answer: the connection would be closed under it.
+    while let Some(Ok(_)) = pieces.next().await {}
+    Ok(made(result?))
+}
+
+/// Keeps the archive; false when it was there.
+async fn keep_export(
+    app: &App,
+    actor: Actor,
+    (project, iteration, platform): (Id, Id, String),
+    query: ExportUpload,
+    pieces: &mut BodyDataStream,
+) -> CoreResult<bool> {
     let sha256 = query.sha256.to_lowercase();
     let digest = query.digest.map_or_else(|| sha256.clone(), |digest| digest.to_lowercase());
     if digest.len() != 64 || !digest.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(Error::invalid("a digest is 64 hexadecimal digits").into());
+        return Err(Error::invalid("a digest is 64 hexadecimal digits"));
     }
     let export = ImportedExport {
         id: query.id,
@@ -183,23 +199,22 @@ pub(super) async fn put_export(
         })
         .await?;
     if there {
-        return Ok(made(false));
+        return Ok(false);
     }
     if let Some(id) = query.id {
-        refuse_removed(&app, project, id).await?;
+        refuse_removed(app, project, id).await?;
     }
-    let file = receive(&app, iteration, body, &sha256).await?;
+    let file = receive(app, iteration, pieces, &sha256).await?;
     app.models().import_export(iteration, export, file).await?;
-    Ok(made(true))
+    Ok(true)
 }
 
 /// Writes the body to a blob as it comes.
-async fn receive(app: &App, iteration: Id, body: Body, digest: &str) -> CoreResult<BlobRef> {
+async fn receive(app: &App, iteration: Id, pieces: &mut BodyDataStream, digest: &str) -> CoreResult<BlobRef> {
     let blob = BlobRef::new(app.store().ambient(), 0, "application/zip");
     let announced = blob.clone();
     app.store().write(move |tx| tx.announce_blobs(iteration, &[&announced])).await?;
     let mut writer = app.store().blobs().writer(blob);
-    let mut pieces = body.into_data_stream();
     let (mut sum, mut size) = (Sha256::default(), 0);
     while let Some(piece) = pieces.next().await {
         let Ok(piece) = piece else {
