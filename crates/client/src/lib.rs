@@ -593,7 +593,6 @@ fn unreachable(error: reqwest::Error) -> Error {
     Error::Unreachable(text)
 }
 
-/// Percent-encodes a path segment or query value.
 /// How an archive is to be, as a body says it.
 fn wanted(formats: &[ExportFormat], seal: Option<&Seal>) -> Value {
     let mut body = json!({ "formats": formats });
@@ -605,6 +604,7 @@ fn wanted(formats: &[ExportFormat], seal: Option<&Seal>) -> Value {
     body
 }
 
+/// Percent-encodes a path segment or query value.
 fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

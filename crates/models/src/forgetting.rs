@@ -22,7 +22,7 @@ use serde::Deserialize as _;
 
 use crate::compute::{Computed, Extractor};
 use crate::iterations::find_image;
-use crate::rescued::remove_exports;
+use crate::rescued::{is_awaited, remove_exports};
 use crate::training::{IterationTask, Known, gone, known, tag_ids};
 use crate::{Models, TrainingSet};
 
@@ -345,15 +345,16 @@ impl Models {
     }
 }
 
-/// Withdraws what an iteration has suggested for images, since the old weights said it: of one that still answers until it is asked again
+/// Withdraws what an iteration has suggested for images, since the old weights said it: of one that answers, or will, until it is asked again
 /// ([`Models::suggest_again`]), of one that does not for good.
-fn withdraw_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Result<Vec<Removed>> {
+pub(crate) fn withdraw_suggestions(tx: &mut Tx<'_>, iteration: &Node<IterationDoc>) -> Result<Vec<Removed>> {
     let mut removed = Vec::new();
     for mut suggestion in tx.grandchildren::<Suggestion>(iteration.parent.unwrap_or(Id::NIL))? {
         if suggestion.doc.iteration != iteration.id {
             continue;
         }
-        if iteration.doc.model.is_some() || tx.held_by(suggestion.id)?.is_some() {
+        let answers = iteration.doc.model.is_some() || is_awaited(&iteration.doc);
+        if answers || tx.held_by(suggestion.id)?.is_some() {
             suggestion.doc.predictions.clear();
             tx.update::<Suggestion>(&suggestion)?;
         } else {

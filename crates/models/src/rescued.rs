@@ -11,18 +11,22 @@ use std::sync::Arc;
 
 use habeas_core::import::Model;
 use habeas_core::kinds::{
-    ImportedModel, ImportedWeights, Iteration, IterationDoc, ModelExport, ModelExportDoc, ModelExportState,
-    Project, ProjectStatus, TrainedModel,
+    ImportedModel, ImportedWeights, Iteration, IterationDoc, IterationTag, ModelExport, ModelExportDoc,
+    ModelExportState, Project, ProjectStatus, TrainedModel,
 };
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp};
 use habeas_store::ledger::Record;
 use habeas_store::{New, Page, Removed, TaskKind, Tx};
 
+use crate::forgetting::withdraw_suggestions;
 use crate::iterations::find_image;
 use crate::starting::digest_of;
 use crate::training::{IterationTask, Known, gone, known, tag_ids};
 use crate::{Models, TrainingSet};
+
+/// Tags of an imported iteration whose model is computed: a model's size goes by them, and nothing else limits those of a snapshot.
+const MOST_TAGS: usize = 2_000;
 
 /// An iteration of another service.
 #[derive(Clone, Debug)]
@@ -107,11 +111,11 @@ impl Models {
         let removed = self.removed_from(project).await?;
         let blob = self.store_set(project, &imported.set).await?;
         imported.doc.training_set = Some(blob.clone());
-        let brought = self
-            .store()
+        self.store()
             .write(move |tx| {
                 if check(tx)? {
                     tx.release_blobs(&[blob.id])?;
+                    try_again(tx, &imported)?;
                     return Ok(false);
                 }
                 let above = tx.get::<Project>(project)?.ok_or_else(gone)?;
@@ -129,12 +133,13 @@ impl Models {
                     }
                 }
                 if let Some(model) = &mut doc.imported {
-                    (model.images, model.tainted) = (learned.len() as u64, model.tainted + tainted);
+                    (model.images, model.tainted) =
+                        (learned.len() as u64, model.tainted.saturating_add(tainted));
                     if let Some(trained) = &imported.model {
-                        model.weights = weights_of(trained, model.images);
+                        model.weights = weights_of(trained, model.images, &doc.tags, &imported.set);
                     }
                 }
-                let node = tx.create::<Iteration>(New::under(project, imported.id, doc))?;
+                tx.create::<Iteration>(New::under(project, imported.id, doc))?;
                 imported.created_at.map_or(Ok(()), |created_at| tx.backdate(imported.id, created_at))?;
                 imported
                     .updated_at
@@ -143,14 +148,9 @@ impl Models {
                 for image in learned {
                     tx.connect(imported.id, image, Relation::LearnedFrom)?;
                 }
-                if above.doc.status == ProjectStatus::Succeeded {
-                    compute_again(tx, &node)?;
-                }
                 Ok(true)
             })
-            .await?;
-        self.wake();
-        Ok(brought)
+            .await
     }
 
     /// Keeps a model that was exported elsewhere, whose archive is stored and announced under the iteration. Refused once the
@@ -226,7 +226,9 @@ impl Models {
                 tx.update::<Iteration>(&node)?;
                 tx.attach_blobs(iteration, &[&blob])?;
                 tx.release_blobs(&replaced)?;
-                remove_exports(tx, iteration)
+                let mut removed = remove_exports(tx, iteration)?;
+                removed.extend(withdraw_suggestions(tx, &node)?);
+                Ok(removed)
             })
             .await?;
         for removal in &removed {
@@ -236,14 +238,35 @@ impl Models {
     }
 }
 
-/// What is to become of the weights of a model that a Habeas trained, of whose images so many are here.
-fn weights_of(model: &Model, images: u64) -> ImportedWeights {
-    if model.images == images {
+/// What is to become of the weights of a model that a Habeas trained on these tags and labels, of whose images so many are here.
+fn weights_of(model: &Model, images: u64, tags: &[IterationTag], set: &TrainingSet) -> ImportedWeights {
+    let carried = set.count_tags();
+    let why = if model.images != images {
+        format!("it learned from {} images, of which {images} are here", model.images)
+    } else if tags.len() > MOST_TAGS {
+        format!("it has more than {MOST_TAGS} tags")
+    } else if tags.iter().any(|tag| !carried.contains_key(&tag.id)) {
+        "no image of its snapshot carries one of its tags".to_owned()
+    } else {
         return ImportedWeights::Awaited { extractor: model.extractor.clone(), unlearned: model.unlearned };
+    };
+    ImportedWeights::Failed { why }
+}
+
+/// Has weights computed that could not be before: what was missing may be there now.
+fn try_again(tx: &mut Tx<'_>, brought: &ImportedIteration) -> Result<()> {
+    let (Some(model), Some(mut node)) = (&brought.model, tx.get::<Iteration>(brought.id)?) else {
+        return Ok(());
+    };
+    let tags = node.doc.tags.clone();
+    match &mut node.doc.imported {
+        Some(imported) if matches!(imported.weights, ImportedWeights::Failed { .. }) => {
+            imported.weights = weights_of(model, imported.images + imported.tainted, &tags, &brought.set);
+        }
+        _ => return Ok(()),
     }
-    ImportedWeights::Failed {
-        why: format!("it learned from {} images, of which {images} are here", model.images),
-    }
+    tx.update::<Iteration>(&node)?;
+    tx.backdate_change(node.id, node.updated_at)
 }
 
 /// Orders that the models of a project's iterations be computed that came without weights; [`Models::wake`] afterwards.
@@ -255,7 +278,7 @@ pub fn compute_all_again(tx: &mut Tx<'_>, project: Id) -> Result<()> {
 }
 
 fn compute_again(tx: &mut Tx<'_>, node: &Node<IterationDoc>) -> Result<()> {
-    if is_awaited(&node.doc) {
+    if is_awaited(&node.doc) && !tx.is_open(node.id, TaskKind::Train)? {
         let now = tx.now();
         let task = serde_json::to_value(IterationTask { iteration: node.id })?;
         tx.enqueue(TaskKind::Train, Some(node.id), &task, now)?;
@@ -268,17 +291,26 @@ pub(crate) fn is_awaited(doc: &IterationDoc) -> bool {
     doc.imported.as_ref().is_some_and(|imported| imported.awaited().is_some())
 }
 
-/// Gives an iteration that was trained elsewhere the model that was computed here. It stays as it is on the wire.
+/// Whether an erasure has reached what a model is being computed from, and the iteration does not know yet.
+pub(crate) fn is_behind(known: &Known) -> bool {
+    let imported = known.node.doc.imported.as_ref();
+    imported.is_some_and(|imported| imported.images != known.learned.len() as u64)
+}
+
+/// Gives an iteration that was trained elsewhere the model that was computed here. It stays as it is on the wire. Whether it has forgotten
+/// something on the way.
 pub(crate) fn take_in(
     tx: &mut Tx<'_>,
     mut node: Node<IterationDoc>,
     mut model: TrainedModel,
     set: &TrainingSet,
-) -> Result<()> {
+) -> Result<bool> {
+    let mut has_forgotten = false;
     if let Some(imported) = node.doc.imported.take()
         && let ImportedWeights::Awaited { unlearned, .. } = imported.weights
     {
-        model.unlearned = unlearned + imported.tainted;
+        has_forgotten = imported.tainted > 0;
+        model.unlearned = unlearned.saturating_add(imported.tainted);
     }
     // One that has unlearned something has no digest: another training would give something else.
     if model.unlearned == 0 {
@@ -293,7 +325,8 @@ pub(crate) fn take_in(
     }
     node.doc.model = Some(model);
     tx.update::<Iteration>(&node)?;
-    tx.backdate_change(node.id, node.updated_at)
+    tx.backdate_change(node.id, node.updated_at)?;
+    Ok(has_forgotten)
 }
 
 /// Notes that the weights of an iteration that was trained elsewhere could not be computed here.
@@ -310,7 +343,7 @@ pub(crate) fn leave_without_weights(
 }
 
 fn count_tainted(model: &mut ImportedModel, learned: u64) {
-    model.tainted += model.images.saturating_sub(learned);
+    model.tainted = model.tainted.saturating_add(model.images.saturating_sub(learned));
     model.images = learned;
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::compute::{Compute, Computed, Extractor, Features, Input};
-use crate::rescued::{is_awaited, leave_without_weights, take_in};
+use crate::rescued::{is_awaited, is_behind, leave_without_weights, take_in};
 use crate::restricting::require_unrestricted;
 use crate::{Models, TrainingSet, notifying};
 
@@ -69,7 +69,15 @@ impl Models {
             if known.node.doc.status != IterationStatus::Training && !is_awaited(&known.node.doc) {
                 return Ok(());
             }
-            let mut set = self.snapshot(&known.node).await?;
+            if is_awaited(&known.node.doc) && is_behind(&known) {
+                self.bring_up_to_date(iteration).await?;
+                continue;
+            }
+            let mut set = match self.snapshot(&known.node).await {
+                // Another one took its place.
+                Err(error) if error.kind == ErrorKind::NotFound && self.is_stale(&known).await? => continue,
+                result => result?,
+            };
             let erased = set.forget_erased(&known.learned, &tag_ids(&known.node.doc));
             if !erased.images.is_empty() {
                 self.replace_set(&known, &set).await?;
@@ -95,17 +103,16 @@ impl Models {
                 .store()
                 .write(move |tx| {
                     let Some(now) = self::known(tx, iteration)? else { return Err(gone()) };
-                    if now.learned != learned {
+                    if now.learned != learned || is_awaited(&now.node.doc) && is_behind(&now) {
                         // Something was erased in the meantime: what was computed knows it and must not be kept.
                         tx.release_blobs(&blobs.iter().map(|blob| blob.id).collect::<Vec<_>>())?;
-                        return Ok(false);
+                        return Ok(None);
                     }
                     require_unrestricted(tx, &now.learned)?;
                     let mut node = now.node;
                     tx.attach_blobs(iteration, &blobs.iter().collect::<Vec<_>>())?;
                     if is_awaited(&node.doc) {
-                        take_in(tx, node, model.clone(), &set)?;
-                        return Ok(true);
+                        return take_in(tx, node, model.clone(), &set).map(Some);
                     }
                     node.doc.status = IterationStatus::Completed;
                     // The copy of an iteration was trained when the original was.
@@ -117,12 +124,12 @@ impl Models {
                     node.doc.model = Some(model.clone());
                     let node = tx.update::<Iteration>(&node)?;
                     notifying::training(tx, &node)?;
-                    Ok(true)
+                    Ok(Some(false))
                 })
                 .await?;
-            if committed {
+            if let Some(has_forgotten) = committed {
                 fault::point("train.committed");
-                return Ok(());
+                return if has_forgotten { self.suggest_again(iteration).await } else { Ok(()) };
             }
         }
     }

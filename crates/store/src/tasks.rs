@@ -255,7 +255,7 @@ impl Tx<'_> {
     }
 
     /// Whether a task of a kind about `subject` has not come to its end.
-    pub(crate) fn is_open(&mut self, subject: Id, kind: TaskKind) -> Result<bool> {
+    pub fn is_open(&mut self, subject: Id, kind: TaskKind) -> Result<bool> {
         let tasks = self.tasks_about(subject, kind)?;
         Ok(tasks.iter().any(|task| matches!(task.state, TaskState::Waiting | TaskState::Running)))
     }

@@ -248,7 +248,7 @@ pub(crate) async fn append(
     (piece, number): (&BlobRef, Option<u64>),
     person: Id,
 ) -> Result<Node<ArtifactDoc>> {
-    let Node { version, doc: ArtifactDoc { path, content, .. }, .. } = before;
+    let Node { id: file, version, doc: ArtifactDoc { path, content, .. }, .. } = before;
     let media_type = content.media_type.clone();
     let parts = [content, piece.clone()];
     let joined = join(app, owner.clone(), &media_type, &parts, Expected::default()).await?;
@@ -256,7 +256,7 @@ pub(crate) async fn append(
     let kept = app.store().write(move |tx| {
         let owner = owner(tx)?;
         let there = tx.child_by_name::<Artifact>(owner, &path)?;
-        if there.is_none_or(|node| node.version != version) {
+        if there.is_none_or(|node| (node.id, node.version) != (file, version)) {
             return Err(
                 Error::conflict("somebody else changed the artifact at the same time").hint("append again")
             );

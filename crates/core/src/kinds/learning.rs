@@ -460,8 +460,8 @@ pub struct ModelExportDoc {
     pub state: ModelExportState,
     /// The ZIP archive, once it is written.
     pub file: Option<BlobRef>,
-    /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned. Of one that was
-    /// brought from elsewhere SHA-256 of the archive itself.
+    /// SHA-256 of the model file inside it, in hexadecimal: what the revocation list names when the model is unlearned. Of one that
+    /// another service wrote SHA-256 of the archive itself.
     pub digest: Option<String>,
     /// SHA-256 of the state that it was written from, in hexadecimal: a model of another state has unlearned something since.
     #[serde(default)]

@@ -177,6 +177,57 @@ async fn models_that_are_brought_answer_as_where_they_were_trained_and_forget() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_while_models_are_computed_they_forget_and_their_exports_are_gone() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let from = Deployment::open(None).await;
+        let to = Deployment::open(database).await;
+        let ada = from.person("ada@example.org", "Ada").await;
+        let first = Classroom::new(&from, &ada, 0, 6).await;
+        let base = first.train(&from, "").await;
+        let second = Classroom::new(&from, &ada, 40, 6).await;
+        let body = json!({ "customBaseModelInfo": { "projectId": first.project, "iterationId": base } });
+        let iteration = second.begin(&from, "forceTrain=true", Some(body)).await;
+        assert_eq!(ended(&from, iteration).await.model.map(|model| model.images), Some(24));
+        exported(&from, &second, iteration).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = archive(&from, &ada, folder.path()).await;
+        let here = to.person("ada@example.org", "Ada").await;
+        let importing = bring(&to, &here, &path);
+        let erasing = async {
+            let project = format!("/projects/{}", first.project);
+            while to.train("GET", &here.key, &project, None).await.1["status"] != "Succeeded" {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(to.train("DELETE", &here.key, &project, None).await.0, 204);
+        };
+        let (report, ()) = tokio::join!(importing, erasing);
+        report.unwrap_or_else(|error| {
+            assert!(error.to_string().contains("everything was brought"), "{error:#}")
+        });
+        let model = loop {
+            match stored(&to, iteration).await.model {
+                Some(model) if model.images == 12 => break model,
+                _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        };
+        assert_eq!(model.unlearned, 12);
+        let same = Classroom {
+            task: Task::Classify,
+            someone: &here,
+            project: second.project.clone(),
+            tags: second.tags.clone(),
+            images: second.images.clone(),
+        };
+        assert_eq!(
+            same.call(&to, "GET", &format!("/iterations/{iteration}/export"), None).await.1,
+            json!([])
+        );
+        assert_eq!(digests(&to, iteration).await, same.anew(&to).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_cannot_be_computed_here_is_left_out_and_says_why() {
     let _lock = crate::canary::protected().await;
     for database in engines() {
@@ -226,6 +277,11 @@ async fn a_model_that_cannot_be_computed_here_is_left_out_and_says_why() {
                 to.train("POST", &here.key, &format!("{there}/export?platform=ONNX"), None).await;
             assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("BadRequestIterationIsNotTrained")));
             assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
+            // Once what was missing is there, another import has it computed.
+            let again = bring(&to, &here, &changed(&|_| {})).await.unwrap();
+            assert_eq!((again.brought, again.models), (0, 1), "{again:?}");
+            let (status, answer) = to.train("GET", &here.key, &format!("{there}/performance"), None).await;
+            assert_eq!(status, 200, "{answer}");
         }
     }
 }

@@ -149,8 +149,8 @@ pub(super) async fn finish(
                     node.doc.status = ProjectStatus::Succeeded;
                     node.expires_at = None;
                     store_unchanged(tx, &node)?;
-                    habeas_models::compute_all_again(tx, id)?;
                 }
+                habeas_models::compute_all_again(tx, id)?;
             }
             let mut made_way = Vec::new();
             for record in &import.workspaces {

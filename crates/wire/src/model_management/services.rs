@@ -533,9 +533,15 @@ pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     Ok(Json(answer))
 }
 
-/// Writes what was said over a service.
-fn change(tx: &mut Tx<'_>, at: Id, node: &mut Node<ServiceDoc>, mut said: Settings) -> CoreResult<()> {
-    endpoints::settle(&mut said, endpoints::is_one(&node.doc.settings), !node.doc.versions.is_empty())?;
+/// Writes what was said over a service, which is an endpoint or is not.
+fn change(
+    tx: &mut Tx<'_>,
+    at: Id,
+    node: &mut Node<ServiceDoc>,
+    mut said: Settings,
+    is_endpoint: bool,
+) -> CoreResult<()> {
+    endpoints::settle(&mut said, is_endpoint, !node.doc.versions.is_empty())?;
     settle_authentication(&mut said, &node.doc.settings)?;
     said.retain(|name, _| !DROPPED.contains(&name.as_str()));
     let parts = Parts::take(&mut said);
@@ -567,7 +573,8 @@ pub(super) async fn put(call: Call) -> Result<Response> {
     let id = call
         .write(Permission::Deploy, move |tx, at| {
             let mut node = find(tx, at, &id)?;
-            change(tx, at, &mut node, said.clone())?;
+            let is_endpoint = endpoints::is_one(&node.doc.settings);
+            change(tx, at, &mut node, said.clone(), is_endpoint)?;
             tx.update_by::<Service>(&node, person).map(|node| node.id)
         })
         .await?;
@@ -582,6 +589,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
         .write(Permission::Deploy, move |tx, at| {
             let mut node = find(tx, at, &id)?;
             let doc = &mut node.doc;
+            let is_endpoint = endpoints::is_one(&doc.settings);
             let mut members = json!({
                 "description": doc.description,
                 "kvTags": doc.tags,
@@ -608,7 +616,7 @@ pub(super) async fn update(call: Call) -> Result<Json<Value>> {
                     }
                 }
             }
-            change(tx, at, &mut node, said)?;
+            change(tx, at, &mut node, said, is_endpoint)?;
             let node = tx.update_by::<Service>(&node, person)?;
             shape(tx, form, &base, at, &node, true)
         })
