@@ -12,7 +12,7 @@ use std::sync::Arc;
 use habeas_core::import::Model;
 use habeas_core::kinds::{
     ImportedModel, ImportedWeights, Iteration, IterationDoc, IterationTag, ModelExport, ModelExportDoc,
-    ModelExportState, Project, ProjectStatus, TrainedModel,
+    ModelExportState, Project, TrainedModel,
 };
 use habeas_core::node::Relation;
 use habeas_core::{BlobRef, Error, Id, Node, Result, Timestamp};
