@@ -23,7 +23,7 @@ fn has_loss(number: u32) -> bool {
 }
 
 fn acc(number: u32) -> f64 {
-    f64::from(number) / 100.0
+    f64::from(number) / 128.0
 }
 
 fn loss(number: u32) -> f64 {
