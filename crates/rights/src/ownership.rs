@@ -147,7 +147,12 @@ fn needed(tx: &mut Tx<'_>, person: Id, decisions: &Decisions) -> Result<Vec<Choi
             }
             None => None,
         };
-        let mut people: Vec<Id> = tx.mentioned_in(resource)?.iter().map(|mention| mention.person).collect();
+        let mut people: Vec<Id> = tx
+            .mentioned_in(resource)?
+            .iter()
+            .filter(|mention| !matches!(mention.role, MentionRole::Maker | MentionRole::Editor))
+            .map(|mention| mention.person)
+            .collect();
         people.retain(|other| *other != person);
         people.sort_unstable();
         people.dedup();

@@ -12,6 +12,7 @@ use habeas_store::{Removed, Tx};
 use serde_json::Value;
 
 use crate::Rights;
+use crate::authored::written_under;
 use crate::requests::{Direct, record_direct_change};
 
 /// The most that may be corrected at a time.
@@ -149,6 +150,7 @@ impl Rights {
                     if let Some(until) = tx.correct(resource, &correction.field, &correction.value)? {
                         changed += 1;
                         due = due.max(Some(until));
+                        mention_corrector(tx, resource, actor.person())?;
                         if let (Some(before), Some(image)) =
                             (before, habeas_models::find_image(tx, resource)?)
                         {
@@ -212,6 +214,17 @@ fn require_correctable(tx: &mut Tx<'_>, actor: &Actor, person: Id, resource: Id)
             .hint("add a note: POST /api/privacy/v1/requests/ID/comments"));
     }
     Ok(kind)
+}
+
+/// Ties whoever corrected something to it, or to what it stands under where that is looked through for them: they may have written their
+/// own name, as whoever changes it otherwise.
+fn mention_corrector(tx: &mut Tx<'_>, resource: Id, corrector: Option<Id>) -> Result<()> {
+    let Some(node) = tx.raw(resource)? else { return Ok(()) };
+    let above = match node.parent {
+        Some(parent) => tx.raw(parent)?.filter(|above| written_under(above.kind).contains(&node.kind)),
+        None => None,
+    };
+    tx.mention_editor_raw(&above.unwrap_or(node), corrector)
 }
 
 /// Refuses what would be refused where it is written for the first time.

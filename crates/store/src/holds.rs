@@ -8,6 +8,7 @@
 //! **Invariant:** the ledger says which holds there are. The rows follow at every start, and so after every restore.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use habeas_core::kind::MentionRole;
 use habeas_core::kinds::{Hold, HoldDoc};
@@ -90,7 +91,20 @@ impl Store {
         if !self.with_ledger(move |ledger| ledger.extend_hold(hold, until)).await? {
             return Err(no_hold());
         }
-        self.write(move |tx| tx.move_end_of_hold(hold, until)).await?.ok_or_else(no_hold)
+        self.move_end_of_hold(hold).await?.ok_or_else(no_hold)
+    }
+
+    /// Brings the day of a hold to what the ledger says; none when it is gone.
+    async fn move_end_of_hold(&self, hold: Id) -> Result<Option<Node<HoldDoc>>> {
+        let ledger = Arc::clone(&self.inner.ledger);
+        self.write(move |tx| {
+            let Some(mut node) = tx.get::<Hold>(hold)? else { return Ok(None) };
+            // Asked after the row was read: whoever moves the day later either has it from the ledger here, or changes the row later, too.
+            let Some(known) = ledger.hold(hold) else { return Ok(None) };
+            node.expires_at = known.until;
+            tx.update::<Hold>(&node).map(Some)
+        })
+        .await
     }
 
     async fn remove_ended_hold(&self, hold: Id) -> Result<Removed> {
@@ -123,8 +137,7 @@ impl Store {
             match placed.get(&hold) {
                 // Its day was moved since, or the process died before the row had it.
                 Some(Some(known)) if known.until != until => {
-                    let until = known.until;
-                    self.write(move |tx| tx.move_end_of_hold(hold, until)).await?;
+                    self.move_end_of_hold(hold).await?;
                 }
                 Some(Some(_)) => {}
                 Some(None) => {
@@ -171,13 +184,6 @@ impl Tx<'_> {
         self.connect(id, new.target, Relation::Keeps)?;
         self.mention(id, place.holder, MentionRole::Subject)?;
         Ok(node)
-    }
-
-    /// Writes down until when a hold lasts; none when it is gone.
-    fn move_end_of_hold(&mut self, hold: Id, until: Option<Timestamp>) -> Result<Option<Node<HoldDoc>>> {
-        let Some(mut node) = self.get::<Hold>(hold)? else { return Ok(None) };
-        node.expires_at = until;
-        self.update::<Hold>(&node).map(Some)
     }
 
     /// A hold that was placed after the backup that was restored.

@@ -12,7 +12,7 @@ use habeas_core::receipt;
 use habeas_core::report::{ConsistencyReport, KeyReport};
 use serde::Serialize;
 
-use super::output::{Format, line, note, table};
+use super::output::{Format, json, line, note, table};
 use super::{Reach, code, connect};
 
 #[derive(Subcommand)]
@@ -80,14 +80,14 @@ pub(crate) async fn run(verb: Verb, file: Option<&Path>) -> anyhow::Result<ExitC
         }
         Verb::Inclusion { receipt, reach } => {
             connect::with(reach, file, async |client| {
-                println!("{}", serde_json::to_string_pretty(&client.inclusion(&receipt).await?)?);
+                println!("{}", json(&client.inclusion(&receipt).await?)?);
                 Ok(ExitCode::SUCCESS)
             })
             .await
         }
         Verb::Consistency { from, to, reach } => {
             connect::with(reach, file, async |client| {
-                println!("{}", serde_json::to_string_pretty(&client.consistency(from, to).await?)?);
+                println!("{}", json(&client.consistency(from, to).await?)?);
                 Ok(ExitCode::SUCCESS)
             })
             .await

@@ -36,8 +36,7 @@ impl Format {
         let mut out = std::io::stdout().lock();
         match self.output {
             Kind::Json => {
-                serde_json::to_writer_pretty(&mut out, value)?;
-                writeln!(out)?;
+                writeln!(out, "{}", json(value)?)?;
             }
             Kind::Table => write!(out, "{}", lines(&table(value)))?,
         }
@@ -62,7 +61,25 @@ pub(crate) fn line(text: &str) -> String {
 
 /// The same of several lines.
 fn lines(text: &str) -> String {
-    written_out(text, |character| character != '\n' && text::is_control(character))
+    written_out(text, is_control_in_lines)
+}
+
+/// A JSON document of several lines, control characters in its strings escaped as JSON has it.
+pub(crate) fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let document = serde_json::to_string_pretty(value)?;
+    let mut shown = String::with_capacity(document.len());
+    for character in document.chars() {
+        if is_control_in_lines(character) {
+            shown.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(character);
+        }
+    }
+    Ok(shown)
+}
+
+fn is_control_in_lines(character: char) -> bool {
+    character != '\n' && text::is_control(character)
 }
 
 fn written_out(text: &str, is_written_out: impl Fn(char) -> bool) -> String {
@@ -141,6 +158,10 @@ mod tests {
         let name = "Ev\u{1b}[31m\r\nil\0\u{9b}\u{202e}";
         assert_eq!(super::line(name), r"Ev\u{1b}[31m\u{d}\u{a}il\u{0}\u{9b}\u{202e}");
         assert_eq!(super::lines("José\nÑ\u{7}"), "José\nÑ\\u{7}");
+        let shown = super::json(&[format!("{name}\u{7f}é")]).unwrap();
+        assert_eq!(shown, "[\n  \"Ev\\u001b[31m\\r\\nil\\u0000\\u009b\\u202e\\u007fé\"\n]");
+        let read: Vec<String> = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, [format!("{name}\u{7f}é")]);
         let rows = vec![vec![name.to_owned(), "x".to_owned()]];
         assert_eq!(super::table(&["A", "B"], &rows).lines().count(), 2);
     }

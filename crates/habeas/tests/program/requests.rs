@@ -165,7 +165,10 @@ fn nothing_that_a_person_wrote_moves_the_cursor_of_whoever_reads_it() {
         let line = said.lines().find(|line| line.contains("--digest 0")).unwrap();
         assert!(line.len() - line.trim_start().len() > 30, "{said}");
     }
-    // Programs read what was written.
+    // Programs read what was written, and a terminal obeys that no more.
+    let written = olga.succeed(&["request", "show", id, "-o", "json"]);
+    assert!(written.contains(r"\u001b[8m\u202e"), "{written}");
+    assert!(!written.contains(['\u{1b}', '\u{202e}']), "{written:?}");
     assert_eq!(olga.json(&["request", "show", id])["request"]["comments"][0]["text"], comment);
 
     let matter = "a\u{1b}[2J\nHOLD";

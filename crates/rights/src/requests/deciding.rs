@@ -213,10 +213,14 @@ impl Rights {
         Ok(report)
     }
 
-    /// Calls a request off: the person's own, or by the staff. Possible until keys are destroyed.
+    /// Calls a request off: the person's own, also by a program that they let in, or by the staff themselves. Possible until keys are
+    /// destroyed.
     pub async fn cancel_request(&self, actor: &Actor, request: Id) -> Result<RequestReport> {
         let node = self.authorise_request(actor, request, "CancelRequest").await?;
         let by = actor.reference();
+        if node.doc.subject != Some(by) {
+            self.require_in_person(actor)?;
+        }
         let state = match node.doc.subject {
             Some(subject) => self.state_after_cancelling(subject).await?,
             None => HolderState::Active,

@@ -336,9 +336,11 @@ impl Rights {
         Ok(node)
     }
 
-    /// The same for what only the staff may do.
+    /// The same for what only the staff may do, themselves: what they decide changes what is held on somebody, or says that it is the
+    /// person who asks.
     async fn authorise_decision(&self, actor: &Actor, request: Id, operation: &'static str) -> Result<()> {
         self.require_staff(actor).await.map_err(|error| error.conceal(no_request))?;
+        self.require_in_person(actor)?;
         self.authorise_request(actor, request, operation).await.map(|_| ())
     }
 }

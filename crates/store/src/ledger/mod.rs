@@ -285,6 +285,11 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).known.holds.clone()
     }
 
+    /// What is known of a hold; none when it has ended or never was.
+    pub fn hold(&self, hold: Id) -> Option<PlacedHold> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).known.holds.get(&hold).cloned().flatten()
+    }
+
     /// Moves the day on which a hold ends by itself. False, and nothing is appended, when there is no such hold any more.
     pub fn extend_hold(&self, hold: Id, until: Option<Timestamp>) -> Result<bool> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

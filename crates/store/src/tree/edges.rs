@@ -1,8 +1,8 @@
 //! Connections between resources, and persons mentioned in them.
 
 use habeas_core::kind::{HolderKind, MentionRole};
-use habeas_core::node::Relation;
-use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp};
+use habeas_core::node::{RawNode, Relation};
+use habeas_core::{DataKind, Error, Id, Kind, Node, Result, Timestamp, registry};
 
 use super::Tx;
 use super::holders::HolderState;
@@ -294,19 +294,34 @@ impl Tx<'_> {
         self.mention_maker(resource, holder, maker)
     }
 
-    /// Ties whoever changed a resource, or what stands under it, to it, where another one made it and somebody else holds it. Refused to
-    /// those who are being erased, who would not be found in it any more.
+    /// Ties whoever changed a resource, or what stands under it, to it, where another one made it; also the person who holds it, whose words
+    /// stay in it when it is handed over. Refused to those who are being erased, who would not be found in it any more.
     pub fn mention_editor<K: DataKind>(
         &mut self,
         node: &Node<K::Doc>,
         editor: impl Into<Option<Id>>,
     ) -> Result<()> {
-        match editor.into() {
-            Some(editor) if K::maker(&node.doc) != Some(editor) && node.holder != editor => {
-                self.mention(node.id, editor, MentionRole::Editor)
-            }
-            _ => Ok(()),
+        self.mention_editor_of((node.id, node.holder), K::maker(&node.doc), editor.into())
+    }
+
+    /// The same for a resource whose kind is known at run time only.
+    pub fn mention_editor_raw(&mut self, node: &RawNode, editor: Option<Id>) -> Result<()> {
+        let maker = registry::ops(node.kind).maker(&node.doc)?;
+        self.mention_editor_of((node.id, node.holder), maker, editor)
+    }
+
+    fn mention_editor_of(
+        &mut self,
+        (resource, holder): (Id, Id),
+        maker: Option<Id>,
+        editor: Option<Id>,
+    ) -> Result<()> {
+        let Some(editor) = editor.filter(|editor| maker != Some(*editor)) else { return Ok(()) };
+        // A key of an organisation acts for nobody in particular.
+        if editor == holder && !matches!(self.holder(editor)?, Some((HolderKind::Person, _))) {
+            return Ok(());
         }
+        self.mention(resource, editor, MentionRole::Editor)
     }
 
     /// In what a person is mentioned otherwise than as who made or changed it, oldest first.

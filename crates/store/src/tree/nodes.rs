@@ -289,7 +289,7 @@ impl Tx<'_> {
         Ok(updated.with_doc(node.doc.clone()))
     }
 
-    /// The same by somebody, who is [mentioned](Self::mention_editor) in it where others made and hold it.
+    /// The same by somebody, who is [mentioned](Self::mention_editor) in it where others made it.
     pub fn update_by<K: DataKind>(
         &mut self,
         node: &Node<K::Doc>,

@@ -322,6 +322,12 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
             let (_, plan) = deployment.operator("GET", &format!("{path}/plan"), json!(null)).await;
             json!({ "digest": plan["plan"]["digest"] })
         };
+        let asked = json!({ "type": "rectification", "channel": "letter", "identity": "document" });
+        let (status, to_correct) = deployment.call(Some(&by_boss), "POST", &requests, asked).await;
+        assert_eq!(status, 201, "{to_correct}");
+        let to_correct = format!("/requests/{}", to_correct["id"].as_str().unwrap());
+        let of_correction = |operation: &str| format!("{to_correct}/{operation}");
+        let address = json!({ "text": "Done.", "rectification": { "email": "new-eve@example.org" } });
         let (approve, role) = (format!("{path}/approve"), format!("/persons/{}/role", eve.id));
         let (keys, member) = (format!("{team}/keys"), format!("{team}/members/{}", eve.id));
         for (token, method, path, body) in [
@@ -329,6 +335,11 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
             (&by_boss, "POST", "/holds", hold),
             (&by_boss, "DELETE", &held, json!(null)),
             (&by_second, "POST", &approve, approval().await),
+            (&by_second, "POST", &of_correction("complete"), address),
+            (&by_second, "POST", &of_correction("deny"), json!({ "reason": "other" })),
+            (&by_second, "POST", &of_correction("extend"), json!({ "reason": "complexity" })),
+            (&by_second, "POST", &of_correction("confirm-identity"), json!({ "identity": "known" })),
+            (&by_second, "POST", &of_correction("cancel"), json!({})),
             (&by_ada, "GET", &keys, json!(null)),
             (&by_ada, "POST", &keys, json!({})),
             (&by_ada, "PUT", &member, json!({ "role": "owner" })),
@@ -341,6 +352,19 @@ async fn staff_and_owners_decide_themselves_and_no_program_that_they_let_in() {
                 "{path}: {refused}"
             );
         }
+
+        let (_, held) =
+            deployment.operator("GET", &format!("/persons/{}/holdings", eve.id), json!(null)).await;
+        assert_eq!(held["person"]["email"], "eve@example.org", "{held}");
+        // A note is no decision, and a program calls off what is about its own person.
+        let note = json!({ "text": "looked at" });
+        let (status, noted) =
+            deployment.call(Some(&by_second), "POST", &of_correction("comments"), note).await;
+        assert!(status.is_success(), "{noted}");
+        let by_eve = crate::sign_in::acting_for(&deployment, &eve).await;
+        let (status, called_off) =
+            deployment.call(Some(&by_eve), "POST", &of_correction("cancel"), json!({})).await;
+        assert_eq!((status.as_u16(), &called_off["state"]), (200, &json!("cancelled")), "{called_off}");
 
         // It makes persons, and gets none of their keys.
         let new = json!({ "email": "new@example.org" });

@@ -1,7 +1,11 @@
 //! What a legal hold keeps, for others than its holder: whom its images show, and whoever writes over it.
 
+use std::sync::mpsc;
+
 use axum::body::Body;
 use axum::http::Request;
+use habeas_core::kinds::Hold;
+use habeas_core::{Id, Timestamp};
 use serde_json::json;
 
 use crate::artifacts::Team;
@@ -95,5 +99,46 @@ async fn a_file_under_a_hold_is_not_written_over_and_a_log_may_grow() {
         assert_eq!(deployment.operator("DELETE", &format!("/holds/{held}"), json!(null)).await.0, 204);
         let (mlflow, azure, artifact, said) = overwritten().await;
         assert_eq!((mlflow, azure, artifact), (200, 201, 200), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_move_a_holds_day_at_once_the_row_has_what_the_ledger_has() {
+    let _lock = crate::canary::protected().await;
+    for database in engines() {
+        let deployment = Deployment::open(database).await;
+        let store = deployment.server().app().store().clone();
+        let ada = deployment.person("ada@example.org", "Ada").await;
+        let held: Id = hold(&deployment, &ada.id).await.parse().unwrap();
+        let day = |text: &str| Some(Timestamp::parse(text).unwrap());
+        let (first, second) = (day("2999-01-01T00:00:00Z"), day("2999-01-02T00:00:00Z"));
+
+        // Somebody has the row, so that the first one waits with their day in the ledger.
+        let (has_row, is_had) = mpsc::channel();
+        let (let_go, is_let_go) = mpsc::channel::<()>();
+        let writer = store.clone();
+        let blocking = tokio::spawn(async move {
+            let write = writer.write(move |tx| {
+                let node = tx.get::<Hold>(held)?.unwrap();
+                tx.update::<Hold>(&node)?;
+                // Said and waited for once, also when this is run again.
+                has_row.send(()).ok();
+                is_let_go.recv().ok();
+                Ok(())
+            });
+            write.await
+        });
+        tokio::task::spawn_blocking(move || is_had.recv().unwrap()).await.unwrap();
+        let extender = store.clone();
+        let extending = tokio::spawn(async move { extender.extend_hold(held, first).await });
+        while store.with_ledger(move |ledger| Ok(ledger.hold(held))).await.unwrap().unwrap().until != first {
+            tokio::task::yield_now().await;
+        }
+        assert!(store.with_ledger(move |ledger| ledger.extend_hold(held, second)).await.unwrap());
+        let_go.send(()).unwrap();
+        blocking.await.unwrap().unwrap();
+        assert_eq!(extending.await.unwrap().unwrap().expires_at, second);
+        let (_, holds) = deployment.operator("GET", "/holds", json!(null)).await;
+        assert_eq!(holds[0]["until"], second.unwrap().rfc3339(), "{holds}");
     }
 }

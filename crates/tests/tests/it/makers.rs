@@ -79,7 +79,7 @@ async fn made(deployment: &Deployment, person: &Someone) -> BTreeMap<String, u64
 }
 
 /// How much of each kind that others hold a person `made`, or `changed` where others made it.
-async fn worked_on(deployment: &Deployment, person: &Someone, how: &str) -> BTreeMap<String, u64> {
+pub(crate) async fn worked_on(deployment: &Deployment, person: &Someone, how: &str) -> BTreeMap<String, u64> {
     let path = format!("/persons/{}/holdings", person.id);
     let (status, held) = deployment.operator("GET", &path, json!(null)).await;
     assert_eq!(status, 200, "{held}");
@@ -480,8 +480,22 @@ async fn who_made_what_is_handed_over_sees_it_where_it_is_now() {
         assert_eq!(made(&deployment, &owner).await, BTreeMap::new());
         let page = listed(&deployment, &maker, "Run", "").await;
         assert_eq!(page["items"][0]["facts"][0]["value"], json!(workspace), "{page}");
-        // Back again it is their own, and not counted twice.
+        // What its new holder writes into it is in their own, as long as they hold it.
+        let holders = Tracker::new(&deployment, &owner).await;
+        let body = json!({ "runId": "r-1", "tags": { "note": "ask owner@example.org" } });
+        let (status, run) = holders.send("PATCH", &path.replacen(&maker.id, &owner.id, 1), &body).await;
+        assert_eq!(status, 200, "{run}");
+        assert_eq!(worked_on(&deployment, &owner, "changed").await, BTreeMap::new());
+        let plans = format!("/persons/{}/erasure-plans", owner.id);
+        let (_, plan) = deployment.operator("POST", &plans, json!({})).await;
+        assert_eq!((&plan["changed"], &plan["unlinked"]), (&json!(0), &json!(0)), "{plan}");
+        // Back again it is the maker's own, and not counted twice; who held it is in it as who changed it.
         hand_over(&maker.id).await;
         assert_eq!(made(&deployment, &maker).await, BTreeMap::new());
+        let changed = worked_on(&deployment, &owner, "changed").await;
+        assert_eq!(changed, BTreeMap::from([("Run".to_owned(), 1)]));
+        assert_eq!(deployment.erase(&owner).await["status"], "completed");
+        let (_, run) = tracker.send("GET", &format!("/history/v1.0{scope}/runs/r-1"), &json!(null)).await;
+        assert_eq!(run["tags"], json!({ "note": "ask (erased)" }), "{run}");
     }
 }

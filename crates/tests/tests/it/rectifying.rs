@@ -1,9 +1,12 @@
 //! Rectification (GDPR Article 16): of what experiments say of a person, their own and those of others; and of one's own address.
 
+use std::collections::BTreeMap;
+
 use habeas_core::Id;
 use serde_json::{Value, json};
 
-use crate::deployment::{Deployment, engines, image};
+use crate::deployment::{Deployment, Someone, engines, image};
+use crate::makers::worked_on;
 use crate::mlflow::Tracker;
 use crate::requests::{code, letter};
 use crate::scan;
@@ -78,6 +81,20 @@ async fn what_experiments_say_of_a_person_is_corrected_wherever_it_stands() {
         // The staff may, and receipts say what was.
         let (status, report) = deployment.call(Some(&officer), "PATCH", &path, of_others).await;
         assert_eq!((status.as_u16(), &report["changed"]), (200, &json!(1)), "{report}");
+        // Whoever corrected it is noted as who changed it; of what says of nobody who made it, in what it stands under.
+        let project = deployment.project(&ada, "trees").await;
+        let tag = deployment.tag(&ada, &project, "oak").await;
+        let described = correct(json!(tag), "description", json!("as officer@example.org has it"));
+        let (status, report) = deployment.call(Some(&officer), "PATCH", &path, described).await;
+        assert_eq!((status.as_u16(), &report["changed"]), (200, &json!(1)), "{report}");
+        let (_, found) = deployment.operator("GET", "/persons?email=officer@example.org", json!(null)).await;
+        let corrector = Someone {
+            id: found[0]["objectId"].as_str().unwrap().to_owned(),
+            email: "officer@example.org".to_owned(),
+            key: String::new(),
+        };
+        let changed = worked_on(&deployment, &corrector, "changed").await;
+        assert_eq!(changed, BTreeMap::from(["Project", "Run"].map(|kind| (kind.to_owned(), 1))));
         let root = correct(json!(Id::NIL.to_string()), "name", json!("x"));
         assert_eq!(deployment.call(Some(&officer), "PATCH", &path, root).await.0, 404);
 
@@ -92,6 +109,11 @@ async fn what_experiments_say_of_a_person_is_corrected_wherever_it_stands() {
         let markers = ["C4n4ry Adda".to_owned(), "c4n4ryadda".to_owned()];
         assert_eq!(scan::opened(&store, &markers).await, Vec::<String>::new());
         assert_eq!(scan::on_disk(deployment.folder.path(), &markers), Vec::<String>::new());
+
+        // So their erasure finds what they wrote.
+        assert_eq!(deployment.erase(&corrector).await["status"], "completed");
+        let (_, tags) = deployment.train("GET", &ada.key, &format!("/projects/{project}/tags"), None).await;
+        assert_eq!(tags[0]["description"], "as (erased) has it", "{tags}");
     }
 }
 

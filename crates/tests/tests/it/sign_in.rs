@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::canary::sign_in;
-use crate::deployment::{Deployment, Someone, engines};
+use crate::deployment::{Deployment, Someone, TRAINING, engines};
 use crate::issuer::{Issuer, Signer};
 
 /// What a browser or program gets: status, `Location`, `Set-Cookie`, body.
@@ -76,6 +76,17 @@ async fn me(deployment: &Deployment, token: &str) -> (u16, Value) {
         .unwrap();
     let answer = send(deployment, request).await;
     (answer.status, serde_json::from_str(&answer.body).unwrap_or_default())
+}
+
+/// The keys that Custom Vision tells a bearer token of.
+async fn account_keys(deployment: &Deployment, token: &str) -> Value {
+    let request = Request::get(format!("{TRAINING}/account"))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    let answer = send(deployment, request).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    serde_json::from_str::<Value>(&answer.body).unwrap()["keys"].take()
 }
 
 async fn browser(deployment: &Deployment, someone: &Someone) -> String {
@@ -421,10 +432,22 @@ async fn no_application_is_somebody_who_has_signed_in_and_the_command_line_is_wh
                 let (status, answer) = deployment.call(Some(token), method, path, body).await;
                 assert_eq!(status, done, "{path}: {answer}");
             }
+            let none = json!({ "primaryKey": "", "secondaryKey": "" });
+            assert_eq!(
+                account_keys(&deployment, token).await,
+                json!({ "trainingKeys": none, "predictionKeys": none })
+            );
         }
         assert_eq!(deployment.call(Some(&token), "GET", "/persons/me/keys", json!(null)).await.1, keys);
 
+        let pair = |keys: &Value| json!({ "primaryKey": keys[0], "secondaryKey": keys[1] });
+        let shown = json!({
+            "trainingKeys": pair(&keys[0]["trainingKeys"]), "predictionKeys": pair(&keys[0]["predictionKeys"]),
+        });
+        assert_eq!(account_keys(&deployment, &token).await, shown);
+
         let command_line = command_line(&deployment, &cookie).await;
+        assert_eq!(account_keys(&deployment, &command_line).await, shown);
         let (status, request) = deployment.call(Some(&command_line), "POST", path, body).await;
         assert_eq!(status, 201, "{request}");
     }

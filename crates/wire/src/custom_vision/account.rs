@@ -1,7 +1,7 @@
 //! Account info: who the keys belong to, the keys, and what is used of which quota.
 
 use axum::Json;
-use habeas_core::kinds::{Account, Image, Iteration, Organisation, Person, Project};
+use habeas_core::kinds::{Account, Image, Iteration, KeyPair, Organisation, Person, Project};
 use habeas_core::{DataKind as _, Error};
 use habeas_store::{Page, Tx};
 use serde_json::{Value, json};
@@ -11,11 +11,13 @@ use super::errors::Result;
 use super::limits::Limits;
 use super::projection::Shape;
 
-/// `GetAccountInfo`: Microsoft had it up to 1.2 only; here every version has it, since every person has a right to it.
+/// `GetAccountInfo`: Microsoft had it up to 1.2 only; here every version has it, since every person has a right to it. A program that the
+/// person let in is shown no keys: with them it would stay in.
 pub(super) async fn show(call: Call) -> Result<Json<Value>> {
     let (account, limits) = (call.account, call.app.limits.clone());
     let iterations = call.app.models().limits().iterations;
-    let value = call.app.store().read(move |tx| info(tx, account, &limits, iterations)).await?;
+    let shows_keys = call.app.rights.require_in_person(&call.actor).is_ok();
+    let value = call.app.store().read(move |tx| info(tx, account, &limits, iterations, shows_keys)).await?;
     Ok(call.answer(value, Shape::Plain))
 }
 
@@ -24,6 +26,7 @@ fn info(
     account: habeas_core::Id,
     limits: &Limits,
     iterations: Option<u64>,
+    shows_keys: bool,
 ) -> habeas_core::Result<Value> {
     let node = tx.get::<Account>(account)?.ok_or_else(|| Error::not_found("there is no such account"))?;
     let (name, email) = match tx.get::<Person>(node.holder)? {
@@ -47,7 +50,8 @@ fn info(
             "tags": quota(limits.tags_per_project, tx.count_children(project.id, habeas_core::kinds::Tag::KIND)?),
         }));
     }
-    let pair = |keys: &habeas_core::kinds::KeyPair| json!({ "primaryKey": keys.primary, "secondaryKey": keys.secondary });
+    let shown = |key: &str| if shows_keys { key.to_owned() } else { String::new() };
+    let pair = |keys: &KeyPair| json!({ "primaryKey": shown(&keys.primary), "secondaryKey": shown(&keys.secondary) });
     Ok(json!({
         "userName": name,
         "email": email,
