@@ -128,7 +128,7 @@ impl Provider {
 /// Whether a path is about a provider, and not about what it has.
 fn is_about_provider(path: &str) -> bool {
     let mut rest = path.split('/').skip_while(|segment| *segment != "providers").skip(2);
-    matches!((rest.next(), rest.next()), (None, None) | (Some("register"), None))
+    matches!((rest.next(), rest.next()), (None | Some("register"), None))
 }
 
 /// The version that a request asks for, if it is one that is answered at this path. About providers `azure-mgmt-resource` asks in one of the
