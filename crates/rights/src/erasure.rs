@@ -11,7 +11,7 @@ use habeas_core::kinds::{Decisions, Hold, Organisation, Person};
 use habeas_core::report::{ErasureReport, PlanReport, StepReport};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, time};
 use habeas_store::keyring::Destruction;
-use habeas_store::ledger::Record;
+use habeas_store::ledger::{KeptByHold, Record};
 use habeas_store::{Going, HolderState, TaskKind, TaskRow, TaskState, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,24 +74,13 @@ pub(crate) struct ErasureTask {
     pub(crate) decisions: Decisions,
     /// What holds keep: filled in when the run freezes the person.
     #[serde(default)]
-    pub(crate) held: Vec<HeldPart>,
+    pub(crate) held: Vec<KeptByHold>,
     /// Copies of the person's images, and images to be erased that show the person, that holds keep in projects of others.
     #[serde(default)]
     pub(crate) held_copies: Vec<Id>,
     /// The receipt of the rest, which is issued when the holds have ended.
     #[serde(default)]
     pub(crate) last_receipt: Option<Id>,
-}
-
-/// What one hold keeps of an erased person: random ids and counts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct HeldPart {
-    pub(crate) hold: Id,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<Id>,
-    pub(crate) resources: u64,
-    pub(crate) until: Option<String>,
 }
 
 /// A model of somebody else after a person was subtracted from it: random ids, counts and digests.
@@ -134,25 +123,25 @@ impl ErasureTask {
         }
     }
 
-    /// What is left of an erasure of which the ledger says that its keys were destroyed, and the data nothing, since it was restored from an
-    /// older backup. `issued` is its receipt, with the salt if that is there, where it had come so far.
+    /// What is left of an erasure of these containers of which the ledger says that its keys were destroyed, and the data nothing, since it
+    /// was restored from an older backup.
     pub(crate) fn found_erased(
         person: Id,
         plan: &PlanReport,
         salt: [u8; 16],
         containers: Vec<Id>,
-        issued: Option<(Id, String)>,
         now: Timestamp,
     ) -> ErasureTask {
         let mut task = ErasureTask::planned(person, plan, salt, Decisions::default());
         task.step = SHRED;
         task.containers = containers;
         task.frozen_at = Some(now);
-        if let Some((receipt, salt)) = issued {
-            task.receipt = Some(receipt);
-            task.salt = salt;
-        }
         task
+    }
+
+    /// Who is told of it.
+    pub(crate) fn recipients(&self) -> Vec<Id> {
+        self.plan.recipients.iter().filter_map(|told| told.recipient.parse().ok()).collect()
     }
 
     /// The last receipt that was issued.
@@ -397,7 +386,7 @@ impl Rights {
                 tx.set_holder_state(person, HolderState::Frozen)?;
                 let mut held = Vec::new();
                 for part in tx.held_parts(person)? {
-                    held.push(HeldPart {
+                    held.push(KeptByHold {
                         hold: part.hold,
                         target: Some(part.target),
                         resources: part.counts.values().sum(),
@@ -429,7 +418,7 @@ impl Rights {
                 let mut parts = Vec::new();
                 for (hold, copy) in holds::held_elsewhere(tx, person, &decisions)? {
                     let until = holds::end(tx, hold)?.map(Timestamp::rfc3339);
-                    parts.push((copy, HeldPart { hold, target: None, resources: 1, until }));
+                    parts.push((copy, KeptByHold { hold, target: None, resources: 1, until }));
                 }
                 Ok(parts)
             })
@@ -479,7 +468,7 @@ impl Rights {
     /// when the server starts, before it answers anybody.
     async fn shred(&self, id: Id, task: &mut ErasureTask) -> Result<()> {
         self.keep_address(task.person, task.request).await?;
-        let (person, request) = (task.person, task.request);
+        let person = task.person;
         let containers = task.containers.clone();
         let erased = self.store.with_ledger(move |ledger| Ok(ledger.is_erased(person))).await?;
         if !erased {
@@ -496,15 +485,18 @@ impl Rights {
         self.reseal_held(task).await?;
         fault::point("erase.before_tombstone");
         if !erased {
-            let containers = containers.clone();
-            self.store
-                .with_ledger(move |ledger| {
-                    let erasure = request.map(|_| id);
-                    ledger
-                        .append(&[Record::PersonErased { person, containers, request, erasure }])
-                        .map(|_| ())
-                })
-                .await?;
+            // All that a restore of a backup from before needs to go on with: nothing but this record is left of the task then.
+            let record = Record::PersonErased {
+                person,
+                containers: containers.clone(),
+                request: task.request,
+                erasure: Some(id),
+                held: task.held.clone(),
+                held_copies: task.held_copies.clone(),
+                last_receipt: task.last_receipt,
+                recipients: task.recipients(),
+            };
+            self.store.with_ledger(move |ledger| ledger.append(&[record]).map(|_| ())).await?;
         }
         fault::point("erase.tombstone_written");
         if !fault::is_switched_off("shred") {

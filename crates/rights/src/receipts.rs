@@ -7,11 +7,12 @@ use habeas_core::kinds::{Receipt, ReceiptDoc};
 use habeas_core::receipt::Logged;
 use habeas_core::report::{ConsistencyReport, EntriesReport, KeyReport, ReceiptSummary};
 use habeas_core::{Error, ErrorKind, Id, Result, Timestamp, fault, receipt};
+use habeas_store::ledger::KeptByHold;
 use habeas_store::{New, Tx};
 use serde_json::{Value, json};
 
 use crate::Rights;
-use crate::erasure::{ErasureTask, HeldPart};
+use crate::erasure::ErasureTask;
 
 impl Rights {
     /// A receipt as it is kept: without salt, but with the proof that it is in today's log.
@@ -208,7 +209,7 @@ pub(crate) fn is_about(tx: &mut Tx<'_>, receipt: Id, person: Id) -> Result<bool>
     Ok(mentions.iter().any(|mention| mention.person == person && mention.role == MentionRole::Subject))
 }
 
-fn held_part(part: &HeldPart) -> Value {
+fn held_part(part: &KeptByHold) -> Value {
     json!({ "hold": part.hold, "resources": part.resources, "until": part.until })
 }
 
@@ -217,6 +218,14 @@ fn salt(task: &ErasureTask) -> Result<[u8; 16]> {
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| Error::damaged("the salt of an erasure cannot be read"))
+}
+
+/// The commitment of the last receipt: that of the first one where its salt was lost with the data before a restore.
+async fn last_subject(rights: &Rights, task: &ErasureTask) -> Result<Value> {
+    match task.receipt.filter(|_| task.salt.is_empty()) {
+        Some(first) => Ok(rights.receipt(first).await?["statement"]["subject"].take()),
+        None => Ok(Value::from(receipt::commitment(&salt(task)?, task.person))),
+    }
 }
 
 /// The receipt that completes an erasure of which legal holds had kept a part.
@@ -228,7 +237,7 @@ pub(crate) async fn issue_for_release(rights: &Rights, task: &ErasureTask) -> Re
     let statement = json!({
         "type": "erasure-receipt/1",
         "issuer": receipt::key_id(&rights.public_key()?),
-        "subject": receipt::commitment(&salt(task)?, task.person),
+        "subject": last_subject(rights, task).await?,
         "legal": "GDPR Article 17",
         "planDigest": task.plan.digest,
         "completes": task.receipt,

@@ -190,6 +190,19 @@ impl Tx<'_> {
         self.insert_task(kind, TaskState::Planned, subject, payload, now)
     }
 
+    /// Enqueues a task under an id that it had before, in place of what is left of it.
+    pub fn enqueue_again(
+        &mut self,
+        id: Id,
+        kind: TaskKind,
+        subject: Option<Id>,
+        payload: &Value,
+        run_after: Timestamp,
+    ) -> Result<()> {
+        self.execute("DELETE FROM task WHERE id = ?1", &[(&id).into()])?;
+        self.insert_task_as(id, kind, TaskState::Waiting, subject, payload, run_after)
+    }
+
     fn insert_task(
         &mut self,
         kind: TaskKind,
@@ -199,6 +212,18 @@ impl Tx<'_> {
         run_after: Timestamp,
     ) -> Result<Id> {
         let id = self.new_id();
+        self.insert_task_as(id, kind, state, subject, payload, run_after).map(|()| id)
+    }
+
+    fn insert_task_as(
+        &mut self,
+        id: Id,
+        kind: TaskKind,
+        state: TaskState,
+        subject: Option<Id>,
+        payload: &Value,
+        run_after: Timestamp,
+    ) -> Result<()> {
         let sealed = self.seal_payload(id, payload)?;
         let now = self.now;
         self.execute(
@@ -215,7 +240,7 @@ impl Tx<'_> {
                 now.into(),
             ],
         )?;
-        Ok(id)
+        Ok(())
     }
 
     fn seal_payload(&self, id: Id, payload: &Value) -> Result<Vec<u8>> {

@@ -310,11 +310,6 @@ pub(crate) enum Moved {
     CalledOff,
 }
 
-/// The recipients that are told of an erasure.
-fn told(task: &ErasureTask) -> Vec<Id> {
-    task.plan.recipients.iter().filter_map(|told| told.recipient.parse().ok()).collect()
-}
-
 /// Tells the request that an erasure carries out how far it has come.
 pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -> Result<()> {
     let Some(request) = task.request else { return Ok(()) };
@@ -339,7 +334,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
         }
         Moved::OnlyHeld => {
             case.node.doc.receipt = task.issued_receipt();
-            case.node.doc.recipients = told(task);
+            case.node.doc.recipients = task.recipients();
             case.happen(RequestEvent::Finished(Outcome::CleanWithHolds), None)?;
         }
         Moved::Done => {
@@ -347,7 +342,7 @@ pub(crate) fn erasure_moved(tx: &mut Tx<'_>, task: &ErasureTask, moved: Moved) -
                 case.happen(RequestEvent::HoldEnded, None)?;
             }
             case.node.doc.receipt = task.issued_receipt();
-            case.node.doc.recipients = told(task);
+            case.node.doc.recipients = task.recipients();
             case.happen(RequestEvent::Finished(Outcome::Clean), None)?;
         }
         Moved::On | Moved::Failed | Moved::CalledOff => {}

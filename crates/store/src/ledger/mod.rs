@@ -32,7 +32,7 @@ const NAME: &str = "ledger";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// A container was erased; its keys are destroyed.
     ContainerErased {
@@ -51,6 +51,18 @@ pub enum Record {
         /// The erasure, whose receipt has its id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         erasure: Option<Id>,
+        /// What legal holds keep of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held: Vec<KeptByHold>,
+        /// Images in projects of others that go when those holds have ended: a backup brings them back without what ties them to the person.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held_copies: Vec<Id>,
+        /// The receipt that is issued then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_receipt: Option<Id>,
+        /// The recipients that are told of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        recipients: Vec<Id>,
     },
     /// Items were erased from a container that stays.
     ItemErased {
@@ -127,6 +139,21 @@ pub enum Record {
         /// The receipt that announces it, signed by the key before.
         body: String,
     },
+}
+
+/// What one hold keeps of an erased person: random ids and counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptByHold {
+    /// The hold.
+    pub hold: Id,
+    /// What it keeps of the person's own; none for an image in a project of somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Id>,
+    /// How many resources.
+    pub resources: u64,
+    /// When it ends by itself, as it was when the erasure began.
+    pub until: Option<String>,
 }
 
 /// The open ledger.
@@ -439,6 +466,10 @@ mod tests {
                 containers: vec![id(3)],
                 request: Some(id(6)),
                 erasure: Some(id(7)),
+                held: vec![KeptByHold { hold: id(8), target: None, resources: 1, until: None }],
+                held_copies: vec![id(9)],
+                last_receipt: Some(id(10)),
+                recipients: vec![id(11)],
             },
             Record::ItemErased { items: vec![id(4)], container: id(5) },
         ];

@@ -16,9 +16,13 @@ fn record() -> impl Strategy<Value = Record> {
         (id(), prop::collection::vec(id(), 0..3), prop::option::of(id())).prop_map(
             |(person, containers, request)| Record::PersonErased {
                 person,
+                held_copies: containers.clone(),
                 containers,
                 request,
                 erasure: request,
+                held: Vec::new(),
+                last_receipt: request,
+                recipients: Vec::new(),
             }
         ),
         (prop::collection::vec(id(), 0..3), id())

@@ -1,6 +1,6 @@
 //! Holders: the accounts that everything belongs to.
 
-use habeas_core::kind::HolderKind;
+use habeas_core::kind::{HolderKind, MentionRole};
 use habeas_core::{Error, Id, Result, Timestamp};
 
 use super::Tx;
@@ -70,6 +70,14 @@ impl Tx<'_> {
         .collect()
     }
 
+    /// The holders that are being erased, in the order of ids.
+    pub fn frozen_holders(&mut self) -> Result<Vec<Id>> {
+        self.query("/* reads all */ SELECT id FROM holder WHERE state = 1 ORDER BY id", &[])?
+            .iter()
+            .map(|row| row.id(0))
+            .collect()
+    }
+
     /// How many holders of a kind there are.
     pub fn count_holders(&mut self, kind: HolderKind) -> Result<u64> {
         Ok(self
@@ -111,6 +119,35 @@ impl Tx<'_> {
     pub fn remove_holder(&mut self, id: Id) -> Result<()> {
         self.execute("DELETE FROM holder WHERE id = ?1", &[(&id).into()])?;
         Ok(())
+    }
+
+    /// The same for one whose keys are destroyed, except that they stay, frozen, as long as images of others are tied to them: only by that are
+    /// those found that name them. What others hold that shows them or has text of theirs is re-sealed in any case, since the task that was to
+    /// do it went with a restore.
+    pub(super) fn remove_erased_holder(&mut self, id: Id) -> Result<()> {
+        let [depicted, maker, editor] = [MentionRole::Depicted, MentionRole::Maker, MentionRole::Editor];
+        let containers = self.query(
+            "SELECT DISTINCT r.container FROM mention m JOIN resource r ON r.id = m.resource
+             WHERE m.person = ?1 AND m.role IN (?2, ?3, ?4) AND r.holder <> ?5",
+            &[
+                (&id).into(),
+                depicted.number().into(),
+                maker.number().into(),
+                editor.number().into(),
+                (&Id::NIL).into(),
+            ],
+        )?;
+        for row in &containers {
+            self.schedule_resealing(row.id(0)?)?;
+        }
+        let depicted = self.query_one(
+            "SELECT 1 FROM mention WHERE person = ?1 AND role = ?2 LIMIT 1",
+            &[(&id).into(), depicted.number().into()],
+        )?;
+        match depicted {
+            Some(_) => self.set_holder_state(id, HolderState::Frozen),
+            None => self.remove_holder(id),
+        }
     }
 
     /// Fails when the holder is frozen or gone; otherwise keeps it as it is until the transaction ends.

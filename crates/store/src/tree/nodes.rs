@@ -620,7 +620,7 @@ impl Tx<'_> {
         let removed = self.remove_at(container, &place, &[])?;
         if place.holder == container {
             self.execute("DELETE FROM resource WHERE holder = ?1", &[(&container).into()])?;
-            self.remove_holder(container)?;
+            self.remove_erased_holder(container)?;
         }
         Ok(removed)
     }
