@@ -8,7 +8,7 @@ use habeas_core::requests::RequestState;
 use habeas_core::{AttrKey, BlobRef, Id, Kind, Result};
 use serde_json::Value;
 
-use crate::{Between, Store, TaskState};
+use crate::{Between, Store, TaskKind, TaskState};
 
 /// Resources looked at in one transaction.
 const PAGE: u32 = 200;
@@ -83,6 +83,8 @@ impl Store {
                     );
                     if let (false, Some(person)) = (irrevocable, node.doc.subject)
                         && tx.holder(person)?.is_none()
+                        // One that was killed on its way has its end before it.
+                        && !tx.is_open(person, TaskKind::Erasure)?
                     {
                         lost += 1;
                     }
@@ -126,9 +128,8 @@ impl Store {
             }
         };
         let waiting = self.read(|tx| tx.count_tasks()).await.unwrap_or_default();
-        let purging = waiting
-            .iter()
-            .any(|(kind, state, _)| *kind == crate::TaskKind::PurgeBlobs && *state != TaskState::Done);
+        let purging =
+            waiting.iter().any(|(kind, state, _)| *kind == TaskKind::PurgeBlobs && *state != TaskState::Done);
         match found.await {
             Ok((all, 0)) => Check {
                 name: "orphans".into(),
