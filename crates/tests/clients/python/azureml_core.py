@@ -127,11 +127,11 @@ def files(run):
     run.upload_file("outputs/model.txt", str(folder / "model.txt"))
     run.upload_folder("all", str(folder))
     odd = "outputs/epoch=3 (1) 100%@ü.txt"
-    for name in (odd, "./dot/x.txt", "/root/x.txt", "double//x.txt"):
+    for name in (odd, "./dot/x.txt", "/above/x.txt", "double//x.txt"):
         run.upload_file(name, str(folder / "model.txt"))
     names = run.get_file_names()
     check(f"files: {names}", {"outputs/model.txt", "all/model.txt", "all/part/two.txt"} <= set(names))
-    check("of any name", {odd, "dot/x.txt", "root/x.txt", "double/x.txt"} <= set(names))
+    check("of any name", {odd, "dot/x.txt", "above/x.txt", "double/x.txt"} <= set(names))
     run.download_file(odd, str(folder / "odd.txt"))
     check("fetched by it", (folder / "odd.txt").read_text(encoding="utf-8") == "weights")
     fetched = folder / "fetched.txt"
